@@ -1,0 +1,43 @@
+# Two commands: `make demo` and `make test`. Both set up .venv when pyproject.toml or constraints.txt changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.trainworthy-installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO_GPU ?= h100-sxm-80gb
+DEMO_SCRIPT ?= examples/transformer_lm.py
+
+.PHONY: help setup demo test format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    rehearse $(DEMO_SCRIPT) on a virtual $(DEMO_GPU); writes demo-report.html'
+	@echo 'make test    lint, types, layers and tests'
+	@echo 'make format  let ruff rewrite what it can'
+	@echo 'make clean   remove caches and the demo report; .venv stays'
+
+setup: $(STAMP)
+
+# torch first, alone and pinned: what comes later must find it and leave it as it is.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch==2.13.0
+	@$(PIP) --editable '.[dev,torch]'
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/trainworthy rehearse --gpu $(DEMO_GPU) --format html --output demo-report.html $(DEMO_SCRIPT)
+
+test: $(STAMP)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q
+
+format: $(STAMP)
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+clean:
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-report.html
