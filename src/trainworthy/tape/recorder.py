@@ -1,0 +1,387 @@
+"""The recorder: writes down every operation, on virtual and on real tensors alike.
+
+A ``TorchDispatchMode`` sees operations below autograd, so forward, recomputed, backward and
+optimizer operations pass it in the order they run. It keeps, for each, small integers only (what is
+alike is interned), and one record for each storage that closes when the storage dies. The tape is
+built from both when recording ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainworthy.tape.autograd import BackwardWatch
+from trainworthy.tape.build import RawOp, StorageRecord, build_tape
+from trainworthy.tape.flops import op_cost, sparse_parts
+from trainworthy.tape.modules import ModuleTracker
+from trainworthy.tape.record import PHASES, Collective, Kind, Signature, Tape, TensorMeta
+from trainworthy.tape.source import SourceFinder
+from trainworthy.tape.steps import StepCounter
+
+_DATA, _FORWARD, _LOSS, _RECOMPUTE, _BACKWARD, _OPTIMIZER, _OTHER = range(len(PHASES))
+EVALUATION = len(PHASES)  # becomes "other" if the tape holds a training step, else "forward"
+# Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
+_NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel", "is_pinned",
+                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh"})  # fmt: skip
+# These need their scalar arguments to be told apart: FLOPs depend on them.
+_SCALARS_MATTER = frozenset({"convolution", "convolution_backward", "_convolution"})
+
+_is_leaf = torch.Tensor.is_leaf.__get__
+_requires_grad = torch.Tensor.requires_grad.__get__
+
+
+class _Death(weakref.ref):  # type: ignore[type-arg]
+    """Weak reference to a storage that knows its record."""
+
+    __slots__ = ("key", "record")
+    record: StorageRecord
+    key: int
+
+
+class Recorder(TorchDispatchMode):
+    """Records operations while it is entered.
+
+    ``only`` decides, from the tensors of an operation, whether it is recorded (default: all).
+    ``allocated_bytes`` holds the bytes alive for each device as the recording goes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        finder: SourceFinder | None = None,
+        only: Callable[[list[torch.Tensor]], bool] | None = None,
+        granularity_bytes: int = 1,
+    ) -> None:
+        super().__init__()
+        self.finder = finder or SourceFinder()
+        self.modules = ModuleTracker()
+        self.steps = StepCounter(self)
+        self.backward = BackwardWatch(self)
+        self.granularity_bytes = granularity_bytes
+        self.ops: list[RawOp] = []
+        self.storages: list[StorageRecord] = []
+        self.allocated_bytes: dict[str, int] = {}
+        self.peak_bytes: dict[str, int] = {}
+        self.paused = False
+        self.signatures: list[Signature] = []
+        self._only = only
+        self._phase_now = _OTHER
+        self._signature_ids: dict[Any, int] = {}
+        self._live: dict[int, StorageRecord] = {}
+        self._names: dict[Any, tuple[str, bool, bool]] = {}
+        self._dtypes: dict[torch.dtype, str] = {}
+        self._parameters: dict[int, weakref.ref[torch.Tensor]] = {}
+        self._use_of_parameter: dict[int, tuple[int, int]] = {}
+        self._cleanup = ExitStack()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def __enter__(self) -> Recorder:
+        self._cleanup.enter_context(self.modules.installed())
+        self._cleanup.enter_context(self.steps.installed())
+        self._cleanup.enter_context(self.backward.installed())
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._cleanup.close()
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave operations out while the context is open (storages are still followed)."""
+        before, self.paused = self.paused, True
+        try:
+            yield
+        finally:
+            self.paused = before
+
+    def tape(self, **fields: Any) -> Tape:
+        """Build the tape of what was recorded so far."""
+        return build_tape(self, **fields)
+
+    # --- recording ------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        info = self._names.get(func)
+        if info is None:
+            info = self._names[func] = _describe(func)
+        name, composite, noise = info
+        if composite:  # inference mode hands composites over undivided
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
+        if noise:
+            return out
+        tensors = flat_tensors(args, kwargs)
+        outputs = flat_tensors((out,), {})
+        if self._only is not None and not self._only(tensors + outputs):
+            return out
+        self._record(func, name, args, kwargs, out, tensors, outputs)
+        return out
+
+    def _record(
+        self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any,
+        tensors: list[torch.Tensor], outputs: list[torch.Tensor],
+    ) -> None:  # fmt: skip
+        index = len(self.ops)
+        phase, module, source = self._place(tensors)
+        self._phase_now = phase
+        ids_in = tuple([self._storage(t, index, None, source, module).number for t in tensors])
+        ids_out = tuple([self._storage(t, index, name, source, module).number for t in outputs])
+        if self.paused:
+            return
+        signature = self._signature(func, name, args, kwargs, out, tensors, outputs)
+        self.ops.append(
+            RawOp(signature, phase, self.steps.current, module, source, ids_in, ids_out)
+        )
+
+    def _place(self, tensors: list[torch.Tensor]) -> tuple[int, int, int]:
+        """Return phase, module number and source number of the operation at hand."""
+        module = self.modules.current
+        found = self.backward.place()
+        if found is not None:
+            phase, bw_module, source = found
+            if phase == _BACKWARD:
+                return phase, bw_module, source
+            return phase, module or bw_module, source
+        source, is_loss = self.finder.find(sys._getframe(3))
+        if self.steps.in_optimizer:
+            return _OPTIMIZER, 0, source
+        grad = torch.is_grad_enabled()
+        self.backward.note_forward(module, source)
+        if grad and module:
+            for tensor in tensors:
+                if _requires_grad(tensor) and _is_leaf(tensor):
+                    self._use_of_parameter[id(tensor)] = (module, source)
+        return self._phase(module, grad, is_loss, tensors), module, source
+
+    def _phase(self, module: int, grad: bool, is_loss: bool, tensors: list[torch.Tensor]) -> int:
+        if module:
+            if not grad and self.steps.evaluating:
+                return EVALUATION
+            if is_loss or self.steps.in_loss_module:
+                return _LOSS
+            return _FORWARD
+        attached = grad and any(_requires_grad(t) for t in tensors)
+        if attached:
+            return _LOSS if is_loss or self.steps.forwarded else _FORWARD
+        if self.steps.current == 0 or self.steps.forwarded or self.steps.evaluating:
+            return _OTHER
+        return _DATA
+
+    def _signature(
+        self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any,
+        tensors: list[torch.Tensor], outputs: list[torch.Tensor],
+    ) -> int:  # fmt: skip
+        metas_in = tuple([self._meta(t) for t in tensors])
+        metas_out = tuple([self._meta(t) for t in outputs])
+        extra = str(args[3:]) if name in _SCALARS_MATTER else None
+        key = (func, metas_in, metas_out, extra, kwargs.get("non_blocking", False))
+        number = self._signature_ids.get(key)
+        if number is None:
+            number = self._signature_ids[key] = len(self.signatures)
+            cost = op_cost(func, name, args, kwargs, out)
+            syncs = _host_syncs(func, name, args, kwargs, metas_in, metas_out)
+            full = name if func._overloadname == "default" else f"{name}.{func._overloadname}"
+            if func.namespace != "aten":
+                full = f"{func.namespace}.{full}"
+            self.signatures.append(
+                Signature(full, metas_in, metas_out, *cost, host_syncs=syncs)
+            )
+        return number
+
+    def _meta(self, tensor: torch.Tensor) -> TensorMeta:
+        dtype = self._dtypes.get(tensor.dtype)
+        if dtype is None:
+            dtype = self._dtypes[tensor.dtype] = str(tensor.dtype).removeprefix("torch.")
+        strided = tensor.layout is torch.strided
+        stride = tensor.stride() if strided else ()
+        return TensorMeta(tuple(tensor.shape), tuple(stride), dtype, self._device(tensor))
+
+    def _device(self, tensor: torch.Tensor) -> str:
+        if tensor.layout is torch.strided:
+            record = self._live.get(tensor.untyped_storage()._cdata)
+            if record is not None:
+                return record.device
+        return str(tensor.device)
+
+    # --- storages -------------------------------------------------------------------------------
+
+    def _storage(
+        self, tensor: torch.Tensor, index: int, origin: str | None, source: int, module: int
+    ) -> StorageRecord:
+        if tensor.layout is not torch.strided:
+            parts = sparse_parts(tensor)
+            records = [self._storage(p, index, origin, source, module) for p in parts]
+            return records[-1]
+        storage = tensor.untyped_storage()
+        record = self._live.get(storage._cdata)
+        if record is None:
+            # An input that was never an output lived before the recording began.
+            birth = index if origin is not None else -1
+            record = self._new_storage(storage, str(tensor.device), birth, origin or "outside")
+            record.source, record.module = source, module
+            record.phase = self._phase_now
+        elif record.size_bytes != (size := storage.nbytes()):
+            self._resize(record, size)
+        if origin is None and record.kind is None and _requires_grad(tensor) and _is_leaf(tensor):
+            self._note_parameter(tensor, record)
+        return record
+
+    def _new_storage(
+        self, storage: torch.UntypedStorage, device: str, birth: int, origin: str
+    ) -> StorageRecord:
+        size = storage.nbytes()
+        record = StorageRecord(len(self.storages), size, device, birth, origin)
+        record.step = self.steps.current
+        self.storages.append(record)
+        key = storage._cdata
+        ref = _Death(storage, self._died)
+        ref.record, ref.key = record, key
+        record.ref = ref
+        self._live[key] = record
+        self._count(device, self._rounded(size))
+        return record
+
+    def _rounded(self, size: int) -> int:
+        unit = self.granularity_bytes
+        return -(-size // unit) * unit
+
+    def _count(self, device: str, change: int) -> None:
+        total = self.allocated_bytes.get(device, 0) + change
+        self.allocated_bytes[device] = total
+        if total > self.peak_bytes.get(device, 0):
+            self.peak_bytes[device] = total
+
+    def _resize(self, record: StorageRecord, size: int) -> None:
+        # FSDP and friends free a storage by resizing it; the largest size is what it needed.
+        self._count(record.device, self._rounded(size) - self._rounded(record.size_bytes))
+        record.size_bytes = max(size, record.size_bytes)
+
+    def _died(self, ref: _Death) -> None:
+        record = ref.record
+        record.death = len(self.ops)
+        record.ref = None
+        if self._live.get(ref.key) is record:
+            del self._live[ref.key]
+        self._count(record.device, -self._rounded(record.size_bytes))
+
+    def adopt(self, tensor: torch.Tensor, kind: Kind | None, origin: str) -> None:
+        """Follow a storage that no operation made (a parameter turned virtual)."""
+        module = self.modules.current
+        source, _ = self.finder.find(sys._getframe(1))
+        record = self._storage(tensor, len(self.ops), origin, source, module)
+        if kind is not None:
+            record.kind = kind
+
+    def mark(self, tensors: Iterable[Any], kind: Kind, *, overwrite: bool = False) -> None:
+        """Say what the storages of ``tensors`` are, unless that is known already."""
+        for tensor in tensors:
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            if tensor.layout is not torch.strided:
+                self.mark(sparse_parts(tensor), kind, overwrite=overwrite)
+                continue
+            record = self._live.get(tensor.untyped_storage()._cdata)
+            if record is not None and (record.kind is None or overwrite):
+                record.kind = kind
+
+    def mark_saved(self) -> None:
+        """Mark what the forward pass left alive for the backward pass that begins."""
+        step = self.steps.current
+        for record in self._live.values():
+            if record.kind is None and record.phase in {_FORWARD, _LOSS} and record.step == step:
+                record.kind = "activation"
+
+    def _note_parameter(self, tensor: torch.Tensor, record: StorageRecord) -> None:
+        record.kind = "parameter"
+        self._parameters[id(tensor)] = weakref.ref(tensor)
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        """Yield the parameters seen so far that are still alive."""
+        for ref in list(self._parameters.values()):
+            tensor = ref()
+            if tensor is not None:
+                yield tensor
+
+    def use_of_parameter(self, tensor: torch.Tensor) -> tuple[int, int]:
+        """Return module and source that last used a parameter in a forward pass."""
+        return self._use_of_parameter.get(id(tensor), (0, 0))
+
+    def mark_gradients(self) -> None:
+        """Mark the gradients that parameters hold now."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                self.mark((parameter.grad,), "gradient", overwrite=True)
+
+    def note_event(
+        self, name: str, *, host_syncs: int = 0, collective: Collective | None = None
+    ) -> None:
+        """Record something that is no tensor operation: a synchronisation, a collective."""
+        key = (name, host_syncs, collective)
+        number = self._signature_ids.get(key)
+        if number is None:
+            number = self._signature_ids[key] = len(self.signatures)
+            self.signatures.append(
+                Signature(name, (), (), 0, 0, 0, 0, host_syncs=host_syncs, collective=collective)
+            )
+        source, _ = self.finder.find(sys._getframe(1))
+        phase = _OPTIMIZER if self.steps.in_optimizer else _OTHER
+        self.ops.append(
+            RawOp(number, phase, self.steps.current, self.modules.current, source, (), ())
+        )
+
+
+def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """Collect the tensors among arguments, also inside lists."""
+    found: list[torch.Tensor] = []
+    for value in args:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += [v for v in value if isinstance(v, torch.Tensor)]
+    if kwargs:
+        found += flat_tensors(kwargs.values(), {})
+    return found
+
+
+def _describe(func: Any) -> tuple[str, bool, bool]:
+    name = func._schema.name.split("::")[-1]
+    composite = torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
+    )
+    return name, composite, name in _NOISE or func.namespace == "prim" or func.namespace == "profiler"
+
+
+def _host_syncs(
+    func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any],
+    metas_in: tuple[TensorMeta, ...], metas_out: tuple[TensorMeta, ...],
+) -> int:  # fmt: skip
+    on_gpu = any(not m.device.startswith(("cpu", "meta")) for m in metas_in)
+    if not on_gpu:
+        return 0
+    if name in {"_local_scalar_dense", "equal", "is_nonzero"}:
+        return 1
+    tags = getattr(func, "tags", ())
+    if torch.Tag.dynamic_output_shape in tags:
+        if name == "index" or name == "index_put_":
+            return int(any(m.dtype in {"bool", "uint8"} for m in metas_in[1:]))
+        return 1
+    if name in {"_to_copy", "copy_"}:
+        to_host = bool(metas_out) and metas_out[0].device == "cpu"
+        blocking = not kwargs.get("non_blocking", args[2] if name == "copy_" and len(args) > 2 else False)
+        return int(to_host and blocking)
+    return 0

@@ -1,0 +1,115 @@
+"""Which line of the user's code caused an operation."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+from types import CodeType, FrameType
+
+from trainworthy.tape.record import Source
+
+_SKIP, _LIBRARY, _USER, _LOSS = 0, 1, 2, 3
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+_STDLIB = tuple(
+    {str(Path(p).resolve()) for k, p in sysconfig.get_paths().items() if k in {"stdlib", "platstdlib"}}
+)
+_SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+# Functions of torch.nn.functional whose operations are the loss, wherever they are called.
+_LOSS_FUNCTIONS = frozenset(
+    "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss "
+    "smooth_l1_loss huber_loss kl_div ctc_loss poisson_nll_loss gaussian_nll_loss cosine_embedding_loss "
+    "hinge_embedding_loss margin_ranking_loss multilabel_margin_loss multilabel_soft_margin_loss "
+    "multi_margin_loss soft_margin_loss triplet_margin_loss triplet_margin_with_distance_loss".split()
+)
+
+
+class SourceFinder:
+    """Finds the user's innermost line on the stack and interns it.
+
+    A frame is the user's if its file lies outside torch, trainworthy, the standard library and
+    installed packages, or below one of ``roots`` (the folder of the script, of a ``-m`` module).
+    """
+
+    def __init__(self, roots: tuple[str, ...] = (), base: str | None = None) -> None:
+        self.roots = tuple(str(Path(root).resolve()) + os.sep for root in roots)
+        self.base = Path(base or Path.cwd()).resolve()
+        self.sources: list[Source] = [Source("", 0)]
+        self._ids: dict[tuple[object, ...], int] = {}
+        self._kinds: dict[CodeType, int] = {}
+
+    def find(self, frame: FrameType | None) -> tuple[int, bool]:
+        """Return the number of the source that ``frame`` belongs to, and whether it is a loss."""
+        kinds, library, loss = self._kinds, None, False
+        while frame is not None:
+            code = frame.f_code
+            kind = kinds.get(code)
+            if kind is None:
+                kind = kinds[code] = self._classify(code)
+            if kind == _USER:
+                return self._intern(frame, library), loss
+            if kind == _LIBRARY:
+                if library is None:
+                    library = frame
+            elif kind == _LOSS:
+                loss = True
+            frame = frame.f_back
+        return (self._intern(library, None) if library is not None else 0), loss
+
+    def _intern(self, frame: FrameType, library: FrameType | None) -> int:
+        code, line = frame.f_code, frame.f_lineno
+        key: tuple[object, ...] = (code, line)
+        if library is not None:
+            key = (code, line, library.f_code, library.f_lineno)
+        number = self._ids.get(key)
+        if number is None:
+            via = None
+            if library is not None:
+                via = f"{_short(library.f_code.co_filename)}:{library.f_lineno}"
+            source = Source(self._relative(code.co_filename), line or 0, code.co_name, via)
+            number = len(self.sources)
+            self.sources.append(source)
+            self._ids[key] = number
+        return number
+
+    def _relative(self, filename: str) -> str:
+        if filename.startswith("<"):
+            return filename
+        path = Path(filename)
+        try:
+            return str(path.resolve().relative_to(self.base))
+        except (ValueError, OSError):
+            return _short(filename) if any(s in filename for s in _SITE) else str(path)
+
+    def _classify(self, code: CodeType) -> int:
+        filename = code.co_filename
+        if any(part in filename for part in (f"{os.sep}torch{os.sep}", f"{_PACKAGE}{os.sep}")):
+            is_torch = f"{os.sep}torch{os.sep}" in filename and any(s in filename for s in _SITE)
+            if is_torch and filename.endswith("functional.py") and code.co_name in _LOSS_FUNCTIONS:
+                return _LOSS
+            if is_torch or filename.startswith(_PACKAGE):
+                return _SKIP
+        if filename.startswith("<frozen"):
+            return _SKIP
+        if filename.startswith("<"):  # notebook cells, exec'd configuration
+            return _USER if filename.startswith(("<ipython", "<cell", "<stdin", "<string")) else _SKIP
+        resolved = str(Path(filename).resolve())
+        if any(s in resolved for s in _SITE):
+            return _USER if self._below_root(resolved) else _LIBRARY
+        if resolved.startswith(_STDLIB):
+            return _SKIP
+        return _USER
+
+    def _below_root(self, resolved: str) -> bool:
+        # A root above site-packages (a project with its .venv inside) does not make them the user's.
+        return any(
+            resolved.startswith(root) and not any(s in resolved[len(root) - 1 :] for s in _SITE)
+            for root in self.roots
+        )
+
+
+def _short(filename: str) -> str:
+    for site in _SITE:
+        if site in filename:
+            return filename.rsplit(site, 1)[1]
+    return filename
