@@ -4,6 +4,5 @@
 - `small`: training cases small enough to run for real on a CPU, for tests of memory.
 - `count`: two counters of multiply-adds that share no code with the package under test.
 
-Everything here needs torch and nothing else. Modules import each other relatively, so the folder
-works both as `zoo` (with `tests` on the path) and as `tests.zoo`.
+Everything here needs torch and nothing else. `tests` has to be on the path: `from zoo.published import MODELS`.
 """

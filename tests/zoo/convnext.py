@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import mlp
+from zoo.layers import mlp
 
 CONVNEXT_DEPTHS: dict[str, tuple[int, int, int, int]] = {
     "tiny": (3, 3, 9, 3),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .layers import ScaledDotProduct
+from zoo.layers import ScaledDotProduct
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 

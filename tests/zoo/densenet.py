@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import classifier
+from zoo.layers import classifier
 
 DENSENET_PLANS: dict[int, tuple[int, tuple[int, int, int, int]]] = {  # depth -> growth, blocks
     121: (32, (6, 12, 24, 16)),
@@ -26,9 +26,7 @@ class DenseLayer(nn.Module):
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _norm_relu_conv(channels, 4 * growth, 1), _norm_relu_conv(4 * growth, growth, 3)
-        )
+        self.body = nn.Sequential(_norm_relu_conv(channels, 4 * growth, 1), _norm_relu_conv(4 * growth, growth, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c + growth, h, w)."""
@@ -52,6 +50,4 @@ def densenet(depth: int, num_classes: int = 1000) -> nn.Sequential:
         for _ in range(repeats):
             layers.append(DenseLayer(channels, growth))
             channels += growth
-    return nn.Sequential(
-        *layers, nn.BatchNorm2d(channels), nn.ReLU(), classifier(channels, num_classes)
-    )
+    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), classifier(channels, num_classes))

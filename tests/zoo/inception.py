@@ -6,7 +6,7 @@ In that GoogLeNet the "5x5" branch is a 3x3 convolution; the published counts be
 import torch
 from torch import Tensor, nn
 
-from .layers import classifier, conv_norm
+from zoo.layers import classifier, conv_norm
 
 
 class Branches(nn.Module):
@@ -157,9 +157,7 @@ class InceptionV3(nn.Module):
             conv_norm(128, 768, 5, padding=0),
             classifier(768, num_classes),
         )
-        self.top = nn.Sequential(
-            _reduce_b(768), _block_c(1280), _block_c(2048), classifier(2048, num_classes, 0.5)
-        )
+        self.top = nn.Sequential(_reduce_b(768), _block_c(1280), _block_c(2048), classifier(2048, num_classes, 0.5))
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return logits; in training also those of the auxiliary classifier."""

@@ -27,9 +27,7 @@ def conv_norm(
         else:
             padding = (kernel_size[0] // 2, kernel_size[1] // 2)
     layers: list[nn.Module] = [
-        nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
-        ),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False),
         nn.BatchNorm2d(out_channels),
     ]
     if activation is not None:
@@ -107,9 +105,7 @@ def mlp(width: int, hidden: int) -> nn.Sequential:
 
 def classifier(width: int, num_classes: int = 1000, dropout: float = 0.0) -> nn.Sequential:
     """Build global average pooling, dropout, linear layer."""
-    return nn.Sequential(
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(width, num_classes)
-    )
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(width, num_classes))
 
 
 def round_to_8(channels: float) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .layers import Residual, SqueezeExcite, classifier, conv_norm, round_to_8
+from zoo.layers import Residual, SqueezeExcite, classifier, conv_norm, round_to_8
 
 Activation = Callable[[], nn.Module]
 
@@ -24,11 +24,7 @@ def inverted_residual(
     layers: list[nn.Module] = []
     if expanded != in_channels:
         layers.append(conv_norm(in_channels, expanded, 1, activation=activation))
-    layers.append(
-        conv_norm(
-            expanded, expanded, kernel_size, stride=stride, groups=expanded, activation=activation
-        )
-    )
+    layers.append(conv_norm(expanded, expanded, kernel_size, stride=stride, groups=expanded, activation=activation))
     if squeeze is not None:
         layers.append(squeeze)
     layers.append(conv_norm(expanded, out_channels, 1, activation=None))
@@ -100,9 +96,7 @@ def _from_plan(
 
 def mobilenet_v2(num_classes: int = 1000) -> nn.Sequential:
     """Build MobileNetV2 of width 1.0."""
-    return _from_plan(
-        MOBILENET_V2, activation=nn.ReLU6, squeeze_excite=False, num_classes=num_classes
-    )
+    return _from_plan(MOBILENET_V2, activation=nn.ReLU6, squeeze_excite=False, num_classes=num_classes)
 
 
 def mnasnet(num_classes: int = 1000) -> nn.Sequential:
@@ -112,9 +106,7 @@ def mnasnet(num_classes: int = 1000) -> nn.Sequential:
 
 def efficientnet_b0(num_classes: int = 1000) -> nn.Sequential:
     """Build EfficientNet-B0."""
-    return _from_plan(
-        EFFICIENTNET_B0, activation=nn.SiLU, squeeze_excite=True, num_classes=num_classes
-    )
+    return _from_plan(EFFICIENTNET_B0, activation=nn.SiLU, squeeze_excite=True, num_classes=num_classes)
 
 
 # kernel, expanded, out, squeeze-excite, hard-swish, stride

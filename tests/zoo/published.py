@@ -12,8 +12,8 @@ torchvision
 timm
     `infer_gmacs` of results/benchmark-infer-amp-nhwc-pt240-cu124-rtx3090.csv in
     https://github.com/huggingface/pytorch-image-models, two decimals. fvcore's weights explain
-    them: 2 more for each output of a batch norm, 5 for each output of a layer norm, 1 for each input of
-    an adaptive average pool. `count.fvcore_extra` adds exactly those, and then every row agrees.
+    them: 2 more for each output of a batch norm, 5 for each output of a layer norm, 1 for each
+    input of an adaptive average pool. `count.fvcore_extra` adds those, and then every row agrees.
 unet
     https://github.com/milesial/Pytorch-UNet/issues/477: 31.037698 M parameters and, from thop at
     3 x 420 x 240, 83.922432 G. thop counts a transposed convolution by its outputs (4 times too
@@ -27,7 +27,7 @@ from functools import partial
 
 from torch import nn
 
-from . import classic, convnext, densenet, inception, mobile, resnet, transformer, unet
+from zoo import classic, convnext, densenet, inception, mobile, resnet, transformer, unet
 
 TORCHVISION = "torchvision"
 UNET = "unet"
@@ -96,9 +96,7 @@ MODELS: tuple[Published, ...] = (
     _row("resnet18", partial(resnet.resnet, 18), 11_689_512, 1_814_073_344, 1.814, timm_gmacs=1.82),
     _row("resnet34", partial(resnet.resnet, 34), 21_797_672, 3_663_761_408, 3.664, timm_gmacs=3.67),
     _row("resnet50", partial(resnet.resnet, 50), 25_557_032, 4_089_184_256, 4.089, timm_gmacs=4.11),
-    _row(
-        "resnet101", partial(resnet.resnet, 101), 44_549_160, 7_801_405_440, 7.801, timm_gmacs=7.83
-    ),
+    _row("resnet101", partial(resnet.resnet, 101), 44_549_160, 7_801_405_440, 7.801, timm_gmacs=7.83),
     _row(
         "resnet152",
         partial(resnet.resnet, 152),

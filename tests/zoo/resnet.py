@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import SqueezeExcite, classifier, conv_norm
+from zoo.layers import SqueezeExcite, classifier, conv_norm
 
 RESNET_DEPTHS: dict[int, tuple[int, int, int, int]] = {
     18: (2, 2, 2, 2),
@@ -34,7 +34,7 @@ class Block(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-def _basic(in_channels: int, width: int, stride: int) -> Block:
+def basic_block(in_channels: int, width: int, stride: int) -> Block:
     body = nn.Sequential(
         conv_norm(in_channels, width, 3, stride=stride),
         conv_norm(width, width, 3, activation=None),
@@ -62,9 +62,7 @@ def _bottleneck(
     return Block(body, in_channels, out_channels, stride)
 
 
-def _stages(
-    depth: int, *, groups: int, group_width: int, dilate: bool = False
-) -> OrderedDict[str, nn.Module]:
+def _stages(depth: int, *, groups: int, group_width: int, dilate: bool = False) -> OrderedDict[str, nn.Module]:
     """Build stem and four stages; with `dilate` the last two keep the resolution."""
     stem = nn.Sequential(conv_norm(3, 64, 7, stride=2), nn.MaxPool2d(3, 2, 1))
     stages: OrderedDict[str, nn.Module] = OrderedDict(stem=stem)
@@ -79,7 +77,7 @@ def _stages(
         for number in range(repeats):
             step = stride if number == 0 else 1
             if depth < 50:
-                blocks.append(_basic(channels, width, step))
+                blocks.append(basic_block(channels, width, step))
                 channels = width
             else:
                 inner = width * group_width // 64 * groups
@@ -98,9 +96,7 @@ def _stages(
     return stages
 
 
-def resnet(
-    depth: int, *, groups: int = 1, group_width: int = 64, num_classes: int = 1000
-) -> nn.Sequential:
+def resnet(depth: int, *, groups: int = 1, group_width: int = 64, num_classes: int = 1000) -> nn.Sequential:
     """Build ResNet-18 to 152.
 
     `groups=32, group_width=4` is ResNeXt 32x4d, `group_width=128` is the wide one ("_2").
@@ -142,9 +138,7 @@ class FCN(nn.Module):
     @staticmethod
     def _head(channels: int, num_classes: int) -> nn.Sequential:
         inner = channels // 4
-        return nn.Sequential(
-            conv_norm(channels, inner, 3), nn.Dropout(0.1), nn.Conv2d(inner, num_classes, 1)
-        )
+        return nn.Sequential(conv_norm(channels, inner, 3), nn.Dropout(0.1), nn.Conv2d(inner, num_classes, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores of both heads at the size of the image."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import MultiHeadAttention, Residual, mlp
+from zoo.layers import MultiHeadAttention, Residual, mlp
 
 
 class ViT(nn.Module):

@@ -3,27 +3,22 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import conv_norm
+from zoo.layers import conv_norm
 
 
 def _double(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        conv_norm(in_channels, out_channels, 3), conv_norm(out_channels, out_channels, 3)
-    )
+    return nn.Sequential(conv_norm(in_channels, out_channels, 3), conv_norm(out_channels, out_channels, 3))
 
 
 class UNet(nn.Module):
     """U-Net; sizes that are no multiple of 2**depth are padded on the way up."""
 
-    def __init__(
-        self, *, in_channels: int = 3, num_classes: int = 2, base: int = 64, depth: int = 4
-    ) -> None:
+    def __init__(self, *, in_channels: int = 3, num_classes: int = 2, base: int = 64, depth: int = 4) -> None:
         super().__init__()
         widths = [base * 2**level for level in range(depth + 1)]
         self.pool = nn.MaxPool2d(2)
         self.down = nn.ModuleList(
-            _double(before, after)
-            for before, after in zip([in_channels, *widths], widths, strict=False)
+            _double(before, after) for before, after in zip([in_channels, *widths], widths, strict=False)
         )
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
         self.join = nn.ModuleList(_double(2 * w, w) for w in widths[-2::-1])
