@@ -1,0 +1,32 @@
+"""What every test gets: no colours, no home, no network habits of the machine it runs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_WATCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
+
+
+@pytest.fixture(autouse=True)
+def hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run a test with a fixed environment, and fail it if it leaks a launcher variable or another directory."""
+    for name in (*_WATCHED, "FORCE_COLOR", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    home = tmp_path_factory.mktemp("home", numbered=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    before = Path.cwd()
+    yield
+    leaked = [name for name in _WATCHED if name in os.environ]
+    for name in leaked:
+        del os.environ[name]
+    assert not leaked, f"the test left environment variables behind: {', '.join(leaked)}"
+    assert Path.cwd() == before, f"the test left the working directory at {Path.cwd()}"
