@@ -97,7 +97,7 @@ def test_unknown_is_never_zero(formatter: object) -> None:
 @given(num_bytes=sizes)
 def test_formatted_bytes_parse_back_within_half_a_percent(num_bytes: int) -> None:
     back = parse_size(format_bytes(num_bytes).replace(",", ""))
-    assert abs(back - num_bytes) <= 0.005 * num_bytes
+    assert abs(back - num_bytes) <= 0.005 * num_bytes + 1  # parse_size drops the part of a byte
 
 
 @given(smaller=sizes, larger=sizes)
