@@ -20,7 +20,7 @@ from trainworthy.tape.record import (
 if TYPE_CHECKING:
     from trainworthy.tape.recorder import Recorder
 
-_RECOMPUTE, _BACKWARD = PHASES.index("recompute"), PHASES.index("backward")
+_DATA, _RECOMPUTE, _BACKWARD = (PHASES.index(p) for p in ("data", "recompute", "backward"))
 
 
 class RawOp(NamedTuple):
@@ -123,6 +123,8 @@ class _Builder:
             kind: Kind = record.kind or "temporary"
             if record.kind is None and record.phase == _RECOMPUTE:
                 kind = "activation" if record.number in used_in_backward else "temporary"
+            if record.kind is None and record.phase == _DATA:
+                kind = "input"
             template, _ = self.places[record.module]
             cls = StorageClass(
                 record.device, kind, record.size_bytes, record.origin, record.source, template

@@ -45,7 +45,7 @@ POINTWISE_FLOPS_PER_ELEMENT = {
     "native_dropout": 2, "native_dropout_backward": 2,
     "_fused_adamw_": 14, "_fused_adam_": 14, "_fused_sgd_": 4, "_fused_adagrad_": 6,
     "avg_pool2d": 1, "max_pool2d_with_indices": 1, "embedding_dense_backward": 1,
-    "var_mean": 4, "var": 4, "std": 4,
+    "linalg_vector_norm": 2, "linalg_cross": 9, "var_mean": 4, "var": 4, "std": 4,
 }  # fmt: skip
 
 # Arithmetic that grows faster than its data and has no formula here: unknown, and said so.
@@ -95,7 +95,7 @@ def _dot_flops(func: Any, name: str, args: Args, kwargs: dict[str, Any], out: An
         return int(registered(*args, **kwargs, out_val=out))
     if getattr(func, "namespace", "aten") not in {"aten", "prim", "prims"}:
         return None
-    if name.startswith(_UNKNOWN_PREFIXES):
+    if name.startswith(_UNKNOWN_PREFIXES) and name not in POINTWISE_FLOPS_PER_ELEMENT:
         return None
     return 0
 

@@ -109,6 +109,10 @@ class Recorder(TorchDispatchMode):
 
     # --- recording ------------------------------------------------------------------------------
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # True would import torch._dynamo (seconds) at the first operation
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -138,6 +142,8 @@ class Recorder(TorchDispatchMode):
     ) -> None:  # fmt: skip
         index = len(self.ops)
         phase, module, source = self._place(tensors)
+        if phase == _DATA and name in {"_local_scalar_dense", "_amp_update_scale_"}:
+            phase = _OTHER
         self._phase_now = phase
         ids_in = tuple([self._storage(t, index, None, source, module).number for t in tensors])
         ids_out = tuple([self._storage(t, index, name, source, module).number for t in outputs])

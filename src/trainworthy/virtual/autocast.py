@@ -1,0 +1,207 @@
+"""CUDA's autocast for virtual tensors.
+
+The lists are those of ``aten/src/ATen/autocast_mode.h`` (torch 2.13): operations that run in the
+lower precision, in float32, or in the widest type of their inputs. As in C++, the low-precision
+copy of a float32 parameter is kept until the outermost autocast context ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from trainworthy.virtual.errors import shown_device
+from trainworthy.virtual.overrides import below, has_override, override
+from trainworthy.virtual.tensors import raw_is_meta
+
+aten = torch.ops.aten
+
+LOWER_PRECISION = """
+conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d.input conv_transpose3d.input convolution
+prelu addmm addmv addr matmul einsum mm mv linalg_vecdot linear addbmm baddbmm bmm chain_matmul
+linalg_multi_dot _thnn_fused_lstm_cell _thnn_fused_gru_cell lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+""".split()
+FLOAT32 = """
+acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar
+pow.Tensor_Tensor pow.Scalar softplus layer_norm native_layer_norm group_norm nuclear_norm
+nuclear_norm.dim cosine_similarity poisson_nll_loss cosine_embedding_loss nll_loss nll_loss2d
+hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss margin_ranking_loss
+multilabel_margin_loss soft_margin_loss triplet_margin_loss multi_margin_loss
+binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp
+upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
+upsample_trilinear3d upsample_bicubic2d rms_norm
+frobenius_norm.dim norm.Scalar norm.ScalarOpt_dim norm.names_ScalarOpt_dim
+softmax.int log_softmax.int cumprod cumsum sum sum.dim_IntList prod prod.dim_int
+""".split()
+# These take a dtype: it is float32 unless the caller says otherwise.
+SET_DTYPE = frozenset({"softmax.int", "log_softmax.int", "cumprod", "cumsum", "sum", "sum.dim_IntList",
+                       "prod", "prod.dim_int"})  # fmt: skip
+WIDEST = """
+addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add
+""".split()
+BANNED = ("binary_cross_entropy",)
+
+_CACHE: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+
+def autocast_device(tensors: Any) -> str | None:
+    """Return the device type whose autocast is on for these tensors, if any is."""
+    for tensor in tensors:
+        if isinstance(tensor, torch.Tensor):
+            kind = shown_device(tensor).type
+            if kind in {"cuda", "cpu"} and raw_is_meta(tensor):
+                return kind if torch.is_autocast_enabled(kind) else None
+        elif isinstance(tensor, (list, tuple)):
+            found = autocast_device(tensor)
+            if found:
+                return found
+    return None
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """Cast eligible tensors (floating point, not double); float32 leaves are cached."""
+    if isinstance(value, torch.Tensor):
+        if (
+            not value.dtype.is_floating_point
+            or value.dtype in {torch.float64, dtype}
+            or not raw_is_meta(value)
+        ):
+            return value
+        return _cached(value, dtype)
+    if isinstance(value, (list, tuple)):
+        return type(value)(cast(v, dtype) for v in value)
+    return value
+
+
+def _cached(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    cacheable = (
+        tensor.requires_grad
+        and tensor.is_leaf
+        and tensor.dtype is torch.float32
+        and dtype in {torch.float16, torch.bfloat16}
+        and torch.is_autocast_cache_enabled()
+        and not tensor._is_view()
+    )
+    if not cacheable:
+        return aten._to_copy.default(tensor, dtype=dtype)
+    known = _CACHE.get(id(tensor))
+    if known is not None and known[0] is tensor and known[1].dtype is dtype:
+        # A copy made without grad mode has no graph; the C++ cache has that well-known trap too.
+        return known[1]
+    copy = aten._to_copy.default(tensor, dtype=dtype)
+    _CACHE[id(tensor)] = (tensor, copy)
+    return copy
+
+
+def _overload(name: str) -> Any:
+    packet, _, overload = name.partition(".")
+    return getattr(getattr(aten, packet), overload or "default")
+
+
+def _lower(name: str) -> Callable[..., Any]:
+    func = _overload(name)
+
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        kind = autocast_device(args)
+        with below():
+            if kind is None:
+                return func(*args, **kwargs)
+            dtype = torch.get_autocast_dtype(kind)
+            return func(*(cast(a, dtype) for a in args), **{k: cast(v, dtype) for k, v in kwargs.items()})
+
+    return kernel
+
+
+def _float32(name: str) -> Callable[..., Any]:
+    func, set_dtype = _overload(name), name in SET_DTYPE
+    position = next(
+        (i for i, a in enumerate(func._schema.arguments) if a.name == "dtype"), None
+    )
+
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        kind = autocast_device(args)
+        with below():
+            if kind is None:
+                return func(*args, **kwargs)
+            if set_dtype:
+                given = kwargs.get("dtype") or (
+                    args[position] if position is not None and len(args) > position else None
+                )
+                if given is not None or not args[0].dtype.is_floating_point:
+                    return func(*args, **kwargs)
+                args = args[:position] if position is not None else args
+                return func(*args, **{**kwargs, "dtype": torch.float32})
+            return func(
+                *(cast(a, torch.float32) for a in args),
+                **{k: cast(v, torch.float32) for k, v in kwargs.items()},
+            )
+
+    return kernel
+
+
+def _widest(name: str) -> Callable[..., Any]:
+    func = _overload(name)
+
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        kind = autocast_device(args)
+        with below():
+            if kind is None:
+                return func(*args, **kwargs)
+            dtype = torch.get_autocast_dtype(kind)
+            if any(isinstance(a, torch.Tensor) and a.dtype is torch.float32 for a in args):
+                dtype = torch.float32
+            return func(*(cast(a, dtype) for a in args), **kwargs)
+
+    return kernel
+
+
+def _banned(name: str) -> Callable[..., Any]:
+    func = _overload(name)
+
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        if autocast_device(args) == "cuda":
+            raise RuntimeError(
+                "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
+                "Many models use a sigmoid layer right before the binary cross entropy layer.\n"
+                "In this case, combine the two layers using torch.nn.functional.binary_cross_entropy_with_logits\n"
+                "or torch.nn.BCEWithLogitsLoss.  binary_cross_entropy_with_logits and BCEWithLogits are\n"
+                "safe to autocast."
+            )
+        with below():
+            return func(*args, **kwargs)
+
+    return kernel
+
+
+def _register() -> None:
+    for names, make in ((LOWER_PRECISION, _lower), (FLOAT32, _float32), (WIDEST, _widest), (BANNED, _banned)):
+        for name in names:
+            try:
+                _overload(name)
+            except AttributeError:  # an operation that this version of torch does not have
+                continue
+            if not has_override(name):
+                override(name)(make(name))
+
+
+_register()
+
+
+@contextmanager
+def cache_followed() -> Iterator[None]:
+    """Empty the cache of low-precision parameters when the outermost autocast context ends."""
+    clear = torch.clear_autocast_cache
+
+    def cleared() -> None:
+        _CACHE.clear()
+        clear()
+
+    torch.clear_autocast_cache = cleared  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.clear_autocast_cache = clear  # type: ignore[assignment]
+        _CACHE.clear()

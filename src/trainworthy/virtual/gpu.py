@@ -1,0 +1,145 @@
+"""The virtual GPU as one context: everything switched on, and put back afterwards."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from trainworthy.hardware import Gpu
+from trainworthy.tape.modules import watch_modules
+from trainworthy.tape.record import Tape
+from trainworthy.tape.recorder import Recorder
+from trainworthy.tape.source import SourceFinder
+from trainworthy.virtual import kernels, rnn  # noqa: F401 - they register handlers and overrides
+from trainworthy.virtual.attention import Hardware
+from trainworthy.virtual.autocast import cache_followed
+from trainworthy.virtual.device import VirtualDevice
+from trainworthy.virtual.dynamo import dynamo_put_off
+from trainworthy.virtual.overrides import switched_on
+from trainworthy.virtual.patch_cuda import cuda_patches
+from trainworthy.virtual.patch_tensor import tensor_patches
+from trainworthy.virtual.patch_torch import building_module, torch_patches
+from trainworthy.virtual.tensors import CUDA, device_of, is_virtual, raw_is_meta
+
+_GIB = 1 << 30
+_GRANULARITY_BYTES = 512  # c10/cuda/CUDACachingAllocator.cpp: kMinBlockSize
+_GEMMS = ("mm", "addmm", "bmm", "baddbmm", "linear")
+
+
+class VirtualGpu:
+    """Rehearse on ``gpu`` (a row of ``hardware``; ``None`` stands for a GPU with unlimited memory).
+
+    With ``imitate_cpu`` composite operations decompose as on the CPU and memory is counted in exact
+    bytes: that is how the machinery is compared with a real CPU step.
+    """
+
+    def __init__(
+        self,
+        gpu: Gpu | None = None,
+        *,
+        imitate_cpu: bool = False,
+        finder: SourceFinder | None = None,
+    ) -> None:
+        self.row = gpu
+        self.imitate_cpu = imitate_cpu
+        self.name = gpu.names[0] if gpu and gpu.names else "virtual GPU"
+        self.capability: tuple[int, int] = gpu.compute_capability if gpu else (9, 0)
+        self.sm_count = gpu.sm_count if gpu else None
+        self.total_memory_bytes = gpu.memory_bytes if gpu else 1 << 60
+        self.context_bytes = gpu.context_bytes if gpu else 0
+        self.assumptions: dict[str, list[str]] = {}
+        self.compile_requested = False
+        granularity = 1 if imitate_cpu else _GRANULARITY_BYTES
+        self.recorder = Recorder(finder=finder, only=_concerns, granularity_bytes=granularity)
+        self.device = VirtualDevice(assume=self.assume, building=building_module)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> VirtualGpu:
+        stack = self._stack
+        stack.enter_context(dynamo_put_off())
+        self._hardware = (Hardware.capability, Hardware.imitate_cpu)
+        Hardware.capability, Hardware.imitate_cpu = self.capability, self.imitate_cpu
+        stack.enter_context(watch_modules())
+        for patches in (cuda_patches(self), torch_patches(self), tensor_patches(self)):
+            stack.enter_context(patches.applied())
+        stack.enter_context(cache_followed())
+        stack.enter_context(switched_on())
+        stack.enter_context(self.device)
+        stack.enter_context(self.recorder)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+        Hardware.capability, Hardware.imitate_cpu = self._hardware
+
+    # --- what is assumed ------------------------------------------------------------------------
+
+    def assume(self, text: str) -> None:
+        """Note an assumption with the user's line that needed it."""
+        number, _ = self.recorder.finder.find(sys._getframe(1))
+        place = str(self.recorder.finder.sources[number])
+        places = self.assumptions.setdefault(text, [])
+        if place not in places:
+            places.append(place)
+
+    def note_compile(self) -> None:
+        """Note that the script asked for ``torch.compile``."""
+        self.compile_requested = True
+        self.assume("torch.compile was asked for; the rehearsal runs eagerly, so fused kernels are not seen")
+
+    def compare(self, function: Any, one: Any, two: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer ``torch.allclose`` when values are unknown."""
+        if not (is_virtual(one) or is_virtual(two)):
+            return function(one, two, *args, **kwargs)
+        self.assume("tensors compared with torch.allclose are assumed to be close")
+        return True
+
+    # --- results ----------------------------------------------------------------------------------
+
+    def tape(self, **notes: Any) -> Tape:
+        """Build the tape of the rehearsal so far."""
+        recorder = self.recorder
+        used_gpu = any(r.device == str(CUDA) for r in recorder.storages)
+        return recorder.tape(
+            device=str(CUDA) if used_gpu else "cpu",
+            granularity_bytes=recorder.granularity_bytes,
+            notes={
+                "gpu": self.row.id if self.row else None, "gpu_name": self.name,
+                "driver_memory_bytes": self.row.memory_bytes if self.row else None,
+                "context_bytes": self.context_bytes,
+                "assumptions": [_with_places(t, p) for t, p in self.assumptions.items()],
+                "compile_requested": self.compile_requested,
+                "workspace_bytes": self._workspace_bytes() if used_gpu else 0,
+                **notes,
+            },
+        )  # fmt: skip
+
+    def _workspace_bytes(self) -> int:
+        """Model the workspace that cuBLAS takes from PyTorch's allocator at the first product.
+
+        Source: aten/src/ATen/cuda/CublasHandlePool.cpp: ``:4096:2:16:8`` (8,519,680 bytes), and
+        ``:4096:8`` (33,554,432 bytes) from compute capability 9.0 on.
+        """
+        names = {s.name.split(".")[0] for s in self.recorder.signatures}
+        if not names & set(_GEMMS):
+            return 0
+        return 33_554_432 if self.capability >= (9, 0) else 8_519_680
+
+
+def _with_places(text: str, places: list[str]) -> str:
+    shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    return f"{text} ({shown})"
+
+
+def _concerns(tensors: list[torch.Tensor]) -> bool:
+    """Record operations on virtual tensors and on whatever takes part in autograd."""
+    for tensor in tensors:
+        if raw_is_meta(tensor):
+            if device_of(tensor) is not None:
+                return True
+        elif tensor.requires_grad:
+            return True
+    return False

@@ -1,0 +1,388 @@
+"""Operations that need more than a shape rule: transfers, values read by the host, sizes that
+depend on data, recurrent layers, sparse products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from trainworthy.virtual import values
+from trainworthy.virtual.device import VirtualDevice, handles
+from trainworthy.virtual.errors import shown_device
+from trainworthy.virtual.tensors import CUDA, claim, like_real, new_virtual, raw_is_meta
+
+aten = torch.ops.aten
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+# --- transfers --------------------------------------------------------------------------------
+
+
+@handles("_to_copy")
+def _to_copy(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    source = args[0]
+    target = device.output_device(kwargs, [source])
+    if source.layout is not torch.strided:
+        return _copy_sparse(device, source, target, kwargs)
+    options = {k: v for k, v in kwargs.items() if k not in {"device", "non_blocking", "pin_memory"}}
+    out = device.meta(func, (_as_meta(source),), options, target)
+    known = values.shadow_of(source)
+    if known is not None and values.small_enough(source):
+        values.set_shadow(out, known.to(out.dtype))
+    elif (hint := values.hint_of(source)) is not None:
+        values.set_hint(out, hint)
+    return out
+
+
+@handles("copy_")
+def _copy(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    target, source = args[:2]
+    if not raw_is_meta(target):
+        device.assume("values of the device copied into a CPU tensor are unknown: it keeps its own")
+        return target
+    func(target, _as_meta(source))  # refuses shapes that do not broadcast
+    known = values.shadow_of(source) if values.small_enough(target) else None
+    whole = target.is_contiguous() and target.numel() * target.element_size() == (
+        target.untyped_storage().nbytes()
+    )
+    old = values.shadow_of(target)
+    if known is not None and old is not None:
+        old.copy_(known)
+    elif known is not None and whole:
+        values.set_shadow(target, known.to(target.dtype).expand(target.shape))
+    else:
+        values.drop_shadow(target)
+    return target
+
+
+@handles("zero_", "fill_")
+def _fill(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    target = args[0]
+    if not raw_is_meta(target):
+        return NotImplemented
+    value = args[1] if len(args) > 1 else 0
+    if isinstance(value, torch.Tensor):
+        return NotImplemented
+    if values.small_enough(target):
+        old = values.shadow_of(target)
+        if old is not None:
+            old.fill_(value)
+        elif target.numel() * target.element_size() == target.untyped_storage().nbytes():
+            values.set_shadow(target, torch.full(target.shape, value, dtype=target.dtype))
+    return target
+
+
+def _as_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if raw_is_meta(tensor) else like_real(tensor)
+
+
+# --- values read by the host ------------------------------------------------------------------
+
+
+@handles("_local_scalar_dense")
+def _item(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    known = values.shadow_of(args[0])
+    if known is not None:
+        return known.item()
+    value = values.assumed_value(args[0])
+    device.assume(f"a value read from the device is assumed to be {value}")
+    return value
+
+
+@handles("equal")
+def _equal(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    one, two = (values.shadow_of(a) for a in args[:2])
+    if one is not None and two is not None:
+        return torch.equal(one, two)
+    device.assume("tensors compared with torch.equal are assumed to be equal if their shapes are")
+    return args[0].shape == args[1].shape
+
+
+@handles("allclose")
+def _allclose(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    return _equal(device, func, args[:2], {})
+
+
+@handles("_amp_foreach_non_finite_check_and_unscale_")
+def _unscale(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    device.assume("gradients are finite: GradScaler never skips a step")  # found_inf stays 0
+
+
+# --- sizes that depend on data ------------------------------------------------------------------
+
+
+@handles("nonzero", "argwhere")
+def _nonzero(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    tensor = args[0]
+    known = values.shadow_of(tensor)
+    target = shown_device(tensor)
+    if known is not None:
+        positions = known.nonzero()
+        out = new_virtual(tuple(positions.shape), torch.int64, target)
+        values.set_shadow(out, positions)
+        return out
+    device.assume("nonzero of unknown values is assumed to find every element")
+    return new_virtual((tensor.numel(), tensor.dim()), torch.int64, target)
+
+
+@handles("masked_select")
+def _masked_select(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    tensor, mask = args[:2]
+    known = values.shadow_of(mask)
+    shape = torch.broadcast_shapes(tensor.shape, mask.shape)
+    if known is not None:
+        count = int(known.expand(shape).sum())
+    else:
+        device.assume("a mask of unknown values is assumed to select every element")
+        count = 1
+        for size in shape:
+            count *= size
+    return new_virtual((count,), tensor.dtype, shown_device(tensor))
+
+
+@handles("index")
+def _index(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    tensor, indices = args[:2]
+    positions = _positions(device, indices)
+    out = device.meta(func, (tensor, positions), {}, shown_device(tensor))
+    known = values.shadow_of(tensor) if values.small_enough(out) else None
+    real = [None if i is None else values.shadow_of(i) for i in positions]
+    if known is not None and all(r is not None or i is None for r, i in zip(real, positions, strict=True)):
+        try:
+            values.set_shadow(out, known[tuple(slice(None) if r is None else r for r in real)])
+        except (IndexError, RuntimeError):
+            return out
+    return out
+
+
+@handles("index_put_", "_index_put_impl_", "index_put")
+def _index_put(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    tensor, indices = args[:2]
+    if any(i is not None and i.dtype in {torch.bool, torch.uint8} for i in indices):
+        if func._schema.name.endswith("index_put"):
+            return device.meta(aten.clone.default, (tensor,), {}, shown_device(tensor))
+        values.drop_shadow(tensor)
+        return tensor
+    return NotImplemented
+
+
+def _positions(
+    device: VirtualDevice, indices: list[torch.Tensor | None]
+) -> list[torch.Tensor | None]:
+    """Replace masks by the positions they select."""
+    out: list[torch.Tensor | None] = []
+    for index in indices:
+        if index is None or index.dtype not in {torch.bool, torch.uint8}:
+            out.append(index)
+            continue
+        known = values.shadow_of(index)
+        if known is not None:
+            for column in known.nonzero().unbind(1):
+                position = new_virtual(tuple(column.shape), torch.int64, CUDA)
+                values.set_shadow(position, column.contiguous())
+                out.append(position)
+        else:
+            device.assume("a mask of unknown values is assumed to select every element")
+            out += [new_virtual((index.numel(),), torch.int64, CUDA) for _ in range(index.dim())]
+    return out
+
+
+@handles("_unique2", "unique_dim", "unique_consecutive", "_unique")
+def _unique(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    tensor, target = args[0], shown_device(args[0])
+    known = values.shadow_of(tensor)
+    if known is not None:
+        real = func(known, *args[1:], **kwargs)
+        return tuple(_virtual_copy(r, target) for r in real)
+    device.assume("unique of unknown values is assumed to find that all differ")
+    name = func._schema.name
+    if name.endswith("unique_dim"):
+        size = tensor.shape[args[1]]
+        parts = (tuple(tensor.shape), (size,), (size,))
+    else:
+        size = tensor.numel()
+        parts = ((size,), tuple(tensor.shape), (size,))
+    dtypes = (tensor.dtype, torch.int64, torch.int64)
+    shaped = zip(parts, dtypes, strict=True)
+    return tuple(new_virtual(shape, dtype, target) for shape, dtype in shaped)[: len(func._schema.returns)]
+
+
+def _virtual_copy(real: torch.Tensor, target: torch.device) -> torch.Tensor:
+    out = new_virtual(tuple(real.shape), real.dtype, target)
+    values.set_shadow(out, real)
+    return out
+
+
+@handles("repeat_interleave")
+def _repeat_interleave(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    repeats = args[0]
+    if "Tensor" not in func._overloadname or func._overloadname != "Tensor":
+        return NotImplemented
+    known = values.shadow_of(repeats)
+    size = kwargs.get("output_size")
+    if known is not None:
+        return _virtual_copy(torch.repeat_interleave(known), shown_device(repeats))
+    if size is None:
+        device.assume("repeat_interleave with unknown repeats is assumed to repeat each once")
+        size = repeats.numel()
+    return new_virtual((size,), repeats.dtype, shown_device(repeats))
+
+
+@handles("bincount")
+def _bincount(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    known = values.shadow_of(args[0])
+    target = shown_device(args[0])
+    if known is not None and (len(args) < 2 or args[1] is None):
+        real = torch.bincount(known, minlength=kwargs.get("minlength", args[2] if len(args) > 2 else 0))
+        return _virtual_copy(real, target)
+    minimum = int(kwargs.get("minlength", args[2] if len(args) > 2 else 0))
+    device.assume(f"bincount of unknown values is assumed to have {max(minimum, 1)} bins")
+    return new_virtual((max(minimum, 1),), torch.int64, target)
+
+
+@handles("_ctc_loss", "_cudnn_ctc_loss")
+def _ctc_loss(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    log_probs, targets, _, target_lengths = args[:4]
+    target = shown_device(log_probs)
+    batch = log_probs.shape[1] if log_probs.dim() == 3 else 1
+    if targets.dim() == 2:
+        longest = targets.shape[1]
+    elif isinstance(target_lengths, (list, tuple)):
+        longest = max(target_lengths)
+    else:
+        known = values.shadow_of(target_lengths)
+        longest = int(known.max()) if known is not None else targets.numel() // max(batch, 1)
+    alphas = (batch, log_probs.shape[0], 2 * longest + 1)
+    return (new_virtual((batch,), log_probs.dtype, target), new_virtual(alphas, log_probs.dtype, target))
+
+
+@handles("_ctc_loss_backward")
+def _ctc_loss_backward(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    log_probs = args[1]
+    return new_virtual(tuple(log_probs.shape), log_probs.dtype, shown_device(log_probs))
+
+
+# --- packed sequences and recurrent layers --------------------------------------------------------
+
+
+@handles("_pack_padded_sequence")
+def _pack(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    tensor, lengths, batch_first = args
+    known = values.shadow_of(lengths)
+    if known is None:
+        device.assume("sequence lengths read from the device are unknown: all are assumed full")
+        known = torch.full(lengths.shape, tensor.shape[1 if batch_first else 0])
+    rows = int(known.sum())
+    longest = int(known.max())
+    sizes = torch.tensor([int((known > t).sum()) for t in range(longest)])
+    data = new_virtual((rows, *tensor.shape[2:]), tensor.dtype, shown_device(tensor))
+    return data, sizes
+
+
+@handles("_pack_padded_sequence_backward")
+def _pack_backward(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    grad, size = args[0], args[1]
+    return new_virtual(tuple(int(s) for s in size), grad.dtype, shown_device(grad))
+
+
+@handles("_cudnn_rnn")
+def _cudnn_rnn(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Outputs as cuDNN lays them out, and its reserve space for training, modelled.
+
+    The reserve keeps, for every layer, direction, time step and sample, the gates and the cell and
+    hidden states that the backward pass reads (Appleyard et al. 2016 describe the scheme; NVIDIA
+    does not publish the exact size).
+    """
+    x, weights = args[0], args[1]
+    hx, cx, mode, hidden = args[4], args[5], args[6], args[7]
+    projected, layers, batch_first, train = args[8], args[9], args[10], args[12]
+    bidirectional, batch_sizes = args[13], args[14]
+    target = shown_device(x)
+    directions = 2 if bidirectional else 1
+    width = (projected or hidden) * directions
+    steps = x.shape[0] if batch_sizes else x.shape[0] * x.shape[1]
+    y = new_virtual((*x.shape[:-1], width), x.dtype, target)
+    if batch_first and not batch_sizes:
+        shape = (x.shape[1], x.shape[0], width)
+        y = claim(torch.empty(shape, dtype=x.dtype, device="meta").transpose(0, 1), target)
+    hy = new_virtual(tuple(hx.shape), x.dtype, target)
+    cy = new_virtual(tuple(cx.shape) if cx is not None else (0,), x.dtype, target)
+    gates = {0: 1, 1: 1, 2: 4, 3: 3}[mode]
+    kept = gates + (2 if mode == 2 else 1)
+    reserve = steps * layers * directions * hidden * kept * x.element_size() if train else 0
+    del weights
+    return (y, hy, cy, new_virtual((reserve,), torch.uint8, target), new_virtual((0,), x.dtype, target))
+
+
+@handles("_cudnn_rnn_backward")
+def _cudnn_rnn_backward(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    x, weights, hx, cx = args[0], args[1], args[4], args[5]
+    mask = args[-1]
+    target = shown_device(x)
+
+    def like(t: Any, wanted: bool) -> Any:
+        return new_virtual(tuple(t.shape), t.dtype, target) if wanted and t is not None else None
+
+    gradients = [like(w, True) for w in weights] if mask[3] else [None for _ in weights]
+    return like(x, mask[0]), like(hx, mask[1]), like(cx, mask[2]), gradients
+
+
+# --- sparse tensors -------------------------------------------------------------------------------
+
+
+def _copy_sparse(
+    device: VirtualDevice, source: torch.Tensor, target: torch.device, kwargs: Kwargs
+) -> torch.Tensor:
+    out = like_real(source)
+    if raw_is_meta(source):
+        out = source.detach().clone()
+    dtype = kwargs.get("dtype")
+    return claim(out if dtype is None else out.to(dtype), target)
+
+
+def _sparse_product(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Multiply sparse by dense (or add such a product): only the dense result's shape matters."""
+    mats = [a for a in args if isinstance(a, torch.Tensor)]
+    if all(m.layout is torch.strided for m in mats):
+        return NotImplemented
+    one, two = mats[-2:]
+    if one.shape[-1] != two.shape[-2 if two.dim() > 1 else 0]:
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({'x'.join(map(str, one.shape))} and "
+            f"{'x'.join(map(str, two.shape))})"
+        )
+    shape = (*one.shape[:-1], *two.shape[-1:]) if two.dim() > 1 else tuple(one.shape[:-1])
+    return new_virtual(tuple(shape), two.dtype, shown_device(one))
+
+
+for _name in ("mm", "addmm", "_sparse_mm", "_sparse_addmm", "mv", "bmm", "sspaddmm", "smm"):
+    handles(_name)(_sparse_product)
+
+
+@handles("_to_dense", "to_dense")
+def _to_dense(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    tensor = args[0]
+    if tensor.layout is torch.strided:
+        return NotImplemented
+    return new_virtual(tuple(tensor.shape), tensor.dtype, shown_device(tensor))
+
+
+@handles("_coalesce")
+def _coalesce(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    return claim(args[0].detach().clone(), shown_device(args[0]))
+
+
+@handles("_assert_async")
+def _assert_async(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    return None
+
+
+@handles("mkldnn_rnn_layer_backward")
+def _mkldnn_rnn_backward(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    x, w0, w1, b0, b1, hx, cx = args[:7]
+    made = [new_virtual(tuple(t.shape), t.dtype, shown_device(x)) for t in (x, w0, w1, b0, b1, hx, cx)]
+    return tuple(made)
+
+

@@ -1,0 +1,70 @@
+"""A dispatch key above autograd where CUDA's own choices are made.
+
+Some composite operations decompose by device before anything below autograd can see them: which
+attention kernel runs, whether dropout is one kernel, how a recurrent layer is computed; and autocast
+casts there. torch reserves a key for autocast of out-of-tree backends (``AutocastPrivateUse1``).
+Nobody uses it here, so it is switched on for the thread of the rehearsal and carries those choices.
+Kernels registered for it do nothing while it is off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+KEY = torch._C.DispatchKey.AutocastPrivateUse1
+_KEYS = torch._C.DispatchKeySet(KEY)
+_LIBRARIES: list[torch.library.Library] = []
+_REGISTERED: dict[str, Callable[..., Any]] = {}
+
+
+def below() -> Any:
+    """Return a context in which operations are not overridden."""
+    return torch._C._ExcludeDispatchKeyGuard(_KEYS)
+
+
+def override(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register what ``aten::name`` does while the key is on; call the original under ``below()``."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        if name in _REGISTERED:
+            raise ValueError(f"two overrides of aten::{name}")
+        _REGISTERED[name] = function
+        return function
+
+    return decorate
+
+
+def has_override(name: str) -> bool:
+    """Tell whether ``aten::name`` is overridden."""
+    return name in _REGISTERED
+
+
+def _install() -> None:
+    if _LIBRARIES:
+        return
+    everything = torch.library.Library("_", "IMPL")
+    everything.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    aten = torch.library.Library("aten", "IMPL")
+    for name, function in _REGISTERED.items():
+        aten.impl(name, function, "AutocastPrivateUse1")
+    _LIBRARIES.extend((everything, aten))
+
+
+@contextmanager
+def switched_on() -> Iterator[None]:
+    """Switch the overrides on for this thread."""
+    _install()
+    tls_included = torch._C._dispatch_tls_set_dispatch_key_included
+    tls_excluded = torch._C._dispatch_tls_set_dispatch_key_excluded
+    was_excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(KEY)
+    tls_included(KEY, True)
+    tls_excluded(KEY, False)
+    try:
+        yield
+    finally:
+        tls_included(KEY, False)
+        tls_excluded(KEY, was_excluded)

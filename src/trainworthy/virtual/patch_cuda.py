@@ -1,0 +1,297 @@
+"""``torch.cuda`` and its relatives, answered for the chosen GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.cuda
+import torch.cuda.nvtx
+import torch.cuda.random
+from torch.backends import cuda as backend_cuda
+from torch.backends import cudnn
+
+from trainworthy.virtual.patch_tensor import resolve_device
+from trainworthy.virtual.patching import Patches
+from trainworthy.virtual.tensors import CUDA
+
+if TYPE_CHECKING:
+    from trainworthy.virtual.gpu import VirtualGpu
+
+_CUDA_VERSION, _CUDNN_VERSION = "12.8", 91002
+
+
+class Stream:
+    """A stream: work is recorded in program order, so it only has to exist."""
+
+    def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
+        self.device, self.priority, self.cuda_stream, self.stream_id = CUDA, priority, id(self), id(self)
+        self.device_index, self.device_type = 0, 1
+
+    def wait_stream(self, stream: Any) -> None:
+        """Wait for another stream."""
+
+    def wait_event(self, event: Any) -> None:
+        """Wait for an event."""
+
+    def record_event(self, event: Event | None = None) -> Event:
+        """Record an event."""
+        return event or Event()
+
+    def synchronize(self) -> None:
+        """Wait on the host."""
+        torch.cuda.synchronize()
+
+    def query(self) -> bool:
+        """Tell whether all work is done."""
+        return True
+
+    def is_capturing(self) -> bool:
+        """Tell whether a CUDA graph is being captured."""
+        return False
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+class ExternalStream(Stream):
+    """A stream made elsewhere."""
+
+
+class Event:
+    """An event; times are not known in a rehearsal and are given as 1 ms."""
+
+    def __init__(self, device: Any = None, *args: Any, **kwargs: Any) -> None:
+        self.device = CUDA
+
+    def record(self, stream: Any = None) -> None:
+        """Mark a point of a stream."""
+
+    def wait(self, stream: Any = None) -> None:
+        """Let a stream wait."""
+
+    def query(self) -> bool:
+        """Tell whether the event happened."""
+        return True
+
+    def synchronize(self) -> None:
+        """Wait on the host."""
+        torch.cuda.synchronize()
+
+    def elapsed_time(self, end: Event) -> float:
+        """Return 1.0 ms: a rehearsal does not know times."""
+        return 1.0
+
+
+def _graph_classes(gpu: VirtualGpu) -> dict[str, Any]:
+    """CUDA graphs: capture runs the body once; a replay records the captured operations again."""
+
+    class CUDAGraph:
+        def __init__(self, keep_graph: bool = False) -> None:
+            self.begin = self.end = 0
+
+        def capture_begin(self, *args: Any, **kwargs: Any) -> None:
+            self.begin = len(gpu.recorder.ops)
+
+        def capture_end(self) -> None:
+            self.end = len(gpu.recorder.ops)
+
+        def replay(self) -> None:
+            step = gpu.recorder.steps.current
+            for op in gpu.recorder.ops[self.begin : self.end]:
+                gpu.recorder.ops.append(op._replace(step=step))
+
+        def reset(self) -> None:
+            self.begin = self.end = 0
+
+        def pool(self) -> tuple[int, int]:
+            return (0, 0)
+
+    @contextmanager
+    def graph(cuda_graph: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
+        cuda_graph.capture_begin()
+        try:
+            yield
+        finally:
+            cuda_graph.capture_end()
+
+    return {
+        "CUDAGraph": CUDAGraph, "graph": graph, "graph_pool_handle": lambda: (0, 0),
+        "make_graphed_callables": lambda callables, *a, **k: callables,
+        "is_current_stream_capturing": lambda: False,
+    }  # fmt: skip
+
+
+def _memory(gpu: VirtualGpu) -> dict[str, Any]:
+    name = str(CUDA)
+
+    def allocated(device: Any = None) -> int:
+        return gpu.recorder.allocated_bytes.get(name, 0)
+
+    def peak(device: Any = None) -> int:
+        return gpu.recorder.peak_bytes.get(name, 0)
+
+    def reset(device: Any = None) -> None:
+        gpu.recorder.peak_bytes[name] = allocated()
+
+    def info(device: Any = None) -> tuple[int, int]:
+        total = gpu.total_memory_bytes
+        return max(total - allocated() - gpu.context_bytes, 0), total
+
+    def stats(device: Any = None) -> dict[str, Any]:
+        return {"allocated_bytes.all.current": allocated(), "allocated_bytes.all.peak": peak(),
+                "reserved_bytes.all.current": allocated(), "reserved_bytes.all.peak": peak(),
+                "active_bytes.all.peak": peak(), "active_bytes.all.current": allocated(),
+                "num_alloc_retries": 0, "num_ooms": 0}  # fmt: skip
+
+    return {
+        "memory_allocated": allocated, "max_memory_allocated": peak, "memory_reserved": allocated,
+        "max_memory_reserved": peak, "memory_cached": allocated, "max_memory_cached": peak,
+        "reset_peak_memory_stats": reset, "reset_max_memory_allocated": reset,
+        "reset_accumulated_memory_stats": lambda device=None: None, "mem_get_info": info,
+        "memory_stats": stats, "memory_summary": lambda *a, **k: "virtual GPU: see the report",
+        "memory_snapshot": lambda *a, **k: [], "empty_cache": lambda: None,
+        "set_per_process_memory_fraction": lambda *a, **k: None, "ipc_collect": lambda: None,
+        "utilization": lambda device=None: 0, "memory_usage": lambda device=None: 0,
+        "temperature": lambda device=None: 40, "power_draw": lambda device=None: 0,
+        "clock_rate": lambda device=None: 0,
+    }  # fmt: skip
+
+
+def _device_answers(gpu: VirtualGpu) -> dict[str, Any]:
+    major, minor = gpu.capability
+    properties = SimpleNamespace(
+        name=gpu.name, total_memory=gpu.total_memory_bytes, major=major, minor=minor,
+        multi_processor_count=gpu.sm_count or 0, is_integrated=False, is_multi_gpu_board=False,
+        max_threads_per_multi_processor=2048, max_threads_per_block=1024, warp_size=32,
+        shared_memory_per_block=49152, shared_memory_per_multiprocessor=233472,
+        shared_memory_per_block_optin=232448, regs_per_multiprocessor=65536, L2_cache_size=52428800,
+        gcnArchName="", uuid="00000000-0000-0000-0000-000000000000",
+    )  # fmt: skip
+    bf16 = major >= 8
+    return {
+        "is_available": lambda: True, "device_count": lambda: 1, "is_initialized": lambda: True,
+        "init": lambda: None, "_lazy_init": lambda: None,
+        "_is_in_bad_fork": lambda: False, "current_device": lambda: 0,
+        "get_device_name": lambda device=None: gpu.name,
+        "get_device_capability": lambda device=None: (major, minor),
+        "get_device_properties": lambda device=None: properties,
+        "is_bf16_supported": lambda including_emulation=True: bf16 or including_emulation,
+        "is_tf32_supported": lambda: bf16, "get_arch_list": lambda: [f"sm_{major}{minor}"],
+        "can_device_access_peer": lambda a, b: False, "set_device": lambda d: resolve_device(d) and None,
+        "get_gencode_flags": lambda: "", "_exchange_device": lambda device: 0,
+        "_maybe_exchange_device": lambda device: 0, "current_blas_handle": lambda: 0,
+        "cudart": lambda: SimpleNamespace(
+            cudaProfilerStart=lambda: 0, cudaProfilerStop=lambda: 0, cudaMemGetInfo=lambda d: (0, 0)
+        ),
+    }  # fmt: skip
+
+
+def _random() -> dict[str, Any]:
+    state = torch.zeros(16, dtype=torch.uint8)
+    return {
+        "manual_seed": lambda seed: None, "manual_seed_all": lambda seed: None, "seed": lambda: None,
+        "seed_all": lambda: None, "initial_seed": lambda: 0,
+        "get_rng_state": lambda device="cuda": state.clone(),
+        "get_rng_state_all": lambda: [state.clone()],
+        "set_rng_state": lambda new_state, device="cuda": None,
+        "set_rng_state_all": lambda new_states: None,
+    }  # fmt: skip
+
+
+class _TypedMeta(type):
+    dtype: torch.dtype
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return (isinstance(instance, torch.Tensor) and instance.is_cuda
+                and instance.dtype is cls.dtype)  # fmt: skip
+
+
+def _legacy_types() -> dict[str, Any]:
+    kinds = {"FloatTensor": torch.float32, "DoubleTensor": torch.float64, "HalfTensor": torch.float16,
+             "BFloat16Tensor": torch.bfloat16, "LongTensor": torch.int64, "IntTensor": torch.int32,
+             "ShortTensor": torch.int16, "CharTensor": torch.int8, "ByteTensor": torch.uint8,
+             "BoolTensor": torch.bool}  # fmt: skip
+
+    def make(name: str, dtype: torch.dtype) -> Any:
+        def __new__(cls: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if len(args) == 1 and not isinstance(args[0], int):
+                return torch.tensor(args[0], dtype=dtype, device="cuda")
+            return torch.empty(args or (0,), dtype=dtype, device="cuda")
+
+        return _TypedMeta(name, (), {"__new__": __new__, "dtype": dtype, "__module__": "torch.cuda"})
+
+    return {name: make(name, dtype) for name, dtype in kinds.items()}
+
+
+@contextmanager
+def _stream_context(stream: Any) -> Iterator[None]:
+    yield
+
+
+class _DeviceContext:
+    def __init__(self, device: Any = None) -> None:
+        self.idx = 0
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> bool:
+        return False
+
+
+def cuda_patches(gpu: VirtualGpu) -> Patches:
+    """Plan the changes to ``torch.cuda``, ``torch.accelerator`` and ``torch.backends``."""
+    patches = Patches()
+
+    def synchronize(device: Any = None) -> None:
+        gpu.recorder.note_event("cuda.synchronize", host_syncs=1)
+
+    default_stream = Stream()
+    answers = {
+        **_device_answers(gpu), **_memory(gpu), **_random(), **_graph_classes(gpu), **_legacy_types(),
+        "synchronize": synchronize, "Stream": Stream, "ExternalStream": ExternalStream, "Event": Event,
+        "current_stream": lambda device=None: default_stream,
+        "default_stream": lambda device=None: default_stream,
+        "stream": _stream_context, "StreamContext": _stream_context, "set_stream": lambda s: None,
+        "device": _DeviceContext, "device_of": _DeviceContext,
+        "default_generators": (torch.default_generator,), "has_half": True,
+    }  # fmt: skip
+    patches.set_all(torch.cuda, **answers)
+    patches.set_all(torch.cuda.random, **_random())
+    memory = {k: v for k, v in _memory(gpu).items() if hasattr(torch.cuda.memory, k)}
+    patches.set_all(torch.cuda.memory, **memory)
+    patches.set_all(torch.cuda.memory, _record_memory_history=lambda *a, **k: None,
+                    _dump_snapshot=lambda *a, **k: None)  # fmt: skip
+    patches.set_all(torch.cuda.nvtx, range_push=lambda msg: 0, range_pop=lambda: 0,
+                    mark=lambda msg: None, range=lambda *a, **k: nullcontext())  # fmt: skip
+    patches.set(torch.version, "cuda", _CUDA_VERSION)
+    patches.set_all(torch, Stream=Stream, Event=Event)
+    patches.set_all(cudnn, is_available=lambda: True, version=lambda: _CUDNN_VERSION,
+                    is_acceptable=lambda tensor: False)  # fmt: skip
+    patches.set(backend_cuda, "is_built", lambda: True)
+    if hasattr(torch, "accelerator"):
+        _accelerator(patches, answers)
+    return patches
+
+
+def _accelerator(patches: Patches, answers: dict[str, Any]) -> None:
+    device = torch.device("cuda")
+    patches.set_all(
+        torch.accelerator, is_available=lambda: True, device_count=lambda: 1,
+        current_accelerator=lambda check_available=False: device,
+        current_device_index=lambda: 0, current_device_idx=lambda: 0,
+        set_device_index=lambda d: None, set_device_idx=lambda d: None,
+        synchronize=answers["synchronize"], current_stream=answers["current_stream"],
+        set_stream=lambda s: None, device_index=_DeviceContext,
+    )  # fmt: skip
+    for name in ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved",
+                 "reset_peak_memory_stats", "memory_stats", "empty_cache"):  # fmt: skip
+        if hasattr(torch.accelerator, name):
+            patches.set(torch.accelerator, name, answers[name])

@@ -1,0 +1,374 @@
+"""What a script can ask of a tensor: its device, its values, a copy somewhere else."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch._C import TensorBase
+
+from trainworthy.virtual import values
+from trainworthy.virtual.errors import shown_device, type_name
+from trainworthy.virtual.patching import Patches
+from trainworthy.virtual.tensors import (
+    CPU,
+    CUDA,
+    META,
+    claim,
+    device_of,
+    is_virtual,
+    like_real,
+    new_virtual,
+    raw_device,
+    raw_is_meta,
+    raw_to,
+)
+
+if TYPE_CHECKING:
+    from trainworthy.virtual.gpu import VirtualGpu
+
+aten = torch.ops.aten
+_raw_data = TensorBase.data  # type: ignore[attr-defined]
+_raw_grad = torch.Tensor.__dict__.get("grad", TensorBase.grad)
+_MAX_REAL_ELEMENTS = 1 << 24
+
+
+class Transfer(torch.autograd.Function):
+    """Moves a real tensor that requires grad to the device; its gradient comes back as zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, device: torch.device, options: dict[str, Any]) -> Any:
+        """Copy to ``device``."""
+        ctx.like = (tensor.shape, tensor.dtype)
+        return aten._to_copy.default(tensor, device=device, **options)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Return zeros: the values of virtual gradients are unknown."""
+        shape, dtype = ctx.like
+        return torch.zeros(shape, dtype=dtype), None, None
+
+
+def resolve_device(device: Any) -> torch.device | None:
+    """Turn what a script passes as a device into a ``torch.device`` with an index."""
+    if device is None:
+        return None
+    if isinstance(device, int) and not isinstance(device, bool):
+        device = torch.device("cuda", device)
+    elif not isinstance(device, torch.device):
+        device = torch.device(device)
+    if device.type == "cuda":
+        index = device.index or 0
+        if index >= torch.cuda.device_count():
+            raise RuntimeError("CUDA error: invalid device ordinal")
+        return CUDA
+    return CPU if device.type == "cpu" else device
+
+
+def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    names: tuple[str, ...] = ("device", "dtype", "non_blocking", "copy")
+    first = args[0] if args else None
+    if isinstance(first, torch.Tensor):
+        return {"device": shown_device(first), "dtype": first.dtype,
+                **dict(zip(("non_blocking", "copy"), args[1:], strict=False)), **kwargs}  # fmt: skip
+    if isinstance(first, torch.dtype):
+        names = ("dtype", "non_blocking", "copy")
+    parsed = {**dict(zip(names, args, strict=False)), **kwargs}
+    other = parsed.pop("other", None)
+    if other is not None:
+        parsed.update(device=shown_device(other), dtype=other.dtype)
+    return parsed
+
+
+def move(
+    tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None = None,
+    non_blocking: bool = False, memory_format: Any = None,
+) -> torch.Tensor:  # fmt: skip
+    """Copy a tensor to another device."""
+    options: dict[str, Any] = {"non_blocking": non_blocking}
+    if dtype is not None:
+        options["dtype"] = dtype
+    if memory_format not in {None, torch.preserve_format}:
+        options["memory_format"] = memory_format
+    if not raw_is_meta(tensor) and tensor.requires_grad and torch.is_grad_enabled():
+        out: torch.Tensor = Transfer.apply(tensor, device, options)
+        return out
+    out = aten._to_copy.default(tensor, device=device, **options)
+    return out
+
+
+def _to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    options = _parse_to(args, kwargs)
+    device = resolve_device(options.get("device"))
+    virtual = is_virtual(self)
+    if device is None or device == shown_device(self):
+        if not virtual:
+            return raw_to(self, *args, **kwargs)
+        options.pop("device", None)
+        if not any(v is not None for v in options.values()):
+            return self
+        if options.get("dtype") is None:
+            options["dtype"] = self.dtype
+        return raw_to(self, **options)
+    if device.type == "cuda" or (device.type == "cpu" and virtual):
+        return move(self, device, options.get("dtype"), bool(options.get("non_blocking", False)),
+                    options.get("memory_format"))  # fmt: skip
+    return raw_to(self, *args, **kwargs)
+
+
+def _cuda(
+    self: torch.Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None
+) -> torch.Tensor:
+    target = resolve_device(device if device is not None else "cuda")
+    if target == shown_device(self):
+        return self
+    return move(self, CUDA, None, bool(non_blocking), memory_format)
+
+
+def _cpu(self: torch.Tensor, memory_format: Any = None) -> torch.Tensor:
+    if not is_virtual(self) or shown_device(self).type == "cpu":
+        return self
+    return move(self, CPU, None, False, memory_format)
+
+
+def _device(self: torch.Tensor) -> torch.device:
+    if raw_is_meta(self):
+        return device_of(self) or META
+    return raw_device(self)
+
+
+def _repr(gpu: VirtualGpu) -> Any:
+    original = torch.Tensor.__repr__
+
+    def __repr__(self: torch.Tensor, *, tensor_contents: Any = None) -> str:
+        if not is_virtual(self):
+            return original(self, tensor_contents=tensor_contents)
+        device = shown_device(self)
+        where = "" if device.type == "cpu" else f", device='{device}'"
+        known = values.shadow_of(self)
+        if known is not None or self.dim() == 0:
+            real = values.assumed_values(self)
+            inner = original(real)
+            grad = f", grad_fn=<{self.grad_fn.name()}>" if self.grad_fn is not None else ""
+            leaf = ", requires_grad=True" if self.requires_grad and not grad else ""
+            text = inner[:-1] + where + grad + leaf + ")"
+        else:
+            size = f", size={tuple(self.shape)}"
+            kind = "" if self.dtype is torch.get_default_dtype() else f", dtype={self.dtype}"
+            text = f"tensor(...{where}{size}{kind})"
+        return f"Parameter containing:\n{text}" if isinstance(self, nn.Parameter) else text
+
+    return __repr__
+
+
+def _real_values(gpu: VirtualGpu, tensor: torch.Tensor, what: str) -> torch.Tensor:
+    if values.shadow_of(tensor) is None and tensor.numel():
+        gpu.assume(f"{what} of values that are unknown: each is taken as {values.assumed_value(tensor)}")
+    if tensor.numel() > _MAX_REAL_ELEMENTS and values.shadow_of(tensor) is None:
+        one = torch.full((), values.assumed_value(tensor), dtype=tensor.dtype)
+        return one.expand(tensor.shape)
+    return values.assumed_values(tensor)
+
+
+def _host_values(gpu: VirtualGpu) -> dict[str, Any]:
+    """Methods that hand values to Python or NumPy."""
+    raw_numpy, raw_tolist, raw_array = TensorBase.numpy, TensorBase.tolist, torch.Tensor.__array__
+
+    def numpy(self: torch.Tensor, *, force: bool = False) -> Any:
+        if not is_virtual(self):
+            return raw_numpy(self, force=force)
+        if not force and shown_device(self).type == "cuda":
+            raise TypeError(
+                f"can't convert {shown_device(self)} device type tensor to numpy. "
+                "Use Tensor.cpu() to copy the tensor to host memory first."
+            )
+        if not force and self.requires_grad:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        return raw_numpy(_real_values(gpu, self, "numpy()"))
+
+    def tolist(self: torch.Tensor) -> Any:
+        if not is_virtual(self):
+            return raw_tolist(self)
+        if shown_device(self).type == "cuda":
+            gpu.recorder.note_event("tolist", host_syncs=1)
+        return raw_tolist(_real_values(gpu, self, "tolist()"))
+
+    def __array__(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not is_virtual(self):
+            return raw_array(self, *args, **kwargs)
+        array = numpy(self)
+        dtype = args[0] if args else kwargs.get("dtype")
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    return {"numpy": numpy, "tolist": tolist, "__array__": __array__}
+
+
+def _deepcopy(self: torch.Tensor, memo: dict[int, Any]) -> torch.Tensor:
+    if not self.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+            "at the moment.  If you were attempting to deepcopy a module, this may be because of a "
+            "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001"
+        )
+    if id(self) in memo:
+        return memo[id(self)]  # type: ignore[no-any-return]
+    with torch.no_grad():
+        data = self.detach().clone()
+    new = nn.Parameter(data, self.requires_grad) if isinstance(self, nn.Parameter) else data
+    if not isinstance(self, nn.Parameter) and self.requires_grad:
+        new.requires_grad_()
+    if self.grad is not None:
+        new.grad = copy.deepcopy(self.grad, memo)
+    memo[id(self)] = new
+    return new
+
+
+def rebuild_virtual(
+    shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, device: str,
+    requires_grad: bool, is_parameter: bool,
+) -> torch.Tensor:  # fmt: skip
+    """Make a virtual tensor again from what ``pickle`` kept of it."""
+    tensor = new_virtual(tuple(shape), dtype, torch.device(device), tuple(stride))
+    if is_parameter:
+        return nn.Parameter(tensor, requires_grad)
+    return tensor.requires_grad_(requires_grad)
+
+
+def _pickling() -> dict[str, Any]:
+    original = torch.Tensor.__reduce_ex__
+
+    def __reduce_ex__(self: torch.Tensor, protocol: Any) -> Any:
+        if not is_virtual(self) or self.layout is not torch.strided:
+            return original(self, protocol)
+        state = (tuple(self.shape), self.stride(), self.dtype, str(shown_device(self)),
+                 self.requires_grad and self.is_leaf, isinstance(self, nn.Parameter))  # fmt: skip
+        return rebuild_virtual, state
+
+    def parameter_reduce(self: nn.Parameter, protocol: Any) -> Any:
+        return __reduce_ex__(self, protocol) if is_virtual(self) else parameter_original(self, protocol)
+
+    parameter_original = nn.Parameter.__reduce_ex__
+    return {"tensor": __reduce_ex__, "parameter": parameter_reduce}
+
+
+def _virtual_copy(real: torch.Tensor, device: torch.device) -> torch.Tensor:
+    out = claim(like_real(real.detach()), device)
+    if values.small_enough(real) and real.layout is torch.strided:
+        values.set_shadow(out, real.detach())
+    return out
+
+
+def _set_data(self: torch.Tensor, new: torch.Tensor) -> None:
+    if raw_is_meta(self) and is_virtual(self) and not raw_is_meta(new):
+        new = _virtual_copy(new, CPU)
+    _raw_data.__set__(self, new)
+
+
+def _set_grad(self: torch.Tensor, new: torch.Tensor | None) -> None:
+    if new is not None and is_virtual(self) and not raw_is_meta(new):
+        new = _virtual_copy(new, shown_device(self))
+    _raw_grad.__set__(self, new)
+
+
+def _make_parameter(gpu: VirtualGpu) -> Any:
+    """``nn.Parameter(real)`` is virtual from birth, on the CPU until the model moves."""
+    original = nn.Parameter.__new__
+
+    def __new__(cls: type, data: Any = None, requires_grad: bool = True) -> Any:
+        if isinstance(data, torch.Tensor) and not raw_is_meta(data) and raw_device(data).type == "cpu":
+            data = _virtual_copy(data, CPU)
+            gpu.recorder.adopt(data, "parameter", "Parameter")
+        elif isinstance(data, torch.Tensor) and is_virtual(data):
+            gpu.recorder.mark((data,), "parameter", overwrite=True)
+        return original(cls, data, requires_grad)
+
+    return staticmethod(__new__)
+
+
+def _tensor_type(self: torch.Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
+    if dtype is None:
+        return type_name(self)
+    if isinstance(dtype, torch.dtype):
+        return self.to(dtype)
+    name = dtype if isinstance(dtype, str) else f"{dtype.__module__}.{dtype.__name__}"
+    wanted = getattr(torch, name.rsplit(".", 1)[-1].removesuffix("Tensor").lower(), None)
+    device = CUDA if ".cuda." in name else CPU
+    return self.to(device=device, dtype=wanted)
+
+
+def _small_methods(gpu: VirtualGpu) -> dict[str, Any]:
+    raw_ptr, raw_pinned, raw_shared = TensorBase.data_ptr, TensorBase.is_pinned, torch.Tensor.is_shared
+    raw_share, raw_get_device = torch.Tensor.share_memory_, TensorBase.get_device
+
+    def data_ptr(self: torch.Tensor) -> int:
+        if not is_virtual(self):
+            return raw_ptr(self)
+        return int(self.untyped_storage()._cdata) * 64 + self.storage_offset() * self.element_size()
+
+    def pin_memory(self: torch.Tensor, device: Any = None) -> torch.Tensor:
+        if is_virtual(self) and shown_device(self).type == "cuda":
+            raise RuntimeError(f"cannot pin '{type_name(self)}' only dense CPU tensors can be pinned")
+        self._tw_pinned = True  # type: ignore[attr-defined]
+        return self
+
+    def is_pinned(self: torch.Tensor, device: Any = None) -> bool:
+        return bool(getattr(self, "_tw_pinned", False)) or bool(raw_pinned(self))
+
+    def get_device(self: torch.Tensor) -> int:
+        return (0 if shown_device(self).type == "cuda" else -1) if is_virtual(self) else raw_get_device(self)
+
+    def new_tensor(self: torch.Tensor, data: Any, *, dtype: Any = None, device: Any = None,
+                   requires_grad: bool = False, **kwargs: Any) -> torch.Tensor:  # fmt: skip
+        return torch.tensor(data, dtype=dtype or self.dtype, device=device or self.device,
+                            requires_grad=requires_grad)  # fmt: skip
+
+    return {
+        "data_ptr": data_ptr, "pin_memory": pin_memory, "is_pinned": is_pinned,
+        "get_device": get_device, "new_tensor": new_tensor,
+        "record_stream": lambda self, stream: None,
+        "share_memory_": lambda self: self if is_virtual(self) else raw_share(self),
+        "is_shared": lambda self: False if is_virtual(self) else raw_shared(self),
+    }  # fmt: skip
+
+
+def tensor_patches(gpu: VirtualGpu) -> Patches:
+    """Plan the changes to ``torch.Tensor`` and ``nn.Parameter``."""
+    patches, tensor = Patches(), torch.Tensor
+    patches.set_all(
+        tensor,
+        device=property(_device),
+        is_cuda=property(lambda self: _device(self).type == "cuda"),
+        is_cpu=property(lambda self: _device(self).type == "cpu"),
+        is_meta=property(lambda self: _device(self).type == "meta"),
+        data=property(_raw_data.__get__, _set_data),
+        grad=property(_raw_grad.__get__, _set_grad, _raw_grad.__delete__),
+        to=_to, cuda=_cuda, cpu=_cpu, type=_tensor_type, **_small_methods(gpu), **_host_values(gpu),
+        __repr__=_repr(gpu),
+    )  # fmt: skip
+    original = tensor.__deepcopy__
+    patches.set(tensor, "__deepcopy__",
+                lambda self, memo: _deepcopy(self, memo) if is_virtual(self) else original(self, memo))  # fmt: skip
+    parameter_original = nn.Parameter.__deepcopy__
+    patches.set(
+        nn.Parameter, "__deepcopy__",
+        lambda self, memo: _deepcopy(self, memo) if is_virtual(self) else parameter_original(self, memo),
+    )  # fmt: skip
+    pickling = _pickling()
+    patches.set(tensor, "__reduce_ex__", pickling["tensor"])
+    patches.set(nn.Parameter, "__reduce_ex__", pickling["parameter"])
+    patches.set(nn.Parameter, "__repr__", _parameter_repr)
+    patches.set(nn.Parameter, "__new__", _make_parameter(gpu))
+    storage_ptr = torch._C.StorageBase.data_ptr
+    patches.set(
+        torch.UntypedStorage, "data_ptr",
+        lambda self: int(self._cdata) * 64 if hasattr(self, "_tw_device") else storage_ptr(self),
+    )  # fmt: skip
+    return patches
+
+
+def _parameter_repr(self: nn.Parameter) -> str:
+    return torch.Tensor.__repr__(self) if is_virtual(self) else "Parameter containing:\n" + torch.Tensor.__repr__(self)

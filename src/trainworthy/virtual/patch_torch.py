@@ -1,0 +1,200 @@
+"""What a script can ask of ``torch`` itself: making tensors, saving, compiling, random numbers."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from trainworthy.virtual.patch_tensor import rebuild_virtual, resolve_device
+from trainworthy.virtual.patching import Patches
+from trainworthy.virtual.tensors import CPU, CUDA, is_virtual
+
+if TYPE_CHECKING:
+    from trainworthy.virtual.gpu import VirtualGpu
+
+_BUILDERS = frozenset({"reset_parameters", "init_weights", "_init_weights", "from_pretrained",
+                       "_from_config", "from_config", "initialize_weights", "_initialize_weights"})  # fmt: skip
+
+
+def building_module() -> bool:
+    """Tell whether a module is being built by the code that runs now."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_name
+        if name in _BUILDERS:
+            return True
+        if name == "__init__" and isinstance(frame.f_locals.get("self"), nn.Module):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _constructors() -> dict[str, Any]:
+    raw_tensor, raw_as_tensor, raw_asarray = torch.tensor, torch.as_tensor, torch.asarray
+
+    def place(out: torch.Tensor, device: Any, requires_grad: bool) -> torch.Tensor:
+        target = resolve_device(device if device is not None else torch.get_default_device())
+        if target is not None and target != out.device:
+            out = out.to(target)
+        return out.requires_grad_() if requires_grad else out
+
+    @functools.wraps(raw_tensor)
+    def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+               pin_memory: bool = False) -> torch.Tensor:  # fmt: skip
+        if isinstance(data, torch.Tensor) and is_virtual(data):
+            out = data.detach().clone().to(device=device or data.device, dtype=dtype or data.dtype)
+            return out.requires_grad_(requires_grad)
+        if device is not None and torch.device(device).type == "meta":
+            return raw_tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
+        out = place(raw_tensor(data, dtype=dtype, device="cpu"), device, requires_grad)
+        return out.pin_memory() if pin_memory else out
+
+    @functools.wraps(raw_as_tensor)
+    def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> torch.Tensor:
+        if isinstance(data, torch.Tensor):
+            return data.to(device=device if device is not None else data.device, dtype=dtype or data.dtype)
+        return place(raw_as_tensor(data, dtype=dtype, device="cpu"), device, False)
+
+    @functools.wraps(raw_asarray)
+    def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: Any = None,
+                requires_grad: bool = False) -> torch.Tensor:  # fmt: skip
+        if isinstance(obj, torch.Tensor):
+            return obj.to(device=device if device is not None else obj.device, dtype=dtype or obj.dtype)
+        return place(raw_asarray(obj, dtype=dtype, device="cpu", copy=copy), device, requires_grad)
+
+    return {"tensor": tensor, "as_tensor": as_tensor, "asarray": asarray}
+
+
+class VirtualGenerator(torch.Generator):
+    """A generator that says it is on the GPU; virtual random numbers need no state."""
+
+    _tw_device = CUDA
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device the script asked for."""
+        return self._tw_device
+
+
+class _GeneratorMeta(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, torch._C.Generator)
+
+
+class GeneratorFactory(metaclass=_GeneratorMeta):
+    """Stands in for ``torch.Generator``: makes virtual ones for "cuda"."""
+
+    def __new__(cls, device: Any = "cpu") -> Any:  # noqa: D102
+        target = resolve_device(device) or CPU
+        if target.type == "cuda":
+            return VirtualGenerator()
+        return torch._C.Generator(device=target)
+
+
+class CompiledModule(nn.Module):
+    """What ``torch.compile(module)`` returns in a rehearsal: the module, run eagerly."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the module."""
+        return self._orig_mod(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._modules["_orig_mod"], name)
+
+    def train(self, mode: bool = True) -> CompiledModule:
+        """Set the mode of the module too."""
+        super().train(mode)
+        return self
+
+
+def _compile(gpu: VirtualGpu) -> Any:
+    def compile_(model: Any = None, **options: Any) -> Any:
+        if model is None:
+            return lambda function: compile_(function, **options)
+        gpu.note_compile()
+        return CompiledModule(model) if isinstance(model, nn.Module) else model
+
+    return compile_
+
+
+def _load(gpu: VirtualGpu) -> Any:
+    raw_load = torch.load
+
+    @functools.wraps(raw_load)
+    def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
+        location = map_location
+        if isinstance(location, dict):
+            location = next(iter(location.values()), None)
+        callable_location = callable(location) and not isinstance(location, (str, torch.device))
+        device = None if callable_location else resolve_device(location)
+        with torch.serialization.safe_globals([rebuild_virtual]):
+            loaded = raw_load(f, map_location if callable_location else "cpu", *args, **kwargs)
+        if device is None or device.type == "meta":
+            return loaded
+        return map_tensors(loaded, lambda t: _same_kind(t, device))
+
+    return load
+
+
+def _same_kind(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    moved = tensor.to(device)
+    if isinstance(tensor, nn.Parameter) and moved is not tensor:
+        return nn.Parameter(moved.detach(), tensor.requires_grad)
+    return moved
+
+
+def map_tensors(value: Any, function: Any) -> Any:
+    """Apply ``function`` to every tensor in nested dicts, lists and tuples."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, nn.Module):
+        return value._apply(function)
+    if isinstance(value, dict):
+        for key, item in list(value.items()):
+            value[key] = map_tensors(item, function)
+        return value
+    if isinstance(value, list):
+        return [map_tensors(v, function) for v in value]
+    if type(value) is tuple:
+        return tuple(map_tensors(v, function) for v in value)
+    return value
+
+
+def torch_patches(gpu: VirtualGpu) -> Patches:
+    """Plan the changes to the ``torch`` namespace."""
+    patches = Patches()
+    patches.set_all(torch, **_constructors())
+    patches.set(torch, "Generator", GeneratorFactory)
+    patches.set(torch, "compile", _compile(gpu))
+    patches.set(nn.Module, "compile", lambda self, *a, **k: gpu.note_compile())
+    patches.set(torch, "load", _load(gpu))
+    raw_set_type = torch.set_default_tensor_type
+
+    def set_default_tensor_type(kind: Any) -> None:
+        name = kind if isinstance(kind, str) else getattr(kind, "__qualname__", "")
+        module = "" if isinstance(kind, str) else getattr(kind, "__module__", "")
+        if "cuda" in name or "cuda" in module:
+            dtype = getattr(torch, name.rsplit(".", 1)[-1].removesuffix("Tensor").lower())
+            torch.set_default_dtype(dtype)
+            torch.set_default_device("cuda")
+        else:
+            raw_set_type(kind)
+
+    patches.set(torch, "set_default_tensor_type", set_default_tensor_type)
+    patches.set(torch, "equal", torch.equal)
+    raw_allclose = torch.allclose
+    patches.set(torch, "allclose", lambda a, b, *r, **k: gpu.compare(raw_allclose, a, b, *r, **k))
+    patches.set(torch.Tensor, "allclose", lambda a, b, *r, **k: gpu.compare(raw_allclose, a, b, *r, **k))
+    return patches

@@ -1,0 +1,88 @@
+"""Virtual tensors: how they are made and what their storages carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch._C import TensorBase
+
+# Taken from the C base class: the public attributes of torch.Tensor are patched in a rehearsal.
+raw_is_meta = TensorBase.is_meta.__get__  # type: ignore[attr-defined]
+raw_device = TensorBase.device.__get__  # type: ignore[attr-defined]
+raw_to = TensorBase.to
+META = torch.device("meta")
+CPU = torch.device("cpu")
+CUDA = torch.device("cuda", 0)
+
+
+class Raw:
+    """While ``active``, a kernel of torch itself runs: tensors show that they are meta tensors.
+
+    Meta kernels written in Python look at ``.device`` too, through the patched attribute.
+    """
+
+    active = False
+
+
+def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage:
+    """Return the storage that carries the state of a virtual tensor."""
+    if tensor.layout is torch.strided:
+        return tensor.untyped_storage()
+    if tensor.layout is torch.sparse_coo:
+        return tensor._values().untyped_storage()
+    return tensor.values().untyped_storage()
+
+
+def device_of(tensor: torch.Tensor) -> torch.device | None:
+    """Return the device a virtual tensor claims to be on; ``None`` if the tensor is not virtual."""
+    if Raw.active or not raw_is_meta(tensor):
+        return None
+    try:
+        return getattr(storage_of(tensor), "_tw_device", None)
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
+def is_virtual(tensor: torch.Tensor) -> bool:
+    """Tell whether ``tensor`` is virtual (a user's own meta tensor is not)."""
+    return raw_is_meta(tensor) and device_of(tensor) is not None
+
+
+def claim(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Make a meta tensor virtual on ``device``."""
+    storage: Any = storage_of(tensor)
+    storage._tw_device = device
+    if tensor.layout is torch.sparse_coo:
+        index_storage: Any = tensor._indices().untyped_storage()
+        index_storage._tw_device = device
+    elif tensor.layout is not torch.strided:
+        for part in _compressed_indices(tensor):
+            part_storage: Any = part.untyped_storage()
+            part_storage._tw_device = device
+    return tensor
+
+
+def _compressed_indices(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    if tensor.layout in {torch.sparse_csr, torch.sparse_bsr}:
+        return tensor.crow_indices(), tensor.col_indices()
+    return tensor.ccol_indices(), tensor.row_indices()
+
+
+def like_real(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a meta tensor with the metadata of a real one (not yet claimed)."""
+    if tensor.layout is torch.strided:
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+    return raw_to(tensor.detach(), META)
+
+
+def new_virtual(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    stride: tuple[int, ...] | None = None,
+) -> torch.Tensor:
+    """Make a virtual tensor."""
+    if stride is None:
+        return claim(torch.empty(shape, dtype=dtype, device=META), device)
+    return claim(torch.empty_strided(shape, stride, dtype=dtype, device=META), device)

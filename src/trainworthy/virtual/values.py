@@ -1,0 +1,114 @@
+"""Values of virtual tensors: known ones (shadows), and what is assumed where none is known.
+
+A shadow is a real CPU copy of a whole storage. It comes into being when small real data moves to
+the device or a small tensor of constants is made there, and operations whose inputs all have one
+compute theirs. Masks made from real labels therefore select the true number of rows. As soon as an
+unknown value is written into a storage, its shadow is gone.
+
+Where a value is needed and unknown:
+
+==================  ================================================================
+``.item()`` float   1.0
+``.item()`` int     1; 0 for positions (``argmax``, ``topk`` indices, ...)
+``bool(...)``       False; True after ``isfinite``, ``allclose``, ``equal``
+``nonzero``, masks  every element is selected (an upper bound of the memory)
+``unique``          all values differ (an upper bound)
+==================  ================================================================
+
+Every assumption is listed in the report with the line that needed it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from trainworthy.virtual.tensors import raw_is_meta
+
+MAX_FLOAT_ELEMENTS = 1024
+MAX_INTEGER_ELEMENTS = 1 << 18
+
+POSITIONS = frozenset({"argmax", "argmin", "max", "min", "topk", "sort", "argsort", "multinomial",
+                       "randint", "kthvalue", "mode", "median", "max_pool2d_with_indices"})  # fmt: skip
+TRUTHS = frozenset({"isfinite", "isclose", "ones_like"})
+PASS_TRUTH = frozenset({"all", "any", "logical_and", "bitwise_and", "logical_or", "bitwise_or",
+                        "view", "_to_copy", "squeeze", "detach", "stack", "cat"})  # fmt: skip
+
+
+def small_enough(tensor: torch.Tensor) -> bool:
+    """Tell whether the values of a tensor are worth keeping."""
+    limit = (
+        MAX_FLOAT_ELEMENTS
+        if tensor.dtype.is_floating_point or tensor.dtype.is_complex
+        else MAX_INTEGER_ELEMENTS
+    )
+    return tensor.numel() <= limit
+
+
+def shadow_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return the known values of ``tensor`` (a real tensor is its own shadow), else ``None``."""
+    if not raw_is_meta(tensor):
+        return tensor if tensor.layout is torch.strided else None
+    if tensor.layout is not torch.strided:
+        return None
+    storage: Any = tensor.untyped_storage()
+    flat = getattr(storage, "_tw_shadow", None)
+    if flat is None or flat.dtype != tensor.dtype:
+        return None
+    return torch.as_strided(flat, tensor.shape, tensor.stride(), tensor.storage_offset())
+
+
+def set_shadow(tensor: torch.Tensor, values: torch.Tensor) -> None:
+    """Keep ``values`` as the known values of the whole storage of ``tensor``."""
+    if tensor.layout is not torch.strided or values.layout is not torch.strided:
+        return
+    if not small_enough(values) or values.dtype != tensor.dtype:
+        return
+    storage: Any = tensor.untyped_storage()
+    elements = storage.nbytes() // max(tensor.element_size(), 1)
+    flat = torch.zeros(elements, dtype=tensor.dtype)
+    torch.as_strided(flat, tensor.shape, tensor.stride(), tensor.storage_offset()).copy_(values)
+    storage._tw_shadow = flat
+
+
+def drop_shadow(tensor: torch.Tensor) -> None:
+    """Forget the values of a storage that something unknown was written into."""
+    if tensor.layout is torch.strided:
+        storage: Any = tensor.untyped_storage()
+        if getattr(storage, "_tw_shadow", None) is not None:
+            storage._tw_shadow = None
+
+
+def hint_of(tensor: torch.Tensor) -> object:
+    """Return what is assumed of the values of ``tensor``, if anything special is."""
+    if tensor.layout is not torch.strided:
+        return None
+    return getattr(tensor.untyped_storage(), "_tw_hint", None)
+
+
+def set_hint(tensor: torch.Tensor, hint: object) -> None:
+    """Say what to assume of the values of ``tensor``."""
+    if tensor.layout is torch.strided:
+        storage: Any = tensor.untyped_storage()
+        storage._tw_hint = hint
+
+
+def assumed_value(tensor: torch.Tensor) -> bool | int | float | complex:
+    """Return the number that stands for an unknown element of ``tensor``."""
+    hint = hint_of(tensor)
+    if tensor.dtype is torch.bool:
+        return bool(hint)
+    if tensor.dtype.is_complex:
+        return complex(1.0)
+    if tensor.dtype.is_floating_point:
+        return float(hint) if isinstance(hint, (int, float)) else 1.0
+    return hint if isinstance(hint, int) else 1
+
+
+def assumed_values(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a real tensor that stands for a virtual one: its shadow, or the assumed number."""
+    known = shadow_of(tensor)
+    if known is not None:
+        return known.clone()
+    return torch.full(tensor.shape, assumed_value(tensor), dtype=tensor.dtype)
