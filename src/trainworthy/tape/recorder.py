@@ -80,19 +80,25 @@ class Recorder(TorchDispatchMode):
         self._parameters: dict[int, weakref.ref[torch.Tensor]] = {}
         self._use_of_parameter: dict[int, tuple[int, int]] = {}
         self._cleanup = ExitStack()
+        self._depth = 0
 
     # --- life ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Recorder:
-        self._cleanup.enter_context(self.modules.installed())
-        self._cleanup.enter_context(self.steps.installed())
-        self._cleanup.enter_context(self.backward.installed())
+        # The mode enters itself again to take composite operations apart.
+        if self._depth == 0:
+            self._cleanup.enter_context(self.modules.installed())
+            self._cleanup.enter_context(self.steps.installed())
+            self._cleanup.enter_context(self.backward.installed())
+        self._depth += 1
         super().__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
-        self._cleanup.close()
+        self._depth -= 1
+        if self._depth == 0:
+            self._cleanup.close()
 
     @contextmanager
     def pause(self) -> Iterator[None]:

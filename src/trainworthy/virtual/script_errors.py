@@ -1,0 +1,184 @@
+"""Turn what a script raised into one clear error with the user's line and the tensors on it."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import traceback
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+
+from trainworthy.tape.recorder import Recorder
+from trainworthy.virtual.script_job import make_error
+
+_MAX_TENSORS = 8
+_PIP_NAMES = {
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "sklearn": "scikit-learn",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+    "bs4": "beautifulsoup4",
+    "pytorch_lightning": "lightning",
+    "hydra": "hydra-core",
+    "Bio": "biopython",
+    "tensorboard": "tensorboard",
+}
+
+
+def describe_exception(error: BaseException, recorder: Recorder | None) -> dict[str, Any]:
+    """Return ``{kind, message, path, line}`` and the tensors of the failing line."""
+    frame, line = user_frame(error.__traceback__, recorder)
+    path = _place(frame, recorder)
+    if isinstance(error, SyntaxError):
+        path, line = _relative(error.filename, recorder), error.lineno
+    found = make_error(_kind(error), message_of(error), path=path, line=line, fix=_fix(error))
+    found["exception"] = type(error).__name__
+    if frame is not None and line is not None:
+        found["code"] = linecache.getline(frame.f_code.co_filename, line).strip()
+        if recorder is not None and isinstance(error, (RuntimeError, ValueError, TypeError, IndexError)):
+            found["tensors"] = tensors_on_line(frame, line, recorder)
+    return found
+
+
+def message_of(error: BaseException) -> str:
+    """Word an exception in one paragraph: its class and its text."""
+    text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg}"
+    if len(text) > 2000:
+        text = f"{text[:1500]} [...] {text[-400:]}"
+    return text.partition(".")[2] if text.startswith("__main__.") else text
+
+
+def _kind(error: BaseException) -> str:
+    # Classes are named, not imported: they live in modules that may not be loaded.
+    name = type(error).__name__
+    if isinstance(error, ModuleNotFoundError):
+        return "missing-package"
+    if name == "NetworkRefusedError" or "offline mode" in str(error).lower():
+        return "network"
+    if isinstance(error, FileNotFoundError):
+        return "missing-file"
+    if isinstance(error, EOFError) and "standard input" in str(error):
+        return "stdin"
+    if isinstance(error, MemoryError):
+        return "host-memory"
+    return "exception"
+
+
+def _fix(error: BaseException) -> str | None:
+    given = getattr(error, "trainworthy_fix", None)
+    if isinstance(given, str):
+        return given
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        top = error.name.partition(".")[0]
+        return f"pip install {_PIP_NAMES.get(top, top)}"
+    if isinstance(error, FileNotFoundError):
+        return (
+            "If this is a data set that is not on this machine, let shapes stand in for it: "
+            '--data "float32[3,224,224], int64[]<1000", or for one file --data "PATH=uint16[1000000]<50257".'
+        )
+    return None
+
+
+def user_frame(
+    trace: TracebackType | None, recorder: Recorder | None
+) -> tuple[FrameType | None, int | None]:
+    """Return the innermost frame of a traceback that is the user's, with the failing line."""
+    best: tuple[FrameType | None, int | None] = (None, None)
+    while trace is not None:
+        if recorder is None or recorder.finder.is_user(trace.tb_frame.f_code):
+            best = (trace.tb_frame, trace.tb_lineno)
+        trace = trace.tb_next
+    return best
+
+
+def _place(frame: FrameType | None, recorder: Recorder | None) -> str | None:
+    return None if frame is None else _relative(frame.f_code.co_filename, recorder)
+
+
+def _relative(filename: str | None, recorder: Recorder | None) -> str | None:
+    if filename is None or recorder is None:
+        return filename
+    return recorder.finder.relative(filename)
+
+
+def tensors_on_line(frame: FrameType, line: int, recorder: Recorder) -> list[str]:
+    """Describe the tensors that a line names: shape, dtype, device and where each was made."""
+    found: dict[str, str] = {}
+    for name, value in _named_values(frame, line):
+        for label, tensor in _tensors_of(name, value):
+            if label not in found and len(found) < _MAX_TENSORS:
+                found[label] = _describe(label, tensor, recorder)
+    return list(found.values())
+
+
+def _named_values(frame: FrameType, line: int) -> list[tuple[str, Any]]:
+    names: dict[str, Any] = {}
+    for node in ast.walk(_statement(frame, line)):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            chain = _chain(node)
+            if chain:
+                value = _look_up(frame, chain)
+                if value is not None:
+                    names.setdefault(".".join(chain), value)
+    return list(names.items())
+
+
+def _statement(frame: FrameType, line: int) -> ast.AST:
+    """Parse the smallest statement that covers ``line``."""
+    source = "".join(linecache.getlines(frame.f_code.co_filename))
+    best: ast.AST = ast.Module(body=[], type_ignores=[])
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return best
+    size = len(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            lines = (node.end_lineno or node.lineno) - node.lineno
+            if lines < size:
+                best, size = node, lines
+    return best
+
+
+def _chain(node: ast.AST) -> list[str]:
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.insert(0, node.attr)
+        node = node.value
+    return [node.id, *parts] if isinstance(node, ast.Name) else []
+
+
+def _look_up(frame: FrameType, chain: list[str]) -> Any:
+    value = frame.f_locals.get(chain[0], frame.f_globals.get(chain[0]))
+    for part in chain[1:]:
+        # Attributes of other objects may be properties with effects.
+        if not isinstance(value, torch.nn.Module):
+            return None
+        value = value._modules.get(part, value._parameters.get(part, value._buffers.get(part)))
+    return value
+
+
+def _tensors_of(name: str, value: Any) -> list[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        return [(name, value)]
+    if isinstance(value, torch.nn.Module):
+        own = {k: p for k, p in value._parameters.items() if p is not None}
+        return [(f"{name}.{key}", tensor) for key, tensor in own.items()]
+    if isinstance(value, (list, tuple)) and len(value) <= _MAX_TENSORS:
+        return [(f"{name}[{i}]", v) for i, v in enumerate(value) if isinstance(v, torch.Tensor)]
+    if isinstance(value, dict) and len(value) <= _MAX_TENSORS:
+        return [(f"{name}[{k!r}]", v) for k, v in value.items() if isinstance(v, torch.Tensor)]
+    return []
+
+
+def _describe(label: str, tensor: torch.Tensor, recorder: Recorder) -> str:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    shape = ", ".join(str(size) for size in tensor.shape)
+    text = f"{label}: {dtype}[{shape}] on {tensor.device}"
+    made = recorder.made_at(tensor)
+    return f"{text}, made at {made}" if made else text
