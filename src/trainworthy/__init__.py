@@ -1,8 +1,72 @@
 """Know a PyTorch training run before you pay for it.
 
-Importing this package imports no torch and has no side effect.
+Importing this package imports no torch and has no side effect; every name is loaded when it is
+first used.
 """
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from trainworthy._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from trainworthy._api.inspect_model import inspect
+    from trainworthy._api.record import load_tape, record
+    from trainworthy._api.rehearse import rehearse
+    from trainworthy.errors import TrainworthyError
+    from trainworthy.hardware import gpu_row, gpu_rows
+    from trainworthy.tape.record import Tape
+    from trainworthy.virtual.script_step import Step
+
+__all__ = [
+    "Step",
+    "Tape",
+    "TrainworthyError",
+    "__version__",
+    "gpu_row",
+    "gpu_rows",
+    "inspect",
+    "load_tape",
+    "record",
+    "rehearse",
+]
+
+_HOMES = {
+    "Step": "trainworthy.virtual.script_step",
+    "Tape": "trainworthy.tape.record",
+    "TrainworthyError": "trainworthy.errors",
+    "gpu_row": "trainworthy.hardware",
+    "gpu_rows": "trainworthy.hardware",
+    "inspect": "trainworthy._api.inspect_model",
+    "load_tape": "trainworthy._api.record",
+    "record": "trainworthy._api.record",
+    "rehearse": "trainworthy._api.rehearse",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'trainworthy' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(home), name)
+
+
+class _Package(ModuleType):
+    """Keeps ``trainworthy.inspect`` the function when the package of that name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "inspect" and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

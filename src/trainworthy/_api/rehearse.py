@@ -1,0 +1,162 @@
+"""``trainworthy.rehearse``: a script or a function on a virtual GPU; this module needs no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainworthy._api.need_torch import need_torch
+from trainworthy.errors import TrainworthyError, UsageError
+from trainworthy.virtual.script_job import TAPE, Job, Outcome
+from trainworthy.virtual.script_parent import Log, Progress, run_job
+from trainworthy.virtual.script_target import resolve_target
+
+if TYPE_CHECKING:
+    from trainworthy.inspect import RehearsalResult
+    from trainworthy.tape.record import Tape
+
+
+def rehearse(
+    target: str | Path | Callable[[], Any],
+    *,
+    gpu: str | None = None,
+    args: Sequence[str] = (),
+    steps: int = 2,
+    time_limit_s: float = 300.0,
+    memory_limit_bytes: int | None = None,
+    data: str | None = None,
+    is_module: bool = False,
+    on_progress: Progress | None = None,
+    on_log: Callable[[Log], None] | None = None,
+) -> RehearsalResult:
+    """Run a script, or a function, on a virtual GPU for a few optimizer steps.
+
+    A script, notebook, module or ``package.module:function`` runs in a process of its own and has
+    no effect outside. A callable runs in this process, which is left as it was; what it returns
+    says what a step is (see ``trainworthy.Step``).
+
+    Args:
+        target: A path, ``package.module:function``, a module name (with ``is_module``), or a callable.
+        gpu: A row of ``hardware/`` such as ``"h100-sxm-80gb"``; None is a GPU without a memory limit.
+        args: The script's own arguments.
+        steps: How many optimizer steps to see.
+        time_limit_s: When a script is stopped; what was seen until then is reported.
+        memory_limit_bytes: How much memory of this machine a script may take.
+        data: Shapes that stand in for a data set, such as ``"float32[3,224,224], int64[]<1000"``.
+        is_module: Whether ``target`` is a module to run as with ``python -m``.
+        on_progress: Called with ``{state, ops, steps}`` a few times a second.
+        on_log: Called at the end with what the script printed.
+
+    Returns:
+        The answer; a script that fails is an answer too (``verdict == "failed"``).
+
+    Raises:
+        UsageError: If there is no such script, or an argument makes no sense.
+        UnknownGpuError: If ``gpu`` has no row.
+    """
+    _check(gpu, steps, time_limit_s, data)
+    if callable(target):
+        return _summarize(_rehearse_here(target, gpu, steps))
+    kind = resolve_target(str(target), is_module=is_module)
+    with tempfile.TemporaryDirectory(prefix="trainworthy-", ignore_cleanup_errors=True) as scratch:
+        job = Job(
+            target=str(target), kind=kind, scratch=scratch, args=tuple(map(str, args)), gpu=gpu,
+            steps=steps, time_limit_s=time_limit_s, data=data,
+            memory_limit_bytes=memory_limit_bytes or _most_memory_bytes(),
+        )  # fmt: skip
+        outcome, log = run_job(job, on_progress)
+        if on_log is not None:
+            on_log(log)
+        return _summarize(_tape_of(job, outcome))
+
+
+def _check(gpu: str | None, steps: int, time_limit_s: float, data: str | None) -> None:
+    if gpu is not None:
+        from trainworthy.hardware import gpu_row
+
+        gpu_row(gpu)
+    if steps < 1:
+        raise UsageError(f"steps is {steps}; at least one step must be seen.", where="--steps")
+    if time_limit_s <= 0:
+        raise UsageError(f"The time limit is {time_limit_s:g} s.", where="--time-limit", fix="Give seconds, such as 300.")
+    if data is not None:
+        from trainworthy.virtual.data_spec import parse_spec
+
+        parse_spec(data)
+
+
+def _most_memory_bytes() -> int | None:
+    """Return nine tenths of what this machine has free, so that a script cannot bring it down."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024 * 9 // 10
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _summarize(tape: Tape) -> RehearsalResult:
+    from trainworthy.inspect import summarize
+
+    return summarize(tape)
+
+
+def _tape_of(job: Job, outcome: Outcome) -> Tape:
+    """Return the tape the child wrote, or an empty one that holds its error."""
+    error = outcome.error
+    if error is not None and error["kind"] in {"usage", "internal"}:
+        if error["kind"] == "usage":
+            raise UsageError(error["message"], where=error["path"], fix=error.get("fix"))
+        raise TrainworthyError(error["message"], fix=error.get("trace"))
+    path = Path(job.scratch) / TAPE
+    if not path.exists():
+        return _empty_tape(job, outcome)
+    from trainworthy.tape.file import load_tape as load
+
+    tape = load(path)
+    return dataclasses.replace(tape, notes={**tape.notes, "error": error, "steps": outcome.steps})
+
+
+def _empty_tape(job: Job, outcome: Outcome) -> Tape:
+    from trainworthy.hardware import gpu_row
+    from trainworthy.tape.record import Source, Tape
+
+    row = gpu_row(job.gpu) if job.gpu else None
+    notes = {
+        "gpu": row.id if row else None,
+        "gpu_name": row.name if row else "virtual GPU",
+        "driver_memory_bytes": row.memory_bytes if row else None,
+        "context_bytes": row.context_bytes if row else 0,
+        "assumptions": [], "workspace_bytes": 0, "compile_requested": False, "findings": [],
+        "effects": [], "script": job.target, **outcome.notes, "error": outcome.error, "steps": outcome.steps,
+    }  # fmt: skip
+    return Tape(
+        signatures=(), sources=(Source("", 0),), modules=("",), classes=(), rows=(), segments=(), notes=notes
+    )
+
+
+def _rehearse_here(function: Callable[[], Any], gpu: str | None, steps: int) -> Tape:
+    need_torch("Rehearsing a function")
+    from trainworthy.hardware import gpu_row
+    from trainworthy.virtual.gpu import VirtualGpu
+    from trainworthy.virtual.script_errors import describe_exception
+    from trainworthy.virtual.script_step import run_steps
+    from trainworthy.virtual.session import RehearsalComplete, Session
+
+    virtual = VirtualGpu(gpu_row(gpu) if gpu else None)
+    session = Session(virtual, steps=steps)
+    error = None
+    with virtual, session.installed():
+        try:
+            run_steps(function, session)
+        except RehearsalComplete:
+            pass
+        except Exception as raised:  # noqa: BLE001 - whatever the function raises is the answer
+            error = describe_exception(raised, virtual.recorder)
+        name = getattr(function, "__qualname__", repr(function))
+        return virtual.tape(error=error, steps=session.completed, script=name, findings=[], effects=[])

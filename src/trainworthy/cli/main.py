@@ -1,0 +1,79 @@
+"""``trainworthy COMMAND``: finds the command and turns errors into one message and an exit code.
+
+0 is fine; 1: the script, the run or the answer has a problem; 2: wrong use, or our own fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from trainworthy._version import __version__
+
+# name -> what ``--help`` says; each lives in cli/<name>.py with add_arguments() and run().
+COMMANDS = {
+    "rehearse": "run an unmodified training script on a virtual GPU for a few steps",
+    "inspect": "list the modules of a model: shapes, parameters, FLOPs",
+    "compare": "compare two results and fail on a regression",
+    "report": "render a saved tape again",
+    "gpus": "list the GPUs that there is data for",
+}
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away: ``trainworthy ... | head``
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        from trainworthy.errors import TrainworthyError
+
+        if not isinstance(error, TrainworthyError):
+            raise
+        print(f"trainworthy: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] not in COMMANDS:
+        parser = _parser()
+        options = parser.parse_args(words)  # --help and --version leave here; wrong words too
+        parser.print_help()
+        return 2 if options.command is None else 0
+    name = words[0]
+    module = import_module(f"trainworthy.cli.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"trainworthy {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    code: int = module.run(parser, words[1:])
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = "\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="trainworthy",
+        usage="trainworthy COMMAND [OPTIONS] ...",
+        description="Know a PyTorch training run before you pay for it.",
+        epilog=f"commands:\n{lines}\n\ntrainworthy COMMAND --help says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"trainworthy {__version__}")
+    parser.add_argument("command", nargs="?", choices=COMMANDS, help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

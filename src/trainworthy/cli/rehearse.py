@@ -1,0 +1,190 @@
+"""Run an unmodified training script on a virtual GPU for a few optimizer steps.
+
+  trainworthy rehearse [OPTIONS] SCRIPT [SCRIPT ARGS...]
+  trainworthy rehearse [OPTIONS] -m MODULE [SCRIPT ARGS...]
+  trainworthy rehearse [OPTIONS] package.module:function
+  trainworthy rehearse [OPTIONS] notebook.ipynb
+
+Everything after the script is the script's own. Nothing it does has an effect outside: files it
+writes go to a scratch folder, programs are not started, there is no network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainworthy.cli.options import add_output_options, emit, size, write_file
+from trainworthy.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainworthy.inspect import RehearsalResult
+    from trainworthy.virtual.script_parent import Log
+
+
+def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+    """Rehearse on each GPU asked for, render, and return 0 if everything fits."""
+    _add_options(parser)
+    ours, target, args = split_words(parser, words)
+    options = parser.parse_args(ours)
+    if target is None:
+        parser.error("which script? Pass a file, -m MODULE or package.module:function")
+    request = Request(options, target, tuple(args))
+    if options.find_largest_batch is not None:
+        from trainworthy.cli.largest_batch import find_largest_batch
+
+        return find_largest_batch(request)
+    results = [request.rehearse(gpu) for gpu in request.gpus]
+    _write_files(results, options)
+    emit(_render(results, options.format), options.output)
+    good = all(result.verdict == "fits" for result in results)
+    return 0 if good or options.exit_zero else 1
+
+
+class Request:
+    """What the command line asked for; rehearses it on one GPU at a time."""
+
+    def __init__(self, options: argparse.Namespace, target: str, args: tuple[str, ...]) -> None:
+        self.options = options
+        self.target = target
+        self.args = args
+        self.gpus: list[str | None] = _gpus(options.gpu)
+
+    def rehearse(self, gpu: str | None, args: tuple[str, ...] | None = None) -> RehearsalResult:
+        """Rehearse on ``gpu`` and show progress on a terminal."""
+        from trainworthy._api.rehearse import rehearse
+
+        options = self.options
+        with ProgressLine(label=gpu or "virtual GPU") as line:
+            return rehearse(
+                self.target, gpu=gpu, args=self.args if args is None else args, steps=options.steps,
+                time_limit_s=options.time_limit, memory_limit_bytes=options.memory_limit,
+                data=options.data, is_module=options.module is not None,
+                on_progress=line.show, on_log=self._keep_log,
+            )  # fmt: skip
+
+    def _keep_log(self, log: Log) -> None:
+        if self.options.log:
+            write_file(self.options.log, log.text())
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "trainworthy rehearse [OPTIONS] (SCRIPT | -m MODULE | package.module:function) [SCRIPT ARGS...]"
+    add = parser.add_argument
+    add("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
+    add("--gpu", metavar="ID[,ID...]", help="row of `trainworthy gpus`; several are shown side by side")
+    add("--steps", type=int, default=2, metavar="N", help="optimizer steps to see (default: 2)")
+    add("--time-limit", type=float, default=300.0, metavar="S",
+        help="stop the script after S seconds and report what was seen (default: 300)")  # fmt: skip
+    add("--memory-limit", type=size, metavar="SIZE",
+        help="most memory of this machine, such as 8GiB (default: nine tenths of what is free)")  # fmt: skip
+    add("--data", metavar="SPEC",
+        help='shapes instead of a data set that is not here: "float32[3,224,224], int64[]<1000"')  # fmt: skip
+    add("--find-largest-batch", nargs="?", const="", metavar="OPTION",
+        help="rehearse with larger and larger batches; OPTION is the script's own (default: found by name)")  # fmt: skip
+    add_output_options(parser)
+    add("--html", metavar="PATH", help="also write one self-contained page")
+    add("--json", metavar="PATH", help="also write the result as JSON")
+    add("--trace", metavar="PATH", help="also write a trace for Perfetto or chrome://tracing")
+    add("--memory-snapshot", metavar="PATH", help="also write a pickle for pytorch.org/memory_viz")
+    add("--tape", metavar="PATH", help="also write the tape, for `trainworthy report`")
+    add("--log", metavar="PATH", help="also write what the script printed")
+    add("--exit-zero", action="store_true", help="leave with 0 whatever the answer is")
+
+
+def split_words(
+    parser: argparse.ArgumentParser, words: Sequence[str]
+) -> tuple[list[str], str | None, list[str]]:
+    """Split the command line where the script begins: ours, the script, the script's own words."""
+    actions = parser._option_string_actions
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if word == "--":
+            rest = list(words[at + 1 :])
+            return list(words[:at]), rest[0] if rest else None, rest[1:]
+        if not word.startswith("-") or word == "-":
+            return list(words[:at]), word, list(words[at + 1 :])
+        action = actions.get(word)
+        takes_value = action is not None and action.nargs is None
+        if action is not None and action.nargs == "?":
+            takes_value = at + 1 < len(words) and _is_option_name(words[at + 1])
+        if word == "-m" and at + 1 < len(words):
+            return list(words[: at + 2]), words[at + 1], list(words[at + 2 :])
+        at += 2 if takes_value else 1
+    return list(words), None, []
+
+
+def _is_option_name(word: str) -> bool:
+    """Tell ``--find-largest-batch --batch`` from ``--find-largest-batch train.py``."""
+    return not word.endswith((".py", ".ipynb")) and ":" not in word and not Path(word).exists()
+
+
+def _gpus(text: str | None) -> list[str | None]:
+    if text is None:
+        return [None]
+    from trainworthy.hardware import gpu_row
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--gpu names no GPU.", where="--gpu", fix="`trainworthy gpus` lists them.")
+    return [gpu_row(name).id for name in names]
+
+
+def _render(results: list[RehearsalResult], form: str) -> str:
+    from trainworthy import report
+
+    if form == "json":
+        return report.render_json(results)
+    if form == "html":
+        return report.render_html(results)
+    return report.render_text(results)
+
+
+def _write_files(results: list[RehearsalResult], options: argparse.Namespace) -> None:
+    """Write what was asked for beside the report; several GPUs share a tape but for their limits."""
+    from trainworthy import report
+
+    first = results[0]
+    if options.html:
+        write_file(options.html, report.render_html(results))
+    if options.json:
+        write_file(options.json, report.render_json(results))
+    if options.trace:
+        write_file(options.trace, report.render_trace(first.tape))
+    if options.memory_snapshot:
+        write_file(options.memory_snapshot, report.render_memory_snapshot(first.tape))
+    if options.tape:
+        first.tape.save(options.tape)
+
+
+class ProgressLine:
+    """One line on a terminal that says how far the rehearsal is; silent when piped."""
+
+    def __init__(self, *, label: str) -> None:
+        self._label = label
+        self._on = sys.stderr.isatty()
+        self._width = 0
+
+    def __enter__(self) -> ProgressLine:
+        self.show({"state": "starting", "ops": 0, "steps": 0})
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._on and self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+
+    def show(self, progress: dict[str, Any]) -> None:
+        """Rewrite the line."""
+        if not self._on:
+            return
+        text = f"{self._label} · {progress['state']}"
+        if progress["ops"]:
+            text += f" · {progress['steps']} steps done · {progress['ops']:,} operations"
+        sys.stderr.write("\r" + text.ljust(self._width))
+        sys.stderr.flush()
+        self._width = max(self._width, len(text))

@@ -1,0 +1,127 @@
+"""Programs that a script starts: queries run, ``nvidia-smi`` is answered, nothing else is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainworthy.virtual.effects import Effects
+
+# Programs that only say something. git: with a query as its first word.
+_QUERIES = frozenset(
+    "uname hostname whoami nproc lscpu free uptime date which ldconfig getconf arch id lsb_release sw_vers "
+    "sysctl true false echo pwd ls cat head tail wc".split()
+)
+_GIT_QUERIES = frozenset("rev-parse status log describe diff show branch ls-files remote config version --version".split())
+
+
+class _LetRun(threading.local):
+    """Whether the program about to start was looked at (the audit hook asks)."""
+
+    on = False
+
+
+LET_RUN = _LetRun()
+
+
+def install_processes(effects: Effects) -> None:
+    """Replace what starts programs."""
+    policy = _Policy(effects)
+    init = subprocess.Popen.__init__
+
+    def __init__(self: Any, args: Any, *more: Any, **options: Any) -> None:  # noqa: N807
+        args = policy.replace(args, options)
+        before, LET_RUN.on = LET_RUN.on, True
+        try:
+            init(self, args, *more, **options)
+        finally:
+            LET_RUN.on = before
+
+    subprocess.Popen.__init__ = __init__  # type: ignore[method-assign]
+    os.system = policy.system
+    for name in ("spawnv", "spawnve", "spawnl", "spawnle", "spawnlp", "spawnvp", "spawnvpe", "spawnlpe"):
+        if hasattr(os, name):
+            setattr(os, name, policy.spawn)
+    _run_spawned_functions_here(effects)
+
+
+class _Policy:
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+        self._true = shutil.which("true") or "/bin/true"
+        self._cat = shutil.which("cat") or "/bin/cat"
+
+    def replace(self, args: Any, options: dict[str, Any]) -> Any:
+        """Return what to run instead of ``args``; changes ``options`` to fit."""
+        words = _words(args)
+        if _is_query(words):
+            return args
+        if words and Path(words[0]).name == "nvidia-smi":
+            return self._nvidia_smi(words, options)
+        self._effects.note("process", " ".join(words)[:200])
+        options.update(shell=False, executable=None)
+        return [self._true]
+
+    def _nvidia_smi(self, words: Sequence[str], options: dict[str, Any]) -> list[str]:
+        answer = Path(self._effects.scratch) / "nvidia-smi.txt"
+        if not answer.exists():
+            answer.write_text("Virtual GPU of a rehearsal; no driver.\n", encoding="utf-8")
+        self._effects.note("process", " ".join(words)[:200])
+        options.update(shell=False, executable=None)
+        return [self._cat, str(answer)]
+
+    def system(self, command: Any) -> int:
+        """Stand in for ``os.system``."""
+        return subprocess.call(os.fsdecode(command), shell=True)
+
+    def spawn(self, mode: int, file: Any, *args: Any) -> int:
+        """Stand in for the ``os.spawn`` family."""
+        self._effects.note("process", os.fsdecode(file))
+        return 0
+
+
+def _words(args: Any) -> list[str]:
+    if isinstance(args, (str, bytes, os.PathLike)):
+        try:
+            return shlex.split(os.fsdecode(args))
+        except ValueError:
+            return [os.fsdecode(args)]
+    return [os.fsdecode(a) for a in args]
+
+
+def _is_query(words: Sequence[str]) -> bool:
+    if not words or any(mark in word for word in words for mark in (">", ";", "|", "&", "`", "$(")):
+        return False
+    program = Path(words[0]).name
+    if program == "git":
+        rest = [w for w in words[1:] if not w.startswith(("-C", "--git-dir", "--no-pager"))]
+        return bool(rest) and (rest[0] in _GIT_QUERIES or (len(rest) > 1 and rest[1] in _GIT_QUERIES))
+    return program in _QUERIES
+
+
+def _run_spawned_functions_here(effects: Effects) -> None:
+    """Run what ``torch.multiprocessing.spawn`` would start: rank 0, in this process."""
+    from trainworthy.virtual.effects_imports import when_imported
+
+    def spawn(
+        fn: Callable[..., Any], args: tuple[Any, ...] = (), nprocs: int = 1, *more: Any, **options: Any
+    ) -> None:
+        effects.note("loop", f"torch.multiprocessing.spawn: rank 0 of {nprocs} ran, in the process of the rehearsal")
+        fn(0, *args)
+
+    def patch(module: Any) -> None:
+        module.spawn = spawn
+        package = sys.modules.get("torch.multiprocessing")
+        if package is not None:
+            package.spawn = spawn  # type: ignore[attr-defined]
+
+    when_imported("torch.multiprocessing.spawn", patch)
+    when_imported("torch.multiprocessing", patch)
