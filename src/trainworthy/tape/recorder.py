@@ -30,6 +30,8 @@ EVALUATION = len(PHASES)  # becomes "other" if the tape holds a training step, e
 # Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
 _NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel", "is_pinned",
                     "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh"})  # fmt: skip
+# Recurrent kernels keep private notes for their backward pass; outputs from this one on.
+_RESERVES = {"_cudnn_rnn": 3, "mkldnn_rnn_layer": 3}
 # These need their scalar arguments to be told apart: FLOPs depend on them.
 _SCALARS_MATTER = frozenset({"convolution", "convolution_backward", "_convolution"})
 
@@ -153,6 +155,8 @@ class Recorder(TorchDispatchMode):
         self._phase_now = phase
         ids_in = tuple([self._storage(t, index, None, source, module).number for t in tensors])
         ids_out = tuple([self._storage(t, index, name, source, module).number for t in outputs])
+        if name in _RESERVES:
+            self.mark(outputs[_RESERVES[name] :], "workspace", overwrite=True)
         if self.paused:
             return
         signature = self._signature(func, name, args, kwargs, out, tensors, outputs)
@@ -242,8 +246,9 @@ class Recorder(TorchDispatchMode):
         storage = tensor.untyped_storage()
         record = self._live.get(storage._cdata)
         if record is None:
-            # An input that was never an output lived before the recording began.
-            birth = index if origin is not None else -1
+            # An input that was never an output lived before the recording began, or was made by
+            # operations that are left out.
+            birth = index if origin is not None or self._only is not None else -1
             record = self._new_storage(storage, str(tensor.device), birth, origin or "outside")
             record.source, record.module = source, module
             record.phase = self._phase_now
@@ -298,6 +303,13 @@ class Recorder(TorchDispatchMode):
         record = self._storage(tensor, len(self.ops), origin, source, module)
         if kind is not None:
             record.kind = kind
+
+    def made_at(self, tensor: torch.Tensor) -> str | None:
+        """Return the line that brought the storage of ``tensor`` to life, if it is known."""
+        if tensor.layout is not torch.strided:
+            return None
+        record = self._live.get(tensor.untyped_storage()._cdata)
+        return str(self.finder.sources[record.source]) if record and record.source else None
 
     def mark(self, tensors: Iterable[Any], kind: Kind, *, overwrite: bool = False) -> None:
         """Say what the storages of ``tensors`` are, unless that is known already."""

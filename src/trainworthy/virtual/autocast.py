@@ -1,7 +1,7 @@
 """CUDA's autocast for virtual tensors.
 
 The lists are those of ``aten/src/ATen/autocast_mode.h`` (torch 2.13): operations that run in the
-lower precision, in float32, or in the widest type of their inputs. As in C++, the low-precision
+lower precision, in float32, or in the widest type of their inputs. The CPU has lists of its own. As in C++, the low-precision
 copy of a float32 parameter is kept until the outermost autocast context ends.
 """
 
@@ -20,9 +20,10 @@ from trainworthy.virtual.tensors import raw_is_meta
 aten = torch.ops.aten
 
 LOWER_PRECISION = """
-conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d.input conv_transpose3d.input convolution
-prelu addmm addmv addr matmul einsum mm mv linalg_vecdot linear addbmm baddbmm bmm chain_matmul
-linalg_multi_dot _thnn_fused_lstm_cell _thnn_fused_gru_cell lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+conv1d conv1d.padding conv2d conv2d.padding conv3d conv3d.padding conv_tbc conv_transpose1d
+conv_transpose2d.input conv_transpose3d.input convolution _convolution prelu addmm addmv addr matmul
+einsum mm mv linalg_vecdot linear addbmm baddbmm bmm chain_matmul linalg_multi_dot
+_thnn_fused_lstm_cell _thnn_fused_gru_cell lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
 """.split()
 FLOAT32 = """
 acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar
@@ -31,9 +32,11 @@ nuclear_norm.dim cosine_similarity poisson_nll_loss cosine_embedding_loss nll_lo
 hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss margin_ranking_loss
 multilabel_margin_loss soft_margin_loss triplet_margin_loss multi_margin_loss
 binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp
-upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
-upsample_trilinear3d upsample_bicubic2d rms_norm
-frobenius_norm.dim norm.Scalar norm.ScalarOpt_dim norm.names_ScalarOpt_dim
+upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d
+_upsample_bilinear2d_aa upsample_trilinear3d upsample_bicubic2d _upsample_bicubic2d_aa rms_norm
+frobenius_norm.dim norm.Scalar norm.ScalarOpt_dim linalg_vector_norm linalg_matrix_norm
+linalg_matrix_norm.str_ord
 softmax.int log_softmax.int cumprod cumsum sum sum.dim_IntList prod prod.dim_int
 """.split()
 # These take a dtype: it is float32 unless the caller says otherwise.
@@ -43,6 +46,8 @@ WIDEST = """
 addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add
 """.split()
 BANNED = ("binary_cross_entropy",)
+# The CPU's lists: what it casts and CUDA does not is float32, but for these that promote.
+CPU_WIDEST = ("stack", "cat", "index_copy")
 
 _CACHE: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -101,90 +106,92 @@ def _overload(name: str) -> Any:
     return getattr(getattr(aten, packet), overload or "default")
 
 
-def _lower(name: str) -> Callable[..., Any]:
-    func = _overload(name)
-
-    def kernel(*args: Any, **kwargs: Any) -> Any:
-        kind = autocast_device(args)
-        with below():
-            if kind is None:
-                return func(*args, **kwargs)
-            dtype = torch.get_autocast_dtype(kind)
-            return func(*(cast(a, dtype) for a in args), **{k: cast(v, dtype) for k, v in kwargs.items()})
-
-    return kernel
+Policy = Callable[[Any, tuple[Any, ...], dict[str, Any], torch.dtype], Any]
 
 
-def _float32(name: str) -> Callable[..., Any]:
-    func, set_dtype = _overload(name), name in SET_DTYPE
-    position = next(
-        (i for i, a in enumerate(func._schema.arguments) if a.name == "dtype"), None
+def _lower(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+    return func(*(cast(a, dtype) for a in args), **{k: cast(v, dtype) for k, v in kwargs.items()})
+
+
+def _float32(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+    return _lower(func, args, kwargs, torch.float32)
+
+
+def _set_dtype(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+    names = [a.name for a in func._schema.arguments]
+    at = names.index("dtype")
+    given = kwargs.get("dtype") or (args[at] if len(args) > at else None)
+    if given is not None or not args[0].dtype.is_floating_point:
+        return func(*args, **kwargs)
+    return func(*args[:at], **{**kwargs, "dtype": torch.float32})
+
+
+def _widest(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+    if any(t.dtype is torch.float32 for t in _tensors(args)):
+        dtype = torch.float32
+    return func(*(cast(a, dtype) for a in args), **kwargs)
+
+
+def _banned(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+    raise RuntimeError(
+        "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
+        "Many models use a sigmoid layer right before the binary cross entropy layer.\n"
+        "In this case, combine the two layers using torch.nn.functional.binary_cross_entropy_with_logits\n"
+        "or torch.nn.BCEWithLogitsLoss.  binary_cross_entropy_with_logits and BCEWithLogits are\n"
+        "safe to autocast."
     )
 
-    def kernel(*args: Any, **kwargs: Any) -> Any:
-        kind = autocast_device(args)
-        with below():
-            if kind is None:
-                return func(*args, **kwargs)
-            if set_dtype:
-                given = kwargs.get("dtype") or (
-                    args[position] if position is not None and len(args) > position else None
-                )
-                if given is not None or not args[0].dtype.is_floating_point:
-                    return func(*args, **kwargs)
-                args = args[:position] if position is not None else args
-                return func(*args, **{**kwargs, "dtype": torch.float32})
-            return func(
-                *(cast(a, torch.float32) for a in args),
-                **{k: cast(v, torch.float32) for k, v in kwargs.items()},
-            )
 
-    return kernel
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
 
 
-def _widest(name: str) -> Callable[..., Any]:
+def _cuda_policies() -> dict[str, Policy]:
+    policies: dict[str, Policy] = dict.fromkeys(LOWER_PRECISION, _lower)
+    policies |= {name: _set_dtype if name in SET_DTYPE else _float32 for name in FLOAT32}
+    policies |= dict.fromkeys(WIDEST, _widest) | dict.fromkeys(BANNED, _banned)
+    return policies
+
+
+def _cpu_policies() -> dict[str, Policy]:
+    """Read the CPU's list from the dispatcher: lower precision as on CUDA, else float32."""
+    policies: dict[str, Policy] = {}
+    for full in torch._C._dispatch_get_registrations_for_dispatch_key("AutocastCPU"):
+        name = full.removeprefix("aten::")
+        if name in LOWER_PRECISION or name in {"mkldnn_rnn_layer", "_addmm_activation"}:
+            policies[name] = _lower
+        else:
+            policies[name] = _widest if name in CPU_WIDEST else _float32
+    return policies
+
+
+def _kernel(name: str, policies: dict[str, Policy | None]) -> Callable[..., Any]:
     func = _overload(name)
 
     def kernel(*args: Any, **kwargs: Any) -> Any:
         kind = autocast_device(args)
+        policy = policies.get(kind) if kind is not None else None
         with below():
-            if kind is None:
+            if policy is None or kind is None:
                 return func(*args, **kwargs)
-            dtype = torch.get_autocast_dtype(kind)
-            if any(isinstance(a, torch.Tensor) and a.dtype is torch.float32 for a in args):
-                dtype = torch.float32
-            return func(*(cast(a, dtype) for a in args), **kwargs)
-
-    return kernel
-
-
-def _banned(name: str) -> Callable[..., Any]:
-    func = _overload(name)
-
-    def kernel(*args: Any, **kwargs: Any) -> Any:
-        if autocast_device(args) == "cuda":
-            raise RuntimeError(
-                "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
-                "Many models use a sigmoid layer right before the binary cross entropy layer.\n"
-                "In this case, combine the two layers using torch.nn.functional.binary_cross_entropy_with_logits\n"
-                "or torch.nn.BCEWithLogitsLoss.  binary_cross_entropy_with_logits and BCEWithLogits are\n"
-                "safe to autocast."
-            )
-        with below():
-            return func(*args, **kwargs)
+            return policy(func, args, kwargs, torch.get_autocast_dtype(kind))
 
     return kernel
 
 
 def _register() -> None:
-    for names, make in ((LOWER_PRECISION, _lower), (FLOAT32, _float32), (WIDEST, _widest), (BANNED, _banned)):
-        for name in names:
-            try:
-                _overload(name)
-            except AttributeError:  # an operation that this version of torch does not have
-                continue
-            if not has_override(name):
-                override(name)(make(name))
+    cuda, cpu = _cuda_policies(), _cpu_policies()
+    for name in [*cuda, *(n for n in cpu if n not in cuda)]:
+        try:
+            _overload(name)
+        except AttributeError:  # an operation that this version of torch does not have
+            continue
+        if not has_override(name) and name not in {"scaled_dot_product_attention"}:
+            override(name)(_kernel(name, {"cuda": cuda.get(name), "cpu": cpu.get(name)}))
 
 
 _register()

@@ -6,6 +6,7 @@ depend on, because many of those kernels are written in Python and take up to a 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from trainworthy.virtual.tensors import (
     CPU,
     CUDA,
     META,
+    AskedForMeta,
     Raw,
     claim,
     device_of,
@@ -83,6 +85,7 @@ class VirtualDevice(TorchDispatchMode):
         self.building = building
         self._infos: dict[Any, _FuncInfo] = {}
         self._cache: dict[Any, Any] = {}
+        self._last_device: torch.device | None = None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -104,6 +107,12 @@ class VirtualDevice(TorchDispatchMode):
                     break
         if kwargs.get("pin_memory"):
             kwargs = {k: v for k, v in kwargs.items() if k != "pin_memory"}
+        if wanted == "meta" and AskedForMeta.depth:
+            self._last_device = None
+            return func(*args, **kwargs)
+        if not virtual and wanted == "meta" and self._is_internal(tensors):
+            device = kwargs["device"] = self._last_device
+            return self._run(func, info, args, kwargs, tensors)
         if not virtual:
             if info.factory and wanted != "meta" and self._is_born_virtual(info, args, tensors):
                 return self._run(func, info, args, {**kwargs, "device": CPU}, tensors)
@@ -114,6 +123,15 @@ class VirtualDevice(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         return self._run(func, info, args, kwargs, tensors)
+
+    def _is_internal(self, tensors: list[torch.Tensor]) -> bool:
+        """Tell whether "meta" was asked for by C++ code that works on virtual tensors."""
+        if self._last_device is None:
+            return False
+        if any(raw_is_meta(t) for t in tensors):
+            self._last_device = None  # a meta tensor of the script
+            return False
+        return "_subclasses" not in sys._getframe(2).f_code.co_filename  # FakeTensorMode of a script
 
     # --- one operation --------------------------------------------------------------------------
 
@@ -130,7 +148,7 @@ class VirtualDevice(TorchDispatchMode):
             out = handler(self, func, args, kwargs)
             if out is not NotImplemented:
                 return out
-        device = self.output_device(kwargs, tensors)
+        device = self._last_device = self.output_device(kwargs, tensors)
         if name.startswith(_LISTS):
             return _run_on_lists(name, args, device)
         out = self.meta(func, args, kwargs, device)
@@ -332,7 +350,7 @@ class VirtualDevice(TorchDispatchMode):
         kwarg_out = any(isinstance(m, str) for m in mutated)
         simple = len(schema.returns) <= 1 and not kwarg_out
         factory = "device" in {a.name for a in schema.arguments}
-        dynamic = torch.Tag.dynamic_output_shape in func.tags
+        dynamic = {torch.Tag.dynamic_output_shape, torch.Tag.inplace_view} & set(func.tags)
         info = _FuncInfo(
             name, is_view, tuple(mutated), returns, composite, factory,
             torch.Tag.nondeterministic_seeded in func.tags,

@@ -20,6 +20,7 @@ from trainworthy.virtual.device import VirtualDevice
 from trainworthy.virtual.dynamo import dynamo_put_off
 from trainworthy.virtual.overrides import switched_on
 from trainworthy.virtual.patch_cuda import cuda_patches
+from trainworthy.virtual.patch_factories import defaults_restored, factory_patches
 from trainworthy.virtual.patch_tensor import tensor_patches
 from trainworthy.virtual.patch_torch import building_module, torch_patches
 from trainworthy.virtual.tensors import CUDA, device_of, is_virtual, raw_is_meta
@@ -53,7 +54,9 @@ class VirtualGpu:
         self.assumptions: dict[str, list[str]] = {}
         self.compile_requested = False
         granularity = 1 if imitate_cpu else _GRANULARITY_BYTES
-        self.recorder = Recorder(finder=finder, only=_concerns, granularity_bytes=granularity)
+        # Real tensors count too when the CPU is imitated: they share the memory with virtual ones.
+        only = None if imitate_cpu else _concerns
+        self.recorder = Recorder(finder=finder, only=only, granularity_bytes=granularity)
         self.device = VirtualDevice(assume=self.assume, building=building_module)
         self._stack = ExitStack()
 
@@ -62,8 +65,9 @@ class VirtualGpu:
         stack.enter_context(dynamo_put_off())
         self._hardware = (Hardware.capability, Hardware.imitate_cpu)
         Hardware.capability, Hardware.imitate_cpu = self.capability, self.imitate_cpu
+        stack.enter_context(defaults_restored())
         stack.enter_context(watch_modules())
-        for patches in (cuda_patches(self), torch_patches(self), tensor_patches(self)):
+        for patches in (cuda_patches(self), factory_patches(), torch_patches(self), tensor_patches(self)):
             stack.enter_context(patches.applied())
         stack.enter_context(cache_followed())
         stack.enter_context(switched_on())

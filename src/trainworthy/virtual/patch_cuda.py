@@ -14,7 +14,7 @@ import torch.cuda.random
 from torch.backends import cuda as backend_cuda
 from torch.backends import cudnn
 
-from trainworthy.virtual.patch_tensor import resolve_device
+from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import CUDA
 
@@ -221,7 +221,9 @@ def _legacy_types() -> dict[str, Any]:
 
     def make(name: str, dtype: torch.dtype) -> Any:
         def __new__(cls: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-            if len(args) == 1 and not isinstance(args[0], int):
+            if len(args) == 1 and isinstance(args[0], torch.Size):
+                args = tuple(args[0])
+            elif len(args) == 1 and not isinstance(args[0], int):
                 return torch.tensor(args[0], dtype=dtype, device="cuda")
             return torch.empty(args or (0,), dtype=dtype, device="cuda")
 

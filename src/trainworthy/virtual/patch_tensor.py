@@ -11,11 +11,13 @@ from torch._C import TensorBase
 
 from trainworthy.virtual import values
 from trainworthy.virtual.errors import shown_device, type_name
+from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import (
     CPU,
     CUDA,
     META,
+    AskedForMeta,
     claim,
     device_of,
     is_virtual,
@@ -49,22 +51,6 @@ class Transfer(torch.autograd.Function):
         """Return zeros: the values of virtual gradients are unknown."""
         shape, dtype = ctx.like
         return torch.zeros(shape, dtype=dtype), None, None
-
-
-def resolve_device(device: Any) -> torch.device | None:
-    """Turn what a script passes as a device into a ``torch.device`` with an index."""
-    if device is None:
-        return None
-    if isinstance(device, int) and not isinstance(device, bool):
-        device = torch.device("cuda", device)
-    elif not isinstance(device, torch.device):
-        device = torch.device(device)
-    if device.type == "cuda":
-        index = device.index or 0
-        if index >= torch.cuda.device_count():
-            raise RuntimeError("CUDA error: invalid device ordinal")
-        return CUDA
-    return CPU if device.type == "cpu" else device
 
 
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -112,6 +98,9 @@ def _to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         if options.get("dtype") is None:
             options["dtype"] = self.dtype
         return raw_to(self, **options)
+    if device.type == "meta":
+        with AskedForMeta():
+            return raw_to(self, *args, **kwargs)
     if device.type == "cuda" or (device.type == "cpu" and virtual):
         return move(self, device, options.get("dtype"), bool(options.get("non_blocking", False)),
                     options.get("memory_format"))  # fmt: skip
@@ -256,9 +245,10 @@ def _pickling() -> dict[str, Any]:
 
 
 def _virtual_copy(real: torch.Tensor, device: torch.device) -> torch.Tensor:
-    out = claim(like_real(real.detach()), device)
-    if values.small_enough(real) and real.layout is torch.strided:
-        values.set_shadow(out, real.detach())
+    with torch._C._DisableTorchDispatch():  # not operations of the script
+        out = claim(like_real(real.detach()), device)
+        if values.small_enough(real) and real.layout is torch.strided:
+            values.set_shadow(out, real.detach())
     return out
 
 
@@ -367,6 +357,12 @@ def tensor_patches(gpu: VirtualGpu) -> Patches:
         torch.UntypedStorage, "data_ptr",
         lambda self: int(self._cdata) * 64 if hasattr(self, "_tw_device") else storage_ptr(self),
     )  # fmt: skip
+    raw_storage_device = torch.UntypedStorage.device.__get__  # type: ignore[attr-defined]
+    patches.set(
+        torch.UntypedStorage, "device",
+        property(lambda self: getattr(self, "_tw_device", None) or raw_storage_device(self)),
+    )  # fmt: skip
+    patches.set(torch.UntypedStorage, "is_cuda", property(lambda self: self.device.type == "cuda"))
     return patches
 
 

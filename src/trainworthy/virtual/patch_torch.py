@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from trainworthy.virtual.patch_tensor import rebuild_virtual, resolve_device
+from trainworthy.virtual.patch_factories import resolve_device
+from trainworthy.virtual.patch_tensor import rebuild_virtual
 from trainworthy.virtual.patching import Patches
-from trainworthy.virtual.tensors import CPU, CUDA, is_virtual
+from trainworthy.virtual.tensors import CPU, CUDA
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
@@ -32,42 +33,6 @@ def building_module() -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _constructors() -> dict[str, Any]:
-    raw_tensor, raw_as_tensor, raw_asarray = torch.tensor, torch.as_tensor, torch.asarray
-
-    def place(out: torch.Tensor, device: Any, requires_grad: bool) -> torch.Tensor:
-        target = resolve_device(device if device is not None else torch.get_default_device())
-        if target is not None and target != out.device:
-            out = out.to(target)
-        return out.requires_grad_() if requires_grad else out
-
-    @functools.wraps(raw_tensor)
-    def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
-               pin_memory: bool = False) -> torch.Tensor:  # fmt: skip
-        if isinstance(data, torch.Tensor) and is_virtual(data):
-            out = data.detach().clone().to(device=device or data.device, dtype=dtype or data.dtype)
-            return out.requires_grad_(requires_grad)
-        if device is not None and torch.device(device).type == "meta":
-            return raw_tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
-        out = place(raw_tensor(data, dtype=dtype, device="cpu"), device, requires_grad)
-        return out.pin_memory() if pin_memory else out
-
-    @functools.wraps(raw_as_tensor)
-    def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> torch.Tensor:
-        if isinstance(data, torch.Tensor):
-            return data.to(device=device if device is not None else data.device, dtype=dtype or data.dtype)
-        return place(raw_as_tensor(data, dtype=dtype, device="cpu"), device, False)
-
-    @functools.wraps(raw_asarray)
-    def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: Any = None,
-                requires_grad: bool = False) -> torch.Tensor:  # fmt: skip
-        if isinstance(obj, torch.Tensor):
-            return obj.to(device=device if device is not None else obj.device, dtype=dtype or obj.dtype)
-        return place(raw_asarray(obj, dtype=dtype, device="cpu", copy=copy), device, requires_grad)
-
-    return {"tensor": tensor, "as_tensor": as_tensor, "asarray": asarray}
 
 
 class VirtualGenerator(torch.Generator):
@@ -175,24 +140,10 @@ def map_tensors(value: Any, function: Any) -> Any:
 def torch_patches(gpu: VirtualGpu) -> Patches:
     """Plan the changes to the ``torch`` namespace."""
     patches = Patches()
-    patches.set_all(torch, **_constructors())
     patches.set(torch, "Generator", GeneratorFactory)
     patches.set(torch, "compile", _compile(gpu))
     patches.set(nn.Module, "compile", lambda self, *a, **k: gpu.note_compile())
     patches.set(torch, "load", _load(gpu))
-    raw_set_type = torch.set_default_tensor_type
-
-    def set_default_tensor_type(kind: Any) -> None:
-        name = kind if isinstance(kind, str) else getattr(kind, "__qualname__", "")
-        module = "" if isinstance(kind, str) else getattr(kind, "__module__", "")
-        if "cuda" in name or "cuda" in module:
-            dtype = getattr(torch, name.rsplit(".", 1)[-1].removesuffix("Tensor").lower())
-            torch.set_default_dtype(dtype)
-            torch.set_default_device("cuda")
-        else:
-            raw_set_type(kind)
-
-    patches.set(torch, "set_default_tensor_type", set_default_tensor_type)
     patches.set(torch, "equal", torch.equal)
     raw_allclose = torch.allclose
     patches.set(torch, "allclose", lambda a, b, *r, **k: gpu.compare(raw_allclose, a, b, *r, **k))

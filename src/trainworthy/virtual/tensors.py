@@ -8,12 +8,25 @@ import torch
 from torch._C import TensorBase
 
 # Taken from the C base class: the public attributes of torch.Tensor are patched in a rehearsal.
-raw_is_meta = TensorBase.is_meta.__get__  # type: ignore[attr-defined]
+_is_meta = TensorBase.is_meta.__get__  # type: ignore[attr-defined]
+_function_modes = torch._C._len_torch_function_stack
 raw_device = TensorBase.device.__get__  # type: ignore[attr-defined]
 raw_to = TensorBase.to
 META = torch.device("meta")
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
+
+
+def raw_is_meta(tensor: torch.Tensor) -> bool:
+    """Tell whether torch itself sees a meta tensor.
+
+    Under a ``TorchFunctionMode`` (a default device is one) even the attributes of the C base class
+    lead to the patched ones of ``torch.Tensor``.
+    """
+    if _function_modes():
+        with torch._C.DisableTorchFunction():
+            return _is_meta(tensor)  # type: ignore[no-any-return]
+    return _is_meta(tensor)  # type: ignore[no-any-return]
 
 
 class Raw:
@@ -23,6 +36,22 @@ class Raw:
     """
 
     active = False
+
+
+class AskedForMeta:
+    """While entered, ``device="meta"`` is the script's own wish.
+
+    Otherwise it comes from C++: a composite operation, or a backward formula, that makes a new
+    tensor with the options of a virtual one.
+    """
+
+    depth = 0
+
+    def __enter__(self) -> None:
+        AskedForMeta.depth += 1
+
+    def __exit__(self, *exc: object) -> None:
+        AskedForMeta.depth -= 1
 
 
 def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage:

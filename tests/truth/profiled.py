@@ -1,0 +1,103 @@
+"""Peak memory of a real CPU run as PyTorch's profiler reports it.
+
+The profiler lists every allocation and release of the CPU allocator with the operations around it.
+Memory that one operation takes and gives back before it returns (workspace) is told apart: an
+allocation belongs to it if the release happens inside the same outermost *recorded* operation, that
+is, one that a dispatch mode sees (composite operations such as ``linear`` are not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+
+class Truth(NamedTuple):
+    """Peaks in bytes: without the workspace inside operations, and with it."""
+
+    peak_bytes: int
+    peak_with_workspace_bytes: int
+
+
+class _Event(NamedTuple):
+    time_ns: int
+    pointer: int
+    size: int  # negative: released
+    owner: int  # recorded operation around it; -1: none
+
+
+def profiled_peak(run: Callable[[], object]) -> Truth:
+    """Run ``run`` under the profiler and replay its allocations."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, record_shapes=True) as prof:
+        result = run()
+    events: list[_Event] = []
+    for root in prof.profiler.kineto_results.experimental_event_tree():  # type: ignore[union-attr]
+        _collect(root, -1, events)
+    del result
+    events.sort(key=lambda e: e.time_ns)
+    return _replay(events)
+
+
+def _is_recorded(name: str) -> bool:
+    if not name.startswith("aten::"):
+        return False
+    packet = getattr(torch.ops.aten, name.removeprefix("aten::"), None)
+    if packet is None:
+        return False
+    try:
+        overloads = [getattr(packet, o) for o in packet.overloads()]
+    except AttributeError:
+        return False
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    names = [o.name() for o in overloads if torch._C._dispatch_has_kernel(o.name())]
+    return not any(torch._C._dispatch_has_kernel_for_dispatch_key(n, key) for n in names)
+
+
+_RECORDED: dict[str, bool] = {}
+
+
+def _collect(node: Any, owner: int, events: list[_Event]) -> None:
+    """Gather allocations below ``node`` without recursion (graphs of autograd nest deeply)."""
+    stack = [(node, owner)]
+    while stack:
+        event, owner = stack.pop()
+        extra = event.typed[1]
+        if hasattr(extra, "alloc_size"):
+            events.append(_Event(event.start_time_ns, extra.ptr, extra.alloc_size, owner))
+            continue
+        name = event.name
+        if owner == -1:
+            recorded = _RECORDED.get(name)
+            if recorded is None:
+                recorded = _RECORDED[name] = _is_recorded(name)
+            if recorded:
+                owner = event.id
+        stack += [(child, owner) for child in event.children]
+
+
+def _replay(events: list[_Event]) -> Truth:
+    workspace: set[int] = set()
+    alive: dict[int, int] = {}
+    for i, event in enumerate(events):
+        if event.size > 0:
+            alive[event.pointer] = i
+        elif (born := alive.pop(event.pointer, None)) is not None:
+            owner = events[born].owner
+            if owner != -1 and owner == event.owner:
+                workspace |= {born, i}
+    known: set[int] = set()
+    total = peak = total_all = peak_all = 0
+    for i, event in enumerate(events):
+        if event.size > 0:
+            known.add(event.pointer)
+        elif event.pointer not in known:
+            continue  # allocated before the profile began
+        total_all += event.size
+        peak_all = max(peak_all, total_all)
+        if i not in workspace:
+            total += event.size
+            peak = max(peak, total)
+    return Truth(peak, peak_all)
