@@ -10,7 +10,7 @@ import torch
 from trainworthy.virtual import values
 from trainworthy.virtual.device import VirtualDevice, handles
 from trainworthy.virtual.errors import shown_device
-from trainworthy.virtual.tensors import CUDA, claim, like_real, new_virtual, raw_is_meta
+from trainworthy.virtual.tensors import CUDA, claim, is_virtual, like_real, new_virtual, raw_is_meta
 
 aten = torch.ops.aten
 Args = tuple[Any, ...]
@@ -23,6 +23,7 @@ Kwargs = dict[str, Any]
 @handles("_to_copy")
 def _to_copy(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
     source = args[0]
+    _refuse_meta(source)
     target = device.output_device(kwargs, [source])
     if source.layout is not torch.strided:
         return _copy_sparse(device, source, target, kwargs)
@@ -39,9 +40,11 @@ def _to_copy(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> An
 @handles("copy_")
 def _copy(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
     target, source = args[:2]
+    _refuse_meta(source)
     if not raw_is_meta(target):
-        device.assume("values of the device copied into a CPU tensor are unknown: it keeps its own")
-        return target
+        if values.shadow_of(source) is None:
+            device.assume(f"values copied to the CPU are unknown: {values.assumed_value(source)} each")
+        return target.copy_(values.assumed_values(source))
     func(target, _as_meta(source))  # refuses shapes that do not broadcast
     known = values.shadow_of(source) if values.small_enough(target) else None
     whole = target.is_contiguous() and target.numel() * target.element_size() == (
@@ -72,6 +75,11 @@ def _fill(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
         elif target.numel() * target.element_size() == target.untyped_storage().nbytes():
             values.set_shadow(target, torch.full(target.shape, value, dtype=target.dtype))
     return target
+
+
+def _refuse_meta(source: torch.Tensor) -> None:
+    if raw_is_meta(source) and not is_virtual(source):  # a meta tensor of the script
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
 
 
 def _as_meta(tensor: torch.Tensor) -> torch.Tensor:

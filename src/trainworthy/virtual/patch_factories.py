@@ -21,13 +21,17 @@ from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import CPU, CUDA, AskedForMeta, is_virtual
 
 # Filled before anything is patched: the set must hold torch's own functions.
-_CONSTRUCTORS = _device_constructors()  # type: ignore[no-untyped-call]
+_CONSTRUCTORS = _device_constructors()
 _ORDINAL = "CUDA error: invalid device ordinal\nGPU device may be out of range, do you have enough GPUs?"
-_TORCH = ("arange bartlett_window blackman_window empty empty_like empty_permuted empty_strided eye full "
-          "full_like hamming_window hann_window kaiser_window linspace logspace normal ones ones_like rand "
-          "rand_like randint randint_like randn randn_like randperm range scalar_tensor sparse_bsc_tensor "
-          "sparse_bsr_tensor sparse_compressed_tensor sparse_coo_tensor sparse_csc_tensor "
-          "sparse_csr_tensor tril_indices triu_indices zeros zeros_like").split()  # fmt: skip
+_TORCH = (
+    "arange", "bartlett_window", "blackman_window", "empty", "empty_like", "empty_permuted",
+    "empty_strided", "eye", "full", "full_like", "hamming_window", "hann_window", "kaiser_window",
+    "linspace", "logspace", "normal", "ones", "ones_like", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "range", "scalar_tensor",
+    "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor", "sparse_coo_tensor",
+    "sparse_csc_tensor", "sparse_csr_tensor", "tril_indices", "triu_indices", "zeros",
+    "zeros_like",
+)  # fmt: skip
 _METHODS = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
 _raw_device = torch._C.device if hasattr(torch._C, "device") else torch.device
 
@@ -44,16 +48,16 @@ def resolve_device(device: Any) -> torch.device | None:
         if (device.index or 0) >= torch.cuda.device_count():
             raise getattr(torch, "AcceleratorError", RuntimeError)(_ORDINAL)
         return CUDA
-    return CPU if device.type == "cpu" else device  # type: ignore[no-any-return]
+    return CPU if device.type == "cpu" else device
 
 
 def _default_device() -> torch.device | None:
     """Return the device that ``with torch.device(...)`` or ``set_default_device`` chose."""
     if not torch._C._len_torch_function_stack():
         return None
-    for mode in reversed(_get_current_function_mode_stack()):
+    for mode in reversed(_get_current_function_mode_stack()):  # type: ignore[no-untyped-call]
         if isinstance(mode, DeviceContext):
-            return mode.device  # type: ignore[no-any-return]
+            return mode.device
     return None
 
 
@@ -68,12 +72,12 @@ class _DeviceMeta(type):
 def _device_class() -> type:
     """Stand in for ``torch.device``: a number alone is a GPU, as in a CUDA build."""
 
-    def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:
+    def make(cls: type, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs and isinstance(args[0], int):
             return _raw_device("cuda", args[0])
         return _raw_device(*args, **kwargs)
 
-    names = {"__new__": __new__, "__module__": "torch", "__qualname__": "device"}
+    names = {"__new__": make, "__module__": "torch", "__qualname__": "device"}
     return _DeviceMeta("device", (), names)
 
 
@@ -125,7 +129,8 @@ def _constructors() -> dict[str, Any]:
                pin_memory: bool = False) -> torch.Tensor:  # fmt: skip
         if _from_virtual(data):
             _warn_of_copy()
-            out = data.detach().clone().to(device=device or data.device, dtype=dtype or data.dtype)
+            out: torch.Tensor = data.detach().clone()
+            out = out.to(device=device or data.device, dtype=dtype or data.dtype)
             return out.requires_grad_(requires_grad)
         out = _place(raw_tensor(_read(data), dtype=dtype, device="cpu"), device, requires_grad)
         return out.pin_memory() if pin_memory else out
@@ -158,7 +163,7 @@ def _warn_of_copy() -> None:
 
 
 def _new(raw: Any) -> Any:
-    def new(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def new(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if not is_virtual(self):
             return raw(self, *args, **kwargs)
         device = kwargs.get("device") or self.device
