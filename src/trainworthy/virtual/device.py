@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from threading import RLock, get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -86,6 +87,7 @@ class VirtualDevice(TorchDispatchMode):
         self._infos: dict[Any, _FuncInfo] = {}
         self._cache: dict[Any, Any] = {}
         self._last_device: torch.device | None = None
+        self._lock = RLock()  # one kernel at a time, whatever thread it runs in
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -122,7 +124,8 @@ class VirtualDevice(TorchDispatchMode):
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
-        return self._run(func, info, args, kwargs, tensors)
+        with self._lock:
+            return self._run(func, info, args, kwargs, tensors)
 
     def _is_internal(self, tensors: list[torch.Tensor]) -> bool:
         """Tell whether "meta" was asked for by C++ code that works on virtual tensors."""
@@ -192,7 +195,7 @@ class VirtualDevice(TorchDispatchMode):
         if "device" in kwargs and kwargs["device"] is not None:
             meta_kwargs["device"] = META
         try:
-            Raw.active = True
+            Raw.active = get_ident()
             return func(*meta_args, **meta_kwargs)
         except NotImplementedError:
             pass
@@ -202,7 +205,7 @@ class VirtualDevice(TorchDispatchMode):
                 raise
             raise native.with_traceback(None) from error
         finally:
-            Raw.active = False
+            Raw.active = None
         return self._without_meta_kernel(func, args, kwargs)
 
     def _without_meta_kernel(

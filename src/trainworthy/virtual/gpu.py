@@ -24,6 +24,7 @@ from trainworthy.virtual.patch_factories import defaults_restored, factory_patch
 from trainworthy.virtual.patch_tensor import tensor_patches
 from trainworthy.virtual.patch_torch import building_module, torch_patches
 from trainworthy.virtual.tensors import CUDA, device_of, is_virtual, raw_is_meta
+from trainworthy.virtual.threads import threads_followed
 
 _GIB = 1 << 30
 _GRANULARITY_BYTES = 512  # c10/cuda/CUDACachingAllocator.cpp: kMinBlockSize
@@ -70,6 +71,7 @@ class VirtualGpu:
         for patches in (cuda_patches(self), factory_patches(), torch_patches(self), tensor_patches(self)):
             stack.enter_context(patches.applied())
         stack.enter_context(cache_followed())
+        stack.enter_context(threads_followed(self))
         stack.enter_context(switched_on())
         stack.enter_context(self.device)
         stack.enter_context(self.recorder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.cuda
+import torch.cuda.nccl
 import torch.cuda.nvtx
 import torch.cuda.random
 from torch.backends import cuda as backend_cuda
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
 
 _CUDA_VERSION, _CUDNN_VERSION = "12.8", 91002
+_NCCL_VERSION = (2, 27, 5)
 
 
 class Stream:
@@ -54,10 +56,12 @@ class Stream:
         return False
 
     def __enter__(self) -> Stream:
+        self._before = torch.cuda.current_stream()
+        torch.cuda.set_stream(self)  # type: ignore[arg-type]
         return self
 
     def __exit__(self, *exc: object) -> None:
-        return None
+        torch.cuda.set_stream(self._before)
 
 
 class ExternalStream(Stream):
@@ -232,9 +236,25 @@ def _legacy_types() -> dict[str, Any]:
     return {name: make(name, dtype) for name, dtype in kinds.items()}
 
 
-@contextmanager
-def _stream_context(stream: Any) -> Iterator[None]:
-    yield
+class _Streams:
+    """The current stream; work runs in program order whatever stream it is given to."""
+
+    def __init__(self) -> None:
+        self.default = self.now = Stream()
+
+    def current(self, device: Any = None) -> Stream:
+        return self.now
+
+    def set(self, stream: Any) -> None:
+        self.now = stream or self.now
+
+    @contextmanager
+    def use(self, stream: Any) -> Iterator[None]:
+        before, self.now = self.now, stream or self.now
+        try:
+            yield
+        finally:
+            self.now = before
 
 
 class _DeviceContext:
@@ -248,6 +268,11 @@ class _DeviceContext:
         return False
 
 
+def _device_module(device: Any) -> Any:
+    kind = resolve_device("cuda" if device is None else device)
+    return getattr(torch, kind.type if kind is not None else "cuda")
+
+
 def cuda_patches(gpu: VirtualGpu) -> Patches:
     """Plan the changes to ``torch.cuda``, ``torch.accelerator`` and ``torch.backends``."""
     patches = Patches()
@@ -255,13 +280,12 @@ def cuda_patches(gpu: VirtualGpu) -> Patches:
     def synchronize(device: Any = None) -> None:
         gpu.recorder.note_event("cuda.synchronize", host_syncs=1)
 
-    default_stream = Stream()
+    streams = _Streams()
     answers = {
         **_device_answers(gpu), **_memory(gpu), **_random(), **_graph_classes(gpu), **_legacy_types(),
         "synchronize": synchronize, "Stream": Stream, "ExternalStream": ExternalStream, "Event": Event,
-        "current_stream": lambda device=None: default_stream,
-        "default_stream": lambda device=None: default_stream,
-        "stream": _stream_context, "StreamContext": _stream_context, "set_stream": lambda s: None,
+        "current_stream": streams.current, "default_stream": lambda device=None: streams.default,
+        "stream": streams.use, "StreamContext": streams.use, "set_stream": streams.set,
         "device": _DeviceContext, "device_of": _DeviceContext,
         "default_generators": (torch.default_generator,), "has_half": True,
     }  # fmt: skip
@@ -274,6 +298,8 @@ def cuda_patches(gpu: VirtualGpu) -> Patches:
     patches.set_all(torch.cuda.nvtx, range_push=lambda msg: 0, range_pop=lambda: 0,
                     mark=lambda msg: None, range=lambda *a, **k: nullcontext())  # fmt: skip
     patches.set(torch.version, "cuda", _CUDA_VERSION)
+    patches.set(torch.cuda.nccl, "version", lambda: _NCCL_VERSION)
+    patches.set(torch, "get_device_module", lambda device=None: _device_module(device))
     patches.set_all(torch, Stream=Stream, Event=Event)
     patches.set_all(cudnn, is_available=lambda: True, version=lambda: _CUDNN_VERSION,
                     is_acceptable=lambda tensor: False)  # fmt: skip
@@ -291,7 +317,7 @@ def _accelerator(patches: Patches, answers: dict[str, Any]) -> None:
         current_device_index=lambda: 0, current_device_idx=lambda: 0,
         set_device_index=lambda d: None, set_device_idx=lambda d: None,
         synchronize=answers["synchronize"], current_stream=answers["current_stream"],
-        set_stream=lambda s: None, device_index=_DeviceContext,
+        set_stream=answers["set_stream"], device_index=_DeviceContext,
     )  # fmt: skip
     for name in ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved",
                  "reset_peak_memory_stats", "memory_stats", "empty_cache"):  # fmt: skip

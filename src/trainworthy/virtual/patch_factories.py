@@ -19,6 +19,7 @@ from torch.utils._device import DeviceContext, _device_constructors
 
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import CPU, CUDA, AskedForMeta, is_virtual
+from trainworthy.virtual.threads import refuse_fork
 
 # Filled before anything is patched: the set must hold torch's own functions.
 _CONSTRUCTORS = _device_constructors()
@@ -47,6 +48,7 @@ def resolve_device(device: Any) -> torch.device | None:
     if device.type == "cuda":
         if (device.index or 0) >= torch.cuda.device_count():
             raise getattr(torch, "AcceleratorError", RuntimeError)(_ORDINAL)
+        refuse_fork()
         return CUDA
     return CPU if device.type == "cpu" else device
 

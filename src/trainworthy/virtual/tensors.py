@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -32,10 +33,11 @@ def raw_is_meta(tensor: torch.Tensor) -> bool:
 class Raw:
     """While ``active``, a kernel of torch itself runs: tensors show that they are meta tensors.
 
-    Meta kernels written in Python look at ``.device`` too, through the patched attribute.
+    Meta kernels written in Python look at ``.device`` too, through the patched attribute. Holds the
+    number of the thread in which such a kernel runs.
     """
 
-    active = False
+    active: int | None = None
 
 
 class AskedForMeta:
@@ -65,7 +67,7 @@ def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage:
 
 def device_of(tensor: torch.Tensor) -> torch.device | None:
     """Return the device a virtual tensor claims to be on; ``None`` if the tensor is not virtual."""
-    if Raw.active or not raw_is_meta(tensor):
+    if (Raw.active is not None and Raw.active == get_ident()) or not raw_is_meta(tensor):
         return None
     try:
         return getattr(storage_of(tensor), "_tw_device", None)
