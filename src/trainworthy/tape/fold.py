@@ -8,6 +8,8 @@ layers fold again.
 
 from __future__ import annotations
 
+from operator import sub
+
 from trainworthy.tape.record import Leaf, Node, Repeat
 
 _MAX_CANDIDATES = 8
@@ -94,7 +96,7 @@ def _next_occurrences(keys: list[int]) -> list[int]:
 
 
 def _difference(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(y - x for x, y in zip(a, b, strict=True))
+    return tuple(map(sub, b, a))
 
 
 def _key(node: Node) -> object:
