@@ -134,8 +134,8 @@ class ModuleTracker:
         if self.stack:
             return module
         parents: dict[int, nn.Module] = {}
-        for candidate in list(LIVE_MODULES):
-            for child in candidate._modules.values():
+        for candidate in [ref() for ref in list(LIVE_MODULES.values())]:
+            for child in candidate._modules.values() if candidate is not None else ():
                 if child is not None:
                     parents.setdefault(id(child), candidate)
         seen = set()
@@ -187,7 +187,8 @@ class ModuleTracker:
 
 # Every module alive, so that a part called by itself can be traced to its owner. Filled by
 # ``watch_modules``; empty in a live recording, where parts are then named by themselves.
-LIVE_MODULES: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+# By identity: modules may define their own hash (metrics do, by state they do not have yet).
+LIVE_MODULES: dict[int, weakref.ref[nn.Module]] = {}
 
 
 @contextmanager
@@ -197,7 +198,8 @@ def watch_modules() -> Iterator[None]:
 
     def noted(self: nn.Module, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        LIVE_MODULES.add(self)
+        key = id(self)
+        LIVE_MODULES[key] = weakref.ref(self, lambda ref: LIVE_MODULES.pop(key, None))
 
     nn.Module.__init__ = noted  # type: ignore[method-assign]
     try:

@@ -56,6 +56,14 @@ class SourceFinder:
             frame = frame.f_back
         return (self._intern(library, None) if library is not None else 0), loss
 
+    def is_user(self, code: CodeType) -> bool:
+        """Tell whether ``code`` is the user's."""
+        return self._classify(code) == _USER
+
+    def relative(self, filename: str) -> str:
+        """Return a file as reports show it: relative to where the rehearsal was started."""
+        return self._relative(filename)
+
     def _intern(self, frame: FrameType, library: FrameType | None) -> int:
         code, line = frame.f_code, frame.f_lineno
         key: tuple[object, ...] = (code, line)

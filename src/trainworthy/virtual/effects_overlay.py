@@ -186,6 +186,15 @@ class Overlay:
         self.note("write", self.shows_user(full) + os.sep)
         real.mkdir(self.mirror(full), mode | 0o700)
 
+    def make_file(self, path: Any) -> str:
+        """Return where to write a file that shall be there for the script, folders included."""
+        full = self.absolute(path)
+        if self.is_free(full):
+            return full
+        _make_dirs(os.path.dirname(self.mirror(full)))
+        self.active = True
+        return self.mirror(full)
+
     def delete(self, path: Any, dir_fd: int | None, *, folder: bool) -> None:
         """Stand in for ``os.remove`` and ``os.rmdir``."""
         full = self.absolute(path, dir_fd)

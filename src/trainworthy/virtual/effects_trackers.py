@@ -125,7 +125,8 @@ class _Finder:
 
     def exec_module(self, module: ModuleType) -> None:
         """Give wandb what scripts read back from it."""
-        self._effects.note("stub", module.__name__.partition(".")[0])
+        if module.__name__.partition(".")[0] in TRACKERS:
+            self._effects.note("stub", module.__name__.partition(".")[0])
         if module.__name__ == "wandb":
             _fill_wandb(module)
 

@@ -82,6 +82,7 @@ class Runner:
         """Run the script on the virtual GPU and end the process."""
         from trainworthy.hardware import gpu_row
         from trainworthy.tape.source import SourceFinder
+        from trainworthy.virtual import script_accelerate
         from trainworthy.virtual.gpu import VirtualGpu
         from trainworthy.virtual.session import Session
 
@@ -91,6 +92,7 @@ class Runner:
         self.session = Session(
             self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None)
         )
+        script_accelerate.install(self.session)
         self._watch_limits()
         os._exit = self._script_exits
         with self.gpu, self.session.installed():
@@ -98,7 +100,7 @@ class Runner:
             self.end(error)
 
     def _run_program(self, session: Session) -> dict[str, Any] | None:
-        from trainworthy.virtual.script_errors import describe_exception
+        from trainworthy.virtual.script_errors import describe_exception, print_traceback
         from trainworthy.virtual.script_step import run_steps
         from trainworthy.virtual.session import RehearsalComplete
 
@@ -113,6 +115,7 @@ class Runner:
         except SystemExit as error:
             return self._system_exit(error)
         except BaseException as error:  # noqa: BLE001 - whatever the script raises is the answer
+            print_traceback(error)
             described = describe_exception(error, self.gpu.recorder)
             if session.finishing:
                 self.findings.append(_after_steps(described, session.completed))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import linecache
 import traceback
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,6 +16,8 @@ from trainworthy.tape.recorder import Recorder
 from trainworthy.virtual.script_job import make_error
 
 _MAX_TENSORS = 8
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+_NETWORK = ("offline mode", "a rehearsal has no network", "couldn't connect to")
 _PIP_NAMES = {
     "PIL": "pillow",
     "cv2": "opencv-python",
@@ -43,6 +47,15 @@ def describe_exception(error: BaseException, recorder: Recorder | None) -> dict[
     return found
 
 
+def print_traceback(error: BaseException) -> None:
+    """Print to the log what Python would print, without the frames of this package."""
+    trace = error.__traceback__
+    while trace is not None and _PACKAGE in trace.tb_frame.f_code.co_filename:
+        trace = trace.tb_next
+    with contextlib.suppress(Exception):
+        traceback.print_exception(type(error), error, trace)
+
+
 def message_of(error: BaseException) -> str:
     """Word an exception in one paragraph: its class and its text."""
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
@@ -58,7 +71,7 @@ def _kind(error: BaseException) -> str:
     name = type(error).__name__
     if isinstance(error, ModuleNotFoundError):
         return "missing-package"
-    if name == "NetworkRefusedError" or "offline mode" in str(error).lower():
+    if name == "NetworkRefusedError" or any(t in str(error).lower() for t in _NETWORK):
         return "network"
     if isinstance(error, FileNotFoundError):
         return "missing-file"

@@ -13,7 +13,6 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 from trainworthy.errors import UsageError
@@ -51,17 +50,17 @@ def _load_script(job: Job) -> Program:
     folder = str(Path(os.path.realpath(path)).parent)
     sys.argv = [job.target, *job.args]
     sys.path[0] = folder
-    code = compile_file(path)
     main = _main_module(str(path))
+    source = read_source(path)
 
     def run() -> None:
-        exec(code, main.__dict__)
+        exec(compile(source, str(path), "exec", dont_inherit=True), main.__dict__)
 
     return Program(roots=(folder,), run=run)
 
 
-def compile_file(path: Path) -> CodeType:
-    """Compile a script; a syntax error is the script's and is raised as it is.
+def read_source(path: Path) -> bytes:
+    """Read a script.
 
     Raises:
         UsageError: If the file is not text.
@@ -74,8 +73,7 @@ def compile_file(path: Path) -> CodeType:
             where=str(path),
             fix="Pass a Python script, a notebook (.ipynb), -m MODULE or package.module:function.",
         )
-    code: CodeType = compile(source, str(path), "exec", dont_inherit=True)
-    return code
+    return source
 
 
 def _main_module(file: str | None) -> types.ModuleType:
