@@ -1,8 +1,9 @@
 """CUDA's autocast for virtual tensors.
 
 The lists are those of ``aten/src/ATen/autocast_mode.h`` (torch 2.13): operations that run in the
-lower precision, in float32, or in the widest type of their inputs. The CPU has lists of its own. As in C++, the low-precision
-copy of a float32 parameter is kept until the outermost autocast context ends.
+lower precision, in float32, or in the widest type of their inputs. The CPU has lists of its own.
+As in C++, the low-precision copy of a float32 parameter is kept until the outermost autocast context
+ends.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from trainworthy.virtual.errors import shown_device
-from trainworthy.virtual.overrides import below, has_override, override
+from trainworthy.virtual.overrides import below, has_override, override, passed_on
 from trainworthy.virtual.tensors import raw_is_meta
 
 aten = torch.ops.aten
@@ -35,13 +36,14 @@ binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp
 upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
 _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d
 _upsample_bilinear2d_aa upsample_trilinear3d upsample_bicubic2d _upsample_bicubic2d_aa rms_norm
-frobenius_norm.dim norm.Scalar norm.ScalarOpt_dim linalg_vector_norm linalg_matrix_norm
+frobenius_norm.dim linalg_vector_norm linalg_matrix_norm
 linalg_matrix_norm.str_ord
 softmax.int log_softmax.int cumprod cumsum sum sum.dim_IntList prod prod.dim_int
 """.split()
 # These take a dtype: it is float32 unless the caller says otherwise.
 SET_DTYPE = frozenset({"softmax.int", "log_softmax.int", "cumprod", "cumsum", "sum", "sum.dim_IntList",
-                       "prod", "prod.dim_int"})  # fmt: skip
+                       "prod", "prod.dim_int", "linalg_vector_norm", "linalg_matrix_norm",
+                       "linalg_matrix_norm.str_ord"})  # fmt: skip
 WIDEST = """
 addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add
 """.split()
@@ -126,6 +128,16 @@ def _set_dtype(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: 
     return func(*args[:at], **{**kwargs, "dtype": torch.float32})
 
 
+def _norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+    """Add ``dtype=float32``, which these overloads do not have, as C++ does."""
+    if args[0].dtype not in {torch.float16, torch.bfloat16, torch.float32}:
+        return func(*args, **kwargs)
+    if func is aten.norm.Scalar:
+        return aten.norm.ScalarOpt_dtype(args[0], *(args[1:] or (2,)), dtype=torch.float32)
+    p, dim, keepdim = (*args[1:], *kwargs.values(), False)[:3]
+    return aten.norm.ScalarOpt_dim_dtype(args[0], p, dim, keepdim, dtype=torch.float32)
+
+
 def _widest(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
     if any(t.dtype is torch.float32 for t in _tensors(args)):
         dtype = torch.float32
@@ -153,6 +165,7 @@ def _tensors(values: Any) -> Iterator[torch.Tensor]:
 def _cuda_policies() -> dict[str, Policy]:
     policies: dict[str, Policy] = dict.fromkeys(LOWER_PRECISION, _lower)
     policies |= {name: _set_dtype if name in SET_DTYPE else _float32 for name in FLOAT32}
+    policies |= dict.fromkeys(("norm.Scalar", "norm.ScalarOpt_dim"), _norm)
     policies |= dict.fromkeys(WIDEST, _widest) | dict.fromkeys(BANNED, _banned)
     return policies
 
@@ -172,9 +185,11 @@ def _cpu_policies() -> dict[str, Policy]:
 def _kernel(name: str, policies: dict[str, Policy | None]) -> Callable[..., Any]:
     func = _overload(name)
 
-    def kernel(*args: Any, **kwargs: Any) -> Any:
+    def kernel(keys: Any, *args: Any, **kwargs: Any) -> Any:
         kind = autocast_device(args)
         policy = policies.get(kind) if kind is not None else None
+        if policy is None and kind is not None:  # what it is composed of may be on the list
+            return passed_on(func, keys, args, kwargs)
         with below():
             if policy is None or kind is None:
                 return func(*args, **kwargs)

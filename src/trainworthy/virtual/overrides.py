@@ -17,6 +17,7 @@ import torch
 
 KEY = torch._C.DispatchKey.AutocastPrivateUse1
 _KEYS = torch._C.DispatchKeySet(KEY)
+_AFTER = torch._C._dispatch_keyset_full_after(KEY)
 _LIBRARIES: list[torch.library.Library] = []
 _REGISTERED: dict[str, Callable[..., Any]] = {}
 
@@ -26,8 +27,17 @@ def below() -> Any:
     return torch._C._ExcludeDispatchKeyGuard(_KEYS)
 
 
+def passed_on(func: Any, keys: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run ``func`` as if it had no override; what it is composed of keeps its overrides."""
+    return func.redispatch(keys & _AFTER, *args, **kwargs)
+
+
 def override(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register what ``aten::name`` does while the key is on; call the original under ``below()``."""
+    """Register what ``aten::name`` does while the key is on.
+
+    The function gets the set of dispatch keys before the arguments if its first parameter is called
+    ``keys``. It calls the original under ``below()``, or with ``passed_on``.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         if name in _REGISTERED:
@@ -50,7 +60,8 @@ def _install() -> None:
     everything.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     aten = torch.library.Library("aten", "IMPL")
     for name, function in _REGISTERED.items():
-        aten.impl(name, function, "AutocastPrivateUse1")
+        with_keys = function.__code__.co_varnames[:1] == ("keys",)
+        aten.impl(name, function, "AutocastPrivateUse1", with_keyset=with_keys)
     _LIBRARIES.extend((everything, aten))
 
 
