@@ -94,7 +94,7 @@ def _out_of_memory(result: RehearsalResult) -> str:
 def _peak(result: RehearsalResult) -> str:
     place, total = result.peak_source, result.peak_memory_bytes
     where = _place(place["path"], place["line"]) if place else ""
-    module = f" in {place['module']}" if place and place["module"] else ""
+    module = f" in module {place['module']}" if place and place["module"] else ""
     kinds = sorted(result.memory_by_kind_bytes.items(), key=lambda item: -item[1])[:3]
     parts = ", ".join(f"{kind_label(kind)} {100 * size / total:.0f} %" for kind, size in kinds if size)
     when = f"step {result.peak_step}, {result.peak_phase}" if result.peak_step else "before the first step"

@@ -108,8 +108,9 @@ def _is_cached(tape: Tape) -> bool:
 
 
 def _exact_peak(timeline: MemoryTimeline, peak: MemoryPoint) -> PeakMemory:
+    by_kind: dict[str, int] = {str(kind): size for kind, size in peak.by_kind_bytes.items()}
     return PeakMemory(
-        allocated_bytes=peak.total_bytes, reserved_bytes=None, by_kind_bytes=_in_order({str(kind): size for kind, size in peak.by_kind_bytes.items()}),
+        allocated_bytes=peak.total_bytes, reserved_bytes=None, by_kind_bytes=_in_order(by_kind),
         held=timeline.held, timeline=timeline, index=peak.index, step=peak.step, phase=peak.phase, op=peak.op,
         module=peak.module, source=peak.source,
     )  # fmt: skip
