@@ -119,7 +119,18 @@ def _tape_of(job: Job, outcome: Outcome) -> Tape:
     from trainworthy.tape.file import load_tape as load
 
     tape = load(path)
-    return dataclasses.replace(tape, notes={**tape.notes, "error": error, "steps": outcome.steps})
+    return dataclasses.replace(tape, notes={**tape.notes, **_about_run(job, outcome)})
+
+
+def _about_run(job: Job, outcome: Outcome) -> dict[str, Any]:
+    error = dict(outcome.error) if outcome.error is not None else None
+    log = error.pop("log", []) if error is not None else []
+    stopped = error is not None and error["kind"] in {"timeout", "host-memory"}
+    return {
+        "error": error, "steps": outcome.steps, "steps_asked": job.steps, "script": job.target,
+        "arguments": list(job.args), "log_tail": "\n".join(log) or None,
+        "partial": error["message"] if error is not None and stopped else None,
+    }  # fmt: skip
 
 
 def _empty_tape(job: Job, outcome: Outcome) -> Tape:
@@ -133,7 +144,7 @@ def _empty_tape(job: Job, outcome: Outcome) -> Tape:
         "driver_memory_bytes": row.memory_bytes if row else None,
         "context_bytes": row.context_bytes if row else 0,
         "assumptions": [], "workspace_bytes": 0, "compile_requested": False, "findings": [],
-        "effects": [], "script": job.target, **outcome.notes, "error": outcome.error, "steps": outcome.steps,
+        "effects": [], **outcome.notes, **_about_run(job, outcome),
     }  # fmt: skip
     return Tape(
         signatures=(), sources=(Source("", 0),), modules=("",), classes=(), rows=(), segments=(), notes=notes

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainworthy.cli.options import add_output_options, emit, size, write_file
+from trainworthy.cli.rendering import add_file_options, render, write_files
 from trainworthy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
 
         return find_largest_batch(request)
     results = [request.rehearse(gpu) for gpu in request.gpus]
-    _write_files(results, options)
-    emit(_render(results, options.format), options.output)
+    write_files(results, options)
+    emit(render(results, options.format), options.output)
     good = all(result.verdict == "fits" for result in results)
     return 0 if good or options.exit_zero else 1
 
@@ -86,11 +87,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--find-largest-batch", nargs="?", const="", metavar="OPTION",
         help="rehearse with larger and larger batches; OPTION is the script's own (default: found by name)")  # fmt: skip
     add_output_options(parser)
-    add("--html", metavar="PATH", help="also write one self-contained page")
-    add("--json", metavar="PATH", help="also write the result as JSON")
-    add("--trace", metavar="PATH", help="also write a trace for Perfetto or chrome://tracing")
-    add("--memory-snapshot", metavar="PATH", help="also write a pickle for pytorch.org/memory_viz")
-    add("--tape", metavar="PATH", help="also write the tape, for `trainworthy report`")
+    add_file_options(parser)
     add("--log", metavar="PATH", help="also write what the script printed")
     add("--exit-zero", action="store_true", help="leave with 0 whatever the answer is")
 
@@ -132,33 +129,6 @@ def _gpus(text: str | None) -> list[str | None]:
     if not names:
         raise UsageError("--gpu names no GPU.", where="--gpu", fix="`trainworthy gpus` lists them.")
     return [gpu_row(name).id for name in names]
-
-
-def _render(results: list[RehearsalResult], form: str) -> str:
-    from trainworthy import report
-
-    if form == "json":
-        return report.render_json(results)
-    if form == "html":
-        return report.render_html(results)
-    return report.render_text(results)
-
-
-def _write_files(results: list[RehearsalResult], options: argparse.Namespace) -> None:
-    """Write what was asked for beside the report; several GPUs share a tape but for their limits."""
-    from trainworthy import report
-
-    first = results[0]
-    if options.html:
-        write_file(options.html, report.render_html(results))
-    if options.json:
-        write_file(options.json, report.render_json(results))
-    if options.trace:
-        write_file(options.trace, report.render_trace(first.tape))
-    if options.memory_snapshot:
-        write_file(options.memory_snapshot, report.render_memory_snapshot(first.tape))
-    if options.tape:
-        first.tape.save(options.tape)
 
 
 class ProgressLine:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainworthy.virtual.effects_imports import when_imported
-from trainworthy.virtual.effects_overlay import Overlay, real
+from trainworthy.virtual.effects_overlay import Overlay, is_dir, is_file, is_link, real
 
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _READERS = ("stat", "lstat", "access", "readlink", "listxattr", "getxattr", "statvfs")
@@ -199,15 +199,15 @@ class _Entry:
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Tell whether the entry is a folder."""
-        return os.path.isdir(self._at) and (follow_symlinks or not self.is_symlink())
+        return is_dir(self._at) and (follow_symlinks or not self.is_symlink())
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
         """Tell whether the entry is a file."""
-        return os.path.isfile(self._at) and (follow_symlinks or not self.is_symlink())
+        return is_file(self._at) and (follow_symlinks or not self.is_symlink())
 
     def is_symlink(self) -> bool:
         """Tell whether the entry is a symbolic link."""
-        return os.path.islink(self._at)
+        return is_link(self._at)
 
     def is_junction(self) -> bool:
         """Tell whether the entry is a junction of Windows."""

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -105,13 +106,13 @@ class Overlay:
     def is_dir(self, path: str) -> bool:
         """Tell whether ``path`` is a folder for the script."""
         if self.has_mirror(path):
-            return os.path.isdir(self.mirror(path))
-        return not self.is_gone(path) and os.path.isdir(path)
+            return is_dir(self.mirror(path))
+        return not self.is_gone(path) and is_dir(path)
 
     def listing(self, path: str) -> list[str]:
         """List a folder as the script sees it."""
         names: set[str] = set()
-        if not self.is_gone(path) and os.path.isdir(path):
+        if not self.is_gone(path) and is_dir(path):
             names.update(n for n in real.listdir(path) if not self.is_gone(os.path.join(path, n)))
         if self.has_mirror(path):
             names.update(real.listdir(self.mirror(path)))
@@ -149,7 +150,7 @@ class Overlay:
             return full
         self._make_parent(full, path)
         mirror = self.mirror(full)
-        if copy and not _exists(mirror) and not self.is_gone(full) and os.path.isfile(full):
+        if copy and not _exists(mirror) and not self.is_gone(full) and is_file(full):
             self._copy_up(full)
         self.note("write", self.shows_user(full))
         return mirror
@@ -243,13 +244,13 @@ class Overlay:
             return
         if not self.has_mirror(old):
             self._copy_tree(old)
-        if self.is_dir(new) and not os.path.isdir(self.mirror(old)):
+        if self.is_dir(new) and not is_dir(self.mirror(old)):
             raise _error(errno.EISDIR, target)
         real.replace(self.mirror(old), to)
         self._hide(old)
 
     def _copy_tree(self, full: str) -> None:
-        if not os.path.isdir(full):
+        if not is_dir(full):
             self._copy_up(full)
             return
         _make_dirs(self.mirror(full))
@@ -286,6 +287,28 @@ class Overlay:
         self._cwd = full
 
 
+def _mode(path: str, look: Any) -> int:
+    try:
+        return int(look(path).st_mode)
+    except (OSError, ValueError):
+        return 0
+
+
+def is_dir(path: str) -> bool:
+    """Tell whether ``path`` really is a folder; the layer is not asked."""
+    return stat.S_ISDIR(_mode(path, real.stat))
+
+
+def is_file(path: str) -> bool:
+    """Tell whether ``path`` really is a regular file; the layer is not asked."""
+    return stat.S_ISREG(_mode(path, real.stat))
+
+
+def is_link(path: str) -> bool:
+    """Tell whether ``path`` really is a symbolic link; the layer is not asked."""
+    return stat.S_ISLNK(_mode(path, real.lstat))
+
+
 def _make_dirs(path: str) -> None:
     if not _exists(path):
         _make_dirs(os.path.dirname(path))
@@ -298,7 +321,7 @@ def _copy_file(source: str, target: str) -> None:
 
 
 def _remove_tree(path: str) -> None:
-    if os.path.islink(path) or not os.path.isdir(path):
+    if is_link(path) or not is_dir(path):
         real.remove(path)
         return
     for name in real.listdir(path):
@@ -307,11 +330,7 @@ def _remove_tree(path: str) -> None:
 
 
 def _exists(path: str) -> bool:
-    try:
-        real.lstat(path)
-    except (OSError, ValueError):
-        return False
-    return True
+    return _mode(path, real.lstat) != 0
 
 
 def _error(number: int, path: Any) -> OSError:

@@ -216,8 +216,6 @@ class Runner:
         if self.gpu is None:
             return
         tape = self.gpu.tape(host_peak_bytes=peak_resident_bytes())
-        if outcome.steps and tape.device == "cpu":
-            self.findings.append(_ON_CPU)
         notes["findings"] = self.findings
         notes["assumptions"] = [*tape.notes.get("assumptions", []), *self.effects.assumptions()]
         tape.notes.update(notes, steps=outcome.steps, error=outcome.error, script=self.job.target)
@@ -265,16 +263,6 @@ def _import_torch() -> None:
         if error.name != "torch":
             raise
         raise MissingTorchError("Rehearsing a script") from error
-
-
-_ON_CPU: dict[str, Any] = {
-    "code": "TW701",
-    "severity": "warning",
-    "message": "The script trains on the CPU: nothing was moved to the GPU.",
-    "path": None,
-    "line": None,
-    "fix": 'Move model and batches: device = torch.device("cuda"); model.to(device); x = x.to(device).',
-}
 
 
 def _no_step(gpu: VirtualGpu | None) -> dict[str, Any]:
