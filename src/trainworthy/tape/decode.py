@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from trainworthy.errors import TapeError
 from trainworthy.tape.encode import BIRTHS, MAX_DEPTH, ints_of_rows
+from trainworthy.tape.fold import MAX_NESTING
 from trainworthy.tape.lifetimes import check_lifetimes
 from trainworthy.tape.record import (
     KINDS,
@@ -30,10 +31,9 @@ from trainworthy.tape.record import (
 )
 
 _MAX_INT = (1 << 63) - 1
-_MAX_NESTING = 8  # of blocks; fold() makes at most 4 levels
 _FIELDS = {
-    "tensors", "signatures", "sources", "modules", "classes", "rows", "segments", "device", "granularity_bytes", "model",
-    "parameter_groups", "notes",
+    "tensors", "signatures", "sources", "modules", "classes", "rows", "segments", "device", "granularity_bytes",
+    "model", "parameter_groups", "notes",
 }  # fmt: skip
 
 
@@ -258,8 +258,8 @@ class _NodeReader:
             return self._leaf(value, what)
         if type(value) is not dict or value.keys() != {"times", "body", "plus"}:
             _refuse(value, what, "an operation or a block")
-        if depth >= _MAX_NESTING:
-            raise TapeError(f"{what}: blocks are nested more than {_MAX_NESTING} levels deep.")
+        if depth >= MAX_NESTING:
+            raise TapeError(f"{what}: blocks are nested more than {MAX_NESTING} levels deep.")
         count = _int(value["times"], f"{what}: the number of repetitions", 1)
         body = [self._node(v, what, depth + 1) for v in _list(value["body"], what)]
         if not body:

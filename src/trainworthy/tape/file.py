@@ -1,6 +1,6 @@
 """Save a tape to a file and load it again, without torch and without trust.
 
-The file is one line of text, ``trainworthy-tape VERSION SHA256``, and then JSON compressed by zlib; the checksum is that
+The file is a line of text, ``trainworthy-tape VERSION SHA256``, and then JSON compressed by zlib; the checksum is that
 of the compressed bytes. Nothing in it is executed: no pickle, no class names. What makes no sense is refused.
 """
 

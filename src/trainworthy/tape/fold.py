@@ -1,49 +1,67 @@
 """Fold runs of identical blocks, exactly: unfolding gives back every operation.
 
-Works on what was recorded, never by leaving work out. Two stretches of nodes are alike if their
-rows agree and their integers (layer numbers, storage numbers) grow by the same amounts from each
-repetition to the next. Folding is repeated until nothing changes, so micro-steps that hold folded
-layers fold again.
+Works on what was recorded, never by leaving work out. Two stretches of nodes are alike if their rows agree and their
+integers (layer numbers, storage numbers) grow by the same amounts from each repetition to the next. The longest run is
+taken first, and what is inside of it folds again: micro-steps hold layers. The integers of an inner block must grow
+alike, from one outer repetition to the next, in each of its own repetitions.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from operator import sub
 
 from trainworthy.tape.record import Leaf, Node, Repeat
 
+MAX_NESTING = 8
 _MAX_CANDIDATES = 8
 _MAX_PASSES = 4
+
+# For each block around a node, from the outermost in: what each repetition of it adds to the node's integers.
+_Growth = tuple[tuple[int, ...], ...]
 
 
 def fold(nodes: list[Node]) -> tuple[Node, ...]:
     """Fold tandem repeats in ``nodes``."""
+    return tuple(_fold(nodes, [()] * len(nodes), MAX_NESTING)[0])
+
+
+def _fold(nodes: list[Node], growths: list[_Growth], room: int) -> tuple[list[Node], list[_Growth]]:
+    """Fold to at most ``room`` levels."""
     for _ in range(_MAX_PASSES):
-        folded = _fold_once(nodes)
-        if len(folded) == len(nodes):
+        before = len(nodes)
+        nodes, growths = _fold_once(nodes, growths, room)
+        if len(nodes) == before:
             break
-        nodes = folded
-    return tuple(nodes)
+    return nodes, growths
 
 
-def _fold_once(nodes: list[Node]) -> list[Node]:
+def _fold_once(nodes: list[Node], growths: list[_Growth], room: int) -> tuple[list[Node], list[_Growth]]:
     ids: dict[object, int] = {}
-    keys = [ids.setdefault(_key(node), len(ids)) for node in nodes]
+    keys = [ids.setdefault((_key(n), g), len(ids)) for n, g in zip(nodes, growths, strict=True)]
+    if len(ids) == len(nodes):
+        return nodes, growths
     ints = [_ints(node) for node in nodes]
     following = _next_occurrences(keys)
     out: list[Node] = []
+    out_growths: list[_Growth] = []
     at, end = 0, len(nodes)
     while at < end:
         period, count = _best_run(keys, ints, following, at, end)
-        if count < 2:
+        if count < 2 or _depth(nodes[at : at + period]) >= room:
             out.append(nodes[at])
+            out_growths.append(growths[at])
             at += 1
             continue
-        body = tuple(nodes[at : at + period])
-        increments = tuple(_difference(ints[at + i], ints[at + i + period]) for i in range(period))
-        out.append(Repeat(count, body, increments))
+        plus = [_difference(ints[at + i], ints[at + i + period]) for i in range(period)]
+        inner = [(*growths[at + i], plus[i]) for i in range(period)]
+        body, inner = _fold(nodes[at : at + period], inner, room - 1)
+        out.append(Repeat(count, tuple(body), tuple(growth[-1] for growth in inner)))
+        out_growths.append(
+            tuple(tuple(chain.from_iterable(level)) for level in zip(*(growth[:-1] for growth in inner), strict=True))
+        )
         at += count * period
-    return out
+    return out, out_growths
 
 
 def _best_run(
@@ -69,18 +87,13 @@ def _best_run(
     return best
 
 
-def _count_repeats(
-    keys: list[int], ints: list[tuple[int, ...]], at: int, period: int, end: int
-) -> int:
+def _count_repeats(keys: list[int], ints: list[tuple[int, ...]], at: int, period: int, end: int) -> int:
     increments = [_difference(ints[at + i], ints[at + i + period]) for i in range(period)]
     block = keys[at : at + period]
     count, start = 2, at + 2 * period
     while start + period <= end and keys[start : start + period] == block:
         previous = start - period
-        if any(
-            _difference(ints[previous + i], ints[start + i]) != increments[i]
-            for i in range(period)
-        ):
+        if any(_difference(ints[previous + i], ints[start + i]) != increments[i] for i in range(period)):
             break
         count += 1
         start += period
@@ -88,11 +101,15 @@ def _count_repeats(
 
 
 def _next_occurrences(keys: list[int]) -> list[int]:
-    following, seen = [len(keys)] * len(keys), {}
+    following, seen = [len(keys)] * len(keys), dict[int, int]()
     for i in range(len(keys) - 1, -1, -1):
         following[i] = seen.get(keys[i], len(keys))
         seen[keys[i]] = i
     return following
+
+
+def _depth(nodes: list[Node]) -> int:
+    return max([0 if isinstance(node, Leaf) else 1 + _depth(list(node.body)) for node in nodes], default=0)
 
 
 def _difference(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
