@@ -95,7 +95,8 @@ class _Builder:
             signatures=tuple(recorder.signatures), sources=tuple(recorder.finder.sources),
             modules=tuple(self.templates), classes=tuple(self.classes), rows=tuple(self.rows),
             segments=folded, model=recorder.modules.describe(),
-            parameter_groups=_parameter_groups(recorder), **fields,
+            parameter_groups=recorder.steps.parameter_groups or parameter_groups(recorder),
+            **fields,
         )  # fmt: skip
 
     def _leaf(
@@ -149,7 +150,8 @@ class _Builder:
         return births, deaths
 
 
-def _parameter_groups(recorder: Recorder) -> tuple[ParameterGroup, ...]:
+def parameter_groups(recorder: Recorder) -> tuple[ParameterGroup, ...]:
+    """Group the parameters by optimizer, dtype, device and layout as they are now."""
     groups: dict[tuple[str, str, str, str], list[int]] = {}
     seen: set[int] = set()
     for optimizer in recorder.steps.optimizers:

@@ -100,7 +100,7 @@ class SourceFinder:
         if filename.startswith("<frozen"):
             return _SKIP
         if filename.startswith("<"):  # notebook cells, exec'd configuration
-            return _USER if filename.startswith(("<ipython", "<cell", "<stdin", "<string")) else _SKIP
+            return _USER if filename.startswith(("<ipython", "<cell", "<stdin")) else _SKIP
         resolved = str(Path(filename).resolve())
         if any(s in resolved for s in _SITE):
             return _USER if self._below_root(resolved) else _LIBRARY

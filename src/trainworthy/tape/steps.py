@@ -15,7 +15,10 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from trainworthy.tape.build import parameter_groups
+
 if TYPE_CHECKING:
+    from trainworthy.tape.record import ParameterGroup
     from trainworthy.tape.recorder import Recorder
 
 # A round of several optimizers ends when each has stepped; one that never steps ends it not.
@@ -40,6 +43,7 @@ class StepCounter:
         self.on_step_end: list[Callable[[int], None]] = []
         self.on_train_forward: list[Callable[[], None]] = []
         self.trained = False
+        self.parameter_groups: tuple[ParameterGroup, ...] = ()
         self._optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._stepped: dict[int, int] = {}
         self._manual_backwards = 0
@@ -184,6 +188,8 @@ class StepCounter:
         self._stepped.clear()
         self._manual_backwards = 0
         self.forwarded = False
+        # Now, because some trainers move the model away when they are done.
+        self.parameter_groups = parameter_groups(self._recorder)
         ended = self.current
         self.completed = ended
         self.current = ended + 1
