@@ -85,7 +85,7 @@ FLOAT32: dict[str, Callable[[], Any]] = {
     "layer_norm": lambda: F.layer_norm(h(2, 3), (3,), r(3), r(3)),
     "rms_norm": lambda: F.rms_norm(h(2, 3), (3,), r(3)),
     "group_norm": lambda: F.group_norm(h(2, 4, 3), 2),
-    "nuclear_norm": lambda: torch.nuclear_norm(h(3, 3)),
+    
     "vector_norm": lambda: torch.linalg.vector_norm(h(3, 3)),
     "matrix_norm": lambda: torch.linalg.matrix_norm(h(3, 3)),
     "norm": lambda: torch.norm(h(3, 3)),

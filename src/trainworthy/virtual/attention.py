@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from trainworthy.virtual.attention_choice import Call, choose_cuda_kernel
 from trainworthy.virtual.autocast import autocast_device, cast
 from trainworthy.virtual.errors import shown_device
 from trainworthy.virtual.overrides import below, override
@@ -47,43 +48,11 @@ def choose_kernel(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None,
     dropout_p: float, is_causal: bool, enable_gqa: bool,
 ) -> str:  # fmt: skip
-    """Return "flash", "efficient", "math" or "cpu", by the rules of ``sdp_utils.cpp``.
-
-    cuDNN attention is preferred by no release for training by default since 2.5.1 and is used only
-    when it is the one kernel switched on.
-    """
-    four = all(t.dim() == 4 for t in (q, k, v))
+    """Return "cudnn", "flash", "efficient", "math", or "cpu" for the CPU's fused kernel."""
     if shown_device(q).type != "cuda" or Hardware.imitate_cpu:
         return "cpu" if _cpu_flash_fits(q, k, v, mask, dropout_p) else "math"
-    cuda = torch.backends.cuda
-    needs_mask_gradient = mask is not None and mask.requires_grad
-    same_type = q.dtype == k.dtype == v.dtype
-    heads_agree = enable_gqa or (four and q.shape[1] == k.shape[1] == v.shape[1])
-    batches_agree = four and q.shape[0] == k.shape[0] == v.shape[0]
-    if not (four and same_type and heads_agree and batches_agree and q.numel() and k.numel()):
-        return "math"
-    if any(t.stride(-1) != 1 and t.shape[-1] > 1 for t in (q, k, v)):
-        return "math"
-    half = q.dtype in {torch.float16, torch.bfloat16}
-    ampere = Hardware.capability >= (8, 0)
-    if (
-        cuda.flash_sdp_enabled() and half and ampere and mask is None
-        and q.shape[-1] == k.shape[-1] == v.shape[-1] and q.shape[-1] <= 256
-    ):  # fmt: skip
-        return "flash"
-    alignment = 8 if half else 4
-    if (
-        cuda.mem_efficient_sdp_enabled() and not needs_mask_gradient and not enable_gqa
-        and (half or q.dtype is torch.float32)
-        and (q.dtype is not torch.bfloat16 or ampere)
-        and q.shape[-1] % alignment == 0 and v.shape[-1] % alignment == 0
-    ):  # fmt: skip
-        return "efficient"
-    if cuda.cudnn_sdp_enabled() and half and ampere and not cuda.math_sdp_enabled():
-        return "cudnn"
-    if not cuda.math_sdp_enabled():
-        raise RuntimeError("No available kernel. Aborting execution.")
-    return "math"
+    call = Call(q, k, v, mask, dropout_p, is_causal, enable_gqa, Hardware.capability)
+    return choose_cuda_kernel(call)
 
 
 def _cpu_flash_fits(
@@ -124,7 +93,10 @@ def _efficient(q: Any, k: Any, v: Any, mask: Any, p: float, causal: bool, scale:
 
 
 def _cudnn(q: Any, k: Any, v: Any, mask: Any, p: float, causal: bool, scale: Any, gqa: bool) -> Any:
-    return aten._scaled_dot_product_cudnn_attention.default(q, k, v, mask, True, p, causal, scale=scale)[0]
+    if mask is not None and mask.dtype is torch.bool:
+        mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(mask.logical_not(), float("-inf"))
+    needs = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
+    return aten._scaled_dot_product_cudnn_attention.default(q, k, v, mask, needs, p, causal, scale=scale)[0]
 
 
 def _cpu(q: Any, k: Any, v: Any, mask: Any, p: float, causal: bool, scale: Any, gqa: bool) -> Any:

@@ -19,6 +19,7 @@ from trainworthy.virtual.autocast import cache_followed
 from trainworthy.virtual.device import VirtualDevice
 from trainworthy.virtual.dynamo import dynamo_put_off
 from trainworthy.virtual.overrides import switched_on
+from trainworthy.virtual.patch_attention import attention_patches
 from trainworthy.virtual.patch_cuda import cuda_patches
 from trainworthy.virtual.patch_factories import defaults_restored, factory_patches
 from trainworthy.virtual.patch_tensor import tensor_patches
@@ -68,7 +69,7 @@ class VirtualGpu:
         Hardware.capability, Hardware.imitate_cpu = self.capability, self.imitate_cpu
         stack.enter_context(defaults_restored())
         stack.enter_context(watch_modules())
-        for patches in (cuda_patches(self), factory_patches(), torch_patches(self), tensor_patches(self)):
+        for patches in (cuda_patches(self), factory_patches(), attention_patches(self), torch_patches(self), tensor_patches(self)):
             stack.enter_context(patches.applied())
         stack.enter_context(cache_followed())
         stack.enter_context(threads_followed(self))

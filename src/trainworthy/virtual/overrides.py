@@ -63,6 +63,10 @@ def _install() -> None:
         with_keys = function.__code__.co_varnames[:1] == ("keys",)
         aten.impl(name, function, "AutocastPrivateUse1", with_keyset=with_keys)
     _LIBRARIES.extend((everything, aten))
+    # Higher-order operators hold a list of the keys they skip; this one is not on it.
+    torch._ops._HIGHER_ORDER_OP_DEFAULT_FALLTHROUGH_DISPATCH_KEYS.append(KEY)
+    for operator in torch._ops._higher_order_ops.values():
+        operator.fallthrough(KEY)
 
 
 @contextmanager

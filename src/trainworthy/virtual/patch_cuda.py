@@ -15,6 +15,7 @@ import torch.cuda.random
 from torch.backends import cuda as backend_cuda
 from torch.backends import cudnn
 
+from trainworthy.virtual.attention_choice import cudnn_version
 from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import CUDA
@@ -22,7 +23,6 @@ from trainworthy.virtual.tensors import CUDA
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
 
-_CUDA_VERSION, _CUDNN_VERSION = "12.8", 91002
 _NCCL_VERSION = (2, 27, 5)
 
 
@@ -297,11 +297,12 @@ def cuda_patches(gpu: VirtualGpu) -> Patches:
                     _dump_snapshot=lambda *a, **k: None)  # fmt: skip
     patches.set_all(torch.cuda.nvtx, range_push=lambda msg: 0, range_pop=lambda: 0,
                     mark=lambda msg: None, range=lambda *a, **k: nullcontext())  # fmt: skip
-    patches.set(torch.version, "cuda", _CUDA_VERSION)
+    cudnn_number = cudnn_version(gpu.capability)
+    patches.set(torch.version, "cuda", "13.0" if cudnn_number > 91500 else "12.6")
     patches.set(torch.cuda.nccl, "version", lambda: _NCCL_VERSION)
     patches.set(torch, "get_device_module", lambda device=None: _device_module(device))
     patches.set_all(torch, Stream=Stream, Event=Event)
-    patches.set_all(cudnn, is_available=lambda: True, version=lambda: _CUDNN_VERSION,
+    patches.set_all(cudnn, is_available=lambda: True, version=lambda: cudnn_number,
                     is_acceptable=lambda tensor: False)  # fmt: skip
     patches.set(backend_cuda, "is_built", lambda: True)
     if hasattr(torch, "accelerator"):
