@@ -96,9 +96,10 @@ def _peak(result: RehearsalResult) -> str:
     where = _place(place["path"], place["line"]) if place else ""
     module = f" in module {place['module']}" if place and place["module"] else ""
     kinds = sorted(result.memory_by_kind_bytes.items(), key=lambda item: -item[1])[:3]
-    parts = ", ".join(f"{kind_label(kind)} {100 * size / total:.0f} %" for kind, size in kinds if size)
+    parts = ", ".join(f"{kind_label(kind)} {100 * size / total:.0f} %" for kind, size in kinds if size >= total / 200)
     when = f"step {result.peak_step}, {result.peak_phase}" if result.peak_step else "before the first step"
-    return f"Peak {format_bytes(total)} allocated at {where or '?'}{module} ({when}): {parts}."
+    head = "With enough memory the peak would be" if result.out_of_memory else "Peak"
+    return f"{head} {format_bytes(total)} allocated at {where or '?'}{module} ({when}): {parts}."
 
 
 def _reserved(result: RehearsalResult) -> str:
@@ -195,7 +196,7 @@ def _times(num: int) -> str:
 def _about_room(result: RehearsalResult, limit_bytes: int) -> list[str]:
     used = result.needed_memory_bytes / limit_bytes
     if used > _TIGHT:
-        return [f"{100 * used:.0f} % of the card is taken: leave more room, or a longer batch will not fit."]
+        return [f"{100 * used:.0f} % of the card is taken: one more sample, or a longer one, may not fit."]
     if used < 0.5 and not result.largest_batch:
         return [f"{100 * (1 - used):.0f} % of the card is free: trainworthy rehearse --find-largest-batch."]
     return []

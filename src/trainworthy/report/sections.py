@@ -141,41 +141,44 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
 
 def line_tables(result: RehearsalResult) -> list[Table]:
     """Show the lines with the most FLOPs, the most bytes moved, and the most memory held at the peak."""
-    tables = []
-    by_flops = [t for t in result.lines if t.flops][:_TOP]
+    tables = (_lines_by_flops(result), _lines_by_bytes(result), held_table(result))
+    return [table for table in tables if table is not None]
+
+
+def _lines_by_flops(result: RehearsalResult) -> Table | None:
+    top = [t for t in result.lines if t.flops][:_TOP]
+    if not top:
+        return None
     total = sum(t.flops for t in result.lines)
-    if by_flops:
-        rows = [
-            (t.source, t.source.function, _flop(t.flops) + ("+" if t.unknown_flop_ops else ""),
-             _percent(t.flops, total), format_bytes(t.moved_bytes), f"{t.num_ops:,}")
-            for t in by_flops
-        ]  # fmt: skip
-        tables.append(
-            Table(
-                key="lines-flops", title=f"Lines by FLOPs{_of_step(result)}", rows=rows_of(rows),
-                columns=(left("line"), left("in", from_width=100), right("FLOP"), right("share"), right("moved"),
-                         right("ops")),
-                note="Backward operations count for the forward line that caused them.",
-            )  # fmt: skip
-        )
-    by_bytes = sorted((t for t in result.lines if t.moved_bytes), key=lambda t: -t.moved_bytes)[:_TOP]
-    moved = sum(t.moved_bytes for t in result.lines)
-    if by_bytes:
-        rows = [
-            (t.source, t.source.function, format_bytes(t.moved_bytes), _percent(t.moved_bytes, moved),
-             _intensity(t.flops_per_byte), f"{t.num_ops:,}")
-            for t in by_bytes
-        ]  # fmt: skip
-        tables.append(
-            Table(
-                key="lines-bytes", title=f"Lines by bytes moved{_of_step(result)}", rows=rows_of(rows),
-                columns=(left("line"), left("in", from_width=100), right("moved"), right("share"), right("FLOP/B"),
-                         right("ops")),
-                note="Eager, unfused: what each operation reads and writes, caches left out.",
-            )  # fmt: skip
-        )
-    held = held_table(result)
-    return [*tables, held] if held else tables
+    rows = [
+        (t.source, t.source.function, _flop(t.flops) + ("+" if t.unknown_flop_ops else ""),
+         _percent(t.flops, total), format_bytes(t.moved_bytes), f"{t.num_ops:,}")
+        for t in top
+    ]  # fmt: skip
+    return Table(
+        key="lines-flops", title=f"Lines by FLOPs{_of_step(result)}", rows=rows_of(rows),
+        columns=(left("line"), left("in", from_width=100), right("FLOP"), right("share"), right("moved"),
+                 right("ops")),
+        note="Backward operations count for the forward line that caused them.",
+    )  # fmt: skip
+
+
+def _lines_by_bytes(result: RehearsalResult) -> Table | None:
+    top = sorted((t for t in result.lines if t.moved_bytes), key=lambda t: -t.moved_bytes)[:_TOP]
+    if not top:
+        return None
+    total = sum(t.moved_bytes for t in result.lines)
+    rows = [
+        (t.source, t.source.function, format_bytes(t.moved_bytes), _percent(t.moved_bytes, total),
+         _intensity(t.flops_per_byte), f"{t.num_ops:,}")
+        for t in top
+    ]  # fmt: skip
+    return Table(
+        key="lines-bytes", title=f"Lines by bytes moved{_of_step(result)}", rows=rows_of(rows),
+        columns=(left("line"), left("in", from_width=100), right("moved"), right("share"), right("FLOP/B"),
+                 right("ops")),
+        note="Eager, unfused: what each operation reads and writes, caches left out.",
+    )  # fmt: skip
 
 
 def held_table(result: RehearsalResult) -> Table | None:
@@ -214,7 +217,7 @@ def memory_table(result: RehearsalResult) -> Table | None:
         reserved = result.reserved_memory_bytes
         rows.append(("reserved (modelled)", "", format_bytes(reserved), "", "torch.cuda.max_memory_reserved"))
         rows.append(("CUDA context (modelled)", "", format_bytes(result.context_bytes), "", "outside of PyTorch"))
-        rows.append(("of the driver's", "", format_bytes(result.driver_memory_bytes), "", "what the card reports"))
+        rows.append(("the card has", "", format_bytes(result.driver_memory_bytes), "", "what the driver reports"))
     if result.host_peak_bytes is not None:
         rows.append(("host memory, peak", "", format_bytes(result.host_peak_bytes), "", "of the rehearsal's process"))
     return Table(

@@ -18,9 +18,9 @@ def spark_lines(result: RehearsalResult, *, width: int) -> list[str]:
     peak = max((p.total_bytes for p in points), default=0)
     if not peak:
         return []
-    columns = buckets(list(points), max(min(width - 10, 90), 10))
-    bars = "".join(_BARS[min(p.total_bytes * len(_BARS) // (peak + 1), len(_BARS) - 1)] for p in columns)
-    phases = "".join(_LETTERS[p.phase] for p in columns)
+    columns = _filled(list(points), max(min(width - 10, 90), 10))
+    bars = "".join(_BARS[min(num_bytes * len(_BARS) // (peak + 1), len(_BARS) - 1)] for num_bytes, _ in columns)
+    phases = "".join(_LETTERS[point.phase] for _, point in columns)
     steps = "".join(_step_mark(columns, i) for i in range(len(columns)))
     return [
         f"over time {bars}",
@@ -31,9 +31,26 @@ def spark_lines(result: RehearsalResult, *, width: int) -> list[str]:
     ]
 
 
-def _step_mark(columns: list[MemoryPoint], at: int) -> str:
-    step = columns[at].step
-    is_first = at == 0 or columns[at - 1].step != step
+def _filled(points: list[MemoryPoint], num: int) -> list[tuple[int, MemoryPoint]]:
+    """Give every column its bytes: the highest point in it, or what lies between its neighbours.
+
+    Stretches without a point are the middle of folded blocks, where memory grows by the same amount every time.
+    """
+    found = buckets(points, num)
+    first, span = points[0].index, points[-1].index - points[0].index + 1
+    slots = [(point.index - first) * num // span for point in found]
+    columns: list[tuple[int, MemoryPoint]] = []
+    for at, (slot, point) in enumerate(zip(slots, found, strict=True)):
+        columns.append((point.total_bytes, point))
+        if at + 1 < len(found):
+            gap, rise = slots[at + 1] - slot, found[at + 1].total_bytes - point.total_bytes
+            columns += [(point.total_bytes + rise * k // gap, point) for k in range(1, gap)]
+    return columns
+
+
+def _step_mark(columns: list[tuple[int, MemoryPoint]], at: int) -> str:
+    step = columns[at][1].step
+    is_first = at == 0 or columns[at - 1][1].step != step
     return str(step % 10) if is_first else "·"
 
 

@@ -28,9 +28,7 @@ _MAX_LOG_LINES = 20
 _HEAD = 9  # width of "VERDICT  "
 
 
-def render_text(
-    results: Sequence[RehearsalResult], *, width: int | None = None, color: bool | None = None
-) -> str:
+def render_text(results: Sequence[RehearsalResult], *, width: int | None = None, color: bool | None = None) -> str:
     """Render results, one for each GPU.
 
     Args:
@@ -67,7 +65,7 @@ def _print(results: Sequence[RehearsalResult], console: Console, width: int) -> 
     for result in results:
         _print_advice(result, advise(result), console, width, titled=len(results) > 1)
     first = results[0]
-    _print_lines(_error_lines(first), console, width)
+    _print_lines([*_error_lines(first), *_log_lines(first)], console)
     _print_findings(first, console, width)
     if len(results) > 1:
         console.print(f"\nDetails for {gpu_label(first)}", style="bold")
@@ -76,7 +74,6 @@ def _print(results: Sequence[RehearsalResult], console: Console, width: int) -> 
         if table.key == "memory":
             for line in spark_lines(first, width=min(width, 100)):
                 console.print(line, no_wrap=True, overflow="crop")
-    _print_lines(_log_lines(first), console, width)
 
 
 def _print_advice(result: RehearsalResult, advice: Advice, console: Console, width: int, *, titled: bool) -> None:
@@ -147,7 +144,7 @@ def _print_findings(result: RehearsalResult, console: Console, width: int) -> No
                 console.print(Text(f"   {part}"))
 
 
-def _print_lines(lines: list[str], console: Console, width: int) -> None:
+def _print_lines(lines: list[str], console: Console) -> None:
     from rich.text import Text
 
     for line in lines:
@@ -167,7 +164,7 @@ def _plain(results: Sequence[RehearsalResult]) -> Iterator[str]:
             for at, line in enumerate(lines):
                 yield f"{name if at == 0 else '':<{_HEAD}}{line}".rstrip()
     first = results[0]
-    yield from _error_lines(first)
+    yield from (*_error_lines(first), *_log_lines(first))
     findings = finding_table(first)
     if findings:
         yield from _plain_table(findings)
@@ -175,7 +172,6 @@ def _plain(results: Sequence[RehearsalResult]) -> Iterator[str]:
         yield from _plain_table(table)
         if table.key == "memory":
             yield from spark_lines(first, width=100)
-    yield from _log_lines(first)
 
 
 def _plain_table(table: Table) -> Iterator[str]:
