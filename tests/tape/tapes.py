@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from hypothesis import strategies as st
 from torch import nn
-from zoo.small import CASES, train_step
 
 from trainworthy.tape.fold import fold
 from trainworthy.tape.record import (
@@ -30,6 +29,7 @@ from trainworthy.tape.record import (
     leaves,
 )
 from trainworthy.virtual.gpu import VirtualGpu
+from zoo.small import CASES, train_step
 
 # --- recorded ------------------------------------------------------------------------------------------------------
 
@@ -57,7 +57,8 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm(x)
         x = x + self.attention(y, y, y, need_weights=False)[0]
-        return x + self.mlp(self.norm(x))
+        out: torch.Tensor = x + self.mlp(self.norm(x))
+        return out
 
 
 @cache
@@ -216,4 +217,3 @@ _models = st.lists(
     ),
     max_size=2,
 )  # fmt: skip
-

@@ -5,19 +5,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tape.tapes import count_nodes, depth, recorded_case, recorded_depth, tapes, unfold_tape, unfolded
-from zoo.small import CASES
 
+from tape.tapes import count_nodes, depth, recorded_case, recorded_depth, tapes, unfold_tape, unfolded
 from trainworthy.tape.fold import fold
 from trainworthy.tape.memory import MemoryPoint, exact_timeline_bytes, memory_timeline
 from trainworthy.tape.record import KINDS, Leaf, Repeat, Tape, count_ops, leaves
 from trainworthy.tape.totals import step_totals
+from zoo.small import CASES
 
 # A plan is a leaf with its slopes, or a block of plans with a count; carried out, the integers of a block's k-th
 # repetition have grown by k times the slope of that level.
 _leaf_plans = st.tuples(st.integers(0, 3), st.lists(st.tuples(st.integers(-5, 5), st.integers(-3, 3)), max_size=3))
-_plans = st.recursive(_leaf_plans, lambda p: st.tuples(st.just("block"), st.integers(2, 5), st.lists(p, min_size=1, max_size=3)),
-                      max_leaves=8)  # fmt: skip
+_plans = st.recursive(
+    _leaf_plans,
+    lambda p: st.tuples(st.just("block"), st.integers(2, 5), st.lists(p, min_size=1, max_size=3)),
+    max_leaves=8,
+)
 
 
 def _carry_out(plan: Any, shift: int = 0) -> list[Leaf]:

@@ -72,8 +72,7 @@ def check_length(tape: Tape) -> None:
     num_ops, total_ints = sum(s[0] for s in sizes), sum(s[1] for s in sizes)
     if num_ops > MAX_OPS or total_ints > MAX_INTS:
         raise TapeError(
-            f"The tape stands for {num_ops:,} operations with {total_ints:,} integers; "
-            f"at most {MAX_OPS:,} and {MAX_INTS:,} are read.",
+            f"The tape stands for more than {MAX_OPS:,} operations or {MAX_INTS:,} integers; longer ones are not read.",
             fix="Record fewer steps.",
         )
 
