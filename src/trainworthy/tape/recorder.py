@@ -35,8 +35,9 @@ _RESERVES = {"_cudnn_rnn": 3, "mkldnn_rnn_layer": 3}
 # These need their scalar arguments to be told apart: FLOPs depend on them.
 _SCALARS_MATTER = frozenset({"convolution", "convolution_backward", "_convolution"})
 
-_is_leaf = torch.Tensor.is_leaf.__get__
-_requires_grad = torch.Tensor.requires_grad.__get__
+_tensor: Any = torch.Tensor  # its attributes are descriptors, which the stubs do not say
+_is_leaf: Callable[[torch.Tensor], bool] = _tensor.is_leaf.__get__
+_requires_grad: Callable[[torch.Tensor], bool] = _tensor.requires_grad.__get__
 
 
 class _Death(weakref.ref):  # type: ignore[type-arg]
@@ -160,9 +161,7 @@ class Recorder(TorchDispatchMode):
         if self.paused:
             return
         signature = self._signature(func, name, args, kwargs, out, tensors, outputs)
-        self.ops.append(
-            RawOp(signature, phase, self.steps.current, module, source, ids_in, ids_out)
-        )
+        self.ops.append(RawOp(signature, phase, self.steps.current, module, source, ids_in, ids_out))
 
     def _place(self, tensors: list[torch.Tensor]) -> tuple[int, int, int]:
         """Return phase, module number and source number of the operation at hand."""
@@ -170,6 +169,8 @@ class Recorder(TorchDispatchMode):
         found = self.backward.place()
         if found is not None:
             phase, bw_module, source = found
+            if self.steps.in_optimizer:  # an optimizer that steps in a gradient hook
+                return _OPTIMIZER, 0, source
             if phase == _BACKWARD:
                 return phase, bw_module, source
             return phase, module or bw_module, source
@@ -214,9 +215,7 @@ class Recorder(TorchDispatchMode):
             full = name if func._overloadname == "default" else f"{name}.{func._overloadname}"
             if func.namespace != "aten":
                 full = f"{func.namespace}.{full}"
-            self.signatures.append(
-                Signature(full, metas_in, metas_out, *cost, host_syncs=syncs)
-            )
+            self.signatures.append(Signature(full, metas_in, metas_out, *cost, host_syncs=syncs))
         return number
 
     def _meta(self, tensor: torch.Tensor) -> TensorMeta:
@@ -236,9 +235,7 @@ class Recorder(TorchDispatchMode):
 
     # --- storages -------------------------------------------------------------------------------
 
-    def _storage(
-        self, tensor: torch.Tensor, index: int, origin: str | None, source: int, module: int
-    ) -> StorageRecord:
+    def _storage(self, tensor: torch.Tensor, index: int, origin: str | None, source: int, module: int) -> StorageRecord:
         if tensor.layout is not torch.strided:
             parts = sparse_parts(tensor)
             records = [self._storage(p, index, origin, source, module) for p in parts]
@@ -258,9 +255,7 @@ class Recorder(TorchDispatchMode):
             self._note_parameter(tensor, record)
         return record
 
-    def _new_storage(
-        self, storage: torch.UntypedStorage, device: str, birth: int, origin: str
-    ) -> StorageRecord:
+    def _new_storage(self, storage: torch.UntypedStorage, device: str, birth: int, origin: str) -> StorageRecord:
         size = storage.nbytes()
         record = StorageRecord(len(self.storages), size, device, birth, origin)
         record.step = self.steps.current
@@ -351,22 +346,16 @@ class Recorder(TorchDispatchMode):
             if parameter.grad is not None:
                 self.mark((parameter.grad,), "gradient", overwrite=True)
 
-    def note_event(
-        self, name: str, *, host_syncs: int = 0, collective: Collective | None = None
-    ) -> None:
+    def note_event(self, name: str, *, host_syncs: int = 0, collective: Collective | None = None) -> None:
         """Record something that is no tensor operation: a synchronisation, a collective."""
         key = (name, host_syncs, collective)
         number = self._signature_ids.get(key)
         if number is None:
             number = self._signature_ids[key] = len(self.signatures)
-            self.signatures.append(
-                Signature(name, (), (), 0, 0, 0, 0, host_syncs=host_syncs, collective=collective)
-            )
+            self.signatures.append(Signature(name, (), (), 0, 0, 0, 0, host_syncs=host_syncs, collective=collective))
         source, _ = self.finder.find(sys._getframe(1))
         phase = _OPTIMIZER if self.steps.in_optimizer else _OTHER
-        self.ops.append(
-            RawOp(number, phase, self.steps.current, self.modules.current, source, (), ())
-        )
+        self.ops.append(RawOp(number, phase, self.steps.current, self.modules.current, source, (), ()))
 
 
 def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
@@ -387,7 +376,7 @@ def _describe(func: Any) -> tuple[str, bool, bool]:
     composite = torch._C._dispatch_has_kernel_for_dispatch_key(
         func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
     )
-    return name, composite, name in _NOISE or func.namespace == "prim" or func.namespace == "profiler"
+    return name, composite, name in _NOISE or func.namespace in {"prim", "profiler"}
 
 
 def _host_syncs(
@@ -401,7 +390,7 @@ def _host_syncs(
         return 1
     tags = getattr(func, "tags", ())
     if torch.Tag.dynamic_output_shape in tags:
-        if name == "index" or name == "index_put_":
+        if name in {"index", "index_put_"}:
             return int(any(m.dtype in {"bool", "uint8"} for m in metas_in[1:]))
         return 1
     if name in {"_to_copy", "copy_"}:

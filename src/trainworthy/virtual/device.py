@@ -160,9 +160,7 @@ class VirtualDevice(TorchDispatchMode):
         self._follow_values(func, info, args, kwargs, tensors, out)
         return out
 
-    def meta(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device
-    ) -> Any:
+    def meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Any:
         """Run the meta kernel of ``func``; new outputs are virtual on ``device``."""
         info = self._infos.get(func) or self._describe(func)
         if info.mutated and self._writes_real(info, args, kwargs):
@@ -187,9 +185,7 @@ class VirtualDevice(TorchDispatchMode):
                 self._cache[key] = spec
         return out
 
-    def _call_meta(
-        self, func: Any, info: _FuncInfo, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _call_meta(self, func: Any, info: _FuncInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         meta_args = _to_meta(args)
         meta_kwargs = {k: _to_meta_value(v) for k, v in kwargs.items()}
         if "device" in kwargs and kwargs["device"] is not None:
@@ -208,9 +204,7 @@ class VirtualDevice(TorchDispatchMode):
             Raw.active = None
         return self._without_meta_kernel(func, args, kwargs)
 
-    def _without_meta_kernel(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _without_meta_kernel(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Decompose an operation that has no meta kernel, or learn its shapes from a real run."""
         from torch._decomp import decomposition_table
 
@@ -230,9 +224,7 @@ class VirtualDevice(TorchDispatchMode):
 
     # --- devices --------------------------------------------------------------------------------
 
-    def output_device(
-        self, kwargs: dict[str, Any], tensors: list[torch.Tensor]
-    ) -> torch.device:
+    def output_device(self, kwargs: dict[str, Any], tensors: list[torch.Tensor]) -> torch.device:
         """Return the device of new outputs: the one asked for, else that of the inputs."""
         wanted = kwargs.get("device")
         if wanted is not None and wanted.type != "meta":
@@ -243,18 +235,14 @@ class VirtualDevice(TorchDispatchMode):
                 return device
         return CPU
 
-    def _is_born_virtual(
-        self, info: _FuncInfo, args: tuple[Any, ...], tensors: list[torch.Tensor]
-    ) -> bool:
+    def _is_born_virtual(self, info: _FuncInfo, args: tuple[Any, ...], tensors: list[torch.Tensor]) -> bool:
         if tensors:
             elements = tensors[0].numel()
         else:
             elements = _elements(args)
         return elements >= BORN_VIRTUAL_ELEMENTS and self.building()
 
-    def _writes_real(
-        self, info: _FuncInfo, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> bool:
+    def _writes_real(self, info: _FuncInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         target = _argument(info.mutated[0], args, kwargs)
         if isinstance(target, torch.Tensor) and not raw_is_meta(target):
             self.assume("values of the device copied into a CPU tensor are unknown: it keeps its own")
@@ -276,7 +264,7 @@ class VirtualDevice(TorchDispatchMode):
             t for which in info.mutated
             for t in flat_tensors((_argument(which, args, kwargs),), {})
         ]  # fmt: skip
-        outputs = flat_tensors((out,), {}) if not written else written
+        outputs = written if written else flat_tensors((out,), {})
         known = name in _CONSTANT_FACTORIES if not tensors else bool(outputs)
         if known and (info.random and name not in _RANDOM):
             known = False
@@ -310,7 +298,7 @@ class VirtualDevice(TorchDispatchMode):
         args = tuple(a for a in shadows[0] if not isinstance(a, torch.Generator))
         try:
             real = func(*args, **shadows[1])
-        except Exception:  # noqa: BLE001 - the values are then unknown, nothing else
+        except Exception:  # the values are then unknown, nothing else
             for tensor in written:
                 values.drop_shadow(tensor)
             return
@@ -318,9 +306,7 @@ class VirtualDevice(TorchDispatchMode):
             if state is not None:
                 torch.set_rng_state(state)
         if not written:
-            for virtual, value in zip(
-                flat_tensors((out,), {}), flat_tensors((real,), {}), strict=False
-            ):
+            for virtual, value in zip(flat_tensors((out,), {}), flat_tensors((real,), {}), strict=False):
                 if virtual.shape == value.shape:
                     values.set_shadow(virtual, value)
 
@@ -343,9 +329,7 @@ class VirtualDevice(TorchDispatchMode):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 mutated.append(argument.name if argument.kwarg_only else i)
                 positions[i] = argument.name
-        is_view = not mutated and any(
-            r.alias_info is not None and not r.alias_info.is_write for r in schema.returns
-        )
+        is_view = not mutated and any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
         composite = torch._C._dispatch_has_kernel_for_dispatch_key(
             func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
         )
@@ -368,7 +352,7 @@ def _run_on_lists(name: str, args: tuple[Any, ...], device: torch.device) -> Any
 
     The meta kernels go through the lists one tensor at a time, which is slow for big models.
     """
-    first = args[0]
+    first = next(a for a in args if isinstance(a, (list, tuple)))
     if name.endswith("_"):
         for tensor in first:
             values.drop_shadow(tensor)

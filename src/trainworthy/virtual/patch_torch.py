@@ -66,17 +66,25 @@ class CompiledModule(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._orig_mod = module
+        self._modules["_orig_mod"] = module
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module."""
-        return self._orig_mod(*args, **kwargs)
+        return self._modules["_orig_mod"](*args, **kwargs)  # type: ignore[misc]
+
+    def __len__(self) -> int:
+        return len(self._modules["_orig_mod"])  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self._modules["_orig_mod"], name)
+        if name == "_orig_mod":
+            return self._modules["_orig_mod"]
+        return getattr(self._modules["_orig_mod"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_modules" not in vars(self) or name in vars(self):
+            super().__setattr__(name, value)
+        else:
+            setattr(self._modules["_orig_mod"], name, value)
 
     def train(self, mode: bool = True) -> CompiledModule:
         """Set the mode of the module too."""
@@ -92,6 +100,19 @@ def _compile(gpu: VirtualGpu) -> Any:
         return CompiledModule(model) if isinstance(model, nn.Module) else model
 
     return compile_
+
+
+def _script_patches(patches: Patches) -> None:
+    """Let TorchScript be what it is with ``PYTORCH_JIT=0``: the Python code itself."""
+
+    def unchanged(obj: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return obj
+
+    def save(model: Any, f: Any, *args: Any, **kwargs: Any) -> None:
+        torch.save(model.state_dict() if isinstance(model, nn.Module) else None, f)
+
+    names = ("script", "script_method", "trace", "trace_module", "freeze", "optimize_for_inference")
+    patches.set_all(torch.jit, **dict.fromkeys(names, unchanged), save=save, ScriptModule=nn.Module)
 
 
 def _load(gpu: VirtualGpu) -> Any:
@@ -144,6 +165,8 @@ def torch_patches(gpu: VirtualGpu) -> Patches:
     patches.set(torch, "compile", _compile(gpu))
     patches.set(nn.Module, "compile", lambda self, *a, **k: gpu.note_compile())
     patches.set(torch, "load", _load(gpu))
+    patches.set(torch.compiler, "cudagraph_mark_step_begin", lambda: None)
+    _script_patches(patches)
     patches.set(torch, "equal", torch.equal)
     raw_allclose = torch.allclose
     patches.set(torch, "allclose", lambda a, b, *r, **k: gpu.compare(raw_allclose, a, b, *r, **k))
