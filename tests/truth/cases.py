@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from zoo.small import CASES, train_step
 
 from trainworthy.tape.record import Tape
 from trainworthy.tape.recorder import Recorder
 from trainworthy.virtual.gpu import VirtualGpu
+from zoo.small import CASES, train_step
 
 STEPS = 2
 

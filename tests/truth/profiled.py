@@ -34,7 +34,7 @@ def profiled_peak(run: Callable[[], object]) -> Truth:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, record_shapes=True) as prof:
         result = run()
     events: list[_Event] = []
-    for root in prof.profiler.kineto_results.experimental_event_tree():  # type: ignore[union-attr]
+    for root in prof.profiler.kineto_results.experimental_event_tree():
         _collect(root, -1, events)
     del result
     events.sort(key=lambda e: e.time_ns)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from truth.cases import live_tape, training, virtual_tape, without_workspace
 from truth.profiled import profiled_peak
 from zoo.small import CASES

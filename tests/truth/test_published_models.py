@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from zoo.published import MODELS, Published
 
 from trainworthy.virtual.gpu import VirtualGpu
+from zoo.published import MODELS, Published
 
 
 @pytest.mark.parametrize("row", MODELS, ids=[row.name for row in MODELS])

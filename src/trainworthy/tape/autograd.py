@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _RECOMPUTE, _BACKWARD = PHASES.index("recompute"), PHASES.index("backward")
 _current_task = torch._C._current_graph_task_id
-_current_node = torch._C._current_autograd_node
+_current_node: Any = torch._C._current_autograd_node
 _counter = torch._C._autograd._get_sequence_nr
 
 
@@ -75,20 +75,21 @@ class BackwardWatch:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Watch backward passes while the context is open."""
-        run = torch.autograd.graph._engine_run_backward
+        homes: tuple[Any, ...] = (torch.autograd.graph, torch.autograd)
+        run = homes[0]._engine_run_backward
         watch = self
 
         def watched(outputs: Any, *args: Any, **kwargs: Any) -> Any:
             create_graph = kwargs.get("create_graph", args[2] if len(args) > 2 else False)
             return watch._run(run, bool(create_graph), outputs, *args, **kwargs)
 
-        torch.autograd.graph._engine_run_backward = watched
-        torch.autograd._engine_run_backward = watched  # type: ignore[attr-defined]
+        for home in homes:
+            home._engine_run_backward = watched
         try:
             yield
         finally:
-            torch.autograd.graph._engine_run_backward = run
-            torch.autograd._engine_run_backward = run  # type: ignore[attr-defined]
+            for home in homes:
+                home._engine_run_backward = run
 
     def _run(self, run: Any, create_graph: bool, *args: Any, **kwargs: Any) -> Any:
         recorder = self._recorder

@@ -87,10 +87,7 @@ class _Builder:
                 segments.append((op.step, []))
             segments[-1][1].append(leaf)
         completed = recorder.steps.completed
-        folded = tuple(
-            Segment(step, 0 < step <= completed or step == 0, fold(list(nodes)))
-            for step, nodes in segments
-        )
+        folded = tuple(Segment(step, 0 < step <= completed or step == 0, fold(list(nodes))) for step, nodes in segments)
         return Tape(
             signatures=tuple(recorder.signatures), sources=tuple(recorder.finder.sources),
             modules=tuple(self.templates), classes=tuple(self.classes), rows=tuple(self.rows),
@@ -99,9 +96,7 @@ class _Builder:
             **fields,
         )  # fmt: skip
 
-    def _leaf(
-        self, op: RawOp, born: list[int] | tuple[()], dead: list[int] | tuple[()], classes: list[int]
-    ) -> Leaf:
+    def _leaf(self, op: RawOp, born: list[int] | tuple[()], dead: list[int] | tuple[()], classes: list[int]) -> Leaf:
         template, numbers = self.places[op.module]
         phase = op.phase
         if phase >= len(PHASES):  # evaluation
@@ -127,9 +122,7 @@ class _Builder:
             if record.kind is None and record.phase == _DATA:
                 kind = "input"
             template, _ = self.places[record.module]
-            cls = StorageClass(
-                record.device, kind, record.size_bytes, record.origin, record.source, template
-            )
+            cls = StorageClass(record.device, kind, record.size_bytes, record.origin, record.source, template)
             numbers.append(self.classes.setdefault(cls, len(self.classes)))
         return numbers
 

@@ -100,9 +100,7 @@ def _dot_flops(func: Any, name: str, args: Args, kwargs: dict[str, Any], out: An
     return 0
 
 
-def _pointwise_flops(
-    func: Any, name: str, tensors: list[torch.Tensor], outputs: list[torch.Tensor]
-) -> int:
+def _pointwise_flops(func: Any, name: str, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
     per_element = POINTWISE_FLOPS_PER_ELEMENT.get(name)
     tags = getattr(func, "tags", ())
     if per_element is None:
@@ -128,9 +126,7 @@ def _written(func: Any, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     return tensors[: len(tensors) // num_lists]
 
 
-def _moved_bytes(
-    func: Any, name: str, tensors: list[torch.Tensor], outputs: list[torch.Tensor]
-) -> int:
+def _moved_bytes(func: Any, name: str, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
     if name in _FREE or getattr(func, "is_view", False):
         return 0
     written = sum(_touched_bytes(t) for t in outputs)
@@ -153,9 +149,7 @@ def _touched_bytes(tensor: torch.Tensor) -> int:
     """Count the bytes behind a tensor once: expanded dimensions repeat the same memory."""
     if tensor.layout is not torch.strided:
         return sum(_touched_bytes(part) for part in sparse_parts(tensor))
-    elements = prod(
-        size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or size == 0
-    )
+    elements = prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or size == 0)
     return elements * tensor.element_size()
 
 
@@ -218,16 +212,12 @@ def _addr(self: Any, a: torch.Tensor, b: torch.Tensor, out: Any = None, **_: Any
 
 
 @formula("addbmm")
-def _addbmm(
-    self: Any, a: torch.Tensor, b: torch.Tensor, out: Any = None, **_: Any
-) -> int:
+def _addbmm(self: Any, a: torch.Tensor, b: torch.Tensor, out: Any = None, **_: Any) -> int:
     return 2 * a.numel() * int(b.shape[-1])
 
 
 @formula("_scaled_dot_product_flash_attention_for_cpu")
-def _cpu_attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, out: Any = None, **__: Any
-) -> int:
+def _cpu_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, out: Any = None, **__: Any) -> int:
     return int(sdpa_flop_count(tuple(q.shape), tuple(k.shape), tuple(v.shape)))
 
 
@@ -240,9 +230,7 @@ def _cpu_attention_backward(
     return int(sdpa_backward_flop_count(*shapes))
 
 
-def _attention_scores(
-    grad: torch.Tensor, q: torch.Tensor, k: torch.Tensor, *_: Any
-) -> int:
+def _attention_scores(grad: torch.Tensor, q: torch.Tensor, k: torch.Tensor, *_: Any) -> int:
     # Fused kernels form the scores again in the backward pass (Dao et al. 2022, section 3.1).
     return 2 * int(prod(q.shape)) * int(k.shape[-2])
 
@@ -259,24 +247,18 @@ def _rnn_flops(weights: Sequence[torch.Tensor], steps_and_batch: int) -> int:
 
 
 @formula("_cudnn_rnn")
-def _cudnn_rnn(
-    x: torch.Tensor, weights: Sequence[torch.Tensor], *_: Any, out: Any = None, **__: Any
-) -> int:
+def _cudnn_rnn(x: torch.Tensor, weights: Sequence[torch.Tensor], *_: Any, out: Any = None, **__: Any) -> int:
     return _rnn_flops(weights, prod(x.shape[:-1]))
 
 
 @formula("_cudnn_rnn_backward")
-def _cudnn_rnn_backward(
-    x: torch.Tensor, weights: Sequence[torch.Tensor], *_: Any, out: Any = None, **__: Any
-) -> int:
+def _cudnn_rnn_backward(x: torch.Tensor, weights: Sequence[torch.Tensor], *_: Any, out: Any = None, **__: Any) -> int:
     # Gradients of inputs and of weights: twice the forward pass.
     return 2 * _rnn_flops(weights, prod(x.shape[:-1]))
 
 
 @formula("mkldnn_rnn_layer")
-def _mkldnn_rnn(
-    x: torch.Tensor, w0: torch.Tensor, w1: torch.Tensor, *_: Any, out: Any = None, **__: Any
-) -> int:
+def _mkldnn_rnn(x: torch.Tensor, w0: torch.Tensor, w1: torch.Tensor, *_: Any, out: Any = None, **__: Any) -> int:
     return _rnn_flops((w0, w1), prod(x.shape[:-1]))
 
 

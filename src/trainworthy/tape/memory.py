@@ -11,8 +11,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trainworthy.tape.record import KINDS, Kind, Leaf, Node, Phase, Source, Tape, count_ops
-from trainworthy.tape.record import PHASES, fill_template, leaves, shift
+from trainworthy.tape.record import (
+    KINDS,
+    PHASES,
+    Kind,
+    Leaf,
+    Node,
+    Phase,
+    Source,
+    Tape,
+    count_ops,
+    fill_template,
+    leaves,
+    shift,
+)
 
 _MAX_POINTS = 1500
 
@@ -74,9 +86,7 @@ class _Walk:
     def __init__(self, tape: Tape, device: str) -> None:
         self.tape, self.device = tape, device
         unit = tape.granularity_bytes
-        self.sizes = [
-            -(-c.size_bytes // unit) * unit if c.device == device else 0 for c in tape.classes
-        ]
+        self.sizes = [-(-c.size_bytes // unit) * unit if c.device == device else 0 for c in tape.classes]
         self.live: Counter[int] = Counter()
         self.total = 0
         self.index = 0
@@ -118,8 +128,7 @@ class _Walk:
         self.total += skipped * (self.total - total)
         self.index += skipped * body_ops
         last = tuple(
-            shift(child, increment, node.count - 1)
-            for child, increment in zip(node.body, node.increments, strict=True)
+            shift(child, increment, node.count - 1) for child, increment in zip(node.body, node.increments, strict=True)
         )
         self._body(last, step)
 
@@ -143,9 +152,7 @@ class _Walk:
             self.total -= self.sizes[which]
         self.index += 1
 
-    def _point(
-        self, index: int, step: int, leaf: Leaf, total: int, live: Counter[int]
-    ) -> MemoryPoint:
+    def _point(self, index: int, step: int, leaf: Leaf, total: int, live: Counter[int]) -> MemoryPoint:
         row, tape = self.tape.rows[leaf.row], self.tape
         template = tape.modules[row.module]
         by_kind = dict.fromkeys(KINDS, 0)

@@ -134,8 +134,11 @@ class ModuleTracker:
         if self.stack:
             return module
         parents: dict[int, nn.Module] = {}
-        for candidate in [ref() for ref in list(LIVE_MODULES.values())]:
-            for child in candidate._modules.values() if candidate is not None else ():
+        live = [ref() for ref in list(LIVE_MODULES.values())]
+        for candidate in live:
+            if candidate is None:
+                continue
+            for child in candidate._modules.values():
                 if child is not None:
                     parents.setdefault(id(child), candidate)
         seen = set()
@@ -253,11 +256,11 @@ def _parameters(module: nn.Module, seen: set[int]) -> tuple[int, int, int, int]:
 
 
 def _details(module: nn.Module) -> tuple[tuple[str, Any], ...]:
-    found = []
+    found: list[tuple[str, Any]] = []
+    builtin = type(module).__module__.startswith("torch.")
     for name in (*_DETAILS, *_BUILTIN):
         value = getattr(module, name, None)
-        if isinstance(value, tuple) and all(isinstance(v, int) for v in value):
-            found.append((name, value))
-        elif isinstance(value, (int, float, str)) and type(module).__module__.startswith("torch."):
+        sizes = isinstance(value, tuple) and all(isinstance(v, int) for v in value)
+        if sizes or (builtin and isinstance(value, (int, float, str))):
             found.append((name, value))
     return tuple(found)

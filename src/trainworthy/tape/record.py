@@ -147,7 +147,7 @@ class Leaf(NamedTuple):
 class Repeat(NamedTuple):
     """``count`` repetitions of ``body``; ``increments[i]`` is added to ``body[i]``'s integers."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # not tuple.count, which nobody needs here
     body: tuple[Node, ...]
     increments: tuple[tuple[int, ...], ...]
 
@@ -360,8 +360,7 @@ def leaves(nodes: tuple[Node, ...]) -> Iterator[Leaf]:
         else:
             for k in range(node.count):
                 shifted = tuple(
-                    shift(child, increment, k)
-                    for child, increment in zip(node.body, node.increments, strict=True)
+                    shift(child, increment, k) for child, increment in zip(node.body, node.increments, strict=True)
                 )
                 yield from leaves(shifted)
 
@@ -371,9 +370,7 @@ def shift(node: Node, increment: tuple[int, ...], times: int) -> Node:
     if times == 0 or not any(increment):
         return node
     if isinstance(node, Leaf):
-        return Leaf(
-            node.row, tuple(a + times * d for a, d in zip(node.ints, increment, strict=True))
-        )
+        return Leaf(node.row, tuple(a + times * d for a, d in zip(node.ints, increment, strict=True)))
     body, at = [], 0
     for child in node.body:
         size = num_ints(child)

@@ -62,7 +62,7 @@ class Recorder(TorchDispatchMode):
         only: Callable[[list[torch.Tensor]], bool] | None = None,
         granularity_bytes: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.finder = finder or SourceFinder()
         self.modules = ModuleTracker()
         self.steps = StepCounter(self)
@@ -94,11 +94,11 @@ class Recorder(TorchDispatchMode):
             self._cleanup.enter_context(self.steps.installed())
             self._cleanup.enter_context(self.backward.installed())
         self._depth += 1
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exc: object) -> None:
-        super().__exit__(*exc)
+        super().__exit__(*exc)  # type: ignore[no-untyped-call]
         self._depth -= 1
         if self._depth == 0:
             self._cleanup.close()

@@ -11,9 +11,7 @@ from trainworthy.tape.record import Source
 
 _SKIP, _LIBRARY, _USER, _LOSS = 0, 1, 2, 3
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
-_STDLIB = tuple(
-    {str(Path(p).resolve()) for k, p in sysconfig.get_paths().items() if k in {"stdlib", "platstdlib"}}
-)
+_STDLIB = tuple({str(Path(p).resolve()) for k, p in sysconfig.get_paths().items() if k in {"stdlib", "platstdlib"}})
 _SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 # Functions of torch.nn.functional whose operations are the loss, wherever they are called.
 _LOSS_FUNCTIONS = frozenset(
@@ -111,8 +109,7 @@ class SourceFinder:
     def _below_root(self, resolved: str) -> bool:
         # A root above site-packages (a project with its .venv inside) does not make them the user's.
         return any(
-            resolved.startswith(root) and not any(s in resolved[len(root) - 1 :] for s in _SITE)
-            for root in self.roots
+            resolved.startswith(root) and not any(s in resolved[len(root) - 1 :] for s in _SITE) for root in self.roots
         )
 
 

@@ -90,9 +90,7 @@ class StepCounter:
 
     # --- the loop as it is seen from modules, the engine and optimizers -----------------------
 
-    def _root_enters(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def _root_enters(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._was_in_optimizer, self.in_optimizer = self.in_optimizer, False
         self.in_loss_module = isinstance(module, nn.modules.loss._Loss)
         if self.in_loss_module:
@@ -107,9 +105,7 @@ class StepCounter:
             self.evaluating = not module.training
         self._mark(module, (*args, *kwargs.values()))
 
-    def _root_exits(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def _root_exits(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.in_optimizer = self._was_in_optimizer
         if not self.in_loss_module:
             self.forwarded = torch.is_grad_enabled()
@@ -165,15 +161,11 @@ class StepCounter:
                 self.in_optimizer = before
                 for optimizer in self._optimizers:
                     for group in optimizer.param_groups:
-                        self._recorder.mark(
-                            (p.grad for p in group["params"]), "gradient", overwrite=True
-                        )
+                        self._recorder.mark((p.grad for p in group["params"]), "gradient", overwrite=True)
 
         return run
 
-    def _optimizer_ended(
-        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def _optimizer_ended(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.in_optimizer = False
         self._manual_backwards = 0
         for state in optimizer.state.values():

@@ -29,9 +29,7 @@ class Totals:
             self.unknown_flop_ops += count
         else:
             self.flops += count * signature.flops
-            self.flops_by_phase[phase] = (
-                self.flops_by_phase.get(phase, 0) + count * signature.flops
-            )
+            self.flops_by_phase[phase] = self.flops_by_phase.get(phase, 0) + count * signature.flops
 
     @property
     def flops_per_byte(self) -> float | None:

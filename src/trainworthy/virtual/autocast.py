@@ -71,11 +71,7 @@ def autocast_device(tensors: Any) -> str | None:
 def cast(value: Any, dtype: torch.dtype) -> Any:
     """Cast eligible tensors (floating point, not double); float32 leaves are cached."""
     if isinstance(value, torch.Tensor):
-        if (
-            not value.dtype.is_floating_point
-            or value.dtype in {torch.float64, dtype}
-            or not raw_is_meta(value)
-        ):
+        if not value.dtype.is_floating_point or value.dtype in {torch.float64, dtype} or not raw_is_meta(value):
             return value
         return _cached(value, dtype)
     if isinstance(value, (list, tuple)):
@@ -93,12 +89,13 @@ def _cached(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         and not tensor._is_view()
     )
     if not cacheable:
-        return aten._to_copy.default(tensor, dtype=dtype)
+        plain: torch.Tensor = aten._to_copy.default(tensor, dtype=dtype)
+        return plain
     known = _CACHE.get(id(tensor))
     if known is not None and known[0] is tensor and known[1].dtype is dtype:
         # A copy made without grad mode has no graph; the C++ cache has that well-known trap too.
         return known[1]
-    copy = aten._to_copy.default(tensor, dtype=dtype)
+    copy: torch.Tensor = aten._to_copy.default(tensor, dtype=dtype)
     _CACHE[id(tensor)] = (tensor, copy)
     return copy
 
@@ -221,9 +218,9 @@ def cache_followed() -> Iterator[None]:
         _CACHE.clear()
         clear()
 
-    torch.clear_autocast_cache = cleared  # type: ignore[assignment]
+    torch.clear_autocast_cache = cleared
     try:
         yield
     finally:
-        torch.clear_autocast_cache = clear  # type: ignore[assignment]
+        torch.clear_autocast_cache = clear
         _CACHE.clear()

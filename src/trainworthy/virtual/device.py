@@ -81,7 +81,7 @@ class VirtualDevice(TorchDispatchMode):
         assume: Callable[[str], None] = lambda text: None,
         building: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.assume = assume
         self.building = building
         self._infos: dict[Any, _FuncInfo] = {}
@@ -236,10 +236,7 @@ class VirtualDevice(TorchDispatchMode):
         return CPU
 
     def _is_born_virtual(self, info: _FuncInfo, args: tuple[Any, ...], tensors: list[torch.Tensor]) -> bool:
-        if tensors:
-            elements = tensors[0].numel()
-        else:
-            elements = _elements(args)
+        elements = tensors[0].numel() if tensors else _elements(args)
         return elements >= BORN_VIRTUAL_ELEMENTS and self.building()
 
     def _writes_real(self, info: _FuncInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -384,6 +381,8 @@ def _set_hints(name: str, tensors: list[torch.Tensor], outputs: list[torch.Tenso
         if all(h is not None for h in hints):
             for tensor in outputs:
                 values.set_hint(tensor, hints[0])
+        elif name in values.VERDICTS:
+            values.set_hint(outputs[0], values.VERDICTS[name])
 
 
 def _key_of(value: Any) -> Any:

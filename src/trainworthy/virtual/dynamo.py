@@ -72,7 +72,7 @@ def dynamo_put_off() -> Iterator[None]:
         return
     stand_in = StandIn(_NAME)
     sys.modules[_NAME] = stand_in
-    torch._dynamo = stand_in  # type: ignore[assignment]
+    torch._dynamo = stand_in
     try:
         yield
     finally:

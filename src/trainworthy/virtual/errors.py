@@ -7,6 +7,7 @@ from the CPU kernel, which is given tensors of one element expanded to the same 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -111,15 +112,18 @@ def _check_convolution(args: tuple[Any, ...]) -> None:
     for name, other in (("weight", weight), ("bias", bias)):
         if other is None or type_name(x) == type_name(other):
             continue
-        raise RuntimeError(
-            f"Input type ({type_name(x)}) and {name} type ({type_name(other)}) should be the same"
-        )
+        raise RuntimeError(f"Input type ({type_name(x)}) and {name} type ({type_name(other)}) should be the same")
 
 
 def type_name(tensor: torch.Tensor) -> str:
     """Return the legacy type name that PyTorch prints: ``torch.cuda.FloatTensor``."""
     prefix = "torch.cuda." if shown_device(tensor).type == "cuda" else "torch."
     return f"{prefix}{_SCALAR_NAMES.get(tensor.dtype, str(tensor.dtype))}Tensor"
+
+
+def in_cuda_words(text: str) -> str:
+    """Replace what torch calls meta tensors by what it calls CUDA tensors."""
+    return re.sub(r"\bMeta(\w+?)Type\b", r"torch.cuda.\1Tensor", text)
 
 
 def native_error(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception | None:
@@ -145,6 +149,6 @@ def native_error(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ex
         func(*(stand_in(a) for a in args), **kwargs)
     except (RuntimeError, IndexError, ValueError) as error:
         return error
-    except Exception:  # noqa: BLE001 - no better text is to be had
+    except Exception:  # no better text is to be had
         return None
     return None

@@ -69,7 +69,8 @@ class VirtualGpu:
         Hardware.capability, Hardware.imitate_cpu = self.capability, self.imitate_cpu
         stack.enter_context(defaults_restored())
         stack.enter_context(watch_modules())
-        for patches in (cuda_patches(self), factory_patches(), attention_patches(self), torch_patches(self), tensor_patches(self)):
+        plans = (cuda_patches(self), factory_patches(), attention_patches(self), torch_patches(self))
+        for patches in (*plans, tensor_patches(self)):
             stack.enter_context(patches.applied())
         stack.enter_context(cache_followed())
         stack.enter_context(threads_followed(self))

@@ -1,5 +1,7 @@
-"""Operations that need more than a shape rule: transfers, values read by the host, sizes that
-depend on data, recurrent layers, sparse products."""
+"""Operations that need more than a shape rule.
+
+Transfers, values read by the host, sizes that depend on data, recurrent layers, sparse products.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +49,7 @@ def _copy(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
         return target.copy_(values.assumed_values(source))
     func(target, _as_meta(source))  # refuses shapes that do not broadcast
     known = values.shadow_of(source) if values.small_enough(target) else None
-    whole = target.is_contiguous() and target.numel() * target.element_size() == (
-        target.untyped_storage().nbytes()
-    )
+    whole = target.is_contiguous() and target.numel() * target.element_size() == (target.untyped_storage().nbytes())
     old = values.shadow_of(target)
     if known is not None and old is not None:
         old.copy_(known)
@@ -176,9 +176,7 @@ def _index_put(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> 
     return NotImplemented
 
 
-def _positions(
-    device: VirtualDevice, indices: list[torch.Tensor | None]
-) -> list[torch.Tensor | None]:
+def _positions(device: VirtualDevice, indices: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
     """Replace masks by the positions they select."""
     out: list[torch.Tensor | None] = []
     for index in indices:
@@ -242,10 +240,9 @@ def _repeat_interleave(device: VirtualDevice, func: Any, args: Args, kwargs: Kwa
 def _bincount(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
     known = values.shadow_of(args[0])
     target = shown_device(args[0])
+    minimum = int(args[2] if len(args) > 2 else kwargs.get("minlength", 0) or 0)
     if known is not None and (len(args) < 2 or args[1] is None):
-        real = torch.bincount(known, minlength=kwargs.get("minlength", args[2] if len(args) > 2 else 0))
-        return _virtual_copy(real, target)
-    minimum = int(kwargs.get("minlength", args[2] if len(args) > 2 else 0))
+        return _virtual_copy(torch.bincount(known, minlength=minimum), target)
     device.assume(f"bincount of unknown values is assumed to have {max(minimum, 1)} bins")
     return new_virtual((max(minimum, 1),), torch.int64, target)
 
@@ -340,9 +337,7 @@ def _cudnn_rnn_backward(device: VirtualDevice, func: Any, args: Args, kwargs: Kw
 # --- sparse tensors -------------------------------------------------------------------------------
 
 
-def _copy_sparse(
-    device: VirtualDevice, source: torch.Tensor, target: torch.device, kwargs: Kwargs
-) -> torch.Tensor:
+def _copy_sparse(device: VirtualDevice, source: torch.Tensor, target: torch.device, kwargs: Kwargs) -> torch.Tensor:
     out = like_real(source)
     if raw_is_meta(source):
         out = source.detach().clone()
@@ -392,5 +387,3 @@ def _mkldnn_rnn_backward(device: VirtualDevice, func: Any, args: Args, kwargs: K
     x, w0, w1, b0, b1, hx, cx = args[:7]
     made = [new_virtual(tuple(t.shape), t.dtype, shown_device(x)) for t in (x, w0, w1, b0, b1, hx, cx)]
     return tuple(made)
-
-

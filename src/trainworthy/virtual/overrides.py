@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-KEY = torch._C.DispatchKey.AutocastPrivateUse1
+KEY: Any = torch._C.DispatchKey.AutocastPrivateUse1  # type: ignore[attr-defined]
 _KEYS = torch._C.DispatchKeySet(KEY)
 _AFTER = torch._C._dispatch_keyset_full_after(KEY)
 _LIBRARIES: list[torch.library.Library] = []

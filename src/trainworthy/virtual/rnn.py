@@ -99,9 +99,7 @@ def _run_on_mkldnn(
     return (x.transpose(0, 1) if batch_first else x, *states)
 
 
-def _gru_cell(
-    projected: torch.Tensor, hidden: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None
-) -> torch.Tensor:
+def _gru_cell(projected: torch.Tensor, hidden: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None) -> torch.Tensor:
     from_input = projected.unsafe_chunk(3, 1)
     from_hidden = torch.nn.functional.linear(hidden, w, b).unsafe_chunk(3, 1)
     reset = from_hidden[0].add_(from_input[0]).sigmoid_()
@@ -113,9 +111,7 @@ def _gru_cell(
 def _simple_cell(name: str) -> Any:
     activation = torch.tanh if name == "rnn_tanh" else torch.relu
 
-    def cell(
-        projected: torch.Tensor, hidden: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None
-    ) -> torch.Tensor:
+    def cell(projected: torch.Tensor, hidden: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None) -> torch.Tensor:
         return activation(torch.nn.functional.linear(hidden, w, b).add_(projected))
 
     return cell

@@ -11,8 +11,9 @@ from torch._C import TensorBase
 # Taken from the C base class: the public attributes of torch.Tensor are patched in a rehearsal.
 _is_meta = TensorBase.is_meta.__get__  # type: ignore[attr-defined]
 _function_modes = torch._C._len_torch_function_stack
-raw_device = TensorBase.device.__get__  # type: ignore[attr-defined]
+raw_device = TensorBase.device.__get__
 raw_to = TensorBase.to
+PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
 META = torch.device("meta")
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
@@ -21,10 +22,11 @@ CUDA = torch.device("cuda", 0)
 def raw_is_meta(tensor: torch.Tensor) -> bool:
     """Tell whether torch itself sees a meta tensor.
 
-    Under a ``TorchFunctionMode`` (a default device is one) even the attributes of the C base class
-    lead to the patched ones of ``torch.Tensor``.
+    Under a ``TorchFunctionMode`` (a default device is one), and for subclasses with a
+    ``__torch_function__``, even the attributes of the C base class lead to the patched ones of
+    ``torch.Tensor``.
     """
-    if _function_modes():
+    if _function_modes() or type(tensor) not in PLAIN:
         with torch._C.DisableTorchFunction():
             return _is_meta(tensor)  # type: ignore[no-any-return]
     return _is_meta(tensor)  # type: ignore[no-any-return]
@@ -70,6 +72,9 @@ def device_of(tensor: torch.Tensor) -> torch.device | None:
     if (Raw.active is not None and Raw.active == get_ident()) or not raw_is_meta(tensor):
         return None
     try:
+        if type(tensor) not in PLAIN:
+            with torch._C.DisableTorchFunction():
+                return getattr(storage_of(tensor), "_tw_device", None)
         return getattr(storage_of(tensor), "_tw_device", None)
     except (RuntimeError, NotImplementedError):
         return None

@@ -10,7 +10,7 @@ Where a value is needed and unknown:
 ==================  ================================================================
 ``.item()`` float   1.0
 ``.item()`` int     1; 0 for positions (``argmax``, ``topk`` indices, ...)
-``bool(...)``       False; True after ``isfinite``, ``allclose``, ``equal``
+``bool(...)``       False; True after ``isfinite``, ``allclose``, ``equal``, ``all``
 ``nonzero``, masks  every element is selected (an upper bound of the memory)
 ``unique``          all values differ (an upper bound)
 ==================  ================================================================
@@ -32,17 +32,15 @@ MAX_INTEGER_ELEMENTS = 1 << 18
 POSITIONS = frozenset({"argmax", "argmin", "max", "min", "topk", "sort", "argsort", "multinomial",
                        "randint", "kthvalue", "mode", "median", "max_pool2d_with_indices"})  # fmt: skip
 TRUTHS = frozenset({"isfinite", "isclose", "ones_like"})
-PASS_TRUTH = frozenset({"all", "any", "logical_and", "bitwise_and", "logical_or", "bitwise_or",
+# A check that something holds for all is taken to pass, one for any mishap to find none.
+VERDICTS = {"all": True, "_is_all_true": True, "any": False, "_is_any_true": False}
+PASS_TRUTH = frozenset({"all", "any", "_is_all_true", "_is_any_true", "logical_and", "bitwise_and", "logical_or", "bitwise_or",
                         "view", "_to_copy", "squeeze", "detach", "stack", "cat"})  # fmt: skip
 
 
 def small_enough(tensor: torch.Tensor) -> bool:
     """Tell whether the values of a tensor are worth keeping."""
-    limit = (
-        MAX_FLOAT_ELEMENTS
-        if tensor.dtype.is_floating_point or tensor.dtype.is_complex
-        else MAX_INTEGER_ELEMENTS
-    )
+    limit = MAX_FLOAT_ELEMENTS if tensor.dtype.is_floating_point or tensor.dtype.is_complex else MAX_INTEGER_ELEMENTS
     return tensor.numel() <= limit
 
 
