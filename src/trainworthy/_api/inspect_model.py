@@ -87,7 +87,7 @@ def _check(input_size: Any, input_data: Any, col_names: Sequence[str], mode: str
         raise UsageError(f"mode is {mode!r}.", where="mode", fix="One of same, train, eval.")
 
 
-def _run(
+def _run(  # noqa: PLR0917 - the public keywords, in their order
     model: nn.Module, input_size: Any, input_data: Any, batch_dim: int | None, device: Any,
     dtypes: Sequence[torch.dtype] | None, mode: Mode, kwargs: dict[str, Any],
 ) -> tuple[Tape, dict[str, tuple[int, ...]]]:  # fmt: skip
@@ -229,17 +229,18 @@ def _virtual_parameters(model: nn.Module, device: torch.device) -> Iterator[None
     replaced: dict[int, Any] = {}
     saved: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
-    def virtual(tensor: torch.Tensor) -> torch.Tensor:
+    def virtual(tensor: torch.Tensor) -> Any:
         found = replaced.get(id(tensor))
         if found is None:
             plain = new_virtual(tuple(tensor.shape), tensor.dtype, device, tensor.stride())
             is_parameter = isinstance(tensor, torch.nn.Parameter)
             found = torch.nn.Parameter(plain, tensor.requires_grad) if is_parameter else plain
             replaced[id(tensor)] = found
-        return found  # type: ignore[no-any-return]
+        return found
 
     for module in model.modules():
-        for tensors in (module._parameters, module._buffers):
+        groups: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)  # type: ignore[assignment]
+        for tensors in groups:
             saved.append((tensors, dict(tensors)))
             for name, tensor in tensors.items():
                 if isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided:

@@ -81,7 +81,7 @@ def _check(gpu: str | None, steps: int, time_limit_s: float, data: str | None) -
     if steps < 1:
         raise UsageError(f"steps is {steps}; at least one step must be seen.", where="--steps")
     if time_limit_s <= 0:
-        raise UsageError(f"The time limit is {time_limit_s:g} s.", where="--time-limit", fix="Give seconds, such as 300.")
+        raise UsageError(f"The time limit is {time_limit_s:g} s.", where="--time-limit", fix="Give seconds: 300.")
     if data is not None:
         from trainworthy.virtual.data_spec import parse_spec
 
@@ -146,9 +146,7 @@ def _empty_tape(job: Job, outcome: Outcome) -> Tape:
         "assumptions": [], "workspace_bytes": 0, "compile_requested": False, "findings": [],
         "effects": [], **outcome.notes, **_about_run(job, outcome),
     }  # fmt: skip
-    return Tape(
-        signatures=(), sources=(Source("", 0),), modules=("",), classes=(), rows=(), segments=(), notes=notes
-    )
+    return Tape(signatures=(), sources=(Source("", 0),), modules=("",), classes=(), rows=(), segments=(), notes=notes)
 
 
 def _rehearse_here(function: Callable[[], Any], gpu: str | None, steps: int) -> Tape:
@@ -167,7 +165,7 @@ def _rehearse_here(function: Callable[[], Any], gpu: str | None, steps: int) -> 
             run_steps(function, session)
         except RehearsalComplete:
             pass
-        except Exception as raised:  # noqa: BLE001 - whatever the function raises is the answer
+        except Exception as raised:  # whatever the function raises is the answer
             error = describe_exception(raised, virtual.recorder)
         name = getattr(function, "__qualname__", repr(function))
         return virtual.tape(error=error, steps=session.completed, script=name, findings=[], effects=[])

@@ -1,6 +1,6 @@
 """Compare two results of `rehearse --format json` and fail on a regression.
 
-  trainworthy compare before.json after.json --max-regression-pct 5
+$ trainworthy compare before.json after.json --max-regression-pct 5
 """
 
 from __future__ import annotations

@@ -28,12 +28,13 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
             f"{bf16:,.0f}" if bf16 else UNKNOWN, f"{fp32:,.1f}" if fp32 else UNKNOWN, row.name,
         ))  # fmt: skip
     widths = [max(len(line[i]) for line in table) for i in range(6)]
-    lines = [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:5], widths[1:5], strict=True)), line[5]])
-        for line in table
-    ]
-    emit("\n".join(lines), options.output)
+    emit("\n".join(_aligned(line, widths) for line in table), options.output)
     return 0
+
+
+def _aligned(line: tuple[str, ...], widths: list[int]) -> str:
+    numbers = [cell.rjust(width) for cell, width in zip(line[1:5], widths[1:5], strict=True)]
+    return "  ".join([line[0].ljust(widths[0]), *numbers, line[5]])
 
 
 def _row(row: object) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """List the modules of a model: shapes, parameters, FLOPs; nothing is computed.
 
-  trainworthy inspect package.module:model --input-size 1,3,224,224
-  trainworthy inspect models.py:ResNet --input-size 8,3,32,32 --columns output_size,num_params,trainable
+$ trainworthy inspect package.module:model --input-size 1,3,224,224
+$ trainworthy inspect models.py:ResNet --input-size 8,3,32,32 --columns output_size,num_params,trainable
 
 The name after the colon is a module, or something that returns one when called without arguments.
 """

@@ -28,12 +28,12 @@ _START = 8
 def find_largest_batch(request: Request) -> int:
     """Search on each GPU, print one table, return 0 if some batch fits everywhere."""
     option = BatchOption.of(request)
-    tables = [_search(request, gpu, option) for gpu in request.gpus]
+    searches = [_search(request, gpu, option) for gpu in request.gpus]
     if request.options.format == "json":
-        emit(json.dumps([_as_dict(t) for t in tables], indent=2), request.options.output)
+        emit(json.dumps([_as_dict(t) for t in searches], indent=2), request.options.output)
     else:
-        emit("\n\n".join(_as_text(t, option) for t in tables), request.options.output)
-    good = all(table["largest"] is not None for table in tables)
+        emit("\n\n".join(_as_text(t, option) for t in searches), request.options.output)
+    good = all(search.fits for search in searches)
     return 0 if good or request.options.exit_zero else 1
 
 
@@ -93,60 +93,87 @@ class BatchOption:
         return tuple(out)
 
 
-def _search(request: Request, gpu: str | None, option: BatchOption) -> dict[str, Any]:
-    """Double while it fits, then close in between the largest that fits and the smallest that does not."""
+def _search(request: Request, gpu: str | None, option: BatchOption) -> Search:
     if gpu is None:
         raise UsageError("Without a GPU everything fits.", where="--find-largest-batch", fix="Add --gpu ID.")
-    runs: dict[int, RehearsalResult] = {}
-    batch, fits, too_large = option.start, 0, None
-    while len(runs) < _MAX_RUNS:
-        result = runs[batch] = request.rehearse(gpu, option.with_value(batch))
-        if result.verdict == "failed" and not fits and too_large is None and batch == option.start:
-            break
-        if result.verdict == "fits":
-            fits = batch
-        else:
-            too_large = batch
-        if too_large is not None and too_large - fits <= 1:
-            break
-        batch = _next_batch(runs, fits, too_large)
-    return {"gpu": gpu, "largest": fits or None, "runs": runs}
+    search = Search(gpu)
+    batch: int | None = option.start
+    while batch is not None and len(search.runs) < _MAX_RUNS:
+        search.runs[batch] = request.rehearse(gpu, option.with_value(batch))
+        batch = search.next_batch(batch)
+    return search
 
 
-def _next_batch(runs: dict[int, RehearsalResult], fits: int, too_large: int | None) -> int:
-    """Memory grows about linearly with the batch: guess from the two nearest runs, inside the bracket."""
-    if too_large is None:
-        return fits * 2
-    middle = (fits + too_large) // 2
-    known = [b for b in runs if runs[b].verdict != "failed"]
-    if len(known) < 2:
-        return middle
-    a, b = sorted(known, key=lambda batch: abs(batch - middle))[:2]
-    need_a, need_b = runs[a].needed_memory_bytes, runs[b].needed_memory_bytes
-    limit = runs[a].driver_memory_bytes
-    if need_a == need_b or limit is None:
-        return middle
-    guess = int(a + (limit - need_a) * (b - a) / (need_b - need_a))
-    return min(max(guess, fits + 1), too_large - 1)
+class Search:
+    """Grows the batch while it fits, then closes in between what fits and what does not."""
+
+    def __init__(self, gpu: str) -> None:
+        self.gpu = gpu
+        self.runs: dict[int, RehearsalResult] = {}
+        self.saturated = False
+
+    @property
+    def fits(self) -> int:
+        """The largest batch that was seen to fit; 0 if none."""
+        return max((b for b, r in self.runs.items() if r.verdict == "fits"), default=0)
+
+    @property
+    def too_large(self) -> int | None:
+        """The smallest batch that was seen not to fit."""
+        return min((b for b, r in self.runs.items() if r.verdict != "fits"), default=None)
+
+    def next_batch(self, last: int) -> int | None:
+        """Return the next batch to try; None if the answer is known."""
+        fits, too_large = self.fits, self.too_large
+        if self.runs[last].verdict == "failed" and len(self.runs) == 1:
+            return None
+        if too_large is None:
+            self.saturated = self._no_longer_grows()
+            return None if self.saturated else min(max(self._guess() or 0, fits * 2), fits * 32)
+        if too_large - fits <= 1:
+            return None
+        guess = self._guess() or (fits + too_large) // 2
+        return min(max(guess, fits + 1), too_large - 1)
+
+    def _no_longer_grows(self) -> bool:
+        """Tell whether the two largest batches did the same work: the data set is smaller than they are."""
+        last = [self.runs[b] for b in sorted(self.runs)[-2:]]
+        work = {(r.peak_memory_bytes, r.moved_bytes_per_step) for r in last}
+        return len(last) == 2 and len(work) == 1
+
+    def _guess(self) -> int | None:
+        """Memory grows about linearly with the batch: go by the two runs nearest to the limit."""
+        limit = next(iter(self.runs.values())).driver_memory_bytes
+        known = [b for b in self.runs if self.runs[b].verdict != "failed"]
+        if limit is None or len(known) < 2:
+            return None
+        needs = {b: self.runs[b].needed_memory_bytes for b in known}
+        a, b = sorted(known, key=lambda batch: abs(needs[batch] - limit))[:2]
+        if needs[a] == needs[b]:
+            return None
+        return int(a + (limit - needs[a]) * (b - a) / (needs[b] - needs[a]))
 
 
-def _as_text(table: dict[str, Any], option: BatchOption) -> str:
-    lines = [f"{table['gpu']}: {option.name}", f"{'batch':>8}  {'needed':>10}  {'of':>10}  verdict"]
-    for batch in sorted(table["runs"]):
-        result = table["runs"][batch]
+def _as_text(search: Search, option: BatchOption) -> str:
+    lines = [f"{search.gpu}: {option.name}", f"{'batch':>8}  {'needed':>10}  {'of':>10}  verdict"]
+    for batch in sorted(search.runs):
+        result = search.runs[batch]
         failed = f": {result.error['message']}" if result.error else ""
         lines.append(
             f"{batch:>8,}  {format_bytes(result.needed_memory_bytes):>10}  "
             f"{format_bytes(result.driver_memory_bytes):>10}  {result.verdict}{failed}"
         )
-    largest = table["largest"]
-    lines.append(f"The largest batch that fits is {largest:,}." if largest else "No batch fits.")
+    if search.saturated:
+        lines.append(f"Every batch fits: from {search.fits:,} on memory no longer grows (is the data set smaller?).")
+    else:
+        lines.append(f"The largest batch that fits is {search.fits:,}." if search.fits else "No batch fits.")
     return "\n".join(lines)
 
 
-def _as_dict(table: dict[str, Any]) -> dict[str, Any]:
+def _as_dict(search: Search) -> dict[str, Any]:
     runs = [
         {"batch": batch, "verdict": r.verdict, "needed_memory_bytes": r.needed_memory_bytes}
-        for batch, r in sorted(table["runs"].items())
+        for batch, r in sorted(search.runs.items())
     ]
-    return {"gpu": table["gpu"], "largest_batch": table["largest"], "runs": runs}
+    largest = None if search.saturated else search.fits or None
+    return {"gpu": search.gpu, "largest_batch": largest, "every_batch_fits": search.saturated, "runs": runs}

@@ -1,9 +1,9 @@
 """Run an unmodified training script on a virtual GPU for a few optimizer steps.
 
-  trainworthy rehearse [OPTIONS] SCRIPT [SCRIPT ARGS...]
-  trainworthy rehearse [OPTIONS] -m MODULE [SCRIPT ARGS...]
-  trainworthy rehearse [OPTIONS] package.module:function
-  trainworthy rehearse [OPTIONS] notebook.ipynb
+$ trainworthy rehearse [OPTIONS] SCRIPT [SCRIPT ARGS...]
+$ trainworthy rehearse [OPTIONS] -m MODULE [SCRIPT ARGS...]
+$ trainworthy rehearse [OPTIONS] package.module:function
+$ trainworthy rehearse [OPTIONS] notebook.ipynb
 
 Everything after the script is the script's own. Nothing it does has an effect outside: files it
 writes go to a scratch folder, programs are not started, there is no network.
@@ -73,7 +73,7 @@ class Request:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "trainworthy rehearse [OPTIONS] (SCRIPT | -m MODULE | package.module:function) [SCRIPT ARGS...]"
+    parser.usage = "trainworthy rehearse [OPTIONS] (SCRIPT | -m MODULE | module:function) [SCRIPT ARGS...]"
     add = parser.add_argument
     add("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
     add("--gpu", metavar="ID[,ID...]", help="row of `trainworthy gpus`; several are shown side by side")
@@ -85,16 +85,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="SPEC",
         help='shapes instead of a data set that is not here: "float32[3,224,224], int64[]<1000"')  # fmt: skip
     add("--find-largest-batch", nargs="?", const="", metavar="OPTION",
-        help="rehearse with larger and larger batches; OPTION is the script's own (default: found by name)")  # fmt: skip
+        help="find the largest batch that fits; OPTION is the script's own (default: found by name)")  # fmt: skip
     add_output_options(parser)
     add_file_options(parser)
     add("--log", metavar="PATH", help="also write what the script printed")
     add("--exit-zero", action="store_true", help="leave with 0 whatever the answer is")
 
 
-def split_words(
-    parser: argparse.ArgumentParser, words: Sequence[str]
-) -> tuple[list[str], str | None, list[str]]:
+def split_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
     """Split the command line where the script begins: ours, the script, the script's own words."""
     actions = parser._option_string_actions
     at = 0

@@ -1,7 +1,7 @@
 """Render a saved tape again, without running anything.
 
-  trainworthy rehearse --tape run.twt train.py
-  trainworthy report run.twt --format html --output report.html
+$ trainworthy rehearse --tape run.twt train.py
+$ trainworthy report run.twt --format html --output report.html
 """
 
 from __future__ import annotations

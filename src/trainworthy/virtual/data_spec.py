@@ -20,9 +20,10 @@ _ITEM = re.compile(
     r"\s*(?:(?P<name>[\w.\- /]+?)\s*(?P<mark>[:=])\s*)?(?P<dtype>[a-z]+\d*)\s*"
     r"\[(?P<shape>[\d,\s]*)\]\s*(?:<\s*(?P<below>\d+))?\s*"
 )
-_DTYPES = frozenset(
-    "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 uint16 uint32 bool complex64 complex128".split()
-)
+_DTYPES = frozenset({
+    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32",
+    "bool", "complex64", "complex128",
+})  # fmt: skip
 _ALIASES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32"}
 
 

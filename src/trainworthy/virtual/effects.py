@@ -45,7 +45,8 @@ _HEADINGS = {
 class Effects:
     """What the script tried to do outside, by kind, and the machinery that keeps it inside."""
 
-    def __init__(self, scratch: str) -> None:
+    def __init__(self, scratch: str, gpu: str | None = None) -> None:
+        self.gpu = gpu
         self.scratch = str(Path(scratch).resolve())
         self.overlay = Overlay(self.scratch, self.note)
         self._noted: dict[str, dict[str, int]] = {}

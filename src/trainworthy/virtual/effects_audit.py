@@ -1,5 +1,7 @@
 """An audit hook: refuses what would leave the rehearsal and was not redirected before."""
 
+# pathlib would go through the functions that are replaced here:
+# ruff: noqa: PTH100
 from __future__ import annotations
 
 import os
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from trainworthy.virtual.effects import Effects
 
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "", "::", "ip6-localhost"})  # noqa: S104
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "", "::", "ip6-localhost"})
 Check = Callable[[tuple[Any, ...]], None]
 
 
@@ -24,9 +26,7 @@ class EffectRefusedError(PermissionError):
 class NetworkRefusedError(ConnectionError):
     """A rehearsal has no network."""
 
-    trainworthy_fix = (
-        "Fetch the data or weights once outside the rehearsal, or stand in for a data set with --data."
-    )
+    trainworthy_fix = "Fetch the data or weights once outside the rehearsal, or stand in for a data set with --data."
 
 
 def install_audit(effects: Effects) -> None:
@@ -49,10 +49,10 @@ class _Checks:
 
     def by_event(self) -> dict[str, Check]:
         """Return the check of each audit event."""
-        one = {name: self._path for name in (
+        one = dict.fromkeys((
             "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os.chown", "os.utime",
             "os.setxattr", "os.removexattr",
-        )}  # fmt: skip
+        ), self._path)  # fmt: skip
         return {
             **one,
             "open": self._open,

@@ -1,5 +1,7 @@
 """Replace the file functions of Python by ones that go through the overlay."""
 
+# pathlib would go through the functions that are replaced here:
+# ruff: noqa: PTH118
 from __future__ import annotations
 
 import builtins
@@ -28,13 +30,14 @@ def install_files(overlay: Overlay) -> None:
             _replace(name, function)
     _replace_pathlib()
     shutil.rmtree = _rmtree(overlay)  # type: ignore[assignment]
-    _replace("getcwd", lambda: overlay.cwd())
+    _replace("getcwd", overlay.cwd)
     _redirect_c_code(overlay)
 
 
 def _replace(name: str, function: Callable[..., Any]) -> None:
     original = getattr(real, name)
-    function = functools.wraps(original)(function)
+    if not hasattr(function, "__func__"):  # a bound method takes no attributes
+        function = functools.wraps(original)(function)
     for group in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
         if original in group:
             group.add(function)
@@ -52,9 +55,7 @@ def _replace_pathlib() -> None:
 
 
 def _open(overlay: Overlay) -> Any:
-    def open(  # noqa: A001 - it replaces that function
-        file: Any, mode: str = "r", *args: Any, **kwargs: Any
-    ) -> Any:
+    def open(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         if isinstance(file, int):
             return real.builtin_open(file, mode, *args, **kwargs)
         if any(letter in mode for letter in "wax+"):
@@ -115,7 +116,7 @@ def _replacements(overlay: Overlay) -> dict[str, Callable[..., Any]]:
         "link": lambda src, dst, **kwargs: overlay.link(src, dst, symbolic=False),
         "mkfifo": lambda path, mode=0o666, *, dir_fd=None: real.mkfifo(overlay.to_write(path, dir_fd), mode),
         "mknod": lambda path, *args, dir_fd=None: real.mknod(overlay.to_write(path, dir_fd), *args),
-        "chdir": lambda path: overlay.change_dir(path),
+        "chdir": overlay.change_dir,
     }  # fmt: skip
     replacements.update({name: _reader(overlay, name) for name in _READERS})
     replacements.update({name: _metadata(overlay, name) for name in _METADATA})
@@ -129,7 +130,13 @@ def _reader(overlay: Overlay, name: str) -> Callable[..., Any]:
         assert function is not None
         if not overlay.active and dir_fd is not None:
             return function(path, *args, dir_fd=dir_fd, **kwargs)
-        return function(overlay.to_read(path, dir_fd), *args, **kwargs)
+        try:
+            at = overlay.to_read(path, dir_fd)
+        except OSError:
+            if name == "access":
+                return False
+            raise
+        return function(at, *args, **kwargs)
 
     return read
 

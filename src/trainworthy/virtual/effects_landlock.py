@@ -21,13 +21,13 @@ _REFER, _TRUNCATE = 1 << 13, 1 << 14
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = [("handled_access_fs", ctypes.c_uint64)]  # noqa: RUF012 - ctypes wants a list
+    _fields_ = [("handled_access_fs", ctypes.c_uint64)]
 
 
 class _PathBeneath(ctypes.Structure):
     _pack_ = 1
     _layout_ = "ms"
-    _fields_ = [("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]  # noqa: RUF012
+    _fields_ = [("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]
 
 
 def restrict_writes(folders: tuple[str, ...]) -> bool:

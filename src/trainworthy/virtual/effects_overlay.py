@@ -4,6 +4,8 @@
 first. What the script deleted is remembered. The user's files are read, never changed.
 """
 
+# pathlib would go through the functions that are replaced here:
+# ruff: noqa: PTH117, PTH118, PTH120
 from __future__ import annotations
 
 import builtins
@@ -133,8 +135,8 @@ class Overlay:
             return full if self._cwd or dir_fd is not None else path
         if _exists(self.mirror(full)):
             return self.mirror(full)
-        if self.is_gone(full):
-            raise _error(errno.ENOENT, path)
+        if self.is_gone(full) or not _exists(full):
+            raise self._missing(full, path)
         return full if self._cwd or dir_fd is not None else path
 
     def to_write(self, path: Any, dir_fd: int | None = None, *, copy: bool = False) -> Any:
@@ -148,6 +150,11 @@ class Overlay:
         full = self.absolute(path, dir_fd)
         if self.is_free(full):
             return full
+        if self.is_dir(full):
+            raise _error(errno.EISDIR, path)
+        return self._place(full, path, copy=copy)
+
+    def _place(self, full: str, path: Any, *, copy: bool = False) -> str:
         self._make_parent(full, path)
         mirror = self.mirror(full)
         if copy and not _exists(mirror) and not self.is_gone(full) and is_file(full):
@@ -158,9 +165,16 @@ class Overlay:
     def _make_parent(self, full: str, path: Any) -> None:
         parent = os.path.dirname(full)
         if not self.is_dir(parent):
-            raise _error(errno.ENOENT, path)
+            raise self._missing(full, path)
         _make_dirs(self.mirror(parent))
         self.active = True
+
+    def _missing(self, full: str, path: Any) -> OSError:
+        """Return the error of a path that is not there: a file may stand where a folder should."""
+        parent = os.path.dirname(full)
+        while parent != os.path.dirname(parent) and not self.exists(parent):
+            parent = os.path.dirname(parent)
+        return _error(errno.ENOENT if self.is_dir(parent) else errno.ENOTDIR, path)
 
     def _copy_up(self, full: str) -> None:
         size = real.stat(full).st_size
@@ -204,7 +218,7 @@ class Overlay:
             remove(full)
             return
         if not self.exists(full):
-            raise _error(errno.ENOENT, path)
+            raise self._missing(full, path)
         if folder and self.is_dir(full) and self.listing(full):
             raise _error(errno.ENOTEMPTY, path)
         if folder != self.is_dir(full):
@@ -219,10 +233,10 @@ class Overlay:
         if self.is_free(full):
             _remove_tree(full)
             return
-        if not self.exists(full):
+        if not self.is_dir(full):
             if ignore_errors:
                 return
-            raise _error(errno.ENOENT, path)
+            raise _error(errno.ENOTDIR, path) if self.exists(full) else self._missing(full, path)
         if self.has_mirror(full):
             _remove_tree(self.mirror(full))
         self._hide(full)
@@ -237,21 +251,33 @@ class Overlay:
         """Stand in for ``os.rename`` and ``os.replace``."""
         old, new = self.absolute(source), self.absolute(target)
         if not (self.is_free(old) or self.exists(old)):
-            raise _error(errno.ENOENT, source)
-        to = self.to_write(target)
+            raise self._missing(old, source)
+        self._check_move(old, new, target)
+        to = new if self.is_free(new) else self._place(new, target)
         if self.is_free(old):
             real.replace(old, to)
             return
-        if not self.has_mirror(old):
-            self._copy_tree(old)
-        if self.is_dir(new) and not is_dir(self.mirror(old)):
-            raise _error(errno.EISDIR, target)
+        if old == new:
+            return
+        self._copy_tree(old)
         real.replace(self.mirror(old), to)
         self._hide(old)
 
+    def _check_move(self, old: str, new: str, target: Any) -> None:
+        if not (self.is_dir(old) or is_dir(old)):
+            if self.is_dir(new):
+                raise _error(errno.EISDIR, target)
+        elif new.startswith(old + os.sep):
+            raise _error(errno.EINVAL, target)
+        elif self.exists(new) and not self.is_dir(new):
+            raise _error(errno.ENOTDIR, target)
+        elif new != old and self.is_dir(new) and self.listing(new):
+            raise _error(errno.ENOTEMPTY, target)
+
     def _copy_tree(self, full: str) -> None:
-        if not is_dir(full):
-            self._copy_up(full)
+        if not self.is_dir(full):
+            if not self.has_mirror(full):
+                self._copy_up(full)
             return
         _make_dirs(self.mirror(full))
         for name in self.listing(full):

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from trainworthy.virtual.effects import Effects
 
 # Programs that only say something. git: with a query as its first word.
-_QUERIES = frozenset(
-    "uname hostname whoami nproc lscpu free uptime date which ldconfig getconf arch id lsb_release sw_vers "
-    "sysctl true false echo pwd ls cat head tail wc".split()
-)
-_GIT_QUERIES = frozenset("rev-parse status log describe diff show branch ls-files remote config version --version".split())
+_QUERIES = frozenset({
+    "uname", "hostname", "whoami", "nproc", "lscpu", "free", "uptime", "date", "which", "ldconfig",
+    "getconf", "arch", "id", "lsb_release", "sw_vers", "sysctl", "true", "false", "echo", "pwd",
+    "ls", "cat", "head", "tail", "wc",
+})  # fmt: skip
+_GIT_QUERIES = frozenset({
+    "rev-parse", "status", "log", "describe", "diff", "show", "branch", "ls-files", "remote",
+    "config", "version", "--version",
+})  # fmt: skip
 
 
 class _LetRun(threading.local):
@@ -72,8 +76,7 @@ class _Policy:
 
     def _nvidia_smi(self, words: Sequence[str], options: dict[str, Any]) -> list[str]:
         answer = Path(self._effects.scratch) / "nvidia-smi.txt"
-        if not answer.exists():
-            answer.write_text("Virtual GPU of a rehearsal; no driver.\n", encoding="utf-8")
+        answer.write_text(_smi_answer(self._effects.gpu, words), encoding="utf-8")
         self._effects.note("process", " ".join(words)[:200])
         options.update(shell=False, executable=None)
         return [self._cat, str(answer)]
@@ -86,6 +89,26 @@ class _Policy:
         """Stand in for the ``os.spawn`` family."""
         self._effects.note("process", os.fsdecode(file))
         return 0
+
+
+def _smi_answer(gpu: str | None, words: Sequence[str]) -> str:
+    """Answer ``--query-gpu=FIELD,...`` from the row of the virtual GPU; a field it lacks is [N/A]."""
+    from trainworthy.hardware import gpu_row
+
+    row = gpu_row(gpu) if gpu else None
+    total = row.memory_bytes >> 20 if row else 0
+    known = {
+        "name": row.name if row else "virtual GPU", "gpu_name": row.name if row else "virtual GPU", "count": "1",
+        "index": "0", "memory.total": f"{total} MiB", "memory.free": f"{total} MiB", "memory.used": "0 MiB",
+        "utilization.gpu": "0 %", "compute_cap": ".".join(map(str, row.compute_capability)) if row else "9.0",
+    }  # fmt: skip
+    query = next((word.partition("=")[2] for word in words if word.startswith("--query-gpu=")), None)
+    if query is None:
+        return f"GPU 0: {known['name']} (virtual GPU of a rehearsal)\n"
+    values = [known.get(field.strip(), "[N/A]") for field in query.split(",")]
+    if any("nounits" in word for word in words):
+        values = [value.removesuffix(" MiB").removesuffix(" %") for value in values]
+    return ", ".join(values) + "\n"
 
 
 def _words(args: Any) -> list[str]:
@@ -111,9 +134,7 @@ def _run_spawned_functions_here(effects: Effects) -> None:
     """Run what ``torch.multiprocessing.spawn`` would start: rank 0, in this process."""
     from trainworthy.virtual.effects_imports import when_imported
 
-    def spawn(
-        fn: Callable[..., Any], args: tuple[Any, ...] = (), nprocs: int = 1, *more: Any, **options: Any
-    ) -> None:
+    def spawn(fn: Callable[..., Any], args: tuple[Any, ...] = (), nprocs: int = 1, *more: Any, **options: Any) -> None:
         effects.note("loop", f"torch.multiprocessing.spawn: rank 0 of {nprocs} ran, in the process of the rehearsal")
         fn(0, *args)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainworthy.virtual.effects import Effects
 
-TRACKERS = frozenset(
-    "wandb tensorboard tensorboardX tensorboard_logger mlflow comet_ml neptune clearml swanlab aim visdom trackio "
-    "dvclive codecarbon".split()
-)
+TRACKERS = frozenset({
+    "wandb", "tensorboard", "tensorboardX", "tensorboard_logger", "mlflow", "comet_ml", "neptune",
+    "clearml", "swanlab", "aim", "visdom", "trackio", "dvclive", "codecarbon",
+})  # fmt: skip
 # torch's own door to a tracker; it raises ImportError when the tracker is absent.
 _INNER = {"torch.utils.tensorboard": "tensorboard"}
 
@@ -23,9 +23,10 @@ class Nothing:
     """Accepts every call, attribute, item and ``with``; is empty, zero and false."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
+        super().__init__()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what was decorated, else nothing."""
         if len(args) == 1 and not kwargs and callable(args[0]) and not isinstance(args[0], Nothing):
             return args[0]  # used as a decorator
         return Nothing()
@@ -93,8 +94,6 @@ class _Config(dict[str, Any]):
 class StandInModule(ModuleType):
     """A module in which every name exists."""
 
-    __path__: list[str] = []
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
@@ -155,9 +154,9 @@ def install_trackers(effects: Effects) -> None:
 
 def _is_installed(name: str) -> bool:
     for finder in sys.meta_path:
-        if not isinstance(finder, (_Finder, _InnerFinder)) and hasattr(finder, "find_spec"):
-            if finder.find_spec(name, None) is not None:
-                return True
+        is_ours = isinstance(finder, (_Finder, _InnerFinder)) or not hasattr(finder, "find_spec")
+        if not is_ours and finder.find_spec(name, None) is not None:
+            return True
     return False
 
 

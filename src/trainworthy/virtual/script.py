@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
         runner.run()
     except TrainworthyError as error:
         runner.end(make_error("usage", error.message, path=error.where, fix=error.fix))
-    except BaseException as error:  # noqa: BLE001 - our own fault must also reach the parent
+    except BaseException as error:  # our own fault must also reach the parent
         runner.end(_internal(error))
 
 
@@ -56,7 +56,7 @@ class Runner:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.pid = os.getpid()
-        self.effects = Effects(job.scratch)
+        self.effects = Effects(job.scratch, job.gpu)
         self.gpu: VirtualGpu | None = None
         self.session: Session | None = None
         self.findings: list[dict[str, Any]] = []
@@ -89,12 +89,10 @@ class Runner:
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
         self.gpu = VirtualGpu(row, finder=finder)
-        self.session = Session(
-            self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None)
-        )
+        self.session = Session(self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None))
         script_accelerate.install(self.session)
         self._watch_limits()
-        os._exit = self._script_exits
+        os._exit = self._script_exits  # type: ignore[assignment]
         with self.gpu, self.session.installed():
             error = self._run_program(self.session)
             self.end(error)
@@ -114,7 +112,7 @@ class Runner:
             return None
         except SystemExit as error:
             return self._system_exit(error)
-        except BaseException as error:  # noqa: BLE001 - whatever the script raises is the answer
+        except BaseException as error:  # whatever the script raises is the answer
             print_traceback(error)
             described = describe_exception(error, self.gpu.recorder)
             if session.finishing:
@@ -176,7 +174,8 @@ class Runner:
     def _system_exit(self, error: SystemExit) -> dict[str, Any] | None:
         from trainworthy.virtual.script_errors import user_frame
 
-        assert self.session is not None and self.gpu is not None
+        assert self.session is not None
+        assert self.gpu is not None
         if error.code in (None, 0) or self.session.finishing:
             return None
         frame, line = user_frame(error.__traceback__, self.gpu.recorder)
@@ -199,13 +198,13 @@ class Runner:
         outcome = Outcome(error=error, steps=steps)
         try:
             self._save_tape(outcome)
-        except BaseException as fault:  # noqa: BLE001
+        except BaseException as fault:
             outcome.error = outcome.error or _internal(fault)
         outcome.save(self.job.scratch)
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except Exception:  # noqa: BLE001 - a closed or replaced stream
+            except Exception:  # a closed or replaced stream
                 continue
         _exit(0)
 
@@ -267,13 +266,17 @@ def _import_torch() -> None:
 
 def _no_step(gpu: VirtualGpu | None) -> dict[str, Any]:
     if gpu is not None and gpu.recorder.steps.trained:
-        text, fix = "The script ran a backward pass, but no optimizer ever stepped.", (
-            "Call optimizer.step(); with accumulation, let the script see enough batches."
+        text, fix = (
+            "The script ran a backward pass, but no optimizer ever stepped.",
+            ("Call optimizer.step(); with accumulation, let the script see enough batches."),
         )
     else:
-        text, fix = "The script ended without a training step: no backward pass, no optimizer.step().", (
-            'Does training hide behind a flag, or behind a function that nobody calls (if __name__ == "__main__")? '
-            "Pass the script's own arguments after its name."
+        text, fix = (
+            "The script ended without a training step: no backward pass, no optimizer.step().",
+            (
+                'Does training hide behind a flag, or behind a function that nobody calls (if __name__ == "__main__")? '
+                "Pass the script's own arguments after its name."
+            ),
         )
     return make_error("no-step", text, fix=fix)
 
@@ -289,9 +292,7 @@ def _after_steps(error: dict[str, Any], steps: int) -> dict[str, Any]:
     }
 
 
-def _too_much_memory(
-    used: int, limit: int, place: tuple[str | None, int | None]
-) -> dict[str, Any]:
+def _too_much_memory(used: int, limit: int, place: tuple[str | None, int | None]) -> dict[str, Any]:
     from trainworthy.units import format_bytes
 
     return make_error(
@@ -311,5 +312,3 @@ def _internal(error: BaseException) -> dict[str, Any]:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import linecache
+import sys
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -18,6 +19,7 @@ from trainworthy.virtual.script_job import make_error
 _MAX_TENSORS = 8
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _NETWORK = ("offline mode", "a rehearsal has no network", "couldn't connect to")
+_DISPATCH = ("torch/_ops.py", "torch/overrides.py", "torch/utils/_python_dispatch.py")
 _PIP_NAMES = {
     "PIL": "pillow",
     "cv2": "opencv-python",
@@ -49,11 +51,26 @@ def describe_exception(error: BaseException, recorder: Recorder | None) -> dict[
 
 def print_traceback(error: BaseException) -> None:
     """Print to the log what Python would print, without the frames of this package."""
-    trace = error.__traceback__
-    while trace is not None and _PACKAGE in trace.tb_frame.f_code.co_filename:
-        trace = trace.tb_next
     with contextlib.suppress(Exception):
-        traceback.print_exception(type(error), error, trace)
+        shown = traceback.TracebackException.from_exception(error)
+        _hide_own_frames(shown)
+        for text in shown.format():
+            sys.stderr.write(text)
+
+
+def _hide_own_frames(shown: traceback.TracebackException) -> None:
+    frames = list(shown.stack)
+    ours = [_PACKAGE in frame.filename for frame in frames]
+    if ours and ours[-1]:  # what the script did wrong was worded here; what it was worded from is noise
+        shown.__cause__ = shown.__context__ = None
+    kept = [
+        frame for frame, is_ours in zip(frames, ours, strict=True)
+        if not is_ours and not frame.filename.endswith(_DISPATCH)
+    ]  # fmt: skip
+    shown.stack = traceback.StackSummary.from_list(kept)
+    for chained in (shown.__cause__, shown.__context__):
+        if chained is not None:
+            _hide_own_frames(chained)
 
 
 def message_of(error: BaseException) -> str:
@@ -97,9 +114,7 @@ def _fix(error: BaseException) -> str | None:
     return None
 
 
-def user_frame(
-    trace: TracebackType | None, recorder: Recorder | None
-) -> tuple[FrameType | None, int | None]:
+def user_frame(trace: TracebackType | None, recorder: Recorder | None) -> tuple[FrameType | None, int | None]:
     """Return the innermost frame of a traceback that is the user's, with the failing line."""
     best: tuple[FrameType | None, int | None] = (None, None)
     while trace is not None:

@@ -79,7 +79,6 @@ def read_source(path: Path) -> bytes:
 def _main_module(file: str | None) -> types.ModuleType:
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
-    main.__dict__["__annotations__"] = {}
     if file is not None:
         main.__file__ = file
         main.__dict__["__cached__"] = None
@@ -136,7 +135,8 @@ def _load_function(job: Job) -> Program:
 
 def _import_file(path: Path) -> types.ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)

@@ -125,9 +125,7 @@ class LoaderCuts:
         workers, timeout = loader.num_workers, loader.timeout
         if workers == 0:
             return get_iterator(loader)
-        self._session.gpu.assume(
-            "DataLoader workers: batches are loaded in the process of the rehearsal"
-        )
+        self._session.gpu.assume("DataLoader workers: batches are loaded in the process of the rehearsal")
         loader.num_workers = loader.timeout = 0
         try:
             iterator = get_iterator(loader)
@@ -143,9 +141,7 @@ _CUT = "DataLoaders are cut short: training ends after the wanted steps, evaluat
 
 def _act_as_worker(iterator: Any, loader: Any) -> None:
     """Let the dataset see itself in worker 0 of 1, as ``get_worker_info`` promises in a worker."""
-    info = loader_utils.worker.WorkerInfo(
-        id=0, num_workers=1, seed=torch.initial_seed(), dataset=loader.dataset
-    )
+    info = loader_utils.worker.WorkerInfo(id=0, num_workers=1, seed=torch.initial_seed(), dataset=loader.dataset)
     next_data = iterator._next_data
 
     def in_worker() -> Any:

@@ -190,7 +190,7 @@ def _fault_place(path: Path) -> tuple[str | None, int | None]:
         file = match["path"]
         if "site-packages" in file or file.startswith("<frozen") or f"{os.sep}trainworthy{os.sep}" in file:
             continue
-        if os.path.dirname(os.__file__) in file:
+        if str(Path(os.__file__).parent) in file:
             continue
-        return os.path.relpath(file) if os.path.isabs(file) else file, int(match["line"])
+        return os.path.relpath(file), int(match["line"])
     return None, None

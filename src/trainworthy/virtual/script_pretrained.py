@@ -127,7 +127,7 @@ def _config_of(cls: Any, name: Any, config: Any, kwargs: dict[str, Any]) -> Any:
     changes = {k: v for k, v in kwargs.items() if k in _config_names(config_class)}
     try:
         return config_class.from_pretrained(name, **changes)
-    except Exception:  # noqa: BLE001 - the original call then says what is missing
+    except Exception:  # the original call then says what is missing
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -44,9 +43,7 @@ def _file_kind(path: Path) -> TargetKind:
         with path.open("rb") as file:
             start = file.read(4096)
     except OSError as error:
-        raise UsageError(
-            f"{str(path)!r} cannot be read: {error.strerror}.", fix="Check its permissions."
-        ) from error
+        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}.", fix="Check its permissions.") from error
     if b"\0" in start:
         raise UsageError(f"{str(path)!r} is a binary file, not a Python script.", fix=_ACCEPTED)
     return "notebook" if path.suffix == ".ipynb" else "script"
@@ -57,7 +54,7 @@ def _similar(path: Path) -> str:
 
     folder = path.parent
     if folder.is_dir():
-        names = [n for n in os.listdir(folder) if n.endswith((".py", ".ipynb"))]
+        names = [p.name for p in folder.iterdir() if p.suffix in {".py", ".ipynb"}]
         close = difflib.get_close_matches(path.name, names, n=2, cutoff=0.6)
         if close:
             return f"Did you mean {' or '.join(str(folder / name) for name in close)}?"

@@ -25,7 +25,7 @@ from trainworthy.virtual.script_loaders import LoaderCuts
 _MAX_RAISES = 3
 
 
-class RehearsalComplete(BaseException):  # noqa: N818 - it is no error
+class RehearsalComplete(BaseException):
     """Raised inside a script to end it: enough steps were seen."""
 
 
