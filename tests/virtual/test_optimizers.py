@@ -197,7 +197,6 @@ def test_compile_in_every_form(gpu: VirtualGpu) -> None:
     torch.compiler.cudagraph_mark_step_begin()
     assert not torch.compiler.is_compiling()
     torch._dynamo.config.suppress_errors = True
-    torch._dynamo.reset()
     assert gpu.compile_requested
 
     @torch.compiler.disable

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.tape.autograd import BackwardWatch
@@ -37,6 +38,8 @@ _SCALARS_MATTER = frozenset({"convolution", "convolution_backward", "_convolutio
 
 _tensor: Any = torch.Tensor  # its attributes are descriptors, which the stubs do not say
 _is_leaf: Callable[[torch.Tensor], bool] = _tensor.is_leaf.__get__
+# Read through the base class: a lazy parameter refuses its own.
+_shape: Callable[[torch.Tensor], torch.Size] = torch._C.TensorBase.shape.__get__
 _requires_grad: Callable[[torch.Tensor], bool] = _tensor.requires_grad.__get__
 
 
@@ -171,19 +174,31 @@ class Recorder(TorchDispatchMode):
             phase, bw_module, source = found
             if self.steps.in_optimizer:  # an optimizer that steps in a gradient hook
                 return _OPTIMIZER, 0, source
-            if phase == _BACKWARD:
-                return phase, bw_module, source
-            return phase, module or bw_module, source
+            if phase == _RECOMPUTE:
+                self._note_uses(tensors, bw_module, source)
+            return phase, bw_module, source
         source, is_loss = self.finder.find(sys._getframe(3))
         if self.steps.in_optimizer:
             return _OPTIMIZER, 0, source
-        grad = torch.is_grad_enabled()
+        grad = self.backward.grad_enabled
         self.backward.note_forward(module, source)
-        if grad and module:
-            for tensor in tensors:
-                if _requires_grad(tensor) and _is_leaf(tensor):
-                    self._use_of_parameter[id(tensor)] = (module, source)
+        if grad:
+            self._note_uses(tensors, module, source)
         return self._phase(module, grad, is_loss, tensors), module, source
+
+    def _note_uses(self, tensors: list[torch.Tensor], module: int, source: int) -> None:
+        """Remember where parameters were used, for the gradients that are added to them."""
+        only_leaves = None
+        for tensor in tensors:
+            if _requires_grad(tensor):
+                if _is_leaf(tensor):
+                    self._use_of_parameter[id(tensor)] = (module, source)
+                    only_leaves = only_leaves is None or only_leaves
+                else:
+                    only_leaves = False
+        # Where no module is called, a step begins with the first use of a parameter (not in a constructor).
+        if only_leaves and not module and self.finder.sources[source].function != "__init__":
+            self.steps.forward_outside()
 
     def _phase(self, module: int, grad: bool, is_loss: bool, tensors: list[torch.Tensor]) -> int:
         if module:
@@ -192,12 +207,21 @@ class Recorder(TorchDispatchMode):
             if is_loss or self.steps.in_loss_module:
                 return _LOSS
             return _FORWARD
-        attached = grad and any(_requires_grad(t) for t in tensors)
+        attached = self.backward.in_function or (grad and any(_requires_grad(t) for t in tensors))
         if attached:
             return _LOSS if is_loss or self.steps.forwarded else _FORWARD
         if self.steps.current == 0 or self.steps.forwarded or self.steps.evaluating:
             return _OTHER
-        return _DATA
+        return _DATA if all(self._may_be_data(t) for t in tensors) else _OTHER
+
+    def _may_be_data(self, tensor: torch.Tensor) -> bool:
+        """Tell whether a tensor comes from neither the model nor what was computed from it in a step."""
+        if tensor.layout is not torch.strided:
+            return True
+        record = self._live.get(tensor.untyped_storage()._cdata)
+        if record is None or record.kind == "input":
+            return True
+        return record.kind is None and (record.phase == _DATA or record.step == 0)
 
     def _signature(
         self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any,
@@ -224,7 +248,7 @@ class Recorder(TorchDispatchMode):
             dtype = self._dtypes[tensor.dtype] = str(tensor.dtype).removeprefix("torch.")
         strided = tensor.layout is torch.strided
         stride = tensor.stride() if strided else ()
-        return TensorMeta(tuple(tensor.shape), tuple(stride), dtype, self._device(tensor))
+        return TensorMeta(tuple(_shape(tensor)), tuple(stride), dtype, self._device(tensor))
 
     def _device(self, tensor: torch.Tensor) -> str:
         if tensor.layout is torch.strided:
@@ -311,6 +335,8 @@ class Recorder(TorchDispatchMode):
         for tensor in tensors:
             if not isinstance(tensor, torch.Tensor):
                 continue
+            if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or is_lazy(tensor):
+                continue  # these have no storage
             if tensor.layout is not torch.strided:
                 self.mark(sparse_parts(tensor), kind, overwrite=overwrite)
                 continue

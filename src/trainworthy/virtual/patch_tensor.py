@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch._C import TensorBase
+from torch.nn.parameter import UninitializedTensorMixin
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from trainworthy.virtual import values
 from trainworthy.virtual.errors import shown_device, type_name
@@ -17,6 +20,7 @@ from trainworthy.virtual.tensors import (
     CPU,
     CUDA,
     META,
+    PLAIN,
     AskedForMeta,
     claim,
     device_of,
@@ -85,6 +89,34 @@ def move(
     return out
 
 
+def _overridable(method: Any) -> Any:
+    """Let subclasses see the call in their ``__torch_function__``, as they do with C methods."""
+
+    @functools.wraps(method)
+    def called(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if type(self) in PLAIN:
+            return method(self, *args, **kwargs)
+        if isinstance(self, UninitializedTensorMixin):
+            return _move_lazy(self, method.__name__.strip("_"), args, kwargs)
+        if has_torch_function_unary(self):
+            return handle_torch_function(called, (self,), self, *args, **kwargs)
+        return method(self, *args, **kwargs)
+
+    return called
+
+
+def _move_lazy(self: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """Move the empty tensor that stands for a parameter whose shape is not known yet."""
+    if name == "to":
+        options = _parse_to(args, kwargs)
+    else:
+        options = {"device": (args[0] if args else kwargs.get("device")) or name}
+    with torch._C.DisableTorchFunctionSubclass():
+        device = resolve_device(options.get("device")) or shown_device(self)
+        return new_virtual((0,), options.get("dtype") or self.dtype, device)
+
+
+@_overridable
 def _to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     options = _parse_to(args, kwargs)
     device = resolve_device(options.get("device"))
@@ -107,6 +139,7 @@ def _to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     return raw_to(self, *args, **kwargs)
 
 
+@_overridable
 def _cuda(
     self: torch.Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None
 ) -> torch.Tensor:
@@ -116,6 +149,7 @@ def _cuda(
     return move(self, CUDA, None, bool(non_blocking), memory_format)
 
 
+@_overridable
 def _cpu(self: torch.Tensor, memory_format: Any = None) -> torch.Tensor:
     if not is_virtual(self) or shown_device(self).type == "cpu":
         return self
@@ -279,6 +313,20 @@ def _make_parameter(gpu: VirtualGpu) -> Any:
     return staticmethod(__new__)
 
 
+def _make_lazy(original: Any) -> Any:
+    """Parameters and buffers of lazy modules are virtual from birth, like others."""
+
+    def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:
+        made = original(cls, *args, **kwargs)
+        with torch._C.DisableTorchFunctionSubclass():
+            if raw_is_meta(made):
+                return made
+            data = new_virtual((0,), made.dtype, CPU)
+            return torch.Tensor._make_subclass(cls, data, made.requires_grad)
+
+    return staticmethod(__new__)
+
+
 def _tensor_type(self: torch.Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
     if dtype is None:
         return type_name(self)
@@ -352,6 +400,8 @@ def tensor_patches(gpu: VirtualGpu) -> Patches:
     patches.set(nn.Parameter, "__reduce_ex__", pickling["parameter"])
     patches.set(nn.Parameter, "__repr__", _parameter_repr)
     patches.set(nn.Parameter, "__new__", _make_parameter(gpu))
+    for lazy in (nn.UninitializedParameter, nn.UninitializedBuffer):
+        patches.set(lazy, "__new__", _make_lazy(lazy.__new__))
     storage_ptr = torch._C.StorageBase.data_ptr
     patches.set(
         torch.UntypedStorage, "data_ptr",

@@ -8,8 +8,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.autograd.forward_ad
 from torch import nn
 
+from trainworthy.virtual.errors import in_cuda_words
 from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patch_tensor import rebuild_virtual
 from trainworthy.virtual.patching import Patches
@@ -105,14 +107,26 @@ def _compile(gpu: VirtualGpu) -> Any:
 def _script_patches(patches: Patches) -> None:
     """Let TorchScript be what it is with ``PYTORCH_JIT=0``: the Python code itself."""
 
+    raw_script = torch.jit.script
+
     def unchanged(obj: Any = None, *args: Any, **kwargs: Any) -> Any:
         return obj
+
+    def script(obj: Any, *args: Any, **kwargs: Any) -> Any:
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("torch."):
+            return raw_script(obj, *args, **kwargs)  # torch itself wants the graph
+        return obj
+
+    class ScriptModule(nn.Module):
+        """A module that is not compiled."""
 
     def save(model: Any, f: Any, *args: Any, **kwargs: Any) -> None:
         torch.save(model.state_dict() if isinstance(model, nn.Module) else None, f)
 
-    names = ("script", "script_method", "trace", "trace_module", "freeze", "optimize_for_inference")
-    patches.set_all(torch.jit, **dict.fromkeys(names, unchanged), save=save, ScriptModule=nn.Module)
+    names = ("script_method", "trace", "trace_module", "freeze", "optimize_for_inference")
+    patches.set_all(torch.jit, **dict.fromkeys(names, unchanged))
+    patches.set(torch.autograd.forward_ad, "_maybe_load_decompositions", lambda: None)
+    patches.set_all(torch.jit, script=script, save=save, ScriptModule=ScriptModule)
 
 
 def _load(gpu: VirtualGpu) -> Any:
@@ -158,11 +172,27 @@ def map_tensors(value: Any, function: Any) -> Any:
     return value
 
 
+def _engine(run: Any) -> Any:
+    def run_backward(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return run(*args, **kwargs)
+        except RuntimeError as error:
+            text = in_cuda_words(str(error))
+            if text == str(error):
+                raise
+            raise RuntimeError(text).with_traceback(error.__traceback__) from None
+
+    return run_backward
+
+
 def torch_patches(gpu: VirtualGpu) -> Patches:
     """Plan the changes to the ``torch`` namespace."""
     patches = Patches()
     patches.set(torch, "Generator", GeneratorFactory)
     patches.set(torch, "compile", _compile(gpu))
+    engine = _engine(torch.autograd.graph._engine_run_backward)
+    patches.set(torch.autograd.graph, "_engine_run_backward", engine)
+    patches.set(torch.autograd, "_engine_run_backward", engine)
     patches.set(nn.Module, "compile", lambda self, *a, **k: gpu.note_compile())
     patches.set(torch, "load", _load(gpu))
     patches.set(torch.compiler, "cudagraph_mark_step_begin", lambda: None)

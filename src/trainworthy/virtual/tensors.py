@@ -77,6 +77,8 @@ def device_of(tensor: torch.Tensor) -> torch.device | None:
                 return getattr(storage_of(tensor), "_tw_device", None)
         return getattr(storage_of(tensor), "_tw_device", None)
     except (RuntimeError, NotImplementedError):
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            return device_of(torch._C._functorch.get_unwrapped(tensor))
         return None
 
 
