@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# The script under test is dense on purpose:
+# ruff: noqa: E501
 import json
 import os
 import socket

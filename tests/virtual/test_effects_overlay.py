@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +33,7 @@ class Layer:
 class Plain:
     """The functions as they are."""
 
-    functions = {
+    functions: ClassVar = {
         name: getattr(os, name)
         for name in ("mkdir", "rmdir", "remove", "replace", "listdir", "stat", "open", "scandir")
     }

@@ -85,6 +85,21 @@ def test_no_grad_inside_the_loop_is_evaluation_too() -> None:
     assert (seen, session.completed, ended) == ([0, 1], 2, False)
 
 
+def test_evaluation_inside_the_training_loop_does_not_cut_it() -> None:
+    def script() -> None:
+        model, optimizer = make()
+        for x, _ in loader():
+            step(model, optimizer, x)
+            model.eval()
+            with torch.no_grad():
+                for other, _ in loader():
+                    model(other.cuda())
+            model.train()
+
+    session, _ = run(script, steps=5)
+    assert session.completed == 5
+
+
 def test_accuracy_on_the_training_loader_sees_batches() -> None:
     counted: list[int] = []
 
@@ -181,6 +196,7 @@ def test_real_models_are_never_remembered() -> None:
 
     def script() -> None:
         model = nn.Linear(4, 1).eval()
+        model.weight, model.bias = (nn.Parameter(torch.ones(size)) for size in ((1, 4), (1,)))  # real
         with torch.no_grad():
             for value in range(6):
                 values.append(float(model(torch.full((1, 4), float(value))).sum()))
@@ -201,8 +217,8 @@ def test_workers_are_one_worker_in_this_process() -> None:
 
     def script() -> None:
         model, optimizer = make()
-        stream = DataLoader(Stream(), batch_size=2, num_workers=4, worker_init_fn=started.append, prefetch_factor=2)
-        assert stream.num_workers == 4
+        stream = DataLoader(Stream(), batch_size=2, num_workers=2, worker_init_fn=started.append, prefetch_factor=2)
+        assert stream.num_workers == 2
         for x in stream:
             step(model, optimizer, x)
         assert get_worker_info() is None

@@ -239,7 +239,7 @@ def _virtual_parameters(model: nn.Module, device: torch.device) -> Iterator[None
         return found
 
     for module in model.modules():
-        groups: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)  # type: ignore[assignment]
+        groups: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
         for tensors in groups:
             saved.append((tensors, dict(tensors)))
             for name, tensor in tensors.items():

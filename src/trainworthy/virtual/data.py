@@ -81,12 +81,15 @@ def install(text: str | None, effects: Effects) -> None:
 def _watch_datasets(makers: DataStandIns) -> None:
     """Wrap ``__init__`` of every subclass of ``Dataset`` that is defined from here on."""
 
-    def __init_subclass__(cls: type, **kwargs: Any) -> None:  # noqa: N807 - it becomes that method
-        super(Dataset, cls).__init_subclass__(**kwargs)
-        if "__init__" in cls.__dict__:
-            cls.__init__ = _guarded(cls.__init__, makers)  # type: ignore[misc]
+    base: Any = Dataset
+    generic = base.__init_subclass__.__func__
 
-    Dataset.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]
+    def __init_subclass__(cls: Any, /, **kwargs: Any) -> None:  # noqa: N807 - it becomes that method
+        generic(cls, **kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _guarded(cls.__init__, makers)
+
+    base.__init_subclass__ = classmethod(__init_subclass__)
 
 
 def _guarded(init: Any, makers: DataStandIns) -> Any:

@@ -11,13 +11,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch.utils.data import Dataset
 
 from trainworthy.virtual.effects_imports import when_imported
 
 if TYPE_CHECKING:
+    from importlib.abc import Loader
+
     from trainworthy.virtual.data import DataStandIns
 
 _MODULES = frozenset({
@@ -29,7 +31,7 @@ _MODULES = frozenset({
 def install_packages(makers: DataStandIns) -> None:
     """Replace ``datasets.load_dataset``, and both packages where they are not installed."""
     when_imported("datasets", lambda module: _patch_datasets(module, makers))
-    sys.meta_path.append(_Finder(makers))  # type: ignore[arg-type]
+    sys.meta_path.append(_Finder(makers))
 
 
 class _Finder:
@@ -44,7 +46,7 @@ class _Finder:
         top = sys.modules.get(name.partition(".")[0])
         if name not in _MODULES or (top is not None and not isinstance(top, _Package)):
             return None
-        return ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
+        return ModuleSpec(name, cast("Loader", self), is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Make the stand-in."""

@@ -53,5 +53,5 @@ def when_imported(name: str, action: Action) -> None:
         action(module)
         return
     if _WATCHER not in sys.meta_path:
-        sys.meta_path.insert(0, _WATCHER)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _WATCHER)
     _WATCHER.actions.setdefault(name, []).append(action)

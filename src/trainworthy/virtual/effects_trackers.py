@@ -6,9 +6,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from importlib.abc import Loader
+
     from trainworthy.virtual.effects import Effects
 
 TRACKERS = frozenset({
@@ -114,7 +116,7 @@ class _Finder:
         top = name.partition(".")[0]
         if top not in TRACKERS or (top in sys.modules and not isinstance(sys.modules[top], StandInModule)):
             return None
-        return ModuleSpec(name, self, is_package=True)
+        return ModuleSpec(name, cast("Loader", self), is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Make a stand-in."""
@@ -143,13 +145,13 @@ class _InnerFinder:
         if needed is None or _is_installed(needed):
             return None
         self._effects.note("stub", needed)
-        return ModuleSpec(name, _Finder(self._effects), is_package=True)
+        return ModuleSpec(name, cast("Loader", _Finder(self._effects)), is_package=True)
 
 
 def install_trackers(effects: Effects) -> None:
     """Stand in for trackers from here on."""
-    sys.meta_path.insert(0, _InnerFinder(effects))  # type: ignore[arg-type]
-    sys.meta_path.append(_Finder(effects))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _InnerFinder(effects))
+    sys.meta_path.append(_Finder(effects))
 
 
 def _is_installed(name: str) -> bool:

@@ -29,11 +29,11 @@ _MAX_IDLE_EPOCHS = 50
 class _Pass:
     """One pass over a loader."""
 
-    __slots__ = ("batches", "began_finishing", "evaluation_batches")
+    __slots__ = ("batches", "began_finishing", "forwards")
 
     def __init__(self, *, began_finishing: bool) -> None:
         self.batches = 0
-        self.evaluation_batches = 0
+        self.forwards = (0, 0)  # training and evaluation, when the last batch was given
         self.began_finishing = began_finishing
 
 
@@ -51,7 +51,8 @@ class LoaderCuts:
         self._session = session
         self._passes: weakref.WeakKeyDictionary[Any, _Pass] = weakref.WeakKeyDictionary()
         self._idle_passes = 0
-        self._evaluated = False
+        self._training_forwards = 0
+        self._evaluation_forwards = 0
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -96,17 +97,21 @@ class LoaderCuts:
         state = self._passes.get(iterator)
         if state is None:
             state = self._passes[iterator] = _Pass(began_finishing=self._session.finishing)
-        evaluating = not torch.is_grad_enabled() or self._evaluated
-        if evaluating:
-            state.evaluation_batches += 1
-        self._evaluated = False
-        if self._ends(state, evaluating):
+        if self._ends(state, self._evaluates(state)):
             self._session.gpu.assume(_CUT)
             raise StopIteration
         state.batches += 1
+        state.forwards = (self._training_forwards, self._evaluation_forwards)
+
+    def _evaluates(self, state: _Pass) -> bool:
+        """Tell whether the pass feeds an evaluation: what was done with its last batch says so."""
+        if not torch.is_grad_enabled():
+            return True
+        trained, evaluated = state.forwards
+        return bool(state.batches and self._evaluation_forwards > evaluated and self._training_forwards == trained)
 
     def _ends(self, state: _Pass, evaluating: bool) -> bool:
-        if evaluating and state.evaluation_batches > EVALUATION_BATCHES:
+        if evaluating and state.batches >= EVALUATION_BATCHES:
             return True
         if not self._session.finishing:
             return False
@@ -115,8 +120,14 @@ class LoaderCuts:
         return state.batches >= EVALUATION_BATCHES
 
     def _root_entered(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not torch.is_grad_enabled() and not module.training:
-            self._evaluated = True
+        if torch.is_grad_enabled():
+            self._training_forwards += 1
+        elif not module.training:
+            self.note_evaluation()
+
+    def note_evaluation(self) -> None:
+        """Count an evaluation forward pass."""
+        self._evaluation_forwards += 1
 
     # --- workers ----------------------------------------------------------------------------------
 

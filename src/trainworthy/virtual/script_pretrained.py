@@ -72,7 +72,7 @@ def _patch_torch(effects: Effects) -> None:
         return PretrainedWeights()
 
     torch.nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign]
-    torch.hub.load_state_dict_from_url = load_from_url  # type: ignore[assignment]
+    torch.hub.load_state_dict_from_url = load_from_url
     when_imported("torchvision._internally_replaced_utils", lambda module: setattr(
         module, "load_state_dict_from_url", load_from_url))  # fmt: skip
     when_imported("torchvision.models._api", lambda module: setattr(
@@ -92,7 +92,7 @@ def _patch_timm(module: Any, effects: Effects) -> None:
 def _patch_transformers(module: Any, effects: Effects) -> None:
     original = module.PreTrainedModel.from_pretrained.__func__
 
-    def from_pretrained(cls: Any, name: Any, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+    def from_pretrained(cls: Any, /, name: Any, *args: Any, config: Any = None, **kwargs: Any) -> Any:
         found = _config_of(cls, name, config, kwargs)
         if found is None:
             return _explained(original, cls, name, args, {**kwargs, "config": config})
@@ -139,8 +139,9 @@ def _patch_config(effects: Effects) -> None:
     """Know the configuration of some models without their files."""
     from transformers import AutoConfig, PretrainedConfig
 
-    original = PretrainedConfig.from_pretrained.__func__  # type: ignore[attr-defined]
-    automatic = AutoConfig.from_pretrained.__func__
+    plain: Any = PretrainedConfig
+    auto: Any = AutoConfig
+    original, automatic = plain.from_pretrained.__func__, auto.from_pretrained.__func__
 
     def known(cls: Any, name: Any, kwargs: dict[str, Any]) -> Any:
         found = _CONFIGS.get(str(name).removeprefix("openai-community/").removeprefix("google-bert/"))
@@ -170,8 +171,8 @@ def _patch_config(effects: Effects) -> None:
                 raise
             return (config, {}) if kwargs.get("return_unused_kwargs") else config
 
-    PretrainedConfig.from_pretrained = classmethod(from_pretrained)  # type: ignore[assignment]
-    AutoConfig.from_pretrained = classmethod(auto_from_pretrained)
+    plain.from_pretrained = classmethod(from_pretrained)
+    auto.from_pretrained = classmethod(auto_from_pretrained)
 
 
 def _explained(original: Any, cls: Any, name: Any, args: Any, kwargs: dict[str, Any]) -> Any:

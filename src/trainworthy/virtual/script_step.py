@@ -54,13 +54,14 @@ def _finish_step(result: Any, session: Session, before: int, function: Any) -> N
     counter = session.gpu.recorder.steps
     step = result if isinstance(result, Step) else Step(loss=result)
     if not counter.trained:
-        if not isinstance(step.loss, torch.Tensor):
+        loss: Any = step.loss
+        if not isinstance(loss, torch.Tensor):
             name = getattr(function, "__qualname__", repr(function))
             raise TypeError(
                 f"{name}() returned {type(result).__name__} and ran no backward pass; return a loss (a tensor), "
                 "a trainworthy.Step, or a function that runs one step"
             )
-        step.loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     optimizers = step.optimizer if isinstance(step.optimizer, tuple) else (step.optimizer,)
     for optimizer in optimizers:
         if optimizer is not None:

@@ -73,8 +73,9 @@ class Session:
 
         counter.backward_begins = backward  # type: ignore[method-assign]
         with ExitStack() as stack:
-            stack.enter_context(LoaderCuts(self).installed())
-            stack.enter_context(EvaluationMemo(self.gpu).installed())
+            cuts = LoaderCuts(self)
+            stack.enter_context(cuts.installed())
+            stack.enter_context(EvaluationMemo(self.gpu, cuts.note_evaluation).installed())
             try:
                 yield self
             finally:
