@@ -32,17 +32,38 @@ class BackwardWatch:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._places: dict[int, tuple[int, int]] = {}
+        self._modules_at: dict[int, set[int]] = {}  # by source
         self._create_graph: list[bool] = []
-        self._node: Any = None
+        self._functions = 0
+        self.made_graph = False  # whether a backward pass was itself made to be differentiated
 
     @property
     def in_backward(self) -> bool:
         """Whether the engine is running."""
         return bool(_current_task() != -1)
 
+    @property
+    def grad_enabled(self) -> bool:
+        """Whether what runs now is differentiated, if only as a whole, by a custom Function."""
+        return torch.is_grad_enabled() or self._functions > 0
+
+    @property
+    def in_function(self) -> bool:
+        """Whether the forward pass of a custom Function is running."""
+        return self._functions > 0
+
     def note_forward(self, module: int, source: int) -> None:
         """Remember where the operation ran whose autograd node was made last."""
         self._places.setdefault(_counter() - 1, (module, source))
+        self._modules_at.setdefault(source, set()).add(module)
+
+    def _recomputed_module(self, source: int, cause: int) -> int:
+        """Find the module of a recomputed operation that runs in none, from its line and the module that needs it."""
+        modules = self._modules_at.get(source, set())
+        for module in self._recorder.modules.ancestors(cause):
+            if module in modules:
+                return module
+        return next(iter(modules)) if len(modules) == 1 else cause
 
     def place(self) -> tuple[int, int, int] | None:
         """Return phase, module and source of an operation inside the engine, else ``None``."""
@@ -50,12 +71,15 @@ class BackwardWatch:
             return None
         create_graph = bool(self._create_graph and self._create_graph[-1])
         module, source = self._forward_place()
+        # The user's own code inside the engine: a hook, the backward of a Function, what is recomputed.
+        own = self._recorder.finder.find_above(sys._getframe(4), BackwardWatch._run.__code__)
         if torch.is_grad_enabled() and not create_graph:
             # A backward pass runs without grad mode; what runs with it recomputes a forward pass.
-            source, _ = self._recorder.finder.find(sys._getframe(4))
-            module = self._recorder.modules.current or module
+            module = self._recorder.modules.current or self._recomputed_module(own, module)
+            source = own or source
             self.note_forward(module, source)
             return _RECOMPUTE, module, source
+        source = own or source
         if create_graph:
             self.note_forward(module, source)
         return _BACKWARD, module, source
@@ -83,13 +107,36 @@ class BackwardWatch:
             create_graph = kwargs.get("create_graph", args[2] if len(args) > 2 else False)
             return watch._run(run, bool(create_graph), outputs, *args, **kwargs)
 
+        function: Any = torch.autograd.Function
+        apply = function.__dict__["apply"]
+
+        def followed(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            return watch._apply(apply.__func__, cls, *args, **kwargs)
+
+        function.apply = classmethod(followed)
         for home in homes:
             home._engine_run_backward = watched
         try:
             yield
         finally:
+            function.apply = apply
             for home in homes:
                 home._engine_run_backward = run
+
+    def _apply(self, apply: Any, cls: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run a custom Function, whose forward pass runs without grad mode; its node stands for the calling line."""
+        if not torch.is_grad_enabled():
+            return apply(cls, *args, **kwargs)
+        source, _ = self._recorder.finder.find(sys._getframe(2))
+        number = _counter()
+        self._places[number] = (self._recorder.modules.current, source)
+        self._functions += 1
+        try:
+            return apply(cls, *args, **kwargs)
+        finally:
+            self._functions -= 1
+            if _counter() == number:  # it made no node
+                del self._places[number]
 
     def _run(self, run: Any, create_graph: bool, *args: Any, **kwargs: Any) -> Any:
         recorder = self._recorder
@@ -97,12 +144,14 @@ class BackwardWatch:
         if outermost:
             recorder.steps.backward_begins()
         self._create_graph.append(create_graph)
+        self.made_graph = self.made_graph or create_graph
         try:
             out = run(*args, **kwargs)
         finally:
             self._create_graph.pop()
         if outermost:
-            recorder.steps.backward_ended()
+            # torch.autograd.grad with create_graph makes a part of the loss, not the gradients of a step.
+            recorder.steps.backward_ended(final=kwargs.get("accumulate_grad", False) or not create_graph)
             if not create_graph and len(self._places) > 200_000:
                 self._places.clear()
         return out

@@ -83,13 +83,13 @@ class ModuleTracker:
             out = call(module, *args, **kwargs)
         finally:
             self.stack.pop()
+            if outermost:
+                for listener in self.on_root_exit:
+                    listener(module, args, kwargs)
         if number not in self._output_shapes:
             shape = _first_shape(out)
             if shape is not None:
                 self._output_shapes[number] = shape
-        if outermost:
-            for listener in self.on_root_exit:
-                listener(module, args, kwargs)
         return out
 
     def _number(self, module: nn.Module) -> int:
@@ -146,6 +146,14 @@ class ModuleTracker:
             seen.add(id(module))
             module = parents[id(module)]
         return module
+
+    def ancestors(self, number: int) -> Iterator[int]:
+        """Yield a module and those around it, from the inside out."""
+        root, path = self.paths[number]
+        while path:
+            yield self._ids.get((root, path), 0)
+            path = path.rpartition(".")[0]
+        yield self._ids.get((root, ""), 0)
 
     # --- results ------------------------------------------------------------------------------
 

@@ -22,15 +22,13 @@ from trainworthy.tape.autograd import BackwardWatch
 from trainworthy.tape.build import RawOp, StorageRecord, build_tape
 from trainworthy.tape.flops import op_cost, sparse_parts
 from trainworthy.tape.modules import ModuleTracker
+from trainworthy.tape.operators import describe, flat_tensors, host_syncs
 from trainworthy.tape.record import PHASES, Collective, Kind, Signature, Tape, TensorMeta
 from trainworthy.tape.source import SourceFinder
 from trainworthy.tape.steps import StepCounter
 
 _DATA, _FORWARD, _LOSS, _RECOMPUTE, _BACKWARD, _OPTIMIZER, _OTHER = range(len(PHASES))
 EVALUATION = len(PHASES)  # becomes "other" if the tape holds a training step, else "forward"
-# Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
-_NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel", "is_pinned",
-                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh"})  # fmt: skip
 # Recurrent kernels keep private notes for their backward pass; outputs from this one on.
 _RESERVES = {"_cudnn_rnn": 3, "mkldnn_rnn_layer": 3}
 # These need their scalar arguments to be told apart: FLOPs depend on them.
@@ -131,7 +129,7 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         info = self._names.get(func)
         if info is None:
-            info = self._names[func] = _describe(func)
+            info = self._names[func] = describe(func)
         name, composite, noise = info
         if composite:  # inference mode hands composites over undivided
             with self:
@@ -175,30 +173,30 @@ class Recorder(TorchDispatchMode):
             if self.steps.in_optimizer:  # an optimizer that steps in a gradient hook
                 return _OPTIMIZER, 0, source
             if phase == _RECOMPUTE:
-                self._note_uses(tensors, bw_module, source)
+                self._note_uses(tensors, bw_module, source)  # of the leaves that a checkpoint makes
             return phase, bw_module, source
         source, is_loss = self.finder.find(sys._getframe(3))
         if self.steps.in_optimizer:
             return _OPTIMIZER, 0, source
         grad = self.backward.grad_enabled
         self.backward.note_forward(module, source)
-        if grad:
-            self._note_uses(tensors, module, source)
+        # Where no module is called, a step begins with the first use of a parameter (not in a constructor).
+        first_use = grad and self._note_uses(tensors, module, source) and not module
+        if first_use and self.finder.sources[source].function != "__init__":
+            self.steps.forward_outside()
         return self._phase(module, grad, is_loss, tensors), module, source
 
-    def _note_uses(self, tensors: list[torch.Tensor], module: int, source: int) -> None:
-        """Remember where parameters were used, for the gradients that are added to them."""
-        only_leaves = None
+    def _note_uses(self, tensors: list[torch.Tensor], module: int, source: int) -> bool:
+        """Remember where parameters were used; tell whether there are any, and nothing computed from them."""
+        num_leaves = num_others = 0
         for tensor in tensors:
             if _requires_grad(tensor):
                 if _is_leaf(tensor):
                     self._use_of_parameter[id(tensor)] = (module, source)
-                    only_leaves = only_leaves is None or only_leaves
+                    num_leaves += 1
                 else:
-                    only_leaves = False
-        # Where no module is called, a step begins with the first use of a parameter (not in a constructor).
-        if only_leaves and not module and self.finder.sources[source].function != "__init__":
-            self.steps.forward_outside()
+                    num_others += 1
+        return num_leaves > 0 and not num_others
 
     def _phase(self, module: int, grad: bool, is_loss: bool, tensors: list[torch.Tensor]) -> int:
         if module:
@@ -235,7 +233,7 @@ class Recorder(TorchDispatchMode):
         if number is None:
             number = self._signature_ids[key] = len(self.signatures)
             cost = op_cost(func, name, args, kwargs, out)
-            syncs = _host_syncs(func, name, args, kwargs, metas_in, metas_out)
+            syncs = host_syncs(func, name, args, kwargs, metas_in, metas_out)
             full = name if func._overloadname == "default" else f"{name}.{func._overloadname}"
             if func.namespace != "aten":
                 full = f"{func.namespace}.{full}"
@@ -275,9 +273,18 @@ class Recorder(TorchDispatchMode):
             record.phase = self._phase_now
         elif record.size_bytes != (size := storage.nbytes()):
             self._resize(record, size)
-        if origin is None and record.kind is None and _requires_grad(tensor) and _is_leaf(tensor):
-            self._note_parameter(tensor, record)
+        if origin is None and record.kind is None:
+            self._note_first_use(tensor, record)
         return record
+
+    def _note_first_use(self, tensor: torch.Tensor, record: StorageRecord) -> None:
+        """Say what a tensor is from the way it is used; the engine hands out leaves that are no parameters."""
+        phase = self._phase_now
+        if _requires_grad(tensor):
+            if _is_leaf(tensor) and phase not in {_RECOMPUTE, _BACKWARD}:
+                self._note_parameter(tensor, record)
+        elif phase in {_FORWARD, _LOSS} and (record.phase in {_DATA, _OTHER} or record.origin == "outside"):
+            record.kind = "input"
 
     def _new_storage(self, storage: torch.UntypedStorage, device: str, birth: int, origin: str) -> StorageRecord:
         size = storage.nbytes()
@@ -347,8 +354,9 @@ class Recorder(TorchDispatchMode):
     def mark_saved(self) -> None:
         """Mark what the forward pass left alive for the backward pass that begins."""
         step = self.steps.current
+        phases = {_FORWARD, _LOSS, _BACKWARD} if self.backward.made_graph else {_FORWARD, _LOSS}
         for record in self._live.values():
-            if record.kind is None and record.phase in {_FORWARD, _LOSS} and record.step == step:
+            if record.kind is None and record.phase in phases and record.step == step:
                 record.kind = "activation"
 
     def _note_parameter(self, tensor: torch.Tensor, record: StorageRecord) -> None:
@@ -382,45 +390,3 @@ class Recorder(TorchDispatchMode):
         source, _ = self.finder.find(sys._getframe(1))
         phase = _OPTIMIZER if self.steps.in_optimizer else _OTHER
         self.ops.append(RawOp(number, phase, self.steps.current, self.modules.current, source, (), ()))
-
-
-def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    """Collect the tensors among arguments, also inside lists."""
-    found: list[torch.Tensor] = []
-    for value in args:
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found += [v for v in value if isinstance(v, torch.Tensor)]
-    if kwargs:
-        found += flat_tensors(kwargs.values(), {})
-    return found
-
-
-def _describe(func: Any) -> tuple[str, bool, bool]:
-    name = func._schema.name.split("::")[-1]
-    composite = torch._C._dispatch_has_kernel_for_dispatch_key(
-        func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
-    )
-    return name, composite, name in _NOISE or func.namespace in {"prim", "profiler"}
-
-
-def _host_syncs(
-    func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any],
-    metas_in: tuple[TensorMeta, ...], metas_out: tuple[TensorMeta, ...],
-) -> int:  # fmt: skip
-    on_gpu = any(not m.device.startswith(("cpu", "meta")) for m in metas_in)
-    if not on_gpu:
-        return 0
-    if name in {"_local_scalar_dense", "equal", "is_nonzero"}:
-        return 1
-    tags = getattr(func, "tags", ())
-    if torch.Tag.dynamic_output_shape in tags:
-        if name in {"index", "index_put_"}:
-            return int(any(m.dtype in {"bool", "uint8"} for m in metas_in[1:]))
-        return 1
-    if name in {"_to_copy", "copy_"}:
-        to_host = bool(metas_out) and metas_out[0].device == "cpu"
-        blocking = not kwargs.get("non_blocking", args[2] if name == "copy_" and len(args) > 2 else False)
-        return int(to_host and blocking)
-    return 0

@@ -54,6 +54,21 @@ class SourceFinder:
             frame = frame.f_back
         return (self._intern(library, None) if library is not None else 0), loss
 
+    def find_above(self, frame: FrameType | None, stop: CodeType) -> int:
+        """Return the number of the user's innermost line that was called from ``stop``; 0 if there is none."""
+        kinds, library = self._kinds, None
+        while frame is not None and frame.f_code is not stop:
+            code = frame.f_code
+            kind = kinds.get(code)
+            if kind is None:
+                kind = kinds[code] = self._classify(code)
+            if kind == _USER:
+                return self._intern(frame, library)
+            if kind == _LIBRARY and library is None:
+                library = frame
+            frame = frame.f_back
+        return 0
+
     def is_user(self, code: CodeType) -> bool:
         """Tell whether ``code`` is the user's."""
         return self._classify(code) == _USER

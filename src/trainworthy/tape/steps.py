@@ -91,13 +91,14 @@ class StepCounter:
     # --- the loop as it is seen from modules, the engine and optimizers -----------------------
 
     def _root_enters(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._recorder.backward.in_backward:  # recomputed, not called by the loop
+            return
         self._was_in_optimizer, self.in_optimizer = self.in_optimizer, False
         self.in_loss_module = isinstance(module, nn.modules.loss._Loss)
         if self.in_loss_module:
             return
-        if torch.is_grad_enabled():
-            if self._manual_backwards and not self._optimizers:
-                self._end_step()
+        if self._recorder.backward.grad_enabled:
+            self._end_manual_step()
             for listener in self.on_train_forward:
                 listener()
             self.begin()
@@ -106,9 +107,11 @@ class StepCounter:
         self._mark(module, (*args, *kwargs.values()))
 
     def _root_exits(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._recorder.backward.in_backward:
+            return
         self.in_optimizer = self._was_in_optimizer
-        if not self.in_loss_module:
-            self.forwarded = torch.is_grad_enabled()
+        if not self.in_loss_module and self._recorder.backward.grad_enabled:
+            self.forwarded = True
         self.in_loss_module = self.evaluating = False
 
     def _mark(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -126,10 +129,21 @@ class StepCounter:
         self.trained = True
         self._recorder.mark_saved()
 
-    def backward_ended(self) -> None:
-        """Called after the engine ran."""
-        self.forwarded = False
+    def forward_outside(self) -> None:
+        """Called when parameters enter an operation outside of all modules."""
+        self._end_manual_step()
+        self.begin()
+
+    def _end_manual_step(self) -> None:
+        if self._manual_backwards and not self._optimizers:
+            self._end_step()
+
+    def backward_ended(self, *, final: bool) -> None:
+        """Called after the engine ran; ``final`` if it made gradients for an update."""
         self._recorder.mark_gradients()
+        if not final:
+            return
+        self.forwarded = False
         if not self._optimizers:
             self._manual_backwards += 1
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainworthy.tape.recorder import flat_tensors
+from trainworthy.tape.operators import flat_tensors
 from trainworthy.virtual import values
 from trainworthy.virtual.errors import check_devices, check_dtypes, native_error, shown_device
 from trainworthy.virtual.tensors import (
@@ -27,6 +27,7 @@ from trainworthy.virtual.tensors import (
     device_of,
     is_virtual,
     like_real,
+    raw_empty_strided,
     raw_is_meta,
 )
 
@@ -360,7 +361,7 @@ def _run_on_lists(name: str, args: tuple[Any, ...], device: torch.device) -> Any
 
 
 def _empty_like(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+    return raw_empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
 
 
 def _set_hints(name: str, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
@@ -408,7 +409,7 @@ def _spec_of(out: Any, inputs: list[torch.Tensor]) -> Any:
             if value.layout is not torch.strided or value.untyped_storage()._cdata in taken:
                 raise TypeError("not fresh")
             size = value.untyped_storage().nbytes()
-            full = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
+            full = raw_empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
             if value.storage_offset() or size != full.untyped_storage().nbytes():
                 raise TypeError("part of a larger storage")
             return ("t", tuple(value.shape), value.stride(), value.dtype)
@@ -425,7 +426,7 @@ def _spec_of(out: Any, inputs: list[torch.Tensor]) -> Any:
 def _rebuild(spec: Any, device: torch.device) -> Any:
     kind = spec[0]
     if kind == "t":
-        tensor = torch.empty_strided(spec[1], spec[2], dtype=spec[3], device=META)
+        tensor = raw_empty_strided(spec[1], spec[2], dtype=spec[3], device=META)
         tensor.untyped_storage()._tw_device = device  # type: ignore[attr-defined]
         return tensor
     if kind == "v":

@@ -1,0 +1,58 @@
+"""What an operator says of itself: its name, whether it counts, whether the host waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from trainworthy.tape.record import TensorMeta
+
+# Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
+_NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel", "is_pinned",
+                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh"})  # fmt: skip
+
+
+def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """Collect the tensors among arguments, also inside lists."""
+    found: list[torch.Tensor] = []
+    for value in args:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += [v for v in value if isinstance(v, torch.Tensor)]
+    if kwargs:
+        found += flat_tensors(kwargs.values(), {})
+    return found
+
+
+def describe(func: Any) -> tuple[str, bool, bool]:
+    """Return the name without overload, whether ``func`` is composite, and whether it is left out."""
+    name = func._schema.name.split("::")[-1]
+    composite = torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
+    )
+    return name, composite, name in _NOISE or func.namespace in {"prim", "profiler"}
+
+
+def host_syncs(
+    func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any],
+    metas_in: tuple[TensorMeta, ...], metas_out: tuple[TensorMeta, ...],
+) -> int:  # fmt: skip
+    """Count how often the host waits for the device in one call."""
+    on_gpu = any(not m.device.startswith(("cpu", "meta")) for m in metas_in)
+    if not on_gpu:
+        return 0
+    if name in {"_local_scalar_dense", "equal", "is_nonzero"}:
+        return 1
+    tags = getattr(func, "tags", ())
+    if torch.Tag.dynamic_output_shape in tags:
+        if name in {"index", "index_put_"}:
+            return int(any(m.dtype in {"bool", "uint8"} for m in metas_in[1:]))
+        return 1
+    if name in {"_to_copy", "copy_"}:
+        to_host = bool(metas_out) and metas_out[0].device == "cpu"
+        blocking = not kwargs.get("non_blocking", args[2] if name == "copy_" and len(args) > 2 else False)
+        return int(to_host and blocking)
+    return 0
