@@ -155,6 +155,8 @@ class VirtualDevice(TorchDispatchMode):
         device = self._last_device = self.output_device(kwargs, tensors)
         if name.startswith(_LISTS):
             return _run_on_lists(name, args, device)
+        if not (info.is_view or info.mutated) and any(t.layout is torch.sparse_coo for t in tensors):
+            return self.run_once(func, args, kwargs)  # meta kernels lose the number of elements
         out = self.meta(func, args, kwargs, device)
         if info.is_view:
             return out
@@ -213,15 +215,21 @@ class VirtualDevice(TorchDispatchMode):
         if decomposition is not None:
             with self:
                 return decomposition(*args, **kwargs)
+        return self.run_once(func, args, kwargs)
+
+    def run_once(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Learn the shapes of results from a run on the CPU, with assumed values."""
         tensors = flat_tensors(args, kwargs)
-        if sum(t.numel() for t in tensors) > 1 << 22:
+        elements = sum(t.numel() if t.layout is torch.strided else t._values().numel() for t in tensors)
+        if elements > 1 << 22:
             raise NotImplementedError(
                 f"{func.name()} has no shape rule (meta kernel), and its inputs are too large to run it "
-                f"once on the CPU ({sum(t.numel() for t in tensors):,} elements)."
+                f"once on the CPU ({elements:,} elements)."
             )
         self.assume(f"{func.name()} has no shape rule: its output shapes come from a run on the CPU")
         real = func(*_to_real(args), **{k: _to_real_value(v) for k, v in kwargs.items() if k != "device"})
-        return _map(real, lambda t: like_real(t) if isinstance(t, torch.Tensor) else t)
+        device = self.output_device(kwargs, tensors)
+        return _map(real, lambda t: claim(like_real(t), device) if isinstance(t, torch.Tensor) else t)
 
     # --- devices --------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from trainworthy.tape.modules import watch_modules
 from trainworthy.tape.record import Tape
 from trainworthy.tape.recorder import Recorder
 from trainworthy.tape.source import SourceFinder
-from trainworthy.virtual import kernels, rnn  # noqa: F401 - they register handlers and overrides
+from trainworthy.virtual import kernels, kernels_layout, rnn  # noqa: F401 - they register handlers and overrides
 from trainworthy.virtual.attention import Hardware
 from trainworthy.virtual.autocast import cache_followed
 from trainworthy.virtual.device import VirtualDevice

@@ -1,6 +1,6 @@
 """Operations that need more than a shape rule.
 
-Transfers, values read by the host, sizes that depend on data, recurrent layers, sparse products.
+Transfers, values read by the host, sizes that depend on data, recurrent layers.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import torch
 
 from trainworthy.virtual import values
 from trainworthy.virtual.device import VirtualDevice, handles
-from trainworthy.virtual.errors import shown_device
-from trainworthy.virtual.tensors import CUDA, claim, is_virtual, like_real, new_virtual, raw_is_meta
+from trainworthy.virtual.errors import shown_device, type_name
+from trainworthy.virtual.kernels_sparse import copy_sparse
+from trainworthy.virtual.tensors import CUDA, claim, is_virtual, like_real, like_virtual, new_virtual, raw_is_meta
 
 aten = torch.ops.aten
 Args = tuple[Any, ...]
@@ -28,7 +29,7 @@ def _to_copy(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> An
     _refuse_meta(source)
     target = device.output_device(kwargs, [source])
     if source.layout is not torch.strided:
-        return _copy_sparse(device, source, target, kwargs)
+        return copy_sparse(source, target, kwargs.get("dtype"))
     options = {k: v for k, v in kwargs.items() if k not in {"device", "non_blocking", "pin_memory"}}
     out = device.meta(func, (_as_meta(source),), options, target)
     known = values.shadow_of(source)
@@ -269,12 +270,32 @@ def _ctc_loss_backward(device: VirtualDevice, func: Any, args: Args, kwargs: Kwa
     return new_virtual(tuple(log_probs.shape), log_probs.dtype, shown_device(log_probs))
 
 
+@handles("scatter_", "scatter")
+def _scatter(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    """A permutation written into an empty tensor is known: so packed sequences are put back in order."""
+    target, source = args[0], args[3]
+    if not isinstance(source, torch.Tensor) or target.dim() != 1 or values.shadow_of(target) is not None:
+        return NotImplemented
+    positions, known = values.shadow_of(args[2]), values.shadow_of(source)
+    if positions is None or known is None or positions.sort()[0].tolist() != list(range(len(target))):
+        return NotImplemented
+    out = target if raw_is_meta(target) and func._schema.name.endswith("_") else like_virtual(target)
+    values.set_shadow(out, torch.empty_like(known).scatter_(0, positions, known))
+    return out
+
+
 # --- packed sequences and recurrent layers --------------------------------------------------------
 
 
 @handles("_pack_padded_sequence")
 def _pack(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
     tensor, lengths, batch_first = args
+    if shown_device(lengths).type != "cpu":
+        kind = type_name(lengths).rsplit(".", 1)[-1].removesuffix("Tensor")
+        raise RuntimeError(
+            "'lengths' argument should be a 1D CPU int64 tensor, but got "
+            f"{lengths.dim()}D {shown_device(lengths)} {kind} tensor"
+        )
     known = values.shadow_of(lengths)
     if known is None:
         device.assume("sequence lengths read from the device are unknown: all are assumed full")
@@ -332,49 +353,6 @@ def _cudnn_rnn_backward(device: VirtualDevice, func: Any, args: Args, kwargs: Kw
 
     gradients = [like(w, True) for w in weights] if mask[3] else [None for _ in weights]
     return like(x, mask[0]), like(hx, mask[1]), like(cx, mask[2]), gradients
-
-
-# --- sparse tensors -------------------------------------------------------------------------------
-
-
-def _copy_sparse(device: VirtualDevice, source: torch.Tensor, target: torch.device, kwargs: Kwargs) -> torch.Tensor:
-    out = like_real(source)
-    if raw_is_meta(source):
-        out = source.detach().clone()
-    dtype = kwargs.get("dtype")
-    return claim(out if dtype is None else out.to(dtype), target)
-
-
-def _sparse_product(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Multiply sparse by dense (or add such a product): only the dense result's shape matters."""
-    mats = [a for a in args if isinstance(a, torch.Tensor)]
-    if all(m.layout is torch.strided for m in mats):
-        return NotImplemented
-    one, two = mats[-2:]
-    if one.shape[-1] != two.shape[-2 if two.dim() > 1 else 0]:
-        raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({'x'.join(map(str, one.shape))} and "
-            f"{'x'.join(map(str, two.shape))})"
-        )
-    shape = (*one.shape[:-1], *two.shape[-1:]) if two.dim() > 1 else tuple(one.shape[:-1])
-    return new_virtual(tuple(shape), two.dtype, shown_device(one))
-
-
-for _name in ("mm", "addmm", "_sparse_mm", "_sparse_addmm", "mv", "bmm", "sspaddmm", "smm"):
-    handles(_name)(_sparse_product)
-
-
-@handles("_to_dense", "to_dense")
-def _to_dense(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
-    tensor = args[0]
-    if tensor.layout is torch.strided:
-        return NotImplemented
-    return new_virtual(tuple(tensor.shape), tensor.dtype, shown_device(tensor))
-
-
-@handles("_coalesce")
-def _coalesce(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
-    return claim(args[0].detach().clone(), shown_device(args[0]))
 
 
 @handles("_assert_async")

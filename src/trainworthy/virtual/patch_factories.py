@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -29,9 +29,12 @@ _TORCH = (
     "empty_strided", "eye", "full", "full_like", "hamming_window", "hann_window", "kaiser_window",
     "linspace", "logspace", "normal", "ones", "ones_like", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "range", "scalar_tensor",
-    "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor", "sparse_coo_tensor",
-    "sparse_csc_tensor", "sparse_csr_tensor", "tril_indices", "triu_indices", "zeros",
+    "tril_indices", "triu_indices", "zeros",
     "zeros_like",
+)  # fmt: skip
+_SPARSE = (
+    "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor", "sparse_coo_tensor",
+    "sparse_csc_tensor", "sparse_csr_tensor",
 )  # fmt: skip
 _METHODS = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
 _raw_device = torch._C.device if hasattr(torch._C, "device") else torch.device
@@ -97,6 +100,22 @@ def _factory(raw: Any) -> Any:
             return raw(*args, **kwargs)
         with AskedForMeta():
             return raw(*args, **kwargs)
+
+    return make
+
+
+def _sparse_factory(raw: Any) -> Any:
+    """Sparse constructors: their parts are moved first, then joined where they are."""
+
+    @functools.wraps(raw)
+    def make(*parts: Any, device: Any = None, **kwargs: Any) -> Any:
+        target = resolve_device(device if device is not None else _default_device())
+        if target is None or target.type == "meta":
+            with AskedForMeta() if target is not None else nullcontext():
+                return raw(*parts, **kwargs) if target is None else raw(*parts, device=target, **kwargs)
+        if not any(_from_virtual(p) for p in parts):
+            return raw(*parts, device="cpu", **kwargs).to(target)
+        return raw(*(p.to(target) if isinstance(p, torch.Tensor) else p for p in parts), **kwargs)
 
     return make
 
@@ -212,6 +231,8 @@ def factory_patches() -> Patches:
     patches.set_all(torch, **_constructors())
     for name in _TORCH:
         patches.set(torch, name, _factory(getattr(torch, name)))
+    for name in _SPARSE:
+        patches.set(torch, name, _sparse_factory(getattr(torch, name)))
     for name in ("fftfreq", "rfftfreq"):
         patches.set(torch.fft, name, _factory(getattr(torch.fft, name)))
     for name in _METHODS:

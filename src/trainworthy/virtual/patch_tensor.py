@@ -113,7 +113,8 @@ def _move_lazy(self: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, An
         options = {"device": (args[0] if args else kwargs.get("device")) or name}
     with torch._C.DisableTorchFunctionSubclass():
         device = resolve_device(options.get("device")) or shown_device(self)
-        return new_virtual((0,), options.get("dtype") or self.dtype, device)
+        data = new_virtual((0,), options.get("dtype") or self.dtype, device)
+        return torch.Tensor._make_subclass(type(self), data, self.requires_grad)
 
 
 @_overridable

@@ -15,7 +15,7 @@ from trainworthy.virtual.errors import in_cuda_words
 from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patch_tensor import rebuild_virtual
 from trainworthy.virtual.patching import Patches
-from trainworthy.virtual.tensors import CPU, CUDA
+from trainworthy.virtual.tensors import CPU, CUDA, is_virtual
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
@@ -185,11 +185,23 @@ def _engine(run: Any) -> Any:
     return run_backward
 
 
+def _ctc_loss() -> Any:
+    raw = torch.ctc_loss
+
+    def ctc_loss(log_probs: torch.Tensor, targets: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if is_virtual(log_probs):  # C++ reads the lengths on the host
+            args = tuple(a.tolist() if isinstance(a, torch.Tensor) else a for a in args)
+        return raw(log_probs, targets, *args, **kwargs)
+
+    return ctc_loss
+
+
 def torch_patches(gpu: VirtualGpu) -> Patches:
     """Plan the changes to the ``torch`` namespace."""
     patches = Patches()
     patches.set(torch, "Generator", GeneratorFactory)
     patches.set(torch, "compile", _compile(gpu))
+    patches.set(torch, "ctc_loss", _ctc_loss())
     engine = _engine(torch.autograd.graph._engine_run_backward)
     patches.set(torch.autograd.graph, "_engine_run_backward", engine)
     patches.set(torch.autograd, "_engine_run_backward", engine)

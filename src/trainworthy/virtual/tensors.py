@@ -14,6 +14,9 @@ _function_modes = torch._C._len_torch_function_stack
 raw_device = TensorBase.device.__get__
 raw_to = TensorBase.to
 PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+# Taken before a rehearsal puts wrappers in their place.
+raw_empty_strided, _raw_coo = torch.empty_strided, torch.sparse_coo_tensor
+_raw_compressed = torch.sparse_compressed_tensor
 META = torch.device("meta")
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
@@ -107,11 +110,29 @@ def _compressed_indices(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     return tensor.ccol_indices(), tensor.row_indices()
 
 
-def like_real(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a meta tensor with the metadata of a real one (not yet claimed)."""
+def like_real(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Return a meta tensor with the metadata of another one (not yet claimed)."""
+    dtype = dtype or tensor.dtype
     if tensor.layout is torch.strided:
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
-    return raw_to(tensor.detach(), META)
+        return raw_empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=META)
+    if tensor.layout is torch.sparse_coo:
+        parts = like_real(tensor._indices()), like_real(tensor._values(), dtype)
+        return new_coo(*parts, tuple(tensor.shape), tensor.is_coalesced())
+    indices = tuple(like_real(part) for part in _compressed_indices(tensor))
+    values = like_real(tensor.values(), dtype)
+    return _raw_compressed(*indices, values, tensor.shape, layout=tensor.layout, check_invariants=False)
+
+
+def new_coo(
+    indices: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...], is_coalesced: bool
+) -> torch.Tensor:
+    """Join meta indices and values (not yet claimed)."""
+    return _raw_coo(indices, values, shape, is_coalesced=is_coalesced, check_invariants=False)
+
+
+def like_virtual(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a new virtual tensor with the metadata and device of another."""
+    return claim(like_real(tensor), device_of(tensor) or CPU)
 
 
 def new_virtual(
@@ -123,4 +144,4 @@ def new_virtual(
     """Make a virtual tensor."""
     if stride is None:
         return claim(torch.empty(shape, dtype=dtype, device=META), device)
-    return claim(torch.empty_strided(shape, stride, dtype=dtype, device=META), device)
+    return claim(raw_empty_strided(shape, stride, dtype=dtype, device=META), device)

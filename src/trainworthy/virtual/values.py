@@ -65,7 +65,7 @@ def set_shadow(tensor: torch.Tensor, values: torch.Tensor) -> None:
         return
     storage: Any = tensor.untyped_storage()
     elements = storage.nbytes() // max(tensor.element_size(), 1)
-    flat = torch.zeros(elements, dtype=tensor.dtype)
+    flat = torch.zeros(elements, dtype=tensor.dtype, device="cpu")
     torch.as_strided(flat, tensor.shape, tensor.stride(), tensor.storage_offset()).copy_(values)
     storage._tw_shadow = flat
 
@@ -109,4 +109,23 @@ def assumed_values(tensor: torch.Tensor) -> torch.Tensor:
     known = shadow_of(tensor)
     if known is not None:
         return known.clone()
-    return torch.full(tensor.shape, assumed_value(tensor), dtype=tensor.dtype)
+    if tensor.layout is torch.sparse_coo:
+        return _assumed_coo(tensor)
+    if tensor.layout is not torch.strided:
+        raise NotImplementedError(f"values of a virtual tensor with layout {tensor.layout} are not known")
+    return torch.full(tensor.shape, assumed_value(tensor), dtype=tensor.dtype, device="cpu")
+
+
+def _assumed_coo(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a real sparse tensor whose elements fill it from the first position on."""
+    shape, found = tensor.shape[: tensor.sparse_dim()], tensor._values()
+    numbers = torch.arange(found.shape[0], device="cpu")
+    columns = []
+    for size in reversed(shape):
+        columns.append(numbers % max(size, 1))
+        numbers = numbers // max(size, 1)
+    values = torch.ones(found.shape, dtype=found.dtype, device="cpu")
+    indices = torch.stack(columns[::-1])
+    return torch.sparse_coo_tensor(
+        indices, values, tensor.shape, is_coalesced=tensor.is_coalesced(), check_invariants=False, device="cpu"
+    )
