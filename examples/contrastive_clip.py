@@ -13,7 +13,9 @@ class TextTower(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Parameter(torch.empty(length, width).normal_(std=0.01))
-        layer = nn.TransformerEncoderLayer(width, width // 64, 4 * width, 0.0, F.gelu, batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            width, width // 64, 4 * width, 0.0, F.gelu, batch_first=True, norm_first=True
+        )
         self.blocks = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.project = nn.Parameter(torch.randn(width, out) * width**-0.5)
         mask = torch.full((length, length), float("-inf")).triu_(1)
@@ -31,7 +33,9 @@ class ImageTower(nn.Module):
         self.patches = nn.Conv2d(3, width, patch, patch, bias=False)
         self.cls = nn.Parameter(torch.randn(width) * width**-0.5)
         self.positions = nn.Parameter(torch.randn((side // patch) ** 2 + 1, width) * width**-0.5)
-        layer = nn.TransformerEncoderLayer(width, width // 64, 4 * width, 0.0, F.gelu, batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            width, width // 64, 4 * width, 0.0, F.gelu, batch_first=True, norm_first=True
+        )
         self.blocks = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.project = nn.Linear(width, out, bias=False)
 

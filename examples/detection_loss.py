@@ -112,7 +112,9 @@ def main():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        print(f"class {class_loss.item():.4f} box {box_loss.item():.4f} centre {centre_error.item():.3f} positives {num_positive.item()}")
+        print(
+            f"class {class_loss.item():.4f} box {box_loss.item():.4f} centre {centre_error.item():.3f} positives {num_positive.item()}"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 
 def mlp(i, o):
     w = args.width
-    return nn.Sequential(nn.Linear(i, w), nn.ReLU(True), nn.Linear(w, w), nn.ReLU(True), nn.Linear(w, w), nn.ReLU(True), nn.Linear(w, o))
+    return nn.Sequential(
+        nn.Linear(i, w), nn.ReLU(True), nn.Linear(w, w), nn.ReLU(True), nn.Linear(w, w), nn.ReLU(True), nn.Linear(w, o)
+    )
 
 
 def real_batch():

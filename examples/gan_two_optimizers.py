@@ -84,7 +84,9 @@ while step < opt.steps:
         errG.backward()
         optimizerG.step()
 
-        print(f"[{step}/{opt.steps}] D {errD_real.item() + errD_fake.item():.4f} G {errG.item():.4f} D(G(z)) {output.sigmoid().mean().item():.4f}")
+        print(
+            f"[{step}/{opt.steps}] D {errD_real.item() + errD_fake.item():.4f} G {errG.item():.4f} D(G(z)) {output.sigmoid().mean().item():.4f}"
+        )
         step += 1
         if step >= opt.steps:
             break

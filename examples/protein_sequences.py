@@ -71,7 +71,9 @@ def main():
     model = ProteinModel(args.width, args.heads, args.layers, args.longest).to(device)
     decay = [p for n, p in model.named_parameters() if p.ndim > 1]
     rest = [p for n, p in model.named_parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0}], lr=4e-4)
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0}], lr=4e-4
+    )
     warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 2000))
     criterion = nn.CrossEntropyLoss(ignore_index=-100)
     loader = DataLoader(Proteins(args.sequences, args.longest), args.batch_size, collate_fn=collate)

@@ -37,7 +37,9 @@ class Classifier(nn.Module):
     def __init__(self):
         super().__init__()
         self.embedding = nn.Embedding(args.vocabulary, args.embedding, padding_idx=0)
-        self.lstm = nn.LSTM(args.embedding, args.hidden, num_layers=2, batch_first=True, bidirectional=True, dropout=0.3)
+        self.lstm = nn.LSTM(
+            args.embedding, args.hidden, num_layers=2, batch_first=True, bidirectional=True, dropout=0.3
+        )
         self.attention = nn.Linear(2 * args.hidden, 1)
         self.head = nn.Linear(2 * args.hidden, 1)
 

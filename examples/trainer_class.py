@@ -55,7 +55,9 @@ class Log(Callback):
 class Residual(nn.Module):
     def __init__(self, width):
         super().__init__()
-        self.net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.net = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
 
     def forward(self, x):
         return x + self.net(x)

@@ -138,7 +138,9 @@ def main():
         if device == "cuda":
             torch.cuda.synchronize()
         tokens = args.batch_size * args.length * args.accumulate
-        print(f"step {step}: loss {total.item():.4f} norm {norm:.3f} {tokens / (time.perf_counter() - start):,.0f} tok/s")
+        print(
+            f"step {step}: loss {total.item():.4f} norm {norm:.3f} {tokens / (time.perf_counter() - start):,.0f} tok/s"
+        )
 
 
 if __name__ == "__main__":
