@@ -24,6 +24,8 @@ _RECOMPUTE, _BACKWARD = PHASES.index("recompute"), PHASES.index("backward")
 _current_task = torch._C._current_graph_task_id
 _current_node: Any = torch._C._current_autograd_node
 _counter = torch._C._autograd._get_sequence_nr
+# An operation in place on a view makes up to three nodes after its own (the copy of slices, the views again).
+_MAX_EXTRA_NODES = 4
 
 
 class BackwardWatch:
@@ -88,9 +90,11 @@ class BackwardWatch:
         node = _current_node()
         if node is None:
             return 0, 0
-        found = self._places.get(node._sequence_nr())
-        if found is not None:
-            return found
+        number = node._sequence_nr()
+        for before in range(_MAX_EXTRA_NODES):
+            found = self._places.get(number - before)
+            if found is not None:
+                return found
         parameter = getattr(node, "variable", None)  # AccumulateGrad has no sequence number
         if parameter is not None:
             return self._recorder.use_of_parameter(parameter)
