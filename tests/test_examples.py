@@ -53,7 +53,7 @@ def test_rehearses_unmodified(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", ["gan_two_optimizers.py", "rnn_packed.py", "transformer_lm.py"])
 def test_really_runs_on_a_cpu(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / name), *TINY[name]]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "loss" in done.stdout or "D " in done.stdout
 
