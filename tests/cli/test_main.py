@@ -35,6 +35,7 @@ def test_everything_after_the_script_is_the_scripts() -> None:
 def test_option_of_find_largest_batch_is_not_the_script() -> None:
     assert words("--find-largest-batch", "train.py") == (["--find-largest-batch"], "train.py", [])
     assert words("--find-largest-batch", "bs", "train.py", "bs=4")[1:] == ("train.py", ["bs=4"])
+    assert words("--find-largest-batch", "--gpu", "a", "train.py")[1] == "train.py"
     assert words("--find-largest-batch=--bs", "train.py")[1] == "train.py"
 
 

@@ -70,7 +70,7 @@ class BatchOption:
         raise UsageError(
             "The script's option for the batch was not found.",
             where="--find-largest-batch",
-            fix="Name it: --find-largest-batch --my-batch-option, before the script.",
+            fix="Name it before the script: --find-largest-batch=--my-batch-option.",
         )
 
     def with_value(self, value: int) -> tuple[str, ...]:
@@ -129,11 +129,20 @@ class Search:
             return None
         if too_large is None:
             self.saturated = self._no_longer_grows()
-            return None if self.saturated else min(max(self._guess() or 0, fits * 2), fits * 32)
-        if too_large - fits <= 1:
+            return None if self.saturated else min(max(self._guess() or 0, fits * 2), fits * 8)
+        if too_large - fits <= (max(fits // 16, 1) if self.failed_above else 1):
             return None
-        guess = self._guess() or (fits + too_large) // 2
-        return min(max(guess, fits + 1), too_large - 1)
+        middle = (fits + too_large) // 2
+        crept = last + 1 in self.runs or last - 1 in self.runs
+        if self.failed_above or crept:
+            return middle
+        return min(max(self._guess() or middle, fits + 1), too_large - 1)
+
+    @property
+    def failed_above(self) -> str | None:
+        """Why the smallest batch that does not fit failed, if memory is not the reason."""
+        run = self.runs.get(self.too_large or 0)
+        return run.error["message"] if run is not None and run.error is not None else None
 
     def _no_longer_grows(self) -> bool:
         """Tell whether the two largest batches did the same work: the data set is smaller than they are."""
@@ -163,7 +172,9 @@ def _as_text(search: Search, option: BatchOption) -> str:
             f"{batch:>8,}  {format_bytes(result.needed_memory_bytes):>10}  "
             f"{format_bytes(result.driver_memory_bytes):>10}  {result.verdict}{failed}"
         )
-    if search.saturated:
+    if search.failed_above and search.fits:
+        lines.append(f"Batches up to {search.fits:,} fit; the script cannot do {search.too_large:,} at all.")
+    elif search.saturated:
         lines.append(f"Every batch fits: from {search.fits:,} on memory no longer grows (is the data set smaller?).")
     else:
         lines.append(f"The largest batch that fits is {search.fits:,}." if search.fits else "No batch fits.")

@@ -12,9 +12,9 @@ writes go to a scratch folder, programs are not started, there is no network.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainworthy.cli.options import add_output_options, emit, size, write_file
@@ -114,8 +114,8 @@ def split_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[
 
 
 def _is_option_name(word: str) -> bool:
-    """Tell ``--find-largest-batch --batch`` from ``--find-largest-batch train.py``."""
-    return not word.endswith((".py", ".ipynb")) and ":" not in word and not Path(word).exists()
+    """Tell ``--find-largest-batch batch_size`` from ``--find-largest-batch train.py``; as argparse, no dashes."""
+    return not word.startswith("-") and not word.endswith((".py", ".ipynb")) and not re.search(r"[:/]", word)
 
 
 def _gpus(text: str | None) -> list[str | None]:

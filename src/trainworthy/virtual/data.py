@@ -80,7 +80,6 @@ def install(text: str | None, effects: Effects) -> None:
 
 def _watch_datasets(makers: DataStandIns) -> None:
     """Wrap ``__init__`` of every subclass of ``Dataset`` that is defined from here on."""
-
     base: Any = Dataset
     generic = base.__init_subclass__.__func__
 

@@ -105,11 +105,16 @@ def _fix(error: BaseException) -> str | None:
         return given
     if isinstance(error, ModuleNotFoundError) and error.name:
         top = error.name.partition(".")[0]
-        return f"pip install {_PIP_NAMES.get(top, top)}"
+        install = f"pip install {_PIP_NAMES.get(top, top)}"
+        if top in {"torchvision", "datasets"}:
+            install += ', or let shapes stand in for its data sets: --data "float32[1,28,28], int64[]<10"'
+        return install
     if isinstance(error, FileNotFoundError):
+        name = error.filename if isinstance(error.filename, str) else "PATH"
         return (
-            "If this is a data set that is not on this machine, let shapes stand in for it: "
-            '--data "float32[3,224,224], int64[]<1000", or for one file --data "PATH=uint16[1000000]<50257".'
+            "If this is data that is not on this machine, let shapes stand in for it: "
+            f'--data "{name}=uint16[1000000]<50257" for a file of numbers, '
+            '--data "float32[3,224,224], int64[]<1000" for the samples of a data set.'
         )
     return None
 
