@@ -115,7 +115,7 @@ class Recorder(TorchDispatchMode):
 
     def tape(self, **fields: Any) -> Tape:
         """Build the tape of what was recorded so far."""
-        return build_tape(self, **fields)
+        return build_tape(self, **{"granularity_bytes": self.granularity_bytes, **fields})
 
     # --- recording ------------------------------------------------------------------------------
 
