@@ -43,7 +43,7 @@ class ModuleTracker:
         self._known: dict[int, weakref.ref[nn.Module]] = {}
         self._root_modules: list[weakref.ref[nn.Module]] = []
         self._output_shapes: dict[int, tuple[int, ...]] = {}
-        self._infos: dict[int, list[tuple[str, dict[str, Any]]]] = {}
+        self._notes: dict[int, tuple[Any, ...]] = {}
         self._ids: dict[tuple[int, str], int] = {}
 
     @property
@@ -170,10 +170,8 @@ class ModuleTracker:
                 names.append(f"{labels[root]}.{path}" if prefix else path)
         return names
 
-    def describe(self) -> tuple[ModuleInfo, ...]:
-        """Describe every module seen, alike ones together."""
-        names = self.display_paths()
-        groups: dict[tuple[Any, ...], list[tuple[int, ...]]] = {}
+    def note(self) -> None:
+        """Note classes and parameters of the modules as they are now; they may not live to the end."""
         seen: set[int] = set()
         by_number: dict[int, nn.Module] = {}
         for ident, ref in self._known.items():
@@ -181,10 +179,19 @@ class ModuleTracker:
             if module is not None and id(module) == ident:
                 by_number.setdefault(self._numbers[ident], module)
         for number, module in sorted(by_number.items()):
+            self._notes[number] = (
+                type(module).__name__, *_parameters(module, seen), self._output_shapes.get(number),
+                _details(module),
+            )  # fmt: skip
+
+    def describe(self) -> tuple[ModuleInfo, ...]:
+        """Describe every module noted, alike ones together."""
+        self.note()
+        names = self.display_paths()
+        groups: dict[tuple[Any, ...], list[tuple[int, ...]]] = {}
+        for number, note in sorted(self._notes.items()):
             template, numbers = split_template(names[number])
-            key = (template, type(module).__name__, *_parameters(module, seen),
-                   self._output_shapes.get(number), _details(module))  # fmt: skip
-            groups.setdefault(key, []).append(numbers)
+            groups.setdefault((template, *note), []).append(numbers)
         infos = []
         for (template, name, own, trainable, tied, size, shape, details), found in groups.items():
             infos.append(ModuleInfo(

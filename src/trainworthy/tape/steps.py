@@ -194,7 +194,8 @@ class StepCounter:
         self._stepped.clear()
         self._manual_backwards = 0
         self.forwarded = False
-        # Now, because some trainers move the model away when they are done.
+        # Now, because some trainers move the model away when they are done, or it is gone by then.
+        self._recorder.modules.note()
         self.parameter_groups = parameter_groups(self._recorder)
         ended = self.current
         self.completed = ended
