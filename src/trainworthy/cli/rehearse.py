@@ -136,6 +136,7 @@ class ProgressLine:
         self._label = label
         self._on = sys.stderr.isatty()
         self._width = 0
+        self._shown = ""
 
     def __enter__(self) -> ProgressLine:
         self.show({"state": "starting", "ops": 0, "steps": 0})
@@ -152,7 +153,9 @@ class ProgressLine:
             return
         text = f"{self._label} · {progress['state']}"
         if progress["ops"]:
-            text += f" · {progress['steps']} steps done · {progress['ops']:,} operations"
+            text += f" · steps done: {progress['steps']} · {progress['ops']:,} operations"
+        if text == self._shown:
+            return
         sys.stderr.write("\r" + text.ljust(self._width))
         sys.stderr.flush()
-        self._width = max(self._width, len(text))
+        self._shown, self._width = text, max(self._width, len(text))

@@ -181,7 +181,8 @@ class Runner:
         frame, line = user_frame(error.__traceback__, self.gpu.recorder)
         path = self.gpu.recorder.finder.relative(frame.f_code.co_filename) if frame else None
         text = str(error.code) if isinstance(error.code, str) else f"exit code {error.code}"
-        return make_error("exited", f"The script left with SystemExit: {text}.", path=path, line=line)
+        fix = "Its own message is at the end of its output, below; its arguments go after its name."
+        return make_error("exited", f"The script left with SystemExit: {text}.", path=path, line=line, fix=fix)
 
     def end(self, error: dict[str, Any] | None) -> None:
         """Write tape and outcome and end the process."""
