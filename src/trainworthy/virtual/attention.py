@@ -9,7 +9,7 @@ import torch
 
 from trainworthy.virtual.attention_choice import Call, choose_cuda_kernel
 from trainworthy.virtual.autocast import autocast_device, cast
-from trainworthy.virtual.errors import shown_device
+from trainworthy.virtual.errors import check_attention, shown_device
 from trainworthy.virtual.overrides import below, override
 from trainworthy.virtual.tensors import raw_is_meta
 
@@ -39,6 +39,7 @@ def _attention(
         dtype = torch.get_autocast_dtype(kind)
         with below():
             q, k, v, attn_mask = (cast(t, dtype) for t in (q, k, v, attn_mask))
+    check_attention(q, k, v)
     choice = choose_kernel(q, k, v, attn_mask, dropout_p, is_causal, enable_gqa)
     with below():
         return _RUN[choice](q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa)

@@ -146,6 +146,7 @@ class VirtualDevice(TorchDispatchMode):
         name = info.name
         if len(tensors) > 1:
             check_devices(name, tensors)
+        if tensors:
             check_dtypes(name, args)
         handler = HANDLERS.get(name)
         if handler is not None:
@@ -283,7 +284,7 @@ class VirtualDevice(TorchDispatchMode):
                 return
         for tensor in written:
             values.drop_shadow(tensor)
-        _set_hints(name, tensors, outputs)
+        _set_hints(name, args, tensors, outputs)
 
     def _shadow_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[torch.Tensor]
@@ -372,26 +373,33 @@ def _empty_like(tensor: torch.Tensor) -> torch.Tensor:
     return raw_empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
 
 
-def _set_hints(name: str, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
+def _set_hints(
+    name: str, args: tuple[Any, ...], tensors: list[torch.Tensor], outputs: list[torch.Tensor]
+) -> None:
+    """Say what is assumed of the values of ``outputs``."""
+    hint: object = None
     if name in values.POSITIONS:
-        for tensor in outputs:
-            if not tensor.dtype.is_floating_point:
-                values.set_hint(tensor, 0)
-    elif name in values.TRUTHS:
-        for tensor in outputs:
-            values.set_hint(tensor, True)
-    elif name in {"logical_not", "bitwise_not"}:
-        if tensors and values.hint_of(tensors[0]):
-            return
-        if tensors and tensors[0].dtype is torch.bool and values.hint_of(tensors[0]) is False:
-            values.set_hint(outputs[0], True)
+        outputs, hint = [t for t in outputs if not t.dtype.is_floating_point], 0
+    elif name in values.TRUTHS or _is_true(name, args):
+        hint = True
+    elif name in {"logical_not", "bitwise_not"} and tensors[0].dtype is torch.bool:
+        hint = True if values.hint_of(tensors[0]) is False else None
     elif name in values.PASS_TRUTH and tensors:
         hints = [values.hint_of(t) for t in tensors]
-        if all(h is not None for h in hints):
-            for tensor in outputs:
-                values.set_hint(tensor, hints[0])
-        elif name in values.VERDICTS:
-            values.set_hint(outputs[0], values.VERDICTS[name])
+        known = all(h is not None for h in hints)
+        hint = hints[0] if known else values.VERDICTS.get(name)
+    elif name == "mul" and outputs[0].dtype is torch.bool:
+        hint = True if all(values.hint_of(t) is True for t in tensors) else None
+    if hint is not None:
+        for tensor in outputs:
+            values.set_hint(tensor, hint)
+
+
+def _is_true(name: str, args: tuple[Any, ...]) -> bool:
+    """Recognise the parts of ``isfinite``: equal to itself, and not infinite."""
+    if name == "eq":
+        return args[0] is args[1]
+    return name == "ne" and isinstance(args[1], float) and args[1] == float("inf")
 
 
 def _key_of(value: Any) -> Any:

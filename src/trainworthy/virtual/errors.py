@@ -21,19 +21,30 @@ _SCALAR_NAMES = {torch.float32: "Float", torch.float64: "Double", torch.float16:
 
 # Operations that take tensors of different devices on purpose: transfers, and positions on the CPU.
 _MIXED = frozenset({"copy_", "_to_copy", "_pack_padded_sequence", "set_", "_foreach_copy_", "index",
-                    "_cudnn_rnn", "_cudnn_rnn_backward", "record_stream", "_ctc_loss",
+                    "convolution", "_cudnn_rnn", "_cudnn_rnn_backward", "record_stream", "_ctc_loss",
                     "_has_compatible_shallow_copy_type", "_pad_packed_sequence",
                     "repeat_interleave"})  # fmt: skip
-_POINTWISE_ARGUMENT_NAMES = {"mm": ("self", "mat2"), "addmm": ("bias", "mat1", "mat2"),
-                             "bmm": ("self", "mat2"), "baddbmm": ("self", "batch1", "batch2"),
-                             "embedding": ("weight", "index"), "index_select": ("self", "index"),
-                             "gather": ("self", "index"), "nll_loss_forward": ("self", "target"),
-                             "native_layer_norm": ("input", "weight", "bias"),
-                             "native_batch_norm": ("input", "weight", "bias"),
-                             "convolution": ("input", "weight", "bias"), "cat": ("tensors",)}  # fmt: skip
-_METHODS = {"embedding": "_index_select", "nll_loss_forward": "_nll_loss_forward",
-            "native_layer_norm": "__native_layer_norm", "native_batch_norm": "__native_batch_norm",
-            "convolution": "__cudnn_convolution"}  # fmt: skip
+# Names of the tensor arguments of operations whose tensors must all be on one device, scalars too.
+_ARGUMENTS = {
+    "mm": ("self", "mat2"), "addmm": ("self", "mat1", "mat2"), "bmm": ("self", "mat2"),
+    "baddbmm": ("self", "batch1", "batch2"), "addmv": ("self", "mat", "vec"), "dot": ("self", "tensor"),
+    "embedding": ("self", "index"), "index_select": ("self", "index"), "gather": ("self", "index"),
+    "scatter": ("self", "index", "src"), "scatter_add": ("self", "index", "src"),
+    "nll_loss_forward": ("self", "target", "weight"), "nll_loss2d_forward": ("self", "target", "weight"),
+    "native_layer_norm": ("input", "weight", "bias"), "native_group_norm": ("input", "weight", "bias"),
+    "native_batch_norm": ("input", "weight", "bias", "running_mean", "running_var"),
+}  # fmt: skip
+# Structured kernels have no extra underscore in the name of their wrapper.
+_METHODS = {"embedding": "_index_select", "stack": "cat", "native_layer_norm": "_native_layer_norm",
+            "native_group_norm": "_native_group_norm", "native_batch_norm": "_native_batch_norm",
+            "index_select": "_index_select", "nll_loss2d_forward": "_nll_loss2d_forward", "dot": "_dot"}  # fmt: skip
+_CPP_NAMES = {torch.float32: "float", torch.float64: "double", torch.float16: "c10::Half",
+              torch.bfloat16: "c10::BFloat16", torch.int64: "long", torch.int32: "int", torch.bool: "bool",
+              torch.uint8: "unsigned char", torch.int8: "signed char", torch.int16: "short",
+              torch.complex64: "c10::complex<float>", torch.complex128: "c10::complex<double>"}  # fmt: skip
+# What CUDA's kernels are called in "... not implemented for 'Long'".
+_FLOATING_ONLY = {"_softmax": "host_softmax", "_log_softmax": "host_softmax"}
+_INTEGRAL_ONLY = {f"bitwise_{n}": f"bitwise_{n}_cuda" for n in ("and", "or", "xor", "not")}
 _ONE_TYPE = frozenset({"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "addbmm"})
 
 
@@ -51,25 +62,21 @@ def check_devices(name: str, tensors: list[torch.Tensor]) -> None:
     devices = [shown_device(t) for t in tensors]
     if len(set(devices)) <= 1:
         return
-    full = {d for d, t in zip(devices, tensors, strict=True) if t.dim() > 0}
-    scalars_may_mix = name not in _POINTWISE_ARGUMENT_NAMES
-    if len(full) <= 1 and scalars_may_mix and not _gpu_scalar_meets_cpu(tensors, devices):
-        return
-    found = sorted({str(d) for d in (full if len(full) > 1 else devices)}, reverse=True)
-    names = _POINTWISE_ARGUMENT_NAMES.get(name)
-    first = next((d for d in devices if d.type == "cuda"), devices[0])
+    plain = name.removesuffix("_")
+    names = ("tensors",) * len(tensors) if name in {"cat", "stack"} else _ARGUMENTS.get(plain)
     if names and len(tensors) <= len(names):
-        odd = next(i for i, d in enumerate(devices) if d != first)
-        method = _METHODS.get(name, f"_{name}")
+        odd = next(i for i, d in enumerate(devices) if d != devices[0])
         raise RuntimeError(
             f"Expected all tensors to be on the same device, but got {names[odd]} is on "
-            f"{devices[odd]}, different from other tensors on {first} "
-            f"(when checking argument in method wrapper_CUDA_{method})"
+            f"{devices[odd]}, different from other tensors on {devices[0]} "
+            f"(when checking argument in method wrapper_CUDA_{_METHODS.get(plain, plain)})"
         )
+    full = {d for d, t in zip(devices, tensors, strict=True) if t.dim() > 0}
+    if len(full) <= 1 and not _gpu_scalar_meets_cpu(tensors, devices):
+        return
+    found = sorted({str(d) for d in devices}, reverse=True)
     raise RuntimeError(
-        "Expected all tensors to be on the same device, but found at least two devices, "
-        + " and ".join([str(first), *[d for d in found if d != str(first)]])
-        + "!"
+        f"Expected all tensors to be on the same device, but found at least two devices, {' and '.join(found)}!"
     )
 
 
@@ -84,15 +91,9 @@ def _gpu_scalar_meets_cpu(tensors: list[torch.Tensor], devices: list[torch.devic
 
 
 def check_dtypes(name: str, args: tuple[Any, ...]) -> None:
-    """Refuse mixed dtypes where CUDA does."""
+    """Refuse dtypes where CUDA does."""
     if name in _ONE_TYPE:
-        mats = [a for a in args if isinstance(a, torch.Tensor)][-2:]
-        if len({m.dtype for m in mats}) > 1:
-            one, two = (_SCALAR_NAMES.get(m.dtype, str(m.dtype)) for m in mats)
-            what = "mat1 and mat2" if name in {"mm", "addmm"} else "self and mat2"
-            if name in {"bmm", "baddbmm"}:
-                raise RuntimeError(f"expected scalar type {one} but found {two}")
-            raise RuntimeError(f"{what} must have the same dtype, but got {one} and {two}")
+        _check_product(name, [a for a in args if isinstance(a, torch.Tensor)][-2:])
     elif name == "convolution":
         _check_convolution(args)
     elif name == "embedding" and args[1].dtype not in {torch.int64, torch.int32}:
@@ -100,11 +101,30 @@ def check_dtypes(name: str, args: tuple[Any, ...]) -> None:
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
             f"Long, Int; but got {type_name(args[1])} instead (while checking arguments for embedding)"
         )
-    elif name in {"nll_loss_forward", "nll_loss2d_forward"} and args[1].dtype not in {
-        torch.int64, torch.uint8,
-    }:  # fmt: skip
-        kind = _SCALAR_NAMES.get(args[1].dtype, str(args[1].dtype))
-        raise RuntimeError(f"expected scalar type Long but found {kind}")
+    elif name in {"nll_loss_forward", "nll_loss2d_forward"}:
+        if args[1].dtype not in {torch.int64, torch.uint8}:
+            raise RuntimeError(f"expected scalar type Long but found {scalar_name(args[1])}")
+    elif name in _FLOATING_ONLY:
+        if not (args[0].dtype.is_floating_point or args[0].dtype.is_complex):
+            raise NotImplementedError(f'"{_FLOATING_ONLY[name]}" not implemented for \'{scalar_name(args[0])}\'')
+    elif name.removesuffix("_") in _INTEGRAL_ONLY and args[0].dtype.is_floating_point:
+        kernel = _INTEGRAL_ONLY[name.removesuffix("_")]
+        raise NotImplementedError(f'"{kernel}" not implemented for \'{scalar_name(args[0])}\'')
+
+
+def _check_product(name: str, mats: list[torch.Tensor]) -> None:
+    if len({m.dtype for m in mats}) == 1:
+        return
+    one, two = mats
+    if name in {"bmm", "baddbmm"}:
+        raise RuntimeError(f"expected scalar type {scalar_name(one)} but found {scalar_name(two)}")
+    if name == "mm":
+        raise RuntimeError(
+            "expected mat1 and mat2 to have the same dtype, but got: "
+            f"{_CPP_NAMES.get(one.dtype)} != {_CPP_NAMES.get(two.dtype)}"
+        )
+    what = "mat1 and mat2" if name == "addmm" else "self and mat2"
+    raise RuntimeError(f"{what} must have the same dtype, but got {scalar_name(one)} and {scalar_name(two)}")
 
 
 def _check_convolution(args: tuple[Any, ...]) -> None:
@@ -112,13 +132,44 @@ def _check_convolution(args: tuple[Any, ...]) -> None:
     for name, other in (("weight", weight), ("bias", bias)):
         if other is None or type_name(x) == type_name(other):
             continue
-        raise RuntimeError(f"Input type ({type_name(x)}) and {name} type ({type_name(other)}) should be the same")
+        more = ""
+        if name == "weight" and shown_device(x).type == "cpu":
+            more = " or input should be a MKLDNN tensor and weight is a dense tensor"
+        raise RuntimeError(f"Input type ({type_name(x)}) and {name} type ({type_name(other)}) should be the same{more}")
+
+
+def check_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+    """Refuse what ``validate_sdpa_input`` refuses."""
+    tensors = (q, k, v)
+    for what, found in (
+        ("dtype", [_CPP_NAMES.get(t.dtype, str(t.dtype)) for t in tensors]),
+        ("device type", [str(shown_device(t)) for t in tensors]),
+    ):
+        if len(set(found)) > 1:
+            short = what.split()[0]
+            raise RuntimeError(
+                f"Expected query, key, and value to have the same {what}, but got query.{short}: {found[0]} "
+                f"key.{short}: {found[1]} and value.{short}: {found[2]} instead."
+            )
+
+
+def check_generator(generator: torch.Generator, device: torch.device) -> None:
+    """Refuse a generator of another device than the result's."""
+    if generator.device.type != device.type and device.type != "meta":
+        raise RuntimeError(
+            f"Expected a '{device.type}' device type for generator but found '{generator.device.type}'"
+        )
+
+
+def scalar_name(tensor: torch.Tensor) -> str:
+    """Return the name of a dtype in messages of torch's C++: ``Float``, ``BFloat16``, ..."""
+    return _SCALAR_NAMES.get(tensor.dtype, str(tensor.dtype))
 
 
 def type_name(tensor: torch.Tensor) -> str:
     """Return the legacy type name that PyTorch prints: ``torch.cuda.FloatTensor``."""
     prefix = "torch.cuda." if shown_device(tensor).type == "cuda" else "torch."
-    return f"{prefix}{_SCALAR_NAMES.get(tensor.dtype, str(tensor.dtype))}Tensor"
+    return f"{prefix}{scalar_name(tensor)}Tensor"
 
 
 def in_cuda_words(text: str) -> str:
@@ -136,7 +187,9 @@ def native_error(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ex
         if isinstance(value, torch.Tensor):
             if value.layout is not torch.strided:
                 raise TypeError("sparse")
-            return torch.zeros((), dtype=value.dtype).expand(value.shape)
+            if value.numel() <= 1 << 12:  # in-place operations refuse expanded tensors
+                return torch.zeros(value.shape, dtype=value.dtype, device="cpu")
+            return torch.zeros((), dtype=value.dtype, device="cpu").expand(value.shape)
         if isinstance(value, (list, tuple)):
             return type(value)(stand_in(v) for v in value)
         return value

@@ -13,7 +13,7 @@ from trainworthy.virtual import values
 from trainworthy.virtual.device import VirtualDevice, handles
 from trainworthy.virtual.errors import shown_device, type_name
 from trainworthy.virtual.kernels_sparse import copy_sparse
-from trainworthy.virtual.tensors import CUDA, claim, is_virtual, like_real, like_virtual, new_virtual, raw_is_meta
+from trainworthy.virtual.tensors import CPU, claim, is_virtual, like_real, like_virtual, new_virtual, raw_is_meta
 
 aten = torch.ops.aten
 Args = tuple[Any, ...]
@@ -154,7 +154,7 @@ def _masked_select(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs)
 @handles("index")
 def _index(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
     tensor, indices = args[:2]
-    positions = _positions(device, indices)
+    positions = _positions(device, tensor, indices)
     out = device.meta(func, (tensor, positions), {}, shown_device(tensor))
     known = values.shadow_of(tensor) if values.small_enough(out) else None
     real = [None if i is None else values.shadow_of(i) for i in positions]
@@ -177,23 +177,40 @@ def _index_put(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> 
     return NotImplemented
 
 
-def _positions(device: VirtualDevice, indices: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
+def _positions(
+    device: VirtualDevice, tensor: torch.Tensor, indices: list[torch.Tensor | None]
+) -> list[torch.Tensor | None]:
     """Replace masks by the positions they select."""
     out: list[torch.Tensor | None] = []
+    target = shown_device(tensor)
     for index in indices:
+        if index is not None and shown_device(index) not in {target, CPU}:
+            raise RuntimeError(
+                f"indices should be either on cpu or on the same device as the indexed tensor ({target})"
+            )
         if index is None or index.dtype not in {torch.bool, torch.uint8}:
             out.append(index)
             continue
+        _check_mask(tensor, index, len(out))
         known = values.shadow_of(index)
         if known is not None:
             for column in known.nonzero().unbind(1):
-                position = new_virtual(tuple(column.shape), torch.int64, CUDA)
+                position = new_virtual(tuple(column.shape), torch.int64, target)
                 values.set_shadow(position, column.contiguous())
                 out.append(position)
         else:
             device.assume("a mask of unknown values is assumed to select every element")
-            out += [new_virtual((index.numel(),), torch.int64, CUDA) for _ in range(index.dim())]
+            out += [new_virtual((index.numel(),), torch.int64, target) for _ in range(index.dim())]
     return out
+
+
+def _check_mask(tensor: torch.Tensor, mask: torch.Tensor, start: int) -> None:
+    for dim in range(mask.dim()):
+        if tuple(mask.shape[: dim + 1]) != tuple(tensor.shape[start : start + dim + 1]):
+            raise IndexError(
+                f"The shape of the mask {list(mask.shape)} at index {dim} does not match the shape of the "
+                f"indexed tensor {list(tensor.shape)} at index {start + dim}"
+            )
 
 
 @handles("_unique2", "unique_dim", "unique_consecutive", "_unique")

@@ -17,6 +17,7 @@ import torch
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext, _device_constructors
 
+from trainworthy.virtual.errors import check_generator
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import CPU, CUDA, AskedForMeta, is_virtual
 from trainworthy.virtual.threads import refuse_fork
@@ -94,6 +95,8 @@ def _factory(raw: Any) -> Any:
             device = _default_device()
         else:
             device = kwargs["device"] = resolve_device(device)
+        if kwargs.get("generator") is not None:
+            check_generator(kwargs["generator"], device or CPU)
         if kwargs.get("pin_memory") and (device is None or device.type == "cpu"):
             return raw(*args, **{**kwargs, "pin_memory": False}).pin_memory()
         if device is None or device.type != "meta":
@@ -188,6 +191,8 @@ def _new(raw: Any) -> Any:
         if not is_virtual(self):
             return raw(self, *args, **kwargs)
         device = kwargs.get("device") or self.device
+        if self.layout is torch.sparse_coo:
+            return torch.sparse_coo_tensor(*args, dtype=self.dtype, device=device)
         if len(args) == 1 and isinstance(args[0], torch.Tensor):
             return args[0].to(device=device, dtype=self.dtype)
         if len(args) == 1 and not isinstance(args[0], (int, torch.Size)):

@@ -129,18 +129,48 @@ def _script_patches(patches: Patches) -> None:
     patches.set_all(torch.jit, script=script, save=save, ScriptModule=ScriptModule)
 
 
+class _Probe:
+    """Stands in for a storage, to learn where a ``map_location`` function puts it."""
+
+    device = CPU
+
+    def cuda(self, device: Any = None, **kwargs: Any) -> _Probe:
+        """Move to the GPU."""
+        self.device = CUDA
+        return self
+
+    def cpu(self) -> _Probe:
+        """Move to the CPU."""
+        self.device = CPU
+        return self
+
+
+def _target(location: Any) -> torch.device | None:
+    """Return the device that ``map_location`` sends tensors of the GPU to; ``None``: they stay."""
+    if isinstance(location, dict):
+        location = location.get("cuda:0")
+    if callable(location) and not isinstance(location, (str, torch.device)):
+        placed = location(_Probe(), "cuda:0")
+        return placed.device if isinstance(placed, _Probe) else None
+    return resolve_device(location)
+
+
 def _load(gpu: VirtualGpu) -> Any:
     raw_load = torch.load
 
     @functools.wraps(raw_load)
     def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
-        location = map_location
-        if isinstance(location, dict):
-            location = next(iter(location.values()), None)
-        callable_location = callable(location) and not isinstance(location, (str, torch.device))
-        device = None if callable_location else resolve_device(location)
+        seen: set[str] = set()
+
+        def on_cpu(storage: Any, location: str) -> Any:
+            seen.add(location)
+            return storage
+
+        device = _target(map_location)
         with torch.serialization.safe_globals([rebuild_virtual]):
-            loaded = raw_load(f, map_location if callable_location else "cpu", *args, **kwargs)
+            loaded = raw_load(f, on_cpu, *args, **kwargs)
+        if device is None and any(location.startswith("cuda") for location in seen):
+            device = CUDA  # saved on a real GPU
         if device is None or device.type == "meta":
             return loaded
         return map_tensors(loaded, lambda t: _same_kind(t, device))

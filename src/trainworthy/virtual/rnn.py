@@ -10,7 +10,7 @@ import torch
 
 from trainworthy.virtual.attention import Hardware
 from trainworthy.virtual.autocast import autocast_device, cast
-from trainworthy.virtual.errors import shown_device
+from trainworthy.virtual.errors import scalar_name, shown_device
 from trainworthy.virtual.overrides import below, override
 from trainworthy.virtual.tensors import CPU, claim, like_real, raw_is_meta
 
@@ -28,6 +28,22 @@ def _on_cudnn(x: torch.Tensor) -> bool:
     )
 
 
+def _check_attributes(x: torch.Tensor, hx: Sequence[torch.Tensor], params: Sequence[torch.Tensor]) -> None:
+    """Refuse what ``check_attributes`` of ``RNN.cpp`` refuses."""
+    for name, tensor in [*(("hidden", h) for h in hx), *(("parameter", p) for p in params)]:
+        here, there = shown_device(x), shown_device(tensor)
+        if here != there:
+            raise RuntimeError(
+                f"Input and {name} tensors are not at the same device, found input tensor at {here} and "
+                f"{name} tensor at {there}"
+            )
+        if x.dtype != tensor.dtype:
+            raise RuntimeError(
+                f"Input and {name} tensors are not the same dtype, found input tensor with {scalar_name(x)} and "
+                f"{name} tensor with {scalar_name(tensor)}"
+            )
+
+
 def _run(
     name: str, x: torch.Tensor, hx: Sequence[torch.Tensor], params: Sequence[torch.Tensor],
     has_biases: bool, layers: int, dropout: float, train: bool, bidirectional: bool,
@@ -37,6 +53,7 @@ def _run(
     if kind is not None:
         dtype = torch.get_autocast_dtype(kind)
         x, hx, params = cast(x, dtype), cast(tuple(hx), dtype), cast(tuple(params), dtype)
+    _check_attributes(x, hx, params)
     hidden, cell = (hx[0], hx[1]) if name == "lstm" else (hx[0], None)
     width = params[1].shape[0] // {0: 1, 1: 1, 2: 4, 3: 3}[_MODES[name]]
     per_layer = 4 if has_biases else 2
