@@ -137,7 +137,6 @@ _LABELS = {
     "optimizer_state": "optimizer state",
     "temporary": "temporaries",
     "workspace": "workspace",
-    "rounding": "rounding",
 }
 
 

@@ -30,8 +30,7 @@ MEANINGS: tuple[KindMeaning, ...] = (
     KindMeaning(kind="activation", group="dynamic", meaning="saved by forward for backward; grows with the batch"),
     KindMeaning(kind="input", group="dynamic", meaning="the batch itself"),
     KindMeaning(kind="temporary", group="dynamic", meaning="results that no one keeps for long"),
-    KindMeaning(kind="workspace", group="dynamic", meaning="scratch memory of a library, such as cuBLAS"),
-    KindMeaning(kind="rounding", group="dynamic", meaning="blocks of the caching allocator larger than what was asked"),
+    KindMeaning(kind="workspace", group="dynamic", meaning="private notes of a recurrent kernel, modelled"),
 )
 
 _GROUPS: dict[str, Group] = {m.kind: m.group for m in MEANINGS}

@@ -79,9 +79,10 @@ class RehearsalResult:
     complete one; they are None if the script stopped before it completed a step. FLOPs count the multiply-adds of dot
     products, two each; operations without a formula are in ``unknown_flop_ops`` and in no total.
 
-    ``peak_memory_bytes`` is what ``torch.cuda.max_memory_allocated`` would say at the end: live tensors in blocks of
-    the caching allocator, the workspace of libraries included. ``memory_by_kind_bytes`` adds up to it.
-    ``reserved_memory_bytes`` is what ``torch.cuda.max_memory_reserved`` would say; with ``context_bytes`` (the CUDA
+    ``peak_memory_bytes`` is the memory of live tensors, each rounded up to the 512 bytes in which CUDA's allocator
+    counts. ``memory_by_kind_bytes`` adds up to it. What depends on libraries and the allocator is modelled and kept
+    apart: ``max_memory_allocated_bytes`` is what ``torch.cuda.max_memory_allocated`` would say (the workspace of
+    libraries and the remainders of blocks included); ``reserved_memory_bytes`` is what ``torch.cuda.max_memory_reserved`` would say; with ``context_bytes`` (the CUDA
     context) it has to be within ``driver_memory_bytes`` for a script to fit. ``usable_memory_bytes`` is what the
     context leaves. On a device without that allocator, sizes are exact bytes and ``reserved_memory_bytes`` is None.
     """
@@ -106,6 +107,7 @@ class RehearsalResult:
     unknown_flop_ops: dict[str, int] = field(default_factory=dict)
     moved_bytes_per_step: int | None = None
     peak_memory_bytes: int = 0
+    max_memory_allocated_bytes: int | None = None
     peak_step: int | None = None
     peak_phase: str | None = None
     peak_op: str | None = None

@@ -73,6 +73,7 @@ def _memory(notes: Mapping[str, Any], peak: PeakMemory) -> dict[str, Any]:
         place = Place(path=peak.source.path, line=peak.source.line, module=peak.module)
     return {
         "peak_memory_bytes": peak.allocated_bytes,
+        "max_memory_allocated_bytes": peak.card_allocated_bytes,
         "peak_step": peak.step,
         "peak_phase": peak.phase,
         "peak_op": peak.op,

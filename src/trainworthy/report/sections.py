@@ -211,8 +211,10 @@ def memory_table(result: RehearsalResult) -> Table | None:
         for m in MEANINGS
         if (size := result.memory_by_kind_bytes.get(m.kind, 0))
     ]
-    rows.append(("allocated at the peak", "", format_bytes(peak), "100 %", "torch.cuda.max_memory_allocated"))
+    rows.append(("tensors at the peak", "", format_bytes(peak), "100 %", "each rounded up as the allocator counts"))
     at = len(rows) - 1
+    if (card := result.max_memory_allocated_bytes) is not None:
+        rows.append(("allocated (modelled)", "", format_bytes(card), "", "torch.cuda.max_memory_allocated, with cuBLAS"))
     if result.reserved_memory_bytes is not None:
         reserved = result.reserved_memory_bytes
         rows.append(("reserved (modelled)", "", format_bytes(reserved), "", "torch.cuda.max_memory_reserved"))

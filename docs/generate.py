@@ -1,0 +1,122 @@
+"""Write the generated pages: commands, GPU rows, the JSON result, and the quickstart's real output.
+
+    python docs/generate.py            # write what changed
+    python docs/generate.py --quick    # all but the quickstart, which rehearses an example
+
+A test fails when a page is not what this program writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from trainworthy.cli.main import COMMANDS
+from trainworthy.hardware import gpu_rows
+from trainworthy.units import format_bytes
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+_MARK, _END = "<!-- quickstart-output -->", "<!-- /quickstart-output -->"
+_EXAMPLE = ("rehearse", "--gpu", "h100-sxm-80gb", "examples/transformer_lm.py")
+
+
+def run(*words: str, columns: int = 100) -> str:
+    """Run ``trainworthy`` and return what it prints."""
+    command = [sys.executable, "-m", "trainworthy", *words]
+    environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300, check=False
+    )
+    return done.stdout.rstrip()
+
+
+def command_pages() -> dict[Path, str]:
+    """Build a page for every command from its help."""
+    pages = {}
+    for name, summary in COMMANDS.items():
+        text = f"# `trainworthy {name}`\n\n{summary[0].upper()}{summary[1:]}.\n\n```\n{run(name, '--help')}\n```\n"
+        pages[DOCS / "commands" / f"{name}.md"] = text
+    return pages
+
+
+def gpu_page() -> dict[Path, str]:
+    """Build the table of GPU rows."""
+    lines = [
+        "# GPUs", "", "Dense peaks. Memory is what the driver reports. Each row is a file in `src/trainworthy/hardware/gpus/` with",
+        "its sources.", "", "| id | names | memory | bandwidth GB/s | bf16 TFLOP/s | fp32 TFLOP/s | compute capability |",
+        "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in sorted(gpu_rows().values(), key=lambda r: r.id):
+        capability = ".".join(map(str, row.compute_capability))
+        peaks = [row.peak_tflops(dtype) for dtype in ("bf16", "fp32")]
+        shown = ["–" if peak is None else f"{peak:g}" for peak in peaks]
+        lines.append(
+            f"| `{row.id}` | {', '.join(row.names)} | {format_bytes(row.memory_bytes)} | "
+            f"{row.memory_gb_per_s:g} | {shown[0]} | {shown[1]} | {capability} |"
+        )
+    return {DOCS / "gpus.md": "\n".join(lines) + "\n"}
+
+
+def json_page() -> dict[Path, str]:
+    """Build the page of the machine interface from its schema."""
+    schema: dict[str, Any] = json.loads((ROOT / "src/trainworthy/report/schema.json").read_text())
+    result = schema["$defs"]["result"]
+    required = set(result["required"])
+    lines = [
+        "# The JSON result", "", "`trainworthy rehearse --format json` prints one object; `tw.rehearse(...)` returns the same as an",
+        "object. Fields marked * are always there and keep their meaning within a `schema_version`.", "",
+        "| field | type | meaning |", "|---|---|---|",
+    ]  # fmt: skip
+    for name, field in result["properties"].items():
+        kind = field.get("type", field.get("$ref", "").rsplit("/", 1)[-1] or "any")
+        shown = " or ".join(kind) if isinstance(kind, list) else kind
+        lines.append(f"| `{name}`{' *' if name in required else ''} | {shown} | {field.get('description', '')} |")
+    return {DOCS / "json.md": "\n".join(lines) + "\n"}
+
+
+def quickstart() -> dict[Path, str]:
+    """Put the real output of the first command into the README and the quickstart."""
+    block = f"{_MARK}\n```\n$ trainworthy {' '.join(_EXAMPLE)}\n{run(*_EXAMPLE, columns=110)}\n```\n{_END}"
+    pages = {}
+    for path in (ROOT / "README.md", DOCS / "quickstart.md"):
+        text = path.read_text()
+        start = text.index(_MARK)
+        end = text.index(_END) + len(_END) if _END in text else start + len(_MARK)
+        pages[path] = text[:start] + _shorter(block, path) + text[end:]
+    return pages
+
+
+def _shorter(block: str, path: Path) -> str:
+    """Show the verdict and the module table in the README, everything in the quickstart."""
+    if path.name != "README.md":
+        return block
+    lines = block.splitlines()
+    stop = next((i for i, line in enumerate(lines) if line.startswith("Lines by bytes")), len(lines))
+    return "\n".join([*lines[:stop], "...", "```", _END])
+
+
+def quick_pages() -> dict[Path, str]:
+    """Build every page that needs no rehearsal."""
+    return {**command_pages(), **gpu_page(), **json_page()}
+
+
+def main() -> int:
+    """Write the pages that changed and name them."""
+    pages = quick_pages()
+    if "--quick" not in sys.argv:
+        pages |= quickstart()
+    for path, text in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(path.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
