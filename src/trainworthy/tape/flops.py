@@ -15,7 +15,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 Args = Sequence[Any]
@@ -45,6 +45,8 @@ POINTWISE_FLOPS_PER_ELEMENT = {
     "native_dropout": 2, "native_dropout_backward": 2,
     "_fused_adamw_": 14, "_fused_adam_": 14, "_fused_sgd_": 4, "_fused_adagrad_": 6,
     "avg_pool2d": 1, "max_pool2d_with_indices": 1, "embedding_dense_backward": 1,
+    "_thnn_fused_lstm_cell": 5, "_thnn_fused_lstm_cell_backward_impl": 5,
+    "_thnn_fused_gru_cell": 5, "_thnn_fused_gru_cell_backward": 5,
     "linalg_vector_norm": 2, "linalg_cross": 9, "var_mean": 4, "var": 4, "std": 4,
 }  # fmt: skip
 
@@ -52,12 +54,24 @@ POINTWISE_FLOPS_PER_ELEMENT = {
 _UNKNOWN_PREFIXES = ("linalg_", "_linalg", "fft_", "_fft", "svd", "qr", "cholesky", "lu_", "triangular_solve",
                      "inverse", "ormqr", "geqrf", "_cdist", "cdist", "_pdist", "_ctc_loss", "_cudnn_ctc_loss",
                      "_trilinear", "grid_sampler", "_grouped_mm", "_scaled_grouped_mm", "_sparse", "sspaddmm",
-                     "_nested", "matrix_exp", "_transformer", "_native_multi_head", "_thnn", "flex_")  # fmt: skip
+                     "_nested", "matrix_exp", "_transformer", "_native_multi_head", "flex_", "_scaled_dot_product",
+                     "_flash_attention", "_efficient_attention", "mkldnn_", "miopen_", "quantized_", "_int_mm",
+                     "_weight_int", "_addmm_activation", "_slow_conv", "slow_conv", "conv_depthwise", "thnn_conv",
+                     "_conv_depthwise", "_dyn_quant", "fbgemm_", "_wrapped_", "_lstm_mps", "_cslt",
+                     "_mixed_dtypes")  # fmt: skip
 # Operations that touch only the rows they select, not the whole first operand.
 _GATHERS = frozenset({"embedding", "index", "index_select", "gather", "take", "take_along_dim"})
 _SCATTERS = frozenset({"index_put_", "index_put", "_index_put_impl_", "scatter_add_", "scatter_",
                        "index_add_", "scatter_add", "index_add", "scatter"})  # fmt: skip
-_FREE = frozenset({"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "detach"})
+_FREE = frozenset({"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "detach", "detach_",
+                   "_unsafe_view", "t_", "transpose_", "squeeze_", "unsqueeze_", "as_strided_", "set_", "resize_",
+                   "swapaxes_", "swapdims_", "rename_", "unsafe_split", "unsafe_chunk"})  # fmt: skip
+# Operations that write their result without reading what they are given.
+_FILLS = frozenset({"zero_", "fill_", "normal_", "uniform_", "random_", "exponential_", "log_normal_", "cauchy_",
+                    "geometric_"})  # fmt: skip
+
+_COPIES = frozenset({"copy_", "_to_copy", "clone", "where", "masked_fill", "masked_fill_", "_foreach_copy_",
+                     "_foreach_zero_", "zeros_like", "ones_like", "full_like"})  # fmt: skip
 
 _FORMULAS: dict[str, Callable[..., int]] = {}
 _RECOMPUTES: dict[str, Callable[..., int]] = {}
@@ -82,15 +96,19 @@ def op_cost(func: Any, name: str, args: Args, kwargs: dict[str, Any], out: Any) 
     outputs = list(_tensors((out,)))
     flops = _dot_flops(func, name, args, kwargs, out)
     recompute = _RECOMPUTES[name](*args) if name in _RECOMPUTES else 0
-    return Cost(flops, _pointwise_flops(func, name, tensors, outputs), recompute,
-                _moved_bytes(func, name, tensors, outputs))  # fmt: skip
+    pointwise = _pointwise_flops(func, name, args, tensors, outputs)
+    return Cost(flops, pointwise, recompute, _moved_bytes(func, name, args, tensors, outputs))
 
 
 def _dot_flops(func: Any, name: str, args: Args, kwargs: dict[str, Any], out: Any) -> int | None:
-    own = _FORMULAS.get(name)
+    kwargs = {key: value for key, value in kwargs.items() if key != "out"}
+    base = name if name in _FORMULAS else name.removesuffix("_")  # addmm_ is addmm
+    own = _FORMULAS.get(base)
     if own is not None:
         return own(*args, out=out, **kwargs)
-    registered = flop_registry.get(getattr(func, "overloadpacket", None))
+    registered = flop_registry.get(getattr(func, "overloadpacket", None)) or flop_registry.get(
+        getattr(aten, base, None)
+    )
     if registered is not None:
         return int(registered(*args, **kwargs, out_val=out))
     if getattr(func, "namespace", "aten") not in {"aten", "prim", "prims"}:
@@ -100,33 +118,36 @@ def _dot_flops(func: Any, name: str, args: Args, kwargs: dict[str, Any], out: An
     return 0
 
 
-def _pointwise_flops(func: Any, name: str, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
+def _pointwise_flops(func: Any, name: str, args: Args, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
     per_element = POINTWISE_FLOPS_PER_ELEMENT.get(name)
     tags = getattr(func, "tags", ())
     if per_element is None:
-        if name.startswith("_foreach_") and outputs:
-            return sum(t.numel() for t in outputs)
         if name.startswith("_foreach_"):
-            written = _written(func, tensors)
-            return sum(t.numel() for t in written)
+            return (
+                0
+                if name in _COPIES
+                else sum(int(t.numel()) for t in next(a for a in args if isinstance(a, (list, tuple))))
+            )
         if torch.Tag.pointwise not in tags and torch.Tag.reduction not in tags:
             return 0
-        if name in {"copy_", "_to_copy", "clone", "fill_", "zero_", "where", "masked_fill"}:
+        if name in _COPIES or name in _FILLS:
             return 0
         per_element = 1
     if name.startswith("_fused_"):
-        return per_element * sum(t.numel() for t in tensors) // 4
+        return per_element * sum(int(t.numel()) for t in next(a for a in args if isinstance(a, (list, tuple))))
     sizes = [t.numel() for t in (*tensors, *outputs)]
     return per_element * max(sizes, default=0)
 
 
-def _written(func: Any, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-    # _foreach_*_ writes its first list: as many tensors as the schema's first argument holds.
-    num_lists = sum(1 for a in func._schema.arguments if "Tensor[]" in str(a.type)) or 1
-    return tensors[: len(tensors) // num_lists]
+def _written(func: Any, args: Args) -> list[torch.Tensor]:
+    """List the tensors that an operation without result writes."""
+    written = [value for argument, value in zip(func._schema.arguments, args, strict=False) if argument.is_write]
+    if func._schema.name.startswith("aten::_fused_"):
+        del written[1:2]  # gradients, which these change only when they take a loss scale out
+    return list(_tensors(written))
 
 
-def _moved_bytes(func: Any, name: str, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
+def _moved_bytes(func: Any, name: str, args: Args, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
     if name in _FREE or getattr(func, "is_view", False):
         return 0
     written = sum(_touched_bytes(t) for t in outputs)
@@ -134,15 +155,17 @@ def _moved_bytes(func: Any, name: str, tensors: list[torch.Tensor], outputs: lis
         return 2 * written + sum(_touched_bytes(t) for t in tensors[1:])
     if name in _SCATTERS:
         values = sum(_touched_bytes(t) for t in tensors[1:])
-        return values + tensors[-1].numel() * tensors[0].element_size() * 2
+        copied = 0 if name.endswith("_") else _touched_bytes(tensors[0]) + written
+        return copied + values + tensors[-1].numel() * tensors[0].element_size() * 2
     if name == "nll_loss_forward":
         return 2 * _touched_bytes(tensors[1]) + written
-    if name in {"zero_", "fill_", "normal_", "uniform_", "bernoulli_", "random_", "exponential_"}:
+    if name in _FILLS or name.endswith("_like") or name.startswith("new_"):
         return written
-    read = sum(_touched_bytes(t) for t in tensors)
     if not outputs:  # lists written in place return nothing
-        written = sum(_touched_bytes(t) for t in _written(func, tensors)) if tensors else 0
-    return read + written
+        written = sum(_touched_bytes(t) for t in _written(func, args))
+    if name in {"copy_", "_foreach_copy_", "_foreach_zero_"}:  # what is overwritten is not read
+        return sum(_touched_bytes(t) for t in tensors)
+    return sum(_touched_bytes(t) for t in tensors) + written
 
 
 def _touched_bytes(tensor: torch.Tensor) -> int:
@@ -216,18 +239,25 @@ def _addbmm(self: Any, a: torch.Tensor, b: torch.Tensor, out: Any = None, **_: A
     return 2 * a.numel() * int(b.shape[-1])
 
 
-@formula("_scaled_dot_product_flash_attention_for_cpu")
-def _cpu_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, out: Any = None, **__: Any) -> int:
-    return int(sdpa_flop_count(tuple(q.shape), tuple(k.shape), tuple(v.shape)))
+_ATTENTION = tuple(
+    f"_scaled_dot_product_{kind}"
+    for kind in ("flash_attention", "efficient_attention", "cudnn_attention", "flash_attention_for_cpu")
+)
 
 
-@formula("_scaled_dot_product_flash_attention_for_cpu_backward")
-def _cpu_attention_backward(
+@formula(*_ATTENTION)
+def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, out: Any = None, **__: Any) -> int:
+    # Scores and their product with the values, for every query head (heads of keys and values may be shared).
+    return 2 * prod(q.shape[:-1]) * int(k.shape[-2]) * int(q.shape[-1] + v.shape[-1])
+
+
+@formula(*(f"{name}_backward" for name in _ATTENTION))
+def _attention_backward(
     grad: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any,
     out: Any = None, **__: Any,
 ) -> int:  # fmt: skip
-    shapes = (tuple(t.shape) for t in (grad, q, k, v))
-    return int(sdpa_backward_flop_count(*shapes))
+    # The scores again; gradients of queries, keys, values and probabilities (Dao et al. 2022, algorithm 4).
+    return 2 * prod(q.shape[:-1]) * int(k.shape[-2]) * int(3 * q.shape[-1] + 2 * v.shape[-1])
 
 
 def _attention_scores(grad: torch.Tensor, q: torch.Tensor, k: torch.Tensor, *_: Any) -> int:
@@ -235,10 +265,8 @@ def _attention_scores(grad: torch.Tensor, q: torch.Tensor, k: torch.Tensor, *_: 
     return 2 * int(prod(q.shape)) * int(k.shape[-2])
 
 
-for _name in ("flash_attention", "efficient_attention", "cudnn_attention", "flash_attention_for_cpu"):
-    _RECOMPUTES[f"_scaled_dot_product_{_name}_backward"] = _attention_scores
-
-_GATES = {0: 1, 1: 1, 2: 4, 3: 3}  # cuDNN modes: ReLU, tanh, LSTM, GRU
+for _name in _ATTENTION:
+    _RECOMPUTES[f"{_name}_backward"] = _attention_scores
 
 
 def _rnn_flops(weights: Sequence[torch.Tensor], steps_and_batch: int) -> int:
@@ -269,7 +297,16 @@ def _mkldnn_rnn_backward(
     return 2 * _rnn_flops((w0, w1), prod(x.shape[:-1]))
 
 
-@formula("_sparse_mm", "sparse_mm")
-def _sparse_mm(a: torch.Tensor, b: torch.Tensor, *_: Any, out: Any = None, **__: Any) -> int:
-    sparse, dense = (a, b) if a.layout is not torch.strided else (b, a)
-    return 2 * sparse._nnz() * int(dense.shape[-1])
+@formula("mm", "_sparse_mm", "sparse_mm")
+def _mm(a: torch.Tensor, b: torch.Tensor, *_: Any, out: Any = None, **__: Any) -> int:
+    # Every entry of the left matrix that is there meets a row of the right one, and the other way round.
+    if a.layout is not torch.strided:
+        return 2 * int(a._nnz()) * int(b.shape[-1])
+    if b.layout is not torch.strided:
+        return 2 * int(b._nnz()) * int(a.shape[0])
+    return 2 * a.numel() * int(b.shape[-1])
+
+
+@formula("addmm", "_sparse_addmm")
+def _addmm(self: Any, a: torch.Tensor, b: torch.Tensor, *_: Any, out: Any = None, **__: Any) -> int:
+    return _mm(a, b)

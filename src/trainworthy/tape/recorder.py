@@ -36,8 +36,8 @@ _SCALARS_MATTER = frozenset({"convolution", "convolution_backward", "_convolutio
 
 _tensor: Any = torch.Tensor  # its attributes are descriptors, which the stubs do not say
 _is_leaf: Callable[[torch.Tensor], bool] = _tensor.is_leaf.__get__
-# Read through the base class: a lazy parameter refuses its own.
-_shape: Callable[[torch.Tensor], torch.Size] = torch._C.TensorBase.shape.__get__
+_base: Any = torch._C.TensorBase  # a lazy parameter refuses its own shape
+_shape: Callable[[torch.Tensor], torch.Size] = _base.shape.__get__
 _requires_grad: Callable[[torch.Tensor], bool] = _tensor.requires_grad.__get__
 
 
