@@ -9,6 +9,7 @@ from trainworthy.inspect.memory_kinds import MEANINGS
 from trainworthy.inspect.result import RehearsalResult
 from trainworthy.inspect.tree import ModuleRow
 from trainworthy.report.tables import Table, clean, left, right, rows_of
+from trainworthy.tape.record import Source
 from trainworthy.units import UNKNOWN, format_bytes, format_count, format_si
 
 _TOP = 10
@@ -145,13 +146,22 @@ def line_tables(result: RehearsalResult) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
+def _line(source: Source) -> str:
+    """Name the user's line and, behind it, the line of the library that it called.
+
+    >>> _line(Source("train.py", 8, "main", "transformers/models/llama/modeling_llama.py:164"))
+    'train.py:8 > modeling_llama.py:164'
+    """
+    return str(source) if source.library is None else f"{source} > {source.library.rsplit('/', 1)[-1]}"
+
+
 def _lines_by_flops(result: RehearsalResult) -> Table | None:
     top = [t for t in result.lines if t.flops][:_TOP]
     if not top:
         return None
     total = sum(t.flops for t in result.lines)
     rows = [
-        (t.source, t.source.function, _flop(t.flops) + ("+" if t.unknown_flop_ops else ""),
+        (_line(t.source), t.source.function, _flop(t.flops) + ("+" if t.unknown_flop_ops else ""),
          _percent(t.flops, total), format_bytes(t.moved_bytes), f"{t.num_ops:,}")
         for t in top
     ]  # fmt: skip
@@ -169,7 +179,7 @@ def _lines_by_bytes(result: RehearsalResult) -> Table | None:
         return None
     total = sum(t.moved_bytes for t in result.lines)
     rows = [
-        (t.source, t.source.function, format_bytes(t.moved_bytes), _percent(t.moved_bytes, total),
+        (_line(t.source), t.source.function, format_bytes(t.moved_bytes), _percent(t.moved_bytes, total),
          _intensity(t.flops_per_byte), f"{t.num_ops:,}")
         for t in top
     ]  # fmt: skip
@@ -186,7 +196,7 @@ def held_table(result: RehearsalResult) -> Table | None:
     if not result.held:
         return None
     rows = [
-        (h.source, h.module.replace("{}", "*") or "-", h.origin, kind_label(h.kind), f"{h.num_storages:,}",
+        (_line(h.source), h.module.replace("{}", "*") or "-", h.origin, kind_label(h.kind), f"{h.num_storages:,}",
          format_bytes(h.total_bytes), _percent(h.total_bytes, result.peak_memory_bytes))
         for h in result.held[:_TOP]
     ]  # fmt: skip

@@ -103,8 +103,12 @@ class ModuleTracker:
         owner = self._owner(module)
         root = len(self.roots)
         for i, known in enumerate(self._root_modules):
-            if known() is owner:
+            alive = known()
+            # A loss made anew in every step is the same root each time.
+            if alive is owner or (alive is None and self.roots[i] == type(owner).__name__):
                 root = i
+                self._root_modules[i] = weakref.ref(owner)
+                break
         if root == len(self.roots):
             self.roots.append(type(owner).__name__)
             self._root_modules.append(weakref.ref(owner))
