@@ -224,7 +224,7 @@ def memory_table(result: RehearsalResult) -> Table | None:
     rows.append(("tensors at the peak", "", format_bytes(peak), "100 %", "each rounded up as the allocator counts"))
     at = len(rows) - 1
     if (card := result.max_memory_allocated_bytes) is not None:
-        rows.append(("allocated (modelled)", "", format_bytes(card), "", "torch.cuda.max_memory_allocated, with cuBLAS"))
+        rows.append(("allocated (modelled)", "", format_bytes(card), "", "torch.cuda.max_memory_allocated, cuBLAS too"))
     if result.reserved_memory_bytes is not None:
         reserved = result.reserved_memory_bytes
         rows.append(("reserved (modelled)", "", format_bytes(reserved), "", "torch.cuda.max_memory_reserved"))
