@@ -1,5 +1,7 @@
-"""Autocast: CUDA's cast lists operation by operation, regions, the cache, custom Functions, GradScaler."""
-# mypy: allow-untyped-calls, disable-error-code="attr-defined,union-attr,operator,index,no-any-return,misc"
+"""Autocast: CUDA's cast lists operation by operation, regions, the cache, custom Functions."""
+# ruff: noqa: E501 - tables, one case a line
+# mypy: allow-untyped-calls, allow-untyped-decorators, no-warn-unreachable
+# mypy: disable-error-code="attr-defined,union-attr,operator,index,no-any-return,arg-type,misc,call-overload,call-arg"
 
 from __future__ import annotations
 
@@ -85,7 +87,6 @@ FLOAT32: dict[str, Callable[[], Any]] = {
     "layer_norm": lambda: F.layer_norm(h(2, 3), (3,), r(3), r(3)),
     "rms_norm": lambda: F.rms_norm(h(2, 3), (3,), r(3)),
     "group_norm": lambda: F.group_norm(h(2, 4, 3), 2),
-    
     "vector_norm": lambda: torch.linalg.vector_norm(h(3, 3)),
     "matrix_norm": lambda: torch.linalg.matrix_norm(h(3, 3)),
     "norm": lambda: torch.norm(h(3, 3)),
@@ -354,55 +355,3 @@ def test_custom_fwd_and_bwd() -> None:
         assert square.dtype is torch.float16
     (out.sum() + square.float().sum()).backward()
     assert w.grad.dtype is torch.float32
-
-
-def test_grad_scaler_with_two_optimizers(gpu: VirtualGpu) -> None:
-    one, two = nn.Linear(4, 4).cuda(), nn.Linear(4, 1).cuda()
-    optimizers = [torch.optim.AdamW(one.parameters()), torch.optim.SGD(two.parameters(), lr=0.1)]
-    scaler = torch.amp.GradScaler("cuda")
-    assert scaler.is_enabled()
-    for _ in range(2):
-        with torch.autocast("cuda", dtype=torch.float16):
-            loss = two(one(r(2, 4))).float().mean()
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizers[0])
-        norm = nn.utils.clip_grad_norm_(one.parameters(), 1.0)
-        assert norm.device.type == "cuda"
-        for optimizer in optimizers:
-            scaler.step(optimizer)
-        scaler.update()
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-    assert scaler.get_scale() == 65536.0
-    state = scaler.state_dict()
-    assert state["scale"] == 65536.0
-    scaler.load_state_dict(state)
-    assert optimizers[0].state[one.weight]["step"].item() == 2
-    names = {op.name for op in gpu.tape().ops}
-    assert "_amp_foreach_non_finite_check_and_unscale_" in names
-    assert "_amp_update_scale_" in names
-    with pytest.raises(AssertionError, match="No inf checks were recorded prior to update"):
-        scaler.update()
-
-
-def test_grad_scaler_errors_and_disabled() -> None:
-    layer = nn.Linear(2, 2).cuda()
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler("cuda", init_scale=1024.0, growth_interval=1)
-    scaler.scale(layer(r(2, 2)).sum()).backward()
-    scaler.unscale_(optimizer)
-    with pytest.raises(RuntimeError, match=r"unscale_\(\) has already been called"):
-        scaler.unscale_(optimizer)
-    scaler.step(optimizer)
-    scaler.update()
-    assert scaler.get_scale() == 2048.0
-    half = nn.Linear(2, 2).cuda().half()
-    bad = torch.optim.SGD(half.parameters(), lr=0.1)
-    scaler.scale(half(r(2, 2).half()).sum()).backward()
-    with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients"):
-        scaler.unscale_(bad)
-    off = torch.amp.GradScaler("cuda", enabled=False)
-    loss = layer(r(2, 2)).sum()
-    assert off.scale(loss) is loss
-    with pytest.warns(FutureWarning, match="deprecated"):
-        assert torch.cuda.amp.GradScaler().is_enabled()

@@ -1,5 +1,6 @@
 """Making tensors on the device: every factory, constructor and default-device switch of torch."""
-# mypy: allow-untyped-calls, disable-error-code="attr-defined,union-attr,operator,index,no-any-return"
+# mypy: allow-untyped-calls, allow-untyped-decorators, no-warn-unreachable
+# mypy: disable-error-code="attr-defined,union-attr,operator,index,no-any-return,arg-type,misc,call-overload,call-arg"
 
 from __future__ import annotations
 

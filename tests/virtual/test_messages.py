@@ -1,5 +1,7 @@
 """Mistakes of device, dtype and shape raise what CUDA raises."""
-# mypy: allow-untyped-calls, disable-error-code="attr-defined,union-attr,operator,index,no-any-return,arg-type"
+# ruff: noqa: E501 - tables, one case a line
+# mypy: allow-untyped-calls, allow-untyped-decorators, no-warn-unreachable
+# mypy: disable-error-code="attr-defined,union-attr,operator,index,no-any-return,arg-type,misc,call-overload,call-arg"
 
 from __future__ import annotations
 

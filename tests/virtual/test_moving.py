@@ -1,5 +1,6 @@
 """Moving tensors and modules: ``.to``, ``.cuda``, ``.cpu``, pinned memory, tied weights, meta."""
-# mypy: allow-untyped-calls, disable-error-code="attr-defined,union-attr,operator,index,no-any-return"
+# mypy: allow-untyped-calls, allow-untyped-decorators, no-warn-unreachable
+# mypy: disable-error-code="attr-defined,union-attr,operator,index,no-any-return,arg-type,misc,call-overload,call-arg"
 
 from __future__ import annotations
 

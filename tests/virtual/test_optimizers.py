@@ -1,5 +1,7 @@
 """Every optimizer of torch.optim in its forms, schedulers, compiled and checkpointed training, EMA."""
-# mypy: allow-untyped-calls, disable-error-code="attr-defined,union-attr,operator,index,no-any-return,arg-type"
+# ruff: noqa: E501 - tables, one case a line
+# mypy: allow-untyped-calls, allow-untyped-decorators, no-warn-unreachable
+# mypy: disable-error-code="attr-defined,union-attr,operator,index,no-any-return,arg-type,misc,call-overload,call-arg"
 
 from __future__ import annotations
 
@@ -300,9 +302,7 @@ def test_ema_copies() -> None:
             a.mul_(0.9).add_(b, alpha=0.1)
             a.copy_(b)
         torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 0.1)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
-    )
+    averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     plain = torch.optim.swa_utils.AveragedModel(model, device="cuda", use_buffers=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):

@@ -88,9 +88,7 @@ def _efficient(q: Any, k: Any, v: Any, mask: Any, p: float, causal: bool, scale:
             mask = padded[..., : mask.shape[-1]]
         mask = mask.expand(q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     needs = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
-    return aten._scaled_dot_product_efficient_attention.default(
-        q, k, v, mask, needs, p, causal, scale=scale
-    )[0]
+    return aten._scaled_dot_product_efficient_attention.default(q, k, v, mask, needs, p, causal, scale=scale)[0]
 
 
 def _cudnn(q: Any, k: Any, v: Any, mask: Any, p: float, causal: bool, scale: Any, gqa: bool) -> Any:
@@ -105,15 +103,13 @@ def _cpu(q: Any, k: Any, v: Any, mask: Any, p: float, causal: bool, scale: Any, 
         mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(mask.logical_not(), float("-inf"))
     if gqa:
         k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
-    return aten._scaled_dot_product_flash_attention_for_cpu.default(
-        q, k, v, p, causal, attn_mask=mask, scale=scale
-    )[0]
+    return aten._scaled_dot_product_flash_attention_for_cpu.default(q, k, v, p, causal, attn_mask=mask, scale=scale)[0]
 
 
 def _math(q: Any, k: Any, v: Any, mask: Any, p: float, causal: bool, scale: Any, gqa: bool) -> Any:
-    return aten._scaled_dot_product_attention_math.default(
-        q, k, v, mask, p, causal, None, scale=scale, enable_gqa=gqa
-    )[0]
+    return aten._scaled_dot_product_attention_math.default(q, k, v, mask, p, causal, None, scale=scale, enable_gqa=gqa)[
+        0
+    ]
 
 
 _RUN: dict[str, Callable[..., Any]] = {
@@ -129,5 +125,4 @@ def _dropout(x: torch.Tensor, p: float, train: bool) -> torch.Tensor:
         if one_kernel and train and 0 < p < 1 and x.numel():
             out: torch.Tensor = aten.native_dropout.default(x, p, True)[0]
             return out
-        out = aten.dropout.default(x, p, train)
-        return out
+        return aten.dropout.default(x, p, train)  # type: ignore[no-any-return]

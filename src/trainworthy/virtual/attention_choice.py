@@ -113,10 +113,8 @@ def _flash_fits(call: Call) -> bool:
 def _efficient_fits(call: Call) -> bool:
     half = call.q.dtype in _HALF
     ampere = call.capability >= (8, 0)
-    if ampere or (half and call.capability >= (7, 0)):
-        alignment = 8 if half else 4
-    else:
-        alignment = 4 if ampere else 1
+    tensor_cores = ampere or (half and call.capability >= (7, 0))
+    alignment = (8 if half else 4) if tensor_cores else 1
     return (
         (half or call.q.dtype is torch.float32)
         and (call.q.dtype is not torch.bfloat16 or ampere)

@@ -16,6 +16,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.tape.operators import flat_tensors
 from trainworthy.virtual import values
+from trainworthy.virtual.device_specs import (
+    argument,
+    claim_new,
+    elements,
+    empty_like,
+    key_of,
+    map_nested,
+    rebuild,
+    spec_of,
+    to_meta,
+    to_meta_value,
+    to_real,
+    to_real_value,
+)
 from trainworthy.virtual.errors import check_devices, check_dtypes, native_error, shown_device
 from trainworthy.virtual.tensors import (
     CPU,
@@ -25,9 +39,7 @@ from trainworthy.virtual.tensors import (
     Raw,
     claim,
     device_of,
-    is_virtual,
     like_real,
-    raw_empty_strided,
     raw_is_meta,
 )
 
@@ -175,23 +187,23 @@ class VirtualDevice(TorchDispatchMode):
             if spec is not None:
                 if info.mutated:
                     return self._returned(info, args, kwargs)
-                return _rebuild(spec, device)
+                return rebuild(spec, device)
         out = self._call_meta(func, info, args, kwargs)
         if info.is_view:
             for tensor in flat_tensors((out,), {}):
                 if device_of(tensor) is None:
                     claim(tensor, device)
             return out
-        out = _claim_new(out, device)
+        out = claim_new(out, device)
         if key is not None:
-            spec = True if info.mutated else _spec_of(out, flat_tensors(args, kwargs))
+            spec = True if info.mutated else spec_of(out, flat_tensors(args, kwargs))
             if spec is not None:
                 self._cache[key] = spec
         return out
 
     def _call_meta(self, func: Any, info: _FuncInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        meta_args = _to_meta(args)
-        meta_kwargs = {k: _to_meta_value(v) for k, v in kwargs.items()}
+        meta_args = to_meta(args)
+        meta_kwargs = {k: to_meta_value(v) for k, v in kwargs.items()}
         if "device" in kwargs and kwargs["device"] is not None:
             meta_kwargs["device"] = META
         try:
@@ -228,9 +240,9 @@ class VirtualDevice(TorchDispatchMode):
                 f"once on the CPU ({elements:,} elements)."
             )
         self.assume(f"{func.name()} has no shape rule: its output shapes come from a run on the CPU")
-        real = func(*_to_real(args), **{k: _to_real_value(v) for k, v in kwargs.items() if k != "device"})
+        real = func(*to_real(args), **{k: to_real_value(v) for k, v in kwargs.items() if k != "device"})
         device = self.output_device(kwargs, tensors)
-        return _map(real, lambda t: claim(like_real(t), device) if isinstance(t, torch.Tensor) else t)
+        return map_nested(real, lambda t: claim(like_real(t), device) if isinstance(t, torch.Tensor) else t)
 
     # --- devices --------------------------------------------------------------------------------
 
@@ -246,11 +258,11 @@ class VirtualDevice(TorchDispatchMode):
         return CPU
 
     def _is_born_virtual(self, info: _FuncInfo, args: tuple[Any, ...], tensors: list[torch.Tensor]) -> bool:
-        elements = tensors[0].numel() if tensors else _elements(args)
-        return elements >= BORN_VIRTUAL_ELEMENTS and self.building()
+        size = tensors[0].numel() if tensors else elements(args)
+        return size >= BORN_VIRTUAL_ELEMENTS and self.building()
 
     def _writes_real(self, info: _FuncInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        target = _argument(info.mutated[0], args, kwargs)
+        target = argument(info.mutated[0], args, kwargs)
         if isinstance(target, torch.Tensor) and not raw_is_meta(target):
             self.assume("values of the device copied into a CPU tensor are unknown: it keeps its own")
             return True
@@ -269,7 +281,7 @@ class VirtualDevice(TorchDispatchMode):
         name = info.name
         written = [
             t for which in info.mutated
-            for t in flat_tensors((_argument(which, args, kwargs),), {})
+            for t in flat_tensors((argument(which, args, kwargs),), {})
         ]  # fmt: skip
         outputs = written if written else flat_tensors((out,), {})
         known = name in _CONSTANT_FACTORIES if not tensors else bool(outputs)
@@ -284,7 +296,7 @@ class VirtualDevice(TorchDispatchMode):
                 return
         for tensor in written:
             values.drop_shadow(tensor)
-        _set_hints(name, args, tensors, outputs)
+        values.set_hints(name, args, tensors, outputs)
 
     def _shadow_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[torch.Tensor]
@@ -292,8 +304,8 @@ class VirtualDevice(TorchDispatchMode):
         for tensor in tensors:
             if values.shadow_of(tensor) is None or not values.small_enough(tensor):
                 return None
-        shadow = _map(args, lambda v: values.shadow_of(v) if isinstance(v, torch.Tensor) else v)
-        more = {k: _map(v, lambda v: values.shadow_of(v) if isinstance(v, torch.Tensor) else v)
+        shadow = map_nested(args, lambda v: values.shadow_of(v) if isinstance(v, torch.Tensor) else v)
+        more = {k: map_nested(v, lambda v: values.shadow_of(v) if isinstance(v, torch.Tensor) else v)
                 for k, v in kwargs.items() if k not in {"device", "generator"}}  # fmt: skip
         return shadow, more
 
@@ -321,7 +333,7 @@ class VirtualDevice(TorchDispatchMode):
 
     def _key(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            key = (func, *[_key_of(a) for a in args], *[(k, _key_of(v)) for k, v in kwargs.items()])
+            key = (func, *[key_of(a) for a in args], *[(k, key_of(v)) for k, v in kwargs.items()])
             hash(key)
         except TypeError:
             return None
@@ -332,10 +344,10 @@ class VirtualDevice(TorchDispatchMode):
         name = schema.name.split("::")[-1]
         mutated: list[int | str] = []
         positions: dict[int, str] = {}
-        for i, argument in enumerate(schema.arguments):
-            if argument.alias_info is not None and argument.alias_info.is_write:
-                mutated.append(argument.name if argument.kwarg_only else i)
-                positions[i] = argument.name
+        for i, given in enumerate(schema.arguments):
+            if given.alias_info is not None and given.alias_info.is_write:
+                mutated.append(given.name if given.kwarg_only else i)
+                positions[i] = given.name
         is_view = not mutated and any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
         composite = torch._C._dispatch_has_kernel_for_dispatch_key(
             func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
@@ -366,140 +378,4 @@ def _run_on_lists(name: str, args: tuple[Any, ...], device: torch.device) -> Any
         return None
     if name in {"_foreach_norm", "_foreach_max"}:
         return [claim(torch.empty((), dtype=t.dtype, device=META), device) for t in first]
-    return [claim(_empty_like(t), device) for t in first]
-
-
-def _empty_like(tensor: torch.Tensor) -> torch.Tensor:
-    return raw_empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
-
-
-def _set_hints(
-    name: str, args: tuple[Any, ...], tensors: list[torch.Tensor], outputs: list[torch.Tensor]
-) -> None:
-    """Say what is assumed of the values of ``outputs``."""
-    hint: object = None
-    if name in values.POSITIONS:
-        outputs, hint = [t for t in outputs if not t.dtype.is_floating_point], 0
-    elif name in values.TRUTHS or _is_true(name, args):
-        hint = True
-    elif name in {"logical_not", "bitwise_not"} and tensors[0].dtype is torch.bool:
-        hint = True if values.hint_of(tensors[0]) is False else None
-    elif name in values.PASS_TRUTH and tensors:
-        hints = [values.hint_of(t) for t in tensors]
-        known = all(h is not None for h in hints)
-        hint = hints[0] if known else values.VERDICTS.get(name)
-    elif name == "mul" and outputs[0].dtype is torch.bool:
-        hint = True if all(values.hint_of(t) is True for t in tensors) else None
-    if hint is not None:
-        for tensor in outputs:
-            values.set_hint(tensor, hint)
-
-
-def _is_true(name: str, args: tuple[Any, ...]) -> bool:
-    """Recognise the parts of ``isfinite``: equal to itself, and not infinite."""
-    if name == "eq":
-        return args[0] is args[1]
-    return name == "ne" and isinstance(args[1], float) and args[1] == float("inf")
-
-
-def _key_of(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        if value.layout is not torch.strided or value.is_conj() or value.is_neg():
-            raise TypeError("no cache for sparse and conjugate tensors")
-        return (value.shape, value.stride(), value.dtype)
-    if isinstance(value, (list, tuple)):
-        return tuple([_key_of(v) for v in value])
-    if isinstance(value, (bool, int, float)):
-        return (type(value), value)
-    if isinstance(value, torch.Generator):
-        return torch.Generator
-    return value
-
-
-def _spec_of(out: Any, inputs: list[torch.Tensor]) -> Any:
-    """Describe fresh outputs so that they can be made again; ``None`` if one is not fresh."""
-    taken = {t.untyped_storage()._cdata for t in inputs if t.layout is torch.strided}
-
-    def spec(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            if value.layout is not torch.strided or value.untyped_storage()._cdata in taken:
-                raise TypeError("not fresh")
-            size = value.untyped_storage().nbytes()
-            full = raw_empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
-            if value.storage_offset() or size != full.untyped_storage().nbytes():
-                raise TypeError("part of a larger storage")
-            return ("t", tuple(value.shape), value.stride(), value.dtype)
-        if isinstance(value, (list, tuple)):
-            return ("l" if isinstance(value, list) else "u", [spec(v) for v in value])
-        return ("v", value)
-
-    try:
-        return spec(out)
-    except TypeError:
-        return None
-
-
-def _rebuild(spec: Any, device: torch.device) -> Any:
-    kind = spec[0]
-    if kind == "t":
-        tensor = raw_empty_strided(spec[1], spec[2], dtype=spec[3], device=META)
-        tensor.untyped_storage()._tw_device = device  # type: ignore[attr-defined]
-        return tensor
-    if kind == "v":
-        return spec[1]
-    items = [_rebuild(s, device) for s in spec[1]]
-    return items if kind == "l" else tuple(items)
-
-
-def _claim_new(out: Any, device: torch.device) -> Any:
-    for tensor in flat_tensors((out,), {}):
-        if raw_is_meta(tensor) and device_of(tensor) is None:
-            claim(tensor, device)
-    return out
-
-
-def _argument(which: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if isinstance(which, int):
-        return args[which] if which < len(args) else None
-    return kwargs.get(which)
-
-
-def _elements(args: tuple[Any, ...]) -> int:
-    if args and isinstance(args[0], (list, tuple)):
-        total = 1
-        for size in args[0]:
-            total *= int(size)
-        return total
-    return max((int(a) for a in args if isinstance(a, int)), default=0)
-
-
-def _map(value: Any, function: Callable[[Any], Any]) -> Any:
-    if isinstance(value, (list, tuple)):
-        return type(value)(_map(v, function) for v in value)
-    return function(value)
-
-
-def _to_meta_value(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value if raw_is_meta(value) else like_real(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_to_meta_value(v) for v in value)
-    if isinstance(value, torch.Generator):
-        return None
-    return value
-
-
-def _to_meta(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple([_to_meta_value(a) for a in args])
-
-
-def _to_real_value(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return values.assumed_values(value) if is_virtual(value) else value
-    if isinstance(value, (list, tuple)):
-        return type(value)(_to_real_value(v) for v in value)
-    return value
-
-
-def _to_real(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple([_to_real_value(a) for a in args])
+    return [claim(empty_like(t), device) for t in first]

@@ -106,10 +106,10 @@ def check_dtypes(name: str, args: tuple[Any, ...]) -> None:
             raise RuntimeError(f"expected scalar type Long but found {scalar_name(args[1])}")
     elif name in _FLOATING_ONLY:
         if not (args[0].dtype.is_floating_point or args[0].dtype.is_complex):
-            raise NotImplementedError(f'"{_FLOATING_ONLY[name]}" not implemented for \'{scalar_name(args[0])}\'')
+            raise NotImplementedError(f"\"{_FLOATING_ONLY[name]}\" not implemented for '{scalar_name(args[0])}'")
     elif name.removesuffix("_") in _INTEGRAL_ONLY and args[0].dtype.is_floating_point:
         kernel = _INTEGRAL_ONLY[name.removesuffix("_")]
-        raise NotImplementedError(f'"{kernel}" not implemented for \'{scalar_name(args[0])}\'')
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(args[0])}'")
 
 
 def _check_product(name: str, mats: list[torch.Tensor]) -> None:
@@ -155,10 +155,8 @@ def check_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
 
 def check_generator(generator: torch.Generator, device: torch.device) -> None:
     """Refuse a generator of another device than the result's."""
-    if generator.device.type != device.type and device.type != "meta":
-        raise RuntimeError(
-            f"Expected a '{device.type}' device type for generator but found '{generator.device.type}'"
-        )
+    if device.type not in {generator.device.type, "meta"}:
+        raise RuntimeError(f"Expected a '{device.type}' device type for generator but found '{generator.device.type}'")
 
 
 def scalar_name(tensor: torch.Tensor) -> str:

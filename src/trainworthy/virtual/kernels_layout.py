@@ -45,9 +45,7 @@ def _convolution(device: VirtualDevice, func: Any, args: tuple[Any, ...], kwargs
 
 
 @handles("convolution_backward")
-def _convolution_backward(
-    device: VirtualDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def _convolution_backward(device: VirtualDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     layout = _layout(*args[1:3])
     if layout is None:
         return NotImplemented

@@ -264,8 +264,8 @@ class _DeviceContext:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, *exc: object) -> bool:
-        return False
+    def __exit__(self, *exc: object) -> None:
+        return None
 
 
 def _device_module(device: Any) -> Any:

@@ -61,7 +61,7 @@ def _default_device() -> torch.device | None:
     """Return the device that ``with torch.device(...)`` or ``set_default_device`` chose."""
     if not torch._C._len_torch_function_stack():
         return None
-    for mode in reversed(_get_current_function_mode_stack()):  # type: ignore[no-untyped-call]
+    for mode in reversed(_get_current_function_mode_stack()):
         if isinstance(mode, DeviceContext):
             return mode.device
     return None

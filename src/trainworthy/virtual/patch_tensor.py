@@ -1,8 +1,8 @@
 """What a script can ask of a tensor: its device, its values, a copy somewhere else."""
+# mypy: allow-untyped-calls, disable-error-code="no-any-return,attr-defined,call-arg"
 
 from __future__ import annotations
 
-import copy
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from trainworthy.virtual import values
 from trainworthy.virtual.errors import shown_device, type_name
+from trainworthy.virtual.patch_copies import deepcopying, make_lazy, make_parameter, pickling, virtual_copy
 from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import (
@@ -22,10 +23,8 @@ from trainworthy.virtual.tensors import (
     META,
     PLAIN,
     AskedForMeta,
-    claim,
     device_of,
     is_virtual,
-    like_real,
     new_virtual,
     raw_device,
     raw_is_meta,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
 
 aten = torch.ops.aten
-_raw_data = TensorBase.data  # type: ignore[attr-defined]
+_raw_data: Any = TensorBase.data
 _raw_grad = torch.Tensor.__dict__.get("grad", TensorBase.grad)
 _MAX_REAL_ELEMENTS = 1 << 24
 
@@ -85,8 +84,7 @@ def move(
     if not raw_is_meta(tensor) and tensor.requires_grad and torch.is_grad_enabled():
         out: torch.Tensor = Transfer.apply(tensor, device, options)
         return out
-    out = aten._to_copy.default(tensor, device=device, **options)
-    return out
+    return aten._to_copy.default(tensor, device=device, **options)
 
 
 def _overridable(method: Any) -> Any:
@@ -209,9 +207,7 @@ def _host_values(gpu: VirtualGpu) -> dict[str, Any]:
                 "Use Tensor.cpu() to copy the tensor to host memory first."
             )
         if not force and self.requires_grad:
-            raise RuntimeError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-            )
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return raw_numpy(_real_values(gpu, self, "numpy()"))
 
     def tolist(self: torch.Tensor) -> Any:
@@ -231,101 +227,16 @@ def _host_values(gpu: VirtualGpu) -> dict[str, Any]:
     return {"numpy": numpy, "tolist": tolist, "__array__": __array__}
 
 
-def _deepcopy(self: torch.Tensor, memo: dict[int, Any]) -> torch.Tensor:
-    if not self.is_leaf:
-        raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
-            "at the moment.  If you were attempting to deepcopy a module, this may be because of a "
-            "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001"
-        )
-    if id(self) in memo:
-        return memo[id(self)]  # type: ignore[no-any-return]
-    with torch.no_grad():
-        data = self.detach().clone()
-    new = nn.Parameter(data, self.requires_grad) if isinstance(self, nn.Parameter) else data
-    if not isinstance(self, nn.Parameter) and self.requires_grad:
-        new.requires_grad_()
-    if self.grad is not None:
-        new.grad = copy.deepcopy(self.grad, memo)
-    memo[id(self)] = new
-    return new
-
-
-def rebuild_virtual(
-    shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, device: str,
-    requires_grad: bool, is_parameter: bool,
-) -> torch.Tensor:  # fmt: skip
-    """Make a virtual tensor again from what ``pickle`` kept of it."""
-    tensor = new_virtual(tuple(shape), dtype, torch.device(device), tuple(stride))
-    if is_parameter:
-        return nn.Parameter(tensor, requires_grad)
-    return tensor.requires_grad_(requires_grad)
-
-
-def _pickling() -> dict[str, Any]:
-    original = torch.Tensor.__reduce_ex__
-
-    def __reduce_ex__(self: torch.Tensor, protocol: Any) -> Any:
-        if not is_virtual(self) or self.layout is not torch.strided:
-            return original(self, protocol)
-        state = (tuple(self.shape), self.stride(), self.dtype, str(shown_device(self)),
-                 self.requires_grad and self.is_leaf, isinstance(self, nn.Parameter))  # fmt: skip
-        return rebuild_virtual, state
-
-    def parameter_reduce(self: nn.Parameter, protocol: Any) -> Any:
-        return __reduce_ex__(self, protocol) if is_virtual(self) else parameter_original(self, protocol)
-
-    parameter_original = nn.Parameter.__reduce_ex__
-    return {"tensor": __reduce_ex__, "parameter": parameter_reduce}
-
-
-def _virtual_copy(real: torch.Tensor, device: torch.device) -> torch.Tensor:
-    with torch._C._DisableTorchDispatch():  # not operations of the script
-        out = claim(like_real(real.detach()), device)
-        if values.small_enough(real) and real.layout is torch.strided:
-            values.set_shadow(out, real.detach())
-    return out
-
-
 def _set_data(self: torch.Tensor, new: torch.Tensor) -> None:
     if raw_is_meta(self) and is_virtual(self) and not raw_is_meta(new):
-        new = _virtual_copy(new, CPU)
+        new = virtual_copy(new, CPU)
     _raw_data.__set__(self, new)
 
 
 def _set_grad(self: torch.Tensor, new: torch.Tensor | None) -> None:
     if new is not None and is_virtual(self) and not raw_is_meta(new):
-        new = _virtual_copy(new, shown_device(self))
+        new = virtual_copy(new, shown_device(self))
     _raw_grad.__set__(self, new)
-
-
-def _make_parameter(gpu: VirtualGpu) -> Any:
-    """``nn.Parameter(real)`` is virtual from birth, on the CPU until the model moves."""
-    original = nn.Parameter.__new__
-
-    def __new__(cls: type, data: Any = None, requires_grad: bool = True) -> Any:
-        if isinstance(data, torch.Tensor) and not raw_is_meta(data) and raw_device(data).type == "cpu":
-            data = _virtual_copy(data, CPU)
-            gpu.recorder.adopt(data, "parameter", "Parameter")
-        elif isinstance(data, torch.Tensor) and is_virtual(data):
-            gpu.recorder.mark((data,), "parameter", overwrite=True)
-        return original(cls, data, requires_grad)
-
-    return staticmethod(__new__)
-
-
-def _make_lazy(original: Any) -> Any:
-    """Parameters and buffers of lazy modules are virtual from birth, like others."""
-
-    def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:
-        made = original(cls, *args, **kwargs)
-        with torch._C.DisableTorchFunctionSubclass():
-            if raw_is_meta(made):
-                return made
-            data = new_virtual((0,), made.dtype, CPU)
-            return torch.Tensor._make_subclass(cls, data, made.requires_grad)
-
-    return staticmethod(__new__)
 
 
 def _tensor_type(self: torch.Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
@@ -388,27 +299,21 @@ def tensor_patches(gpu: VirtualGpu) -> Patches:
         to=_to, cuda=_cuda, cpu=_cpu, type=_tensor_type, **_small_methods(gpu), **_host_values(gpu),
         __repr__=_repr(gpu),
     )  # fmt: skip
-    original = tensor.__deepcopy__
-    patches.set(tensor, "__deepcopy__",
-                lambda self, memo: _deepcopy(self, memo) if is_virtual(self) else original(self, memo))  # fmt: skip
-    parameter_original = nn.Parameter.__deepcopy__
-    patches.set(
-        nn.Parameter, "__deepcopy__",
-        lambda self, memo: _deepcopy(self, memo) if is_virtual(self) else parameter_original(self, memo),
-    )  # fmt: skip
-    pickling = _pickling()
-    patches.set(tensor, "__reduce_ex__", pickling["tensor"])
-    patches.set(nn.Parameter, "__reduce_ex__", pickling["parameter"])
+    for owner in (tensor, nn.Parameter):
+        patches.set(owner, "__deepcopy__", deepcopying(owner.__deepcopy__))
+    reduce = pickling()
+    patches.set(tensor, "__reduce_ex__", reduce["tensor"])
+    patches.set(nn.Parameter, "__reduce_ex__", reduce["parameter"])
     patches.set(nn.Parameter, "__repr__", _parameter_repr)
-    patches.set(nn.Parameter, "__new__", _make_parameter(gpu))
+    patches.set(nn.Parameter, "__new__", make_parameter(gpu))
     for lazy in (nn.UninitializedParameter, nn.UninitializedBuffer):
-        patches.set(lazy, "__new__", _make_lazy(lazy.__new__))
+        patches.set(lazy, "__new__", make_lazy(lazy.__new__))
     storage_ptr = torch._C.StorageBase.data_ptr
     patches.set(
         torch.UntypedStorage, "data_ptr",
         lambda self: int(self._cdata) * 64 if hasattr(self, "_tw_device") else storage_ptr(self),
     )  # fmt: skip
-    raw_storage_device = torch.UntypedStorage.device.__get__  # type: ignore[attr-defined]
+    raw_storage_device = torch.UntypedStorage.device.__get__
     patches.set(
         torch.UntypedStorage, "device",
         property(lambda self: getattr(self, "_tw_device", None) or raw_storage_device(self)),

@@ -12,8 +12,8 @@ import torch.autograd.forward_ad
 from torch import nn
 
 from trainworthy.virtual.errors import in_cuda_words
+from trainworthy.virtual.patch_copies import rebuild_virtual
 from trainworthy.virtual.patch_factories import resolve_device
-from trainworthy.virtual.patch_tensor import rebuild_virtual
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import CPU, CUDA, is_virtual
 
@@ -43,7 +43,7 @@ class VirtualGenerator(torch.Generator):
     _tw_device = CUDA
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         """Return the device the script asked for."""
         return self._tw_device
 
@@ -106,7 +106,6 @@ def _compile(gpu: VirtualGpu) -> Any:
 
 def _script_patches(patches: Patches) -> None:
     """Let TorchScript be what it is with ``PYTORCH_JIT=0``: the Python code itself."""
-
     raw_script = torch.jit.script
 
     def unchanged(obj: Any = None, *args: Any, **kwargs: Any) -> Any:

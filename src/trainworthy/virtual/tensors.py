@@ -16,7 +16,7 @@ raw_to = TensorBase.to
 PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
 # Taken before a rehearsal puts wrappers in their place.
 raw_empty_strided, _raw_coo = torch.empty_strided, torch.sparse_coo_tensor
-_raw_compressed = torch.sparse_compressed_tensor
+_raw_compressed: Any = torch.sparse_compressed_tensor
 META = torch.device("meta")
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
@@ -123,9 +123,7 @@ def like_real(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.T
     return _raw_compressed(*indices, values, tensor.shape, layout=tensor.layout, check_invariants=False)
 
 
-def new_coo(
-    indices: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...], is_coalesced: bool
-) -> torch.Tensor:
+def new_coo(indices: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...], is_coalesced: bool) -> torch.Tensor:
     """Join meta indices and values (not yet claimed)."""
     return _raw_coo(indices, values, shape, is_coalesced=is_coalesced, check_invariants=False)
 

@@ -34,7 +34,8 @@ POSITIONS = frozenset({"argmax", "argmin", "max", "min", "topk", "sort", "argsor
 TRUTHS = frozenset({"isfinite", "isclose", "ones_like"})
 # A check that something holds for all is taken to pass, one for any mishap to find none.
 VERDICTS = {"all": True, "_is_all_true": True, "any": False, "_is_any_true": False}
-PASS_TRUTH = frozenset({"all", "any", "_is_all_true", "_is_any_true", "logical_and", "bitwise_and", "logical_or", "bitwise_or",
+PASS_TRUTH = frozenset({"all", "any", "_is_all_true", "_is_any_true", "logical_and",
+                        "bitwise_and", "logical_or", "bitwise_or",
                         "view", "_to_copy", "squeeze", "detach", "stack", "cat"})  # fmt: skip
 
 
@@ -129,3 +130,30 @@ def _assumed_coo(tensor: torch.Tensor) -> torch.Tensor:
     return torch.sparse_coo_tensor(
         indices, values, tensor.shape, is_coalesced=tensor.is_coalesced(), check_invariants=False, device="cpu"
     )
+
+
+def set_hints(name: str, args: tuple[Any, ...], tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
+    """Say what is assumed of the values of ``outputs``."""
+    hint: object = None
+    if name in POSITIONS:
+        outputs, hint = [t for t in outputs if not t.dtype.is_floating_point], 0
+    elif name in TRUTHS or _is_true(name, args):
+        hint = True
+    elif name in {"logical_not", "bitwise_not"} and tensors[0].dtype is torch.bool:
+        hint = True if hint_of(tensors[0]) is False else None
+    elif name in PASS_TRUTH and tensors:
+        hints = [hint_of(t) for t in tensors]
+        known = all(h is not None for h in hints)
+        hint = hints[0] if known else VERDICTS.get(name)
+    elif name == "mul" and outputs[0].dtype is torch.bool:
+        hint = True if all(hint_of(t) is True for t in tensors) else None
+    if hint is not None:
+        for tensor in outputs:
+            set_hint(tensor, hint)
+
+
+def _is_true(name: str, args: tuple[Any, ...]) -> bool:
+    """Recognise the parts of ``isfinite``: equal to itself, and not infinite."""
+    if name == "eq":
+        return args[0] is args[1]
+    return name == "ne" and isinstance(args[1], float) and args[1] == float("inf")
