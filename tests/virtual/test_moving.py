@@ -140,7 +140,7 @@ def test_module_to_forms_and_buffers() -> None:
 
 
 def test_module_to_channels_last() -> None:
-    model = nn.Conv2d(8, 16, 3).to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = nn.Conv2d(8, 16, 3).to("cuda", memory_format=torch.channels_last)
     assert model.weight.is_contiguous(memory_format=torch.channels_last)
     assert model.weight.stride() == (72, 1, 24, 8)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from trainworthy.tape.recorder import flat_tensors
+from trainworthy.tape.operators import flat_tensors
 from trainworthy.virtual import values
 from trainworthy.virtual.tensors import (
     META,

@@ -25,7 +25,7 @@ def _deepcopy(self: torch.Tensor, memo: dict[int, Any]) -> torch.Tensor:
             "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001"
         )
     if id(self) in memo:
-        return memo[id(self)]  # type: ignore[no-any-return]
+        return memo[id(self)]
     with torch.no_grad():
         data = self.detach().clone()
     new = nn.Parameter(data, self.requires_grad) if isinstance(self, nn.Parameter) else data

@@ -257,12 +257,12 @@ def _small_methods(gpu: VirtualGpu) -> dict[str, Any]:
     def data_ptr(self: torch.Tensor) -> int:
         if not is_virtual(self):
             return raw_ptr(self)
-        return int(self.untyped_storage()._cdata) * 64 + self.storage_offset() * self.element_size()
+        return int(self.untyped_storage()._cdata) * 64 + int(self.storage_offset()) * self.element_size()
 
     def pin_memory(self: torch.Tensor, device: Any = None) -> torch.Tensor:
         if is_virtual(self) and shown_device(self).type == "cuda":
             raise RuntimeError(f"cannot pin '{type_name(self)}' only dense CPU tensors can be pinned")
-        self._tw_pinned = True  # type: ignore[attr-defined]
+        self._tw_pinned = True
         return self
 
     def is_pinned(self: torch.Tensor, device: Any = None) -> bool:

@@ -120,7 +120,8 @@ def like_real(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.T
         return new_coo(*parts, tuple(tensor.shape), tensor.is_coalesced())
     indices = tuple(like_real(part) for part in _compressed_indices(tensor))
     values = like_real(tensor.values(), dtype)
-    return _raw_compressed(*indices, values, tensor.shape, layout=tensor.layout, check_invariants=False)
+    made: torch.Tensor = _raw_compressed(*indices, values, tensor.shape, layout=tensor.layout, check_invariants=False)
+    return made
 
 
 def new_coo(indices: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...], is_coalesced: bool) -> torch.Tensor:
