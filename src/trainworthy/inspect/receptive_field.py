@@ -127,7 +127,8 @@ class _Walk:
             met = self._met(signature, inputs)
             for number, meta in zip(outputs, signature.outputs, strict=True):
                 if met is not _NOTHING and number not in inputs:
-                    self.fields[number] = met[1] if met[1] and meta.shape[2:] == met[0] else None
+                    followed = met[1] is not None and meta.shape[2:] == met[0] and len(met[0]) == len(met[1])
+                    self.fields[number] = met[1] if followed else None
         return None
 
     def _layer(self, path: str, signature: Signature, source: int, target: int) -> LayerField | None:

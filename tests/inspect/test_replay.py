@@ -1,0 +1,64 @@
+"""A tape played through the allocator."""
+
+from __future__ import annotations
+
+from report.tape_builder import MIB, TapeBuilder, small_training, unfolded
+
+from trainworthy.inspect.peak import place_at
+from trainworthy.inspect.replay import WORKSPACE, allocator_events, first_gemm, replay
+
+
+def test_hand_counted_peak() -> None:
+    tape = TapeBuilder()
+    (a,) = tape.op("randn", births=(("parameter", 30 * MIB),))
+    (b,) = tape.op("relu", births=(("temporary", 40 * MIB),), deaths=(a,), line=7)
+    tape.op("relu", births=(("temporary", 30 * MIB),), deaths=(b,))
+    played = replay(tape.build())
+    # a and b are alive together while b is made; then a's segment is free and serves the last one.
+    assert played.peak_allocated_bytes == 70 * MIB
+    assert played.peak_reserved_bytes == 70 * MIB
+    assert (played.peak_op, played.rounding_bytes) == (1, 0)
+
+
+def test_folded_and_unfolded_agree() -> None:
+    for layers in (1, 2, 7):
+        tape = small_training(layers=layers)
+        assert replay(tape, workspace_bytes=MIB) == replay(unfolded(tape), workspace_bytes=MIB)
+
+
+def test_what_is_alive_adds_up_to_the_peak() -> None:
+    tape = small_training(layers=5, activation_bytes=3 * MIB + 100)
+    played = replay(tape, workspace_bytes=8_519_680)
+    tensors = sum(n * (-(-tape.classes[w].size_bytes // 512) * 512) for w, n in played.live_at_peak.items())
+    assert tensors + played.workspace_at_peak_bytes + played.rounding_bytes == played.peak_allocated_bytes
+    assert played.workspace_at_peak_bytes == 8_519_680
+
+
+def test_the_workspace_is_taken_by_the_first_matrix_product() -> None:
+    tape = small_training()
+    first = first_gemm(tape)
+    assert first is not None
+    assert place_at(tape, first).op == "addmm"
+    taken = [e for e in allocator_events(tape, "cuda:0", 1000) if e.number == WORKSPACE]
+    assert [e.op for e in taken] == [first]
+    assert allocator_events(tape, "cuda:0", 0) == [
+        e for e in allocator_events(tape, "cuda:0", 1000) if e.number != WORKSPACE
+    ]
+
+
+def test_capacity_says_where_memory_runs_out() -> None:
+    tape = small_training(layers=4)
+    played = replay(tape, capacity_bytes=60 * MIB)
+    assert played.out_of_memory is not None
+    assert played.out_of_memory_op is not None
+    # Weights fill a segment of 20 MiB; input and two activations a second, two more the third; the fifth fails.
+    place = place_at(tape, played.out_of_memory_op)
+    assert (place.source.line, place.module, place.step) == (12, "layers.2.fc", 1)
+    assert replay(tape).out_of_memory is None
+
+
+def test_place_at_agrees_with_the_unfolded_tape() -> None:
+    tape = small_training(layers=6)
+    for op in tape.ops:
+        place = place_at(tape, op.index)
+        assert (place.op, place.module, place.source, place.step) == (op.name, op.module, op.source, op.step)
