@@ -83,6 +83,17 @@ def test_grad_flows_through_a_move() -> None:
     assert w.grad.shape == (3,)
 
 
+def test_grad_of_a_parameter_that_stays_on_the_cpu() -> None:
+    layer = nn.Linear(3, 3)
+    (layer.weight.to("cuda", torch.float16) * 2).sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.device.type == "cpu"
+    assert layer.weight.grad.dtype is torch.float32
+    out = layer(torch.ones(1, 3)).cuda().sum().cpu()
+    out.backward()
+    assert layer.bias.grad.device.type == "cpu"
+
+
 def test_invalid_ordinal() -> None:
     for make in (lambda: torch.zeros(1).to("cuda:1"), lambda: torch.zeros(1, device="cuda:3"),
                  lambda: torch.zeros(1).cuda(1)):  # fmt: skip

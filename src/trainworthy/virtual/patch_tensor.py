@@ -41,18 +41,25 @@ _MAX_REAL_ELEMENTS = 1 << 24
 
 
 class Transfer(torch.autograd.Function):
-    """Moves a real tensor that requires grad to the device; its gradient comes back as zeros."""
+    """Moves a tensor that requires grad to another device, and its gradient back.
+
+    The gradient of a real tensor comes back as zeros. Autograd's own formula sees two meta tensors,
+    and would leave the gradient of a virtual one where it is.
+    """
 
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor, device: torch.device, options: dict[str, Any]) -> Any:
         """Copy to ``device``."""
         ctx.like = (tensor.shape, tensor.dtype)
+        ctx.home = shown_device(tensor) if raw_is_meta(tensor) else None
         return aten._to_copy.default(tensor, device=device, **options)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        """Return zeros: the values of virtual gradients are unknown."""
+        """Move the gradient back; zeros for a real tensor: values of virtual gradients are unknown."""
         shape, dtype = ctx.like
+        if ctx.home is not None:
+            return grads[0].to(ctx.home, dtype), None, None
         return torch.zeros(shape, dtype=dtype), None, None
 
 
@@ -81,7 +88,7 @@ def move(
         options["dtype"] = dtype
     if memory_format not in {None, torch.preserve_format}:
         options["memory_format"] = memory_format
-    if not raw_is_meta(tensor) and tensor.requires_grad and torch.is_grad_enabled():
+    if tensor.requires_grad and torch.is_grad_enabled() and tensor.layout is torch.strided:
         out: torch.Tensor = Transfer.apply(tensor, device, options)
         return out
     return aten._to_copy.default(tensor, device=device, **options)
