@@ -26,7 +26,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/trainworthy rehearse --gpu $(DEMO_GPU) --format html --output demo-report.html $(DEMO_SCRIPT)
+	@$(BIN)/trainworthy rehearse --gpu $(DEMO_GPU) --html demo-report.html $(DEMO_SCRIPT)
+	@echo 'The same as a page, with charts: demo-report.html'
 
 test: $(STAMP)
 	@$(BIN)/ruff check --quiet .
