@@ -17,7 +17,7 @@ from typing import Any
 
 from trainworthy.cli.main import COMMANDS
 from trainworthy.hardware import gpu_rows
-from trainworthy.units import format_bytes
+from trainworthy.units import UNKNOWN, format_bytes
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -29,9 +29,7 @@ def run(*words: str, columns: int = 100) -> str:
     """Run ``trainworthy`` and return what it prints."""
     command = [sys.executable, "-m", "trainworthy", *words]
     environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300, check=False)
     return done.stdout.rstrip()
 
 
@@ -39,7 +37,8 @@ def command_pages() -> dict[Path, str]:
     """Build a page for every command from its help."""
     pages = {}
     for name, summary in COMMANDS.items():
-        text = f"# `trainworthy {name}`\n\n{summary[0].upper()}{summary[1:]}.\n\n```\n{run(name, '--help')}\n```\n"
+        head = f"# `trainworthy {name}`\n\n{summary[0].upper()}{summary[1:]}."
+        text = f"{head}\n\n```\n{run(name, '--help')}\n```\n"
         pages[DOCS / "commands" / f"{name}.md"] = text
     return pages
 
@@ -47,14 +46,15 @@ def command_pages() -> dict[Path, str]:
 def gpu_page() -> dict[Path, str]:
     """Build the table of GPU rows."""
     lines = [
-        "# GPUs", "", "Dense peaks. Memory is what the driver reports. Each row is a file in `src/trainworthy/hardware/gpus/` with",
-        "its sources.", "", "| id | names | memory | bandwidth GB/s | bf16 TFLOP/s | fp32 TFLOP/s | compute capability |",
+        "# GPUs", "", "Dense peaks. Memory is what the driver reports. Each row is a file in",
+        "`src/trainworthy/hardware/gpus/` with its sources.", "",
+        "| id | names | memory | bandwidth GB/s | bf16 TFLOP/s | fp32 TFLOP/s | compute capability |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for row in sorted(gpu_rows().values(), key=lambda r: r.id):
         capability = ".".join(map(str, row.compute_capability))
         peaks = [row.peak_tflops(dtype) for dtype in ("bf16", "fp32")]
-        shown = ["–" if peak is None else f"{peak:g}" for peak in peaks]
+        shown = [UNKNOWN if peak is None else f"{peak:g}" for peak in peaks]
         lines.append(
             f"| `{row.id}` | {', '.join(row.names)} | {format_bytes(row.memory_bytes)} | "
             f"{row.memory_gb_per_s:g} | {shown[0]} | {shown[1]} | {capability} |"
@@ -68,7 +68,8 @@ def json_page() -> dict[Path, str]:
     result = schema["$defs"]["result"]
     required = set(result["required"])
     lines = [
-        "# The JSON result", "", "`trainworthy rehearse --format json` prints one object; `tw.rehearse(...)` returns the same as an",
+        "# The JSON result", "",
+        "`trainworthy rehearse --format json` prints one object; `tw.rehearse(...)` returns the same as an",
         "object. Fields marked * are always there and keep their meaning within a `schema_version`.", "",
         "| field | type | meaning |", "|---|---|---|",
     ]  # fmt: skip
@@ -114,7 +115,7 @@ def main() -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
-            print(path.relative_to(ROOT))
+            sys.stdout.write(f"{path.relative_to(ROOT)}\n")
     return 0
 
 

@@ -24,7 +24,9 @@ def generate() -> ModuleType:
 
 
 def test_pages_are_fresh(generate: ModuleType) -> None:
-    stale = [str(path) for path, text in generate.quick_pages().items() if not path.exists() or path.read_text() != text]
+    stale = [
+        str(path) for path, text in generate.quick_pages().items() if not path.exists() or path.read_text() != text
+    ]
     assert stale == [], "run: python docs/generate.py"
 
 

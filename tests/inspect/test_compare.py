@@ -39,9 +39,7 @@ def test_growth_from_nothing_is_a_regression() -> None:
 
 def test_a_limit_of_zero_sees_one_byte() -> None:
     big = 10**16
-    comparison = compare_results(
-        result(peak_memory_bytes=big), result(peak_memory_bytes=big + 1), max_regression_pct=0
-    )
+    comparison = compare_results(result(peak_memory_bytes=big), result(peak_memory_bytes=big + 1), max_regression_pct=0)
     assert [c.name for c in comparison.regressions] == ["peak_memory_bytes"]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from report.tape_builder import TapeBuilder, small_training, unfolded
 
+from report.tape_builder import TapeBuilder, small_training, unfolded
 from trainworthy.inspect.events import memory_events
 from trainworthy.tape.record import Repeat
 

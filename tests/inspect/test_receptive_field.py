@@ -67,7 +67,7 @@ def seen_by(net: nn.Module, image: torch.Tensor, place: tuple[int, int]) -> tupl
         nn.init.uniform_(parameter, 0.1, 1.0)
     for module in net.modules():
         if isinstance(module, nn.MaxPool2d):  # a maximum has a gradient in one place only
-            module.forward = nn.AvgPool2d(module.kernel_size, module.stride, module.padding).forward  # type: ignore[method-assign, arg-type]
+            module.forward = nn.AvgPool2d(module.kernel_size, module.stride, module.padding).forward  # type: ignore[method-assign]
     image = image.clone().requires_grad_()
     net(image)[0, 0, place[0], place[1]].backward()
     assert image.grad is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from report.tape_builder import MIB, TapeBuilder, small_training, unfolded
-
 from trainworthy.inspect.peak import place_at
 from trainworthy.inspect.replay import WORKSPACE, allocator_events, first_gemm, replay
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from report.tape_builder import MIB, TapeBuilder, small_training, unfolded
 
+from report.tape_builder import MIB, TapeBuilder, small_training, unfolded
 from trainworthy.inspect import advise, summarize
 from trainworthy.tape.record import Collective, Tape
 

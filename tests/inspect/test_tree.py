@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from report.tape_builder import MIB, TapeBuilder, small_training, unfolded
 
+from report.tape_builder import MIB, TapeBuilder, small_training, unfolded
 from trainworthy.inspect.instances import module_instances
 from trainworthy.inspect.tree import OUTSIDE, ModuleRow, module_tree
 from trainworthy.tape.record import ModuleInfo, Tape
@@ -26,7 +26,7 @@ def check_sums(tape: Tape, step: int) -> None:
     assert sum(row.amounts.unknown_flop_ops for row in tops) == totals.unknown_flop_ops
     other = totals.flops_by_phase.get("other", 0)
     assert sum(row.amounts.flops for row in tops) == totals.flops - other
-    own = {name: 0 for name in SUMMED}
+    own = dict.fromkeys(SUMMED, 0)
     for instance in module_instances(tape, step):
         for name in SUMMED:
             own[name] += getattr(instance.amounts, name)

@@ -134,7 +134,9 @@ def small_training(*, layers: int = 3, activation_bytes: int = 8 * MIB, **notes:
     tape = TapeBuilder()
     weight = 4 * MIB
     weights = [
-        tape.op("randn", step=0, phase="other", line=3, module="layers.{}.fc", numbers=(n,), births=(("parameter", weight),))[0]
+        tape.op(
+            "randn", step=0, phase="other", line=3, module="layers.{}.fc", numbers=(n,), births=(("parameter", weight),)
+        )[0]
         for n in range(layers)
     ]
     (head,) = tape.op("randn", step=0, phase="other", line=4, births=(("parameter", weight),), module="head")
@@ -183,11 +185,9 @@ def _one_step(tape: TapeBuilder, step: int, x: int, weights: list[int], head: in
                        births=(("gradient", 4 * MIB), ("temporary", size)))  # fmt: skip
         gradients.append(made[0])
         gradient = made[1]
-    states = ()
     if step == 1:
-        states = tape.op("zeros_like", line=16, phase="optimizer", step=step,
+        tape.op("zeros_like", line=16, phase="optimizer", step=step,
                          births=tuple(("optimizer_state", 4 * MIB) for _ in range(2 * len(weights))))  # fmt: skip
-    del states
     tape.op("_foreach_add_", line=16, phase="optimizer", step=step, reads=(gradients[0],), pointwise_flops=40,
             moved_bytes=1000, deaths=(*gradients, gradient, x))  # fmt: skip
     tape.op("item", line=17, phase="other", step=step, host_syncs=1, flops=None, moved_bytes=4)

@@ -44,7 +44,7 @@ def train_step(case: Case, optimizer: torch.optim.Optimizer) -> Tensor:
     optimizer.zero_grad()
     with torch.autocast(batch[0].device.type, case.autocast_dtype, enabled=case.autocast_dtype is not None):
         loss = case.loss_fn(case.model, batch)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     return loss.detach()
 

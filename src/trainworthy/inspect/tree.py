@@ -66,7 +66,7 @@ def module_tree(tape: Tape, step: int | None) -> list[ModuleRow]:
     root = _nest([i for i in instances if i.path])
     rows = [_row(child) for child in root.children.values()]
     rows += [ModuleRow(name=OUTSIDE, path="", class_name="", amounts=i.amounts) for i in outside]
-    rows = _fold(rows)
+    rows = _lift_lists(_fold(rows))
     total = sum(row.amounts.flops for row in rows)
     for top in rows:
         _finish(top, depth=0, total=total)
