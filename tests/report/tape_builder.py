@@ -142,7 +142,7 @@ def small_training(*, layers: int = 3, activation_bytes: int = 8 * MIB, **notes:
     (head,) = tape.op("randn", step=0, phase="other", line=4, births=(("parameter", weight),), module="head")
     for step in (1, 2):
         (x,) = tape.op("copy", step=step, phase="data", line=10, births=(("input", 2 * MIB),))
-        _one_step(tape, step, x, weights, head, activation_bytes)
+        _one_step(tape, step=step, x=x, weights=weights, head=head, size=activation_bytes)
     model = (
         ModuleInfo(template="Net", class_name="Net", output_shape=(32, 10)),
         ModuleInfo(template="layers.{}", class_name="Layer", count=layers, first=(0,), last=(layers - 1,),
@@ -164,7 +164,7 @@ def small_training(*, layers: int = 3, activation_bytes: int = 8 * MIB, **notes:
     return tape.build(model=model, parameter_groups=groups, **{**about, **notes})
 
 
-def _one_step(tape: TapeBuilder, step: int, x: int, weights: list[int], head: int, size: int) -> None:
+def _one_step(tape: TapeBuilder, *, step: int, x: int, weights: list[int], head: int, size: int) -> None:
     saved = []
     last = x
     for n, weight in enumerate(weights):

@@ -48,7 +48,8 @@ class PeakMemory:
     """Peak of the memory in live tensors, and what the caching allocator makes of it.
 
     ``allocated_bytes`` counts tensors only, as the tape's granularity rounds them. ``card_allocated_bytes`` is
-    modelled: what ``torch.cuda.max_memory_allocated`` would say, with the workspace of libraries and the remainders of blocks.
+    modelled: what ``torch.cuda.max_memory_allocated`` would say, with the workspace of libraries and the remainders
+    of blocks.
     """
 
     allocated_bytes: int

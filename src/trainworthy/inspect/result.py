@@ -83,8 +83,9 @@ class RehearsalResult:
     counts. ``memory_by_kind_bytes`` adds up to it. What depends on libraries and the allocator is modelled and kept
     apart: ``max_memory_allocated_bytes`` is what ``torch.cuda.max_memory_allocated`` would say (the workspace of
     libraries and the remainders of blocks included); ``reserved_memory_bytes`` is what
-    ``torch.cuda.max_memory_reserved`` would say; with ``context_bytes`` (the CUDA context) it has to be within ``driver_memory_bytes`` for a script to fit. ``usable_memory_bytes`` is what the
-    context leaves. On a device without that allocator, sizes are exact bytes and ``reserved_memory_bytes`` is None.
+    ``torch.cuda.max_memory_reserved`` would say; with ``context_bytes`` (the CUDA context) it has to be within
+    ``driver_memory_bytes`` for a script to fit. ``usable_memory_bytes`` is what the context leaves. On a device without
+    that allocator, sizes are exact bytes and the modelled figures are None.
     """
 
     verdict: Verdict
