@@ -61,6 +61,7 @@ class _Policy:
     def __init__(self, effects: Effects) -> None:
         self._effects = effects
         self._true = shutil.which("true") or "/bin/true"
+        self._echo = shutil.which("echo") or "/bin/echo"
         self._cat = shutil.which("cat") or "/bin/cat"
 
     def replace(self, args: Any, options: dict[str, Any]) -> Any:
@@ -70,6 +71,9 @@ class _Policy:
             return args
         if words and Path(words[0]).name == "nvidia-smi":
             return self._nvidia_smi(words, options)
+        if words[:2] == ["stty", "size"]:  # progress bars ask; there is no terminal here
+            options.update(shell=False, executable=None)
+            return [self._echo, "24", "80"]
         self._effects.note("process", " ".join(words)[:200])
         options.update(shell=False, executable=None)
         return [self._true]
@@ -144,5 +148,49 @@ def _run_spawned_functions_here(effects: Effects) -> None:
         if package is not None:
             package.spawn = spawn  # type: ignore[attr-defined]
 
+    def patch_start(module: Any) -> None:
+        process = module.BaseProcess
+        start = process.start
+
+        def start_or_run(self: Any) -> None:
+            if not _carries_model((*self._args, *self._kwargs.values())):
+                start(self)
+                return
+            effects.note("loop", "a process that was given a model ran here instead, one after the other")
+            self._popen = _Ended()
+            self.run()
+
+        process.start = start_or_run
+
+    when_imported("multiprocessing.process", patch_start)
     when_imported("torch.multiprocessing.spawn", patch)
     when_imported("torch.multiprocessing", patch)
+
+
+class _Ended:
+    """What ``multiprocessing.Process`` keeps of the program it started: one that ended well."""
+
+    pid, returncode, sentinel = os.getpid(), 0, 0
+
+    def poll(self, flag: int = 0) -> int:
+        return 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        return 0
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    terminate = kill = close
+
+
+def _carries_model(values: Sequence[Any]) -> bool:
+    """Tell whether a module, an optimizer or a virtual tensor is handed over: these stay in this process."""
+    torch = sys.modules.get("torch")
+    if torch is None or "torch.multiprocessing" not in sys.modules:
+        return False
+    return any(
+        isinstance(v, (torch.nn.Module, torch.optim.Optimizer))
+        or (isinstance(v, torch.Tensor) and hasattr(v.untyped_storage(), "_tw_device"))
+        for v in values
+    )

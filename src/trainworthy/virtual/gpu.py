@@ -22,6 +22,8 @@ from trainworthy.virtual.overrides import switched_on
 from trainworthy.virtual.patch_attention import attention_patches
 from trainworthy.virtual.patch_cuda import cuda_patches
 from trainworthy.virtual.patch_factories import defaults_restored, factory_patches
+from trainworthy.virtual.patch_leaves import leaf_patches
+from trainworthy.virtual.patch_parallel import parallel_patches
 from trainworthy.virtual.patch_tensor import tensor_patches
 from trainworthy.virtual.patch_torch import building_module, torch_patches
 from trainworthy.virtual.tensors import CUDA, device_of, is_virtual, raw_is_meta
@@ -70,7 +72,7 @@ class VirtualGpu:
         stack.enter_context(defaults_restored())
         stack.enter_context(watch_modules())
         plans = (cuda_patches(self), factory_patches(), attention_patches(self), torch_patches(self))
-        for patches in (*plans, tensor_patches(self)):
+        for patches in (*plans, tensor_patches(self), leaf_patches(self), parallel_patches()):
             stack.enter_context(patches.applied())
         stack.enter_context(cache_followed())
         stack.enter_context(threads_followed(self))

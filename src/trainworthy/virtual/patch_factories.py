@@ -90,6 +90,8 @@ def _device_class() -> type:
 def _factory(raw: Any) -> Any:
     @functools.wraps(raw)
     def make(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.pop("requires_grad", False):
+            return make(*args, **kwargs).requires_grad_()
         device = kwargs.get("device")
         if device is None:
             device = _default_device()
@@ -210,11 +212,24 @@ def _set_default_tensor_type(raw: Any) -> Any:
             dtype = getattr(torch, name.rsplit(".", 1)[-1].removesuffix("Tensor").lower())
             torch.set_default_dtype(dtype)
             torch.set_default_device("cuda")
+            torch.Tensor.__new__ = staticmethod(_new_on_gpu)  # type: ignore[method-assign]
         else:
             raw(kind)
             torch.set_default_device(None)
+            _restore_constructor()
 
     return set_default_tensor_type
+
+
+def _new_on_gpu(cls: type, *args: Any, **kwargs: Any) -> Any:
+    """``torch.Tensor(...)`` while the default tensor type is one of ``torch.cuda``."""
+    made: torch.Tensor = torch._C.TensorBase.__new__(cls, *args, **kwargs)
+    return made.to(CUDA) if cls is torch.Tensor and not kwargs else made
+
+
+def _restore_constructor() -> None:
+    if "__new__" in vars(torch.Tensor):
+        del torch.Tensor.__new__
 
 
 @contextmanager
@@ -225,6 +240,7 @@ def defaults_restored() -> Iterator[None]:
     try:
         yield
     finally:
+        _restore_constructor()
         torch.set_default_device(None if context is None else context.device)
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)

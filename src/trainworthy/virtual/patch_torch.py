@@ -225,12 +225,27 @@ def _ctc_loss() -> Any:
     return ctc_loss
 
 
+def _parse_to() -> Any:
+    """Let ``module.to(0)`` mean the GPU, as it does where torch has one."""
+    raw = torch._C._nn._parse_to
+
+    def parse_to(*args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], int) and not isinstance(args[0], bool):
+            args = (resolve_device(args[0]), *args[1:])
+        if isinstance(kwargs.get("device"), int):
+            kwargs["device"] = resolve_device(kwargs["device"])
+        return raw(*args, **kwargs)
+
+    return parse_to
+
+
 def torch_patches(gpu: VirtualGpu) -> Patches:
     """Plan the changes to the ``torch`` namespace."""
     patches = Patches()
     patches.set(torch, "Generator", GeneratorFactory)
     patches.set(torch, "compile", _compile(gpu))
     patches.set(torch, "ctc_loss", _ctc_loss())
+    patches.set(torch._C._nn, "_parse_to", _parse_to())
     engine = _engine(torch.autograd.graph._engine_run_backward)
     patches.set(torch.autograd.graph, "_engine_run_backward", engine)
     patches.set(torch.autograd, "_engine_run_backward", engine)

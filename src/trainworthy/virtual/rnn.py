@@ -177,8 +177,8 @@ def _padded(name: str) -> None:
         train: bool, bidirectional: bool, batch_first: bool,
     ) -> Any:  # fmt: skip
         with below():
-            if raw_is_meta(x):
-                hx = _all_virtual(hx)
+            if raw_is_meta(x) or raw_is_meta(params[0]):
+                x, hx = _all_virtual(x), _all_virtual(hx)
             if not _on_cudnn(x):
                 run: Any = func
                 if name == "lstm" and _on_mkldnn(name, x, hx, params):
@@ -200,8 +200,8 @@ def _packed(name: str) -> None:
         layers: int, dropout: float, train: bool, bidirectional: bool,
     ) -> Any:  # fmt: skip
         with below():
-            if raw_is_meta(data):
-                hx = _all_virtual(hx)
+            if raw_is_meta(data) or raw_is_meta(params[0]):
+                data, hx = _all_virtual(data), _all_virtual(hx)
             if not _on_cudnn(data):
                 return func(data, batch_sizes, hx, params, has_biases, layers, dropout, train, bidirectional)
             states = hx if name == "lstm" else (hx,)

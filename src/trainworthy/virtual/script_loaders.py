@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dis
+import inspect
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +23,7 @@ from torch.utils.data.dataloader import (
 from trainworthy.virtual.patching import Patches
 
 if TYPE_CHECKING:
+    from trainworthy.virtual.gpu import VirtualGpu
     from trainworthy.virtual.session import Session
 
 EVALUATION_BATCHES = 2
@@ -97,7 +102,7 @@ class LoaderCuts:
         state = self._passes.get(iterator)
         if state is None:
             state = self._passes[iterator] = _Pass(began_finishing=self._session.finishing)
-        if self._ends(state, self._evaluates(state)):
+        if self._ends(state, self._evaluates(state)) and not _is_fetched_by_hand(sys._getframe(2), self._session.gpu):
             self._session.gpu.assume(_CUT)
             raise StopIteration
         state.batches += 1
@@ -145,6 +150,23 @@ class LoaderCuts:
         if isinstance(iterator, _SingleProcessDataLoaderIter):
             _act_as_worker(iterator, loader)
         return iterator
+
+
+def _is_fetched_by_hand(frame: FrameType | None, gpu: VirtualGpu) -> bool:
+    """Tell whether the user's code fetches batches with ``next()`` and counts on there being more.
+
+    A loop simply ends when its loader does; ``next(batches)`` raises, unless the same code catches
+    ``StopIteration``. Generators only pass batches on: who consumes them decides.
+    """
+    finder = gpu.recorder.finder
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_flags & inspect.CO_GENERATOR and finder.is_user(code):
+            if "StopIteration" in code.co_names or not {"next", "__next__"} & set(code.co_names):
+                return False
+            return dis.opname[code.co_code[frame.f_lasti]] != "FOR_ITER"
+        frame = frame.f_back
+    return False
 
 
 _CUT = "DataLoaders are cut short: training ends after the wanted steps, evaluation after two batches"
