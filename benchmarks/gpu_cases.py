@@ -12,6 +12,7 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from benchmarks.common import ROOT, leave
@@ -28,12 +29,13 @@ def case_names() -> list[str]:
 
 
 def trainer(name: str) -> Callable[[Callable[[str], None]], None]:
-    """Return a function that trains a case on ``cuda`` and calls its argument after the building and after each step."""
+    """Return a function that trains a case on ``cuda``; it calls its argument after building and after each step."""
     return _train_gpt2 if name == GPT2 else lambda after: _train_small(name, after)
 
 
 def _train_small(name: str, after: Callable[[str], None]) -> None:
     import torch
+
     from zoo.small import CASES, train_step
 
     torch.manual_seed(0)
@@ -118,10 +120,8 @@ class history:  # noqa: N801 - reads as a statement
         """Begin; an allocator without a history leaves the list empty."""
         import torch
 
-        try:
+        with suppress(AttributeError, TypeError, RuntimeError):
             torch.cuda.memory._record_memory_history("all", context=None, stacks="python", max_entries=2_000_000)
-        except (AttributeError, TypeError, RuntimeError):
-            pass
         return self.events
 
     def __exit__(self, *exc: object) -> None:

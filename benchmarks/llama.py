@@ -25,7 +25,8 @@ def make_step(layers: int) -> Any:
         hidden_size=16384, intermediate_size=53248, num_hidden_layers=layers, num_attention_heads=128,
         num_key_value_heads=8, vocab_size=128256, max_position_embeddings=8192, use_cache=False,
     )  # fmt: skip
-    model = LlamaForCausalLM(config).to("cuda", torch.bfloat16)
+    model: torch.nn.Module = LlamaForCausalLM(config)
+    model = model.to("cuda", torch.bfloat16)
     optimizer = torch.optim.AdamW(model.parameters(), lr=8e-5)
 
     def step() -> Any:
