@@ -299,6 +299,7 @@ def main() -> None:
         default="failures",
         help="which scripts to run as they are too; stored control runs are kept",
     )
+    parser.add_argument("--failed", action="store_true", help="only what is not stored as ok")
     parser.add_argument("--output", type=Path, default=RESULT)
     parser.add_argument("--page", type=Path, help="write the table into this page; runs nothing")
     options = parser.parse_args()
@@ -312,6 +313,9 @@ def main() -> None:
         setattr(options, name, getattr(options, name).absolute())
     entries = tomllib.loads(LIST.read_text())["script"]
     chosen = [e for e in entries if re.search(options.only, f"{e['repo']} {e['script']}")]
+    if options.failed:
+        good = {key(r) for r in stored["results"] if r["result"] == "ok"}
+        chosen = [e for e in chosen if key(e) not in good]
     fresh = run_all(chosen, options)
     store(fresh, entries, stored, options.output)
 

@@ -9,7 +9,7 @@ Where a value is needed and unknown:
 
 ==================  ================================================================
 ``.item()`` float   1.0
-``.item()`` int     1; 0 for positions (``argmax``, ``topk`` indices, ...)
+``.item()`` int     1; 0 for positions (``argmax``, ``sort``, ...), but 1 for those of ``topk``
 ``bool(...)``       False; True after ``isfinite``, ``allclose``, ``equal``, ``all``
 ``nonzero``, masks  every element is selected (an upper bound of the memory)
 ``unique``          all values differ (an upper bound)
@@ -137,6 +137,8 @@ def set_hints(name: str, args: tuple[Any, ...], tensors: list[torch.Tensor], out
     hint: object = None
     if name in POSITIONS:
         outputs, hint = [t for t in outputs if not t.dtype.is_floating_point], 0
+        if name == "topk" and tensors[0].numel() > outputs[0].numel():
+            hint = 1  # its positions differ; 0 would be the mean in a spectrum, a period of no length
     elif name in TRUTHS or _is_true(name, args):
         hint = True
     elif name in {"logical_not", "bitwise_not"} and tensors[0].dtype is torch.bool:
