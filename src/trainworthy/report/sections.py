@@ -72,7 +72,7 @@ def module_table(result: RehearsalResult, *, max_rows: int | None = None) -> Tab
     total = _total(result.modules)
     cells = [_module_cells(row) for row in [*shown, total]]
     hidden = len(rows) - len(shown)
-    note = "A row with xN stands for N alike modules and all of their work; a row includes the rows below it."
+    note = "xN: N alike modules and all of their work; a row includes those below it; saved: over all micro-batches."
     if any(row.amounts.unknown_flop_ops for row in rows):
         note += " + marks FLOPs that lack operations without a formula."
     if hidden:
