@@ -133,3 +133,43 @@ def test_data_specification_stands_in_for_what_is_not_there(folder: Path) -> Non
     assert without.error is not None
     assert "Photos is not on this machine" in without.error["fix"]
     assert '--data "float32[3,224,224], int64[]<1000"' in without.error["fix"]
+
+
+def test_batches_fetched_by_hand_do_not_run_out(folder: Path) -> None:
+    (folder / "train.py").write_text(
+        "import torch\n"
+        "from torch.utils.data import DataLoader\n" + LOOP + "def forever():\n"
+        "    while True:\n"
+        "        yield from DataLoader(torch.rand(64, 3), batch_size=8)\n"
+        "model, batches = torch.nn.Linear(3, 3).cuda(), forever()\n"
+        "with torch.no_grad():\n"
+        "    model.eval()\n"
+        "    held_out = iter(DataLoader(torch.rand(64, 3), batch_size=8))\n"
+        "    for _ in range(8): model(next(held_out).cuda())\n"
+        "train(model.train(), (next(batches).cuda() for _ in range(9)))\n"
+    )
+    result = rehearse("train.py")
+    assert (result.error, result.steps) == (None, 2)
+
+
+def test_process_that_is_given_a_model_runs_here(folder: Path) -> None:
+    (folder / "train.py").write_text(
+        "import torch\n"
+        "import torch.multiprocessing as mp\n" + LOOP + "if __name__ == '__main__':\n"
+        "    mp.set_start_method('spawn', force=True)\n"
+        "    model = torch.nn.Linear(3, 3).cuda().share_memory()\n"
+        "    batches = [torch.ones(2, 3, device='cuda')] * 4\n"
+        "    workers = [mp.Process(target=train, args=(model, batches)) for _ in range(2)]\n"
+        "    for worker in workers: worker.start()\n"
+        "    for worker in workers: worker.join()\n"
+    )
+    result = rehearse("train.py")
+    assert (result.error, result.steps) == (None, 2)
+
+
+def test_terminal_size_is_answered(folder: Path) -> None:
+    (folder / "train.py").write_text(
+        "import os, torch\n" + LOOP + "rows, columns = os.popen('stty size', 'r').read().split()\n"
+        "train(torch.nn.Linear(3, 3).cuda(), [torch.ones(int(columns), 3, device='cuda')] * 2)\n"
+    )
+    assert rehearse("train.py").error is None

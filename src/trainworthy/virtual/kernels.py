@@ -13,7 +13,7 @@ from trainworthy.virtual import values
 from trainworthy.virtual.device import VirtualDevice, handles
 from trainworthy.virtual.errors import shown_device, type_name
 from trainworthy.virtual.kernels_sparse import copy_sparse
-from trainworthy.virtual.tensors import CPU, claim, is_virtual, like_real, like_virtual, new_virtual, raw_is_meta
+from trainworthy.virtual.tensors import CPU, META, claim, is_virtual, like_real, like_virtual, new_virtual, raw_is_meta
 
 aten = torch.ops.aten
 Args = tuple[Any, ...]
@@ -184,7 +184,7 @@ def _positions(
     out: list[torch.Tensor | None] = []
     target = shown_device(tensor)
     for index in indices:
-        if index is not None and shown_device(index) not in {target, CPU}:
+        if index is not None and shown_device(index) not in {target, CPU, META}:  # meta: C++ made it of a list
             raise RuntimeError(
                 f"indices should be either on cpu or on the same device as the indexed tensor ({target})"
             )
