@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainworthy.inspect.result import RehearsalResult
+from trainworthy.inspect.result import Finding, RehearsalResult
 from trainworthy.units import format_bytes, format_count, format_flops
 
 _MAX_NEXT = 4
@@ -114,8 +114,9 @@ def _work(result: RehearsalResult) -> str:
     repeated = (result.flops_per_step or 0) - (result.model_flops_per_step or 0)
     if repeated:
         text += f" ({format_flops(repeated)} of it recomputed)"
-    if result.unknown_flop_ops:
-        text += f" and {sum(result.unknown_flop_ops.values()):,} operations without a formula"
+    unknown = sum(row.amounts.unknown_flop_ops for row in result.modules)
+    if unknown:
+        text += f" and {_counted(unknown, 'operation')} without a formula"
     text += (
         f", {format_bytes(result.moved_bytes_per_step)} moved, {_counted(result.host_syncs_per_step or 0, 'host sync')}"
     )
@@ -152,11 +153,16 @@ def _next(result: RehearsalResult) -> list[str]:
         steps += _shrink(result)
     if result.largest_batch and result.largest_batch.get("batch") is not None:
         steps.append(f"The largest batch that fits is {result.largest_batch['batch']:,} (rehearsed).")
-    steps += [str(f["fix"]) for f in result.findings if f.get("fix")]
+    steps += [_fix(finding) for finding in result.findings if finding.get("fix")]
     steps += _about_syncs(result)
     if result.verdict == "fits" and result.driver_memory_bytes and result.device.startswith("cuda"):
         steps += _about_room(result, result.driver_memory_bytes)
     return steps or ["Nothing to do before the run."]
+
+
+def _fix(finding: Finding) -> str:
+    where = _place(finding.get("path"), finding.get("line"))
+    return f"{where}: {finding['fix']}" if where else str(finding["fix"])
 
 
 def _shrink(result: RehearsalResult) -> list[str]:
