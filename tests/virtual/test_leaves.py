@@ -62,9 +62,9 @@ def test_real_tensors_alone_stay_real() -> None:
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 def test_recurrent_layer_on_the_cpu_takes_a_real_batch(kind: type[nn.RNN]) -> None:
-    layer = kind(5, 6, batch_first=True)  # type: ignore[arg-type]
+    layer = kind(5, 6, batch_first=True)
     state = torch.zeros(1, 2, 6)
-    out, _ = layer(torch.rand(2, 7, 5), (state, state.clone()) if kind is nn.LSTM else state)
+    out, _ = layer(torch.rand(2, 7, 5), (state, state.clone()) if kind.__name__ == "LSTM" else state)
     out.sum().backward()
     assert out.shape == (2, 7, 6)
     assert layer.weight_ih_l0.grad is not None

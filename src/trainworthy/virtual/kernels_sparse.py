@@ -70,3 +70,13 @@ def _transpose(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> 
     shape[one], shape[two] = shape[two], shape[one]
     parts = like_real(tensor._indices()), like_real(tensor._values())
     return claim(new_coo(*parts, tuple(shape), False), shown_device(tensor))
+
+
+@handles("_nnz")
+def _nnz(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Count the stored elements; matmul asks before it multiplies."""
+    tensor = args[0]
+    if tensor.layout is torch.strided:
+        return NotImplemented
+    found = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
+    return found.shape[0]
