@@ -63,9 +63,9 @@ class Instance:
 
 def module_instances(tape: Tape, step: int | None) -> list[Instance]:
     """List the modules of the model in the order of the model, what ran outside of all modules last (path "")."""
-    amounts = _amounts_by_key(tape, step)
+    amounts, ran = _by_key(tape, step)
     instances: dict[str, Instance] = {}
-    for key, info in _described(tape, list(amounts)):
+    for key, info in _described(tape, ran):
         path = fill_template(*key)
         instances.setdefault(path, Instance(path)).info = info
     for key, amount in amounts.items():
@@ -78,16 +78,23 @@ def module_instances(tape: Tape, step: int | None) -> list[Instance]:
 # --- amounts ------------------------------------------------------------------------------------------------------
 
 
-def _amounts_by_key(tape: Tape, step: int | None) -> dict[Key, Amounts]:
+def _by_key(tape: Tape, step: int | None) -> tuple[dict[Key, Amounts], dict[Key, set[int]]]:
+    """Return what every module did, and the signatures that it ran in the forward pass."""
     by_row = _row_amounts(tape)
     totals: dict[Key, Amounts] = {}
+    ran: dict[Key, set[int]] = {}
     for segment in tape.segments:
-        if step is None or segment.step == step:
-            for node in segment.nodes:
-                for (row, numbers), times in _module_counts(tape, node).items():
-                    key = (tape.modules[tape.rows[row].module], numbers)
-                    totals.setdefault(key, Amounts()).add(by_row[row], times)
-    return totals
+        if step is not None and segment.step != step:
+            continue
+        for node in segment.nodes:
+            for (index, numbers), times in _module_counts(tape, node).items():
+                row = tape.rows[index]
+                key = (tape.modules[row.module], numbers)
+                totals.setdefault(key, Amounts()).add(by_row[index], times)
+                signatures = ran.setdefault(key, set())
+                if PHASES[row.phase] in _FORWARD:
+                    signatures.add(row.signature)
+    return totals, ran
 
 
 def _row_amounts(tape: Tape) -> list[Amounts]:
@@ -149,27 +156,46 @@ def _repeated_places(tape: Tape, node: Repeat) -> list[tuple[int, tuple[int, ...
 # --- descriptions -------------------------------------------------------------------------------------------------
 
 
-def _described(tape: Tape, seen: list[Key]) -> list[tuple[Key, ModuleInfo]]:
+def _described(tape: Tape, ran: dict[Key, set[int]]) -> list[tuple[Key, ModuleInfo]]:
     """Pair modules with their descriptions, in the order of the model."""
     by_template: dict[str, list[ModuleInfo]] = {}
     for info in tape.model:
         by_template.setdefault(info.template, []).append(info)
-    seen_numbers: dict[str, set[tuple[int, ...]]] = {}
-    for template, numbers in seen:
-        seen_numbers.setdefault(template, set()).add(numbers)
+    numbers_of: dict[str, set[tuple[int, ...]]] = {}
+    for template, numbers in ran:
+        numbers_of.setdefault(template, set()).add(numbers)
     described = []
     for template, infos in by_template.items():
-        found = _members(infos, seen_numbers.get(template, set()))
+        possible = _possible_numbers(template, numbers_of)
+        found = _members(infos, possible, {n: ran[template, n] for n in possible if (template, n) in ran})
         described += [((template, numbers), info) for numbers, info in sorted(found.items(), key=lambda item: item[0])]
     return described
 
 
-def _members(infos: list[ModuleInfo], seen: set[tuple[int, ...]]) -> dict[tuple[int, ...], ModuleInfo]:
+def _possible_numbers(template: str, numbers_of: dict[str, set[tuple[int, ...]]]) -> set[tuple[int, ...]]:
+    """Collect the numbers of modules that ran, or that had something beside or below them that did."""
+    holes = template.count("{}")
+    if not holes:
+        return set()
+    prefix = template[: template.rindex("{}") + 2]
+    return {
+        numbers[:holes]
+        for other, found in numbers_of.items()
+        if other == prefix or other.startswith(f"{prefix}.")
+        for numbers in found
+    }
+
+
+def _members(
+    infos: list[ModuleInfo], possible: set[tuple[int, ...]], ran: dict[tuple[int, ...], set[int]]
+) -> dict[tuple[int, ...], ModuleInfo]:
     """Work out which numbers each of the descriptions of one template stands for.
 
-    The first and the last module of a description are known, and so is their number. The others are taken from an
-    even progression where there is one, then from the modules that were seen to run.
+    The first and the last module of a description are known, and so is their number. A module between them belongs
+    to it if it ran the same operations on the same shapes; failing that, an even progression decides, then order.
     """
+    if len(infos) == 1 and len(possible) == infos[0].count:
+        return dict.fromkeys(sorted(possible), infos[0])
     members: dict[tuple[int, ...], ModuleInfo] = {}
     left = {id(info): info.count for info in infos}
 
@@ -181,13 +207,18 @@ def _members(infos: list[ModuleInfo], seen: set[tuple[int, ...]]) -> dict[tuple[
     for info in infos:
         assign(info.first, info)
         assign(info.last, info)
+    between = {n: [i for i in infos if i.first < n < i.last] for n in sorted(possible - set(members))}
+    for numbers, fitting in between.items():
+        alike = [i for i in fitting if ran.get(numbers) and ran[numbers] in (ran.get(i.first), ran.get(i.last))]
+        if len(alike) == 1:
+            assign(numbers, alike[0])
     for info in sorted(infos, key=lambda i: i.count):
         for numbers in _progression(info):
             assign(numbers, info)
-    for numbers in sorted(seen - set(members)):
-        fitting = [i for i in infos if left[id(i)] and i.first < numbers < i.last]
-        if fitting:
-            assign(numbers, min(fitting, key=lambda i: (i.last, i.first)))
+    for numbers, fitting in between.items():
+        open_ones = [i for i in fitting if left[id(i)]]
+        if open_ones:
+            assign(numbers, min(open_ones, key=lambda i: (i.last, i.first)))
     return members
 
 
