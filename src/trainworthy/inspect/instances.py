@@ -6,10 +6,11 @@ hold, descriptions (``ModuleInfo``) by working out which modules they describe.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import product
 
-from trainworthy.tape.record import PHASES, Leaf, ModuleInfo, Node, Phase, Repeat, Tape, fill_template, num_ints
+from trainworthy.tape.record import PHASES, Leaf, ModuleInfo, Node, Phase, Tape, fill_template, num_ints
 
 Key = tuple[str, tuple[int, ...]]  # module template and the numbers that fill it
 
@@ -80,20 +81,13 @@ def module_instances(tape: Tape, step: int | None) -> list[Instance]:
 
 def _by_key(tape: Tape, step: int | None) -> tuple[dict[Key, Amounts], dict[Key, set[int]]]:
     """Return what every module did, and the signatures that it ran in the forward pass."""
-    by_row = _row_amounts(tape)
     totals: dict[Key, Amounts] = {}
     ran: dict[Key, set[int]] = {}
-    for segment in tape.segments:
-        if step is not None and segment.step != step:
-            continue
-        for node in segment.nodes:
-            for (index, numbers), times in _module_counts(tape, node).items():
-                row = tape.rows[index]
-                key = (tape.modules[row.module], numbers)
-                totals.setdefault(key, Amounts()).add(by_row[index], times)
-                signatures = ran.setdefault(key, set())
-                if PHASES[row.phase] in _FORWARD:
-                    signatures.add(row.signature)
+    for (template, numbers, loops), work in _works(tape, step).items():
+        for moved in _expanded(numbers, loops):
+            key = (tape.modules[template], moved)
+            totals.setdefault(key, Amounts()).add(work.amounts)
+            ran.setdefault(key, set()).update(work.signatures)
     return totals, ran
 
 
@@ -118,39 +112,55 @@ def _row_amounts(tape: Tape) -> list[Amounts]:
     return amounts
 
 
-_Place = tuple[int, tuple[int, ...]]  # row, numbers of the module
+_Loop = tuple[int, tuple[int, ...]]  # repetitions, and what each adds to the numbers of the module
+_WorkKey = tuple[int, tuple[int, ...], tuple[_Loop, ...]]  # module template, its first numbers, loops around it
 
 
-def _module_counts(tape: Tape, node: Node) -> dict[_Place, int]:
-    """Count the operations of ``node`` by row and module; only numbers that change cost anything."""
-    counts: dict[_Place, int] = {}
-    for row, numbers, _, times in _places(tape, node):
-        counts[row, numbers] = counts.get((row, numbers), 0) + times
-    return counts
+class _Work:
+    """What every module of a loop does: summed once, however often the loop runs."""
+
+    __slots__ = ("amounts", "signatures")
+
+    def __init__(self) -> None:
+        self.amounts = Amounts()
+        self.signatures: set[int] = set()
 
 
-def _places(tape: Tape, node: Node) -> list[tuple[int, tuple[int, ...], int, int]]:
-    """List (row, module numbers, their place among the node's integers, times)."""
-    if isinstance(node, Leaf):
-        holes = tape.modules[tape.rows[node.row].module].count("{}")
-        return [(node.row, node.ints[:holes], 0, 1)]
-    return _repeated_places(tape, node)
+def _works(tape: Tape, step: int | None) -> dict[_WorkKey, _Work]:
+    """Sum the operations that belong to the same modules; folded blocks stay folded."""
+    by_row = _row_amounts(tape)
+    works: dict[_WorkKey, _Work] = {}
+
+    def visit(node: Node, loops: tuple[_Loop, ...]) -> None:
+        if not isinstance(node, Leaf):
+            at = 0
+            for child, increment in zip(node.body, node.increments, strict=True):
+                end = at + num_ints(child)
+                visit(child, (*((count, by[at:end]) for count, by in loops), (node.count, increment)))
+                at = end
+            return
+        row = tape.rows[node.row]
+        holes = tape.modules[row.module].count("{}")
+        moving = tuple((count, by[:holes]) for count, by in loops if any(by[:holes]))
+        times = math.prod(count for count, by in loops if not any(by[:holes]))
+        work = works.setdefault((row.module, node.ints[:holes], moving), _Work())
+        work.amounts.add(by_row[node.row], times)
+        if PHASES[row.phase] in _FORWARD:
+            work.signatures.add(row.signature)
+
+    for segment in tape.segments:
+        if step is None or segment.step == step:
+            for node in segment.nodes:
+                visit(node, ())
+    return works
 
 
-def _repeated_places(tape: Tape, node: Repeat) -> list[tuple[int, tuple[int, ...], int, int]]:
-    out = []
-    offset = 0
-    for child, increment in zip(node.body, node.increments, strict=True):
-        for row, numbers, place, times in _places(tape, child):
-            by = increment[place : place + len(numbers)]
-            if any(by):
-                for k in range(node.count):
-                    moved = tuple(n + k * d for n, d in zip(numbers, by, strict=True))
-                    out.append((row, moved, offset + place, times))
-            else:
-                out.append((row, numbers, offset + place, times * node.count))
-        offset += num_ints(child)
-    return out
+def _expanded(numbers: tuple[int, ...], loops: tuple[_Loop, ...]) -> list[tuple[int, ...]]:
+    """List the numbers of the modules that the loops go through."""
+    found = [numbers]
+    for count, by in loops:
+        found = [tuple(n + k * d for n, d in zip(f, by, strict=True)) for f in found for k in range(count)]
+    return found
 
 
 # --- descriptions -------------------------------------------------------------------------------------------------

@@ -37,13 +37,16 @@ class Replay:
 
 
 def replay(
-    tape: Tape, *, device: str | None = None, capacity_bytes: int | None = None, workspace_bytes: int = 0
-) -> Replay:
+    tape: Tape, *, device: str | None = None, capacity_bytes: int | None = None, workspace_bytes: int = 0,
+    events: list[Event] | None = None,
+) -> Replay:  # fmt: skip
     """Play the tape through the caching allocator of ``device`` (default: the device of the training).
 
-    With a capacity, the replay ends where memory runs out, as the script would.
+    With a capacity, the replay ends where memory runs out, as the script would. ``events`` are those that
+    ``allocator_events`` lists, for who plays them more than once.
     """
-    events = allocator_events(tape, device or tape.device, workspace_bytes)
+    if events is None:
+        events = allocator_events(tape, device or tape.device, workspace_bytes)
     sizes = [c.size_bytes for c in tape.classes]
     allocator = CachingAllocator(capacity_bytes=capacity_bytes)
     live: dict[int, Block] = {}
