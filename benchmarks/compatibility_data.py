@@ -200,6 +200,49 @@ def sine(folder: Path) -> None:
     torch.save(waves.astype("float64"), folder / "traindata.pt")
 
 
+@maker
+def small_images(folder: Path) -> None:
+    """More pictures than the 4,000 that a script keeps back for its validation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_image(folder / "000000.jpg", 64, 64)
+    picture = (folder / "000000.jpg").read_bytes()
+    for number in range(1, 4040):
+        (folder / f"{number:06d}.jpg").write_bytes(picture)
+
+
+@maker
+def pets(folder: Path) -> None:
+    """Pictures whose names carry the class, as in the Oxford pets."""
+    for number in range(80):
+        write_image(folder / f"class_{number % 4}_{number}.jpg", 96, 96)
+
+
+@maker
+def shapenet(folder: Path) -> None:
+    """Point clouds with a label for each point, in the layout of ShapeNet's part segmentation."""
+    kinds = {"Airplane": "02691156", "Chair": "03001627"}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "synsetoffset2category.txt").write_text("".join(f"{name}\t{number}\n" for name, number in kinds.items()))
+    (folder / "train_test_split").mkdir()
+    for part in ("train", "test"):
+        names = [f"shape_data/{number}/{part}{i}" for number in kinds.values() for i in range(40)]
+        (folder / "train_test_split" / f"shuffled_{part}_file_list.json").write_text(json.dumps(names))
+        for name in names:
+            number, shape = name.split("/")[1:]
+            for kind in ("points", "points_label"):
+                (folder / number / kind).mkdir(parents=True, exist_ok=True)
+            np.savetxt(folder / number / "points" / f"{shape}.pts", _RANDOM.normal(size=(600, 3)), fmt="%.5f")
+            np.savetxt(folder / number / "points_label" / f"{shape}.seg", _RANDOM.integers(1, 4, 600), fmt="%d")
+
+
+@maker
+def inception_moments(folder: Path) -> None:
+    """Mean and covariance of Inception's 2,048 features, as BigGAN-PyTorch keeps them of CIFAR-10."""
+    folder.mkdir(parents=True, exist_ok=True)
+    moments = {"mu": np.zeros(2048, np.float32), "sigma": np.eye(2048, dtype=np.float32)}
+    np.savez(folder / "C10_inception_moments.npz", **moments)
+
+
 def main() -> None:
     """Make all data sets, or those named."""
     parser = argparse.ArgumentParser(description=__doc__)
