@@ -42,6 +42,7 @@ GPU = "h100-sxm-80gb"
 TIME_LIMIT_S, PLAIN_LIMIT_S = 300, 120
 PACKAGES = ("torch", "torchvision", "numpy", "transformers", "accelerate", "lightning", "gymnasium")
 
+_LOST_CHILD = {"BrokenPipeError", "ConnectionResetError", "EOFError"}  # which one is a matter of time
 _LINKING = Lock()  # two scripts of one checkout share its folders
 _WANTS_GPU = re.compile(
     r"not compiled with CUDA|no NVIDIA driver|No CUDA GPUs|CUDA is not available|CUDA required|"
@@ -110,6 +111,7 @@ def fails_alike(result: dict[str, Any]) -> bool:
     if kind == "exited":
         return bool(plain["outcome"] == "fails" and f"exit code {plain['exit_code']}" in message)
     same = _fault(message) == _fault(plain["last_line"])
+    same = same or {_fault(message)[0], _fault(plain["last_line"])[0]} <= _LOST_CHILD
     return bool(plain["outcome"] == "fails" and (same or kind == "network" == _network(plain["last_line"])))
 
 
@@ -161,11 +163,20 @@ def environment(entry: dict[str, Any], cwd: Path) -> dict[str, str]:
 
 
 def run_plain(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Run the control; if it wants a GPU, once more with the CPU taken for one."""
+    control = run_control(entry, options)
+    if control["outcome"] != "wants a GPU":
+        return control
+    second = run_control(entry, options, "--cuda-is-cpu")
+    return {**second, "cuda_is_cpu": True}
+
+
+def run_control(entry: dict[str, Any], options: argparse.Namespace, *how: str) -> dict[str, Any]:
     """Run the script without trainworthy, up to two optimizer steps, on this machine."""
     cwd = folder_of(entry, options, "plain")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "counts.json"
-        command = [options.python, str(PLAIN), str(report), *command_of(entry, cwd, "plain", options)]
+        command = [options.python, str(PLAIN), *how, str(report), *command_of(entry, cwd, "plain", options)]
         code, output, seconds = call(command, cwd, environment(entry, cwd), PLAIN_LIMIT_S)
         counted = json.loads(report.read_text()) if report.exists() else {"steps": 0, "backwards": 0}
     if code == 0 and (counted["steps"] or counted["backwards"]):

@@ -99,13 +99,14 @@ def failed(result: dict[str, Any]) -> str:
     """Return the line of a script that does not rehearse."""
     plain = result.get("plain", {})
     outcome = plain.get("outcome", "not run")
+    where = " (the CPU taken for CUDA)" if plain.get("cuda_is_cpu") else ""
     if not result["counts"]:
         same = "ends without a training step" if outcome == "ends" else "fails in the same way"
         said = f": {plain['last_line']}" if plain.get("last_line") else ""
         control = same if _words(plain.get("last_line", ""))[:60] in _words(result["reason"]) else f"{same}{said}"
     else:
         control = f"{outcome}: {plain['last_line']}" if plain.get("last_line") else outcome
-    return f"{_head(result)} {_cell(result['reason'])} | {_cell(control)} |"
+    return f"{_head(result)} {_cell(result['reason'])} | {_cell(control)}{where} |"
 
 
 def _words(text: str) -> str:

@@ -5,13 +5,15 @@
     python benchmarks/compatibility_plain.py COUNTS.json NOTEBOOK.ipynb
 
 ``COUNTS.json`` gets how many optimizer steps and backward passes there were. The script sees what it
-would see from ``python SCRIPT``; nothing of it is replaced, only counted.
+would see from ``python SCRIPT``; nothing of it is replaced, only counted. With ``--cuda-is-cpu`` before
+COUNTS.json, "cuda" means the CPU: a control of scripts that go nowhere without a GPU.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -70,6 +72,38 @@ def watch(counts: Counts) -> None:
     torch.autograd._engine_run_backward = run_backward
 
 
+def take_the_cpu_for_cuda() -> None:
+    """Let ``.cuda()``, ``.to("cuda")`` and ``device="cuda"`` mean the CPU."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    def on_cpu(value: Any) -> Any:
+        if isinstance(value, torch.device) and value.type == "cuda":
+            return torch.device("cpu")
+        return "cpu" if isinstance(value, str) and re.fullmatch(r"cuda(:\d+)?", value) else value
+
+    class OnCpu(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = {name: on_cpu(value) for name, value in (kwargs or {}).items()}
+            return func(*[on_cpu(value) for value in args], **kwargs)
+
+    def same(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self
+
+    module_to = torch.nn.Module.to
+    torch.nn.Module.to = lambda self, *a, **k: module_to(
+        self, *map(on_cpu, a), **{name: on_cpu(value) for name, value in k.items()}
+    )
+    torch.Tensor.cuda = torch.nn.Module.cuda = same
+    torch.cuda.is_available = lambda: True
+    torch.cuda.device_count = lambda: 1
+    torch.cuda.current_device = lambda: 0
+    torch.cuda.get_device_name = lambda *a: "CPU"
+    for name in ("set_device", "manual_seed", "manual_seed_all", "empty_cache", "synchronize", "init"):
+        setattr(torch.cuda, name, lambda *a, **k: None)
+    OnCpu().__enter__()
+
+
 def run_notebook(path: str) -> None:
     """Run the code cells of a notebook without the lines that only a notebook understands."""
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
@@ -82,8 +116,11 @@ def run_notebook(path: str) -> None:
 
 def main() -> None:
     """Run what the command line names."""
-    counts, target, *rest = sys.argv[1:]
+    cuda_is_cpu = sys.argv[1] == "--cuda-is-cpu"
+    counts, target, *rest = sys.argv[1 + cuda_is_cpu :]
     watch(Counts(Path(counts).absolute()))
+    if cuda_is_cpu:
+        take_the_cpu_for_cuda()
     if target == "-m":
         sys.argv = rest
         sys.path[0] = str(Path.cwd())

@@ -44,6 +44,11 @@ def plain(outcome: str, last_line: str = "", *, steps: int = 0, exit_code: int |
         (NO_STEP, plain("trains", steps=2, exit_code=0), True),
         (EXIT, plain("fails", "train.py: error: ...", exit_code=2), False),
         (EXIT, plain("fails", "KeyError: 1", exit_code=1), True),
+        (
+            "exception: ConnectionResetError: [Errno 104] reset",
+            plain("fails", "BrokenPipeError: [Errno 32] Broken"),
+            False,
+        ),
         ("timeout: The script was stopped", plain("fails", "KeyError: 1"), True),
     ],
 )
@@ -90,9 +95,24 @@ def test_control_of_a_notebook_skips_its_magics(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "counts.json").read_text()) == {"steps": 0, "backwards": 20}
 
 
-def control(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+@pytest.mark.slow
+def test_control_takes_the_cpu_for_cuda(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import torch\n"
+        "device = torch.device('cuda:0')\n"
+        "model = torch.nn.Linear(2, 2).to(device).cuda()\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=1.0)\n"
+        "for step in range(9):\n"
+        "    model(torch.ones(2, device='cuda').to(device).cuda()).sum().backward()\n"
+        "    optimizer.step()\n"
+    )
+    assert control(tmp_path, "train.py").returncode == 1
+    assert control(tmp_path, "train.py", before=("--cuda-is-cpu",)).returncode == 0
+
+
+def control(folder: Path, *words: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     program = str(ROOT / "benchmarks" / "compatibility_plain.py")
-    command = [sys.executable, program, "counts.json", *words]
+    command = [sys.executable, program, *before, "counts.json", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
