@@ -39,7 +39,7 @@ LIST = HERE / "compatibility.toml"
 RESULT = HERE / "results" / "compatibility.json"
 PLAIN = HERE / "compatibility_plain.py"
 GPU = "h100-sxm-80gb"
-TIME_LIMIT_S, PLAIN_LIMIT_S = 300, 120
+TIME_LIMIT_S, PLAIN_LIMIT_S = 300, 300
 PACKAGES = ("torch", "torchvision", "numpy", "transformers", "accelerate", "lightning", "gymnasium")
 
 _LOST_CHILD = {"BrokenPipeError", "ConnectionResetError", "EOFError"}  # which one is a matter of time

@@ -216,6 +216,9 @@ def _host_values(gpu: VirtualGpu) -> dict[str, Any]:
             )
         if not force and self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if values.is_spread(self) and self.numel() <= _MAX_REAL_ELEMENTS:
+            gpu.assume("numpy() of values that are unknown: they are taken as numbers around 1")
+            return raw_numpy(values.spread_values(self))
         return raw_numpy(_real_values(gpu, self, "numpy()"))
 
     def tolist(self: torch.Tensor) -> Any:
