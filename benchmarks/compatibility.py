@@ -110,9 +110,12 @@ def fails_alike(result: dict[str, Any]) -> bool:
         return bool(plain["outcome"] == "ends" and plain["steps"] == plain["backwards"] == 0)
     if kind == "exited":
         return bool(plain["outcome"] == "fails" and f"exit code {plain['exit_code']}" in message)
-    same = _fault(message) == _fault(plain["last_line"])
-    same = same or {_fault(message)[0], _fault(plain["last_line"])[0]} <= _LOST_CHILD
-    return bool(plain["outcome"] == "fails" and (same or kind == "network" == _network(plain["last_line"])))
+    if plain["outcome"] != "fails":
+        return False
+    said = [plain["last_line"], *plain.get("other_lines", ())]
+    if kind == "network" and any(_is_network(line) for line in said):
+        return True
+    return any(_alike(_fault(message), _fault(line)) for line in said)
 
 
 def _fault(message: str) -> tuple[str, str]:
@@ -121,8 +124,14 @@ def _fault(message: str) -> tuple[str, str]:
     return name.rpartition(".")[2], re.sub(r"\W+", " ", text).strip()[:40]
 
 
-def _network(message: str) -> str:
-    return "network" if re.search(r"connect|resol|urlopen|offline|Max retries|LocalEntry", message, re.I) else ""
+def _alike(one: tuple[str, str], two: tuple[str, str]) -> bool:
+    if {one[0], two[0]} <= _LOST_CHILD:
+        return True
+    return one[0] == two[0] and (one[1].startswith(two[1]) or two[1].startswith(one[1]))
+
+
+def _is_network(message: str) -> bool:
+    return bool(re.search(r"connect|resol|urlopen|offline|Max retries|LocalEntry|downloading", message, re.I))
 
 
 def folder_of(entry: dict[str, Any], options: argparse.Namespace, kind: str) -> Path:
@@ -189,9 +198,9 @@ def run_control(entry: dict[str, Any], options: argparse.Namespace, *how: str) -
         outcome = "wants a GPU"
     else:
         outcome = "fails"
-    last = exception_line(output) if code else ""
+    *others, last = [without_paths(line, options) for line in exception_lines(output)] if code else [""]
     return {"outcome": outcome, "seconds": round(seconds, 1), "exit_code": code, **counted,
-            "last_line": without_paths(last, options)}  # fmt: skip
+            "last_line": last, "other_lines": others}  # fmt: skip
 
 
 def run_rehearsal(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
@@ -247,15 +256,22 @@ def last_line(output: str) -> str:
     return lines[-1][:300] if lines else ""
 
 
-def exception_line(output: str) -> str:
-    """Return the line that names the last exception, or else the last line."""
+def exception_lines(output: str) -> list[str]:
+    """Return the lines that name exceptions, the last one last, or else the last line."""
     named = re.findall(r"^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Iteration|Exit)\b.*)$", output, re.M)
-    return named[-1].strip()[:300] if named else last_line(output)
+    return list(dict.fromkeys(line.strip()[:300] for line in named))[-6:] or [last_line(output)]
 
 
 def without_paths(text: str, options: argparse.Namespace) -> str:
     """Shorten the folders of this machine."""
-    for folder in (options.work, options.data, options.checkouts, Path(sys.prefix), Path.home()):
+    for folder in (
+        options.work / "rehearsal",
+        options.work / "plain",
+        options.data,
+        options.checkouts,
+        Path(sys.prefix),
+        Path.home(),
+    ):
         text = text.replace(f"{folder}/", "")
     return text
 

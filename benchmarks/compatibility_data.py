@@ -73,6 +73,7 @@ def text(folder: Path) -> None:
         every_character = "".join(map(chr, range(32, 127))) + "\n"
         (folder / f"{name}.txt").write_text(every_character + sentences(count))
     (folder / "enwik8.gz").write_bytes(gzip.compress(bytes(_RANDOM.integers(32, 127, 95_000_000, dtype=np.uint8)), 1))
+    (folder / "words.txt").write_text("\n".join(w for w in _WORDS if w.isalpha()) + "\n")
     pairs = zip(sentences(500).splitlines(), sentences(500).splitlines(), strict=True)
     (folder / "pairs.txt").write_text("".join(f"{a}\t{b}\n" for a, b in pairs))
 

@@ -37,6 +37,11 @@ def plain(outcome: str, last_line: str = "", *, steps: int = 0, exit_code: int |
         (f"exception: {INDEX}", plain("trains", steps=2, exit_code=0), True),
         (f"exception: {INDEX}", plain("still runs", exit_code=None), True),
         (f"exception: {INDEX}", plain("wants a GPU", NO_GPU), True),
+        (
+            "exception: NameError: name 'a' is not defined",
+            plain("fails", "NameError: name 'a' is not defined. Did you mean: 'b'?"),
+            False,
+        ),
         (f"missing-package: {NO_X}", plain("fails", NO_X), False),
         (REFUSED, plain("fails", NO_HOST), False),
         (REFUSED, plain("fails", "TypeError: 'module' object is not callable"), True),
@@ -62,8 +67,16 @@ def test_a_failure_without_a_control_is_ours() -> None:
 
 def test_the_exception_is_found_before_what_libraries_print_at_exit() -> None:
     output = "Traceback ...\n  x[0]\nKeyError: 'a b'\nwarning: leaked semaphores\n"
-    assert compatibility.exception_line(output) == "KeyError: 'a b'"
-    assert compatibility.exception_line("usage: x\nx: error: no y\n") == "x: error: no y"
+    assert compatibility.exception_lines(output) == ["KeyError: 'a b'"]
+    assert compatibility.exception_lines("usage: x\nx: error: no y\n") == ["x: error: no y"]
+    assert compatibility.exception_lines("") == [""]
+
+
+def test_any_exception_of_the_control_may_be_the_one() -> None:
+    """A process that was lost says why in its own traceback, in any order."""
+    control = {**plain("fails", "AttributeError: no seed"), "other_lines": ["BrokenPipeError: [Errno 32] Broken pipe"]}
+    assert not compatibility.counts({"result": "failed", "reason": "exception: EOFError", "plain": control})
+    assert compatibility.counts({"result": "failed", "reason": "exception: KeyError: 1", "plain": control})
 
 
 @pytest.mark.slow
@@ -124,7 +137,7 @@ def test_page_counts_by_group_and_tells_runs_of_one_script_apart() -> None:
            "plain": plain("fails", INDEX), "counts": False}  # fmt: skip
     about = {"date": "2026-01-01", "python": "3.11", "machine": "a machine", "gpu": "h100-sxm-80gb", "packages": {}}
     text = compatibility_page.page({"about": about, "results": [good, late, bad]})
-    assert "| outside: chosen before anyone ran them | 2 | 1 | 1 | 100 % | 0 (0 %) |" in text
+    assert "| outside: chosen before anyone ran them; some were then fixed | 2 | 1 | 1 | 100 % | 0 (0 %) |" in text
     assert "| all | 3 | 2 | 2 | 100 % |" in text
     assert "`t.py` (Y) | 1.0 MiB | 3 | failed when first tried |" in text
     assert "fails in the same way |" in text
