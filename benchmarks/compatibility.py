@@ -139,7 +139,8 @@ def folder_of(entry: dict[str, Any], options: argparse.Namespace, kind: str) -> 
     script = Path(entry["script"])
     cwd: Path = options.work / kind / entry["repo"] / entry.get("cwd", script.parent)
     with _LINKING:
-        for place, data in entry.get("links", {}).items():
+        links = {**entry.get("links", {}), **(entry.get("plain_links", {}) if kind == "plain" else {})}
+        for place, data in links.items():
             link_data(options.data / data, Path(os.path.normpath(cwd / place)))
     return cwd
 
@@ -164,10 +165,13 @@ def command_of(entry: dict[str, Any], cwd: Path, kind: str, options: argparse.Na
     return [os.path.relpath(script, cwd), *arguments]
 
 
-def environment(entry: dict[str, Any], cwd: Path) -> dict[str, str]:
+def environment(entry: dict[str, Any], cwd: Path, options: argparse.Namespace) -> dict[str, str]:
     """Return the environment: no network for libraries that would wait for it, pictures to files."""
     fixed = {"MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "TOKENIZERS_PARALLELISM": "false"}
-    more = {name: value.replace("{cwd}", str(cwd)) for name, value in entry.get("env", {}).items()}
+    places = {"{cwd}": str(cwd), "{packages}": str(options.packages)}
+    more = dict(entry.get("env", {}))
+    for mark, place in places.items():
+        more = {name: value.replace(mark, place) for name, value in more.items()}
     return {**os.environ, **fixed, **more, "OMP_NUM_THREADS": "1"}
 
 
@@ -183,10 +187,12 @@ def run_plain(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, A
 def run_control(entry: dict[str, Any], options: argparse.Namespace, *how: str) -> dict[str, Any]:
     """Run the script without trainworthy, up to two optimizer steps, on this machine."""
     cwd = folder_of(entry, options, "plain")
+    if "plain_links" in entry:
+        how = (*how, "--made-up-data")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "counts.json"
         command = [options.python, str(PLAIN), *how, str(report), *command_of(entry, cwd, "plain", options)]
-        code, output, seconds = call(command, cwd, environment(entry, cwd), PLAIN_LIMIT_S)
+        code, output, seconds = call(command, cwd, environment(entry, cwd, options), PLAIN_LIMIT_S)
         counted = json.loads(report.read_text()) if report.exists() else {"steps": 0, "backwards": 0}
     if code == 0 and (counted["steps"] or counted["backwards"]):
         outcome = "trains"
@@ -210,7 +216,7 @@ def run_rehearsal(entry: dict[str, Any], options: argparse.Namespace) -> dict[st
     if entry.get("data"):
         ours += ["--data", entry["data"]]
     command = [options.python, *ours, *command_of(entry, cwd, "rehearsal", options)]
-    code, output, seconds = call(command, cwd, environment(entry, cwd), TIME_LIMIT_S + 60, merge=False)
+    code, output, seconds = call(command, cwd, environment(entry, cwd, options), TIME_LIMIT_S + 60, merge=False)
     shown: dict[str, Any] = {"seconds": round(seconds, 1)}
     try:
         report = json.loads(output)
@@ -309,6 +315,9 @@ def main() -> None:
     parser.add_argument("--checkouts", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path)
+    parser.add_argument(
+        "--packages", type=Path, help="folder of packages in other versions, each in a folder of its own"
+    )
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--only", default="", help="regular expression on 'repo script'")
     parser.add_argument("--jobs", type=int, default=2)
@@ -332,6 +341,7 @@ def main() -> None:
         if getattr(options, name) is None:
             parser.error(f"--{name} is needed")
         setattr(options, name, getattr(options, name).absolute())
+    options.packages = (options.packages or options.work / "packages").absolute()
     entries = tomllib.loads(LIST.read_text())["script"]
     chosen = [e for e in entries if re.search(options.only, f"{e['repo']} {e['script']}")]
     if options.failed:

@@ -237,6 +237,17 @@ def shapenet(folder: Path) -> None:
 
 
 @maker
+def cifar(folder: Path) -> None:
+    """CIFAR-10 as torchvision keeps it, for control runs; its checksums are not those of the real set."""
+    batches = folder / "cifar-10-batches-py"
+    batches.mkdir(parents=True, exist_ok=True)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        pixels = _RANDOM.integers(0, 256, (400, 3072), dtype=np.uint8)
+        (batches / name).write_bytes(pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(400)]}))
+    (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class {i}" for i in range(10)]}))
+
+
+@maker
 def inception_moments(folder: Path) -> None:
     """Mean and covariance of Inception's 2,048 features, as BigGAN-PyTorch keeps them of CIFAR-10."""
     folder.mkdir(parents=True, exist_ok=True)
