@@ -13,7 +13,8 @@ pytestmark = pytest.mark.usefixtures("gpu")
 
 
 def unknown() -> torch.Tensor:
-    return nn.Linear(4, 1).cuda()(torch.rand(4, device="cuda")).squeeze()
+    out: torch.Tensor = nn.Linear(4, 1).cuda()(torch.rand(4, device="cuda"))
+    return out.squeeze()
 
 
 def test_a_comparison_is_false_and_known_values_are_known() -> None:

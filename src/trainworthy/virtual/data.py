@@ -86,7 +86,7 @@ class DataStandIns:
 def picture(item: Item, index: int) -> Any:
     """Return a picture of one colour, as data sets that hold image files give it to their transforms."""
     try:
-        from PIL import Image
+        from PIL import Image  # type: ignore[import-not-found,unused-ignore] # only scripts need it
     except ModuleNotFoundError as error:
         raise UsageError(
             "Pictures need Pillow, which is not installed.", where="--data", fix="pip install pillow"
