@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -43,6 +44,7 @@ TIME_LIMIT_S, PLAIN_LIMIT_S = 300, 300
 PACKAGES = ("torch", "torchvision", "numpy", "transformers", "accelerate", "lightning", "gymnasium")
 
 _LOST_CHILD = {"BrokenPipeError", "ConnectionResetError", "EOFError"}  # which one is a matter of time
+_STORING = Lock()
 _LINKING = Lock()  # two scripts of one checkout share its folders
 _WANTS_GPU = re.compile(
     r"not compiled with CUDA|no NVIDIA driver|No CUDA GPUs|CUDA is not available|CUDA required|"
@@ -58,14 +60,15 @@ _WANTS_GPU = re.compile(
 # --- running --------------------------------------------------------------------------------------
 
 
-def run_all(entries: list[dict[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run the entries, ``options.jobs`` at a time; results keep the order of the list."""
+def run_all(entries: list[dict[str, Any]], options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> None:
+    """Run the entries, ``options.jobs`` at a time; each result is kept as soon as it is there."""
     for repo in sorted({entry["repo"] for entry in entries}):
         copy_checkout(options.checkouts / repo, options.work / "rehearsal" / repo)
         if options.plain != "none":
             copy_checkout(options.checkouts / repo, options.work / "plain" / repo)
     with ThreadPoolExecutor(options.jobs) as pool:
-        return list(pool.map(lambda entry: run_entry(entry, options), entries))
+        for done in [pool.submit(lambda entry: keep(run_entry(entry, options)), entry) for entry in entries]:
+            done.result()
 
 
 def copy_checkout(checkout: Path, work: Path) -> None:
@@ -347,8 +350,7 @@ def main() -> None:
     if options.failed:
         good = {key(r) for r in stored["results"] if r["result"] == "ok"}
         chosen = [e for e in chosen if key(e) not in good]
-    fresh = run_all(chosen, options)
-    store(fresh, entries, stored, options.output)
+    run_all(chosen, options, lambda result: store(result, entries, options.output))
 
 
 def key(entry: dict[str, Any]) -> tuple[str, str, str]:
@@ -356,21 +358,22 @@ def key(entry: dict[str, Any]) -> tuple[str, str, str]:
     return entry["repo"], entry["script"], entry.get("args", "")
 
 
-def store(fresh: list[dict[str, Any]], entries: list[dict[str, Any]], stored: dict[str, Any], output: Path) -> None:
-    """Merge new results into the stored ones, in the order of the list."""
-    known = {key(r): r for r in stored["results"]}
-    for result in fresh:
+def store(result: dict[str, Any], entries: list[dict[str, Any]], output: Path) -> None:
+    """Merge a new result into the stored ones, in the order of the list."""
+    with _STORING:
+        stored = json.loads(output.read_text()) if output.exists() else {"results": []}
+        known = {key(r): r for r in stored["results"]}
         old = known.get(key(result), {})
-        if "plain" not in result and "plain" in old:
+        if "plain" not in result and result["result"] != "ok" and "plain" in old:
             result["plain"] = old["plain"]
             result["counts"] = counts(result)
         if result["counts"]:  # the first run of a script that runs at all is kept
             now = {name: result[name] for name in ("result", "reason")}
             result["first"] = old.get("first", now)
         known[key(result)] = result
-    results = [known[key(e)] for e in entries if key(e) in known]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"about": about(), "results": results}, indent=1) + "\n")
+        results = [known[key(e)] for e in entries if key(e) in known]
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps({"about": about(), "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
