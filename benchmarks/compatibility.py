@@ -215,11 +215,12 @@ def run_control(entry: dict[str, Any], options: argparse.Namespace, *how: str) -
 def run_rehearsal(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Rehearse the script and read the JSON result."""
     cwd = folder_of(entry, options, "rehearsal")
-    ours = ["-m", "trainworthy", "rehearse", "--gpu", GPU, "--format", "json", "--time-limit", str(TIME_LIMIT_S)]
+    limit_s = entry.get("time_limit_s", TIME_LIMIT_S)
+    ours = ["-m", "trainworthy", "rehearse", "--gpu", GPU, "--format", "json", "--time-limit", str(limit_s)]
     if entry.get("data"):
         ours += ["--data", entry["data"]]
     command = [options.python, *ours, *command_of(entry, cwd, "rehearsal", options)]
-    code, output, seconds = call(command, cwd, environment(entry, cwd, options), TIME_LIMIT_S + 60, merge=False)
+    code, output, seconds = call(command, cwd, environment(entry, cwd, options), 2 * limit_s + 120, merge=False)
     shown: dict[str, Any] = {"seconds": round(seconds, 1)}
     try:
         report = json.loads(output)
@@ -273,14 +274,8 @@ def exception_lines(output: str) -> list[str]:
 
 def without_paths(text: str, options: argparse.Namespace) -> str:
     """Shorten the folders of this machine."""
-    for folder in (
-        options.work / "rehearsal",
-        options.work / "plain",
-        options.data,
-        options.checkouts,
-        Path(sys.prefix),
-        Path.home(),
-    ):
+    work = (options.work / "rehearsal", options.work / "plain", options.data, options.checkouts, options.packages)
+    for folder in (*work, Path(sys.prefix), Path.home()):
         text = text.replace(f"{folder}/", "")
     return text
 

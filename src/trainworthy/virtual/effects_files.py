@@ -81,7 +81,7 @@ def _file_io(overlay: Overlay) -> type[io.FileIO]:
         def __instancecheck__(cls, instance: object) -> bool:
             return isinstance(instance, raw)
 
-    class FileIO(raw, metaclass=Meta):
+    class FileIO(raw, metaclass=Meta):  # type: ignore[misc,valid-type]
         __doc__ = raw.__doc__
 
         def __init__(self, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> None:
