@@ -48,7 +48,7 @@ _STORING = Lock()
 _LINKING = Lock()  # two scripts of one checkout share its folders
 _WANTS_GPU = re.compile(
     r"not compiled with CUDA|no NVIDIA driver|No CUDA GPUs|CUDA is not available|CUDA required|"
-    r"requires? (a )?(CUDA|GPU)|not linked with support for cuda|No supported gpu backend|"
+    r"requires? (a |at least one )?(CUDA|GPU)|not linked with support for cuda|No supported gpu backend|"
     r"but CUDA is not|torch\.cuda\.\w*FloatTensor not available|Need (CUDA|GPU)|No accelerator|"
     r"MisconfigurationException: .*(gpu|cuda|CUDA)|Invalid device id|device type: cuda|needs CUDA|"
     r"no gpu|cuda:\d is not available|PyTorch with CUDA|tensor_type.*cuda|"

@@ -66,6 +66,12 @@ def mnist(folder: Path) -> None:
 
 
 @maker
+def mnist_full(folder: Path) -> None:
+    """MNIST with as many samples as the real set, for scripts that split it by their number."""
+    write_mnist(folder / "MNIST" / "raw", 60_000)
+
+
+@maker
 def text(folder: Path) -> None:
     """Plain text: one corpus, the same split in three, and one with two sentences a line."""
     folder.mkdir(parents=True, exist_ok=True)
