@@ -123,6 +123,7 @@ def fails_alike(result: dict[str, Any]) -> bool:
 
 def _fault(message: str) -> tuple[str, str]:
     """Return the class of an exception and the words that its message begins with."""
+    message = re.sub(r"_\w+DataLoaderIter", "DataLoaderIter", re.sub(r"tensor\([^)]*\)", "tensor", message))
     name, _, text = message.partition(":")
     return name.rpartition(".")[2], re.sub(r"\W+", " ", text).strip()[:40]
 

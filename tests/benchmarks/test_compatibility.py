@@ -54,6 +54,16 @@ def plain(outcome: str, last_line: str = "", *, steps: int = 0, exit_code: int |
             plain("fails", "BrokenPipeError: [Errno 32] Broken"),
             False,
         ),
+        (
+            "exception: AttributeError: '_SingleProcessDataLoaderIter' object has no attribute 'next'",
+            plain("fails", "AttributeError: '_MultiProcessingDataLoaderIter' object has no attribute 'next'"),
+            False,
+        ),
+        (
+            "exception: AssertionError: tensor(0, device='cuda:0') invalid",
+            plain("fails", "AssertionError: tensor(1) invalid"),
+            False,
+        ),
         ("timeout: The script was stopped", plain("fails", "KeyError: 1"), True),
     ],
 )
