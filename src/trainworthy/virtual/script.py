@@ -89,7 +89,10 @@ class Runner:
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
         self.gpu = VirtualGpu(row, finder=finder)
-        self.session = Session(self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None))
+        self.session = Session(
+            self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None),
+            whole_evaluation=self.job.whole_evaluation,
+        )  # fmt: skip
         script_accelerate.install(self.session)
         self._watch_limits()
         os._exit = self._script_exits  # type: ignore[assignment]
@@ -212,6 +215,7 @@ class Runner:
     def _save_tape(self, outcome: Outcome) -> None:
         notes = outcome.notes
         notes.update(self.notes, seconds=time.monotonic() - self._started, effects=self.effects.listed())
+        notes["evaluation_was_cut"] = self.session is not None and self.session.evaluation_was_cut
         notes["skipped_lines"] = self.program.skipped if hasattr(self, "program") else []
         if self.gpu is None:
             return

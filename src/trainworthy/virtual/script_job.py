@@ -40,6 +40,7 @@ class Job:
     time_limit_s: float = 300.0
     memory_limit_bytes: int | None = None
     data: str | None = None
+    whole_evaluation: bool = False
 
     def save(self, path: str | Path) -> None:
         """Write the job as JSON."""
