@@ -108,6 +108,7 @@ class Runner:
                 run_steps(self.program.function(), session)
             elif self.program.run is not None:
                 self.program.run()
+                self.notes["ended_by"] = "script"  # not by the stop rule: all that it does was seen
         except RehearsalComplete:
             return None
         except SystemExit as error:
