@@ -59,12 +59,12 @@ def _gpus_per_node(world_size: int, wanted: int | None) -> int:
     node = min(world_size, 8) if wanted is None else wanted
     divisors = [n for n in range(1, min(world_size, 64) + 1) if world_size % n == 0]
     shown = ", ".join(map(str, divisors))
-    if node < 1 or node > world_size:
+    if node < 1:
         raise UsageError(
-            f"{node} GPUs a node do not go with a world of {world_size} ranks.", where="--gpus-per-node",
+            f"A node of {node} GPUs holds no rank.", where="--gpus-per-node",
             fix=f"Pass the ranks of one node: {shown}.",
         )  # fmt: skip
-    if world_size % node:
+    if world_size > node and world_size % node:
         how = "" if wanted is not None else " (the default)"
         raise UsageError(
             f"{world_size} ranks do not fill nodes of {node} GPUs{how}.", where="--gpus-per-node",

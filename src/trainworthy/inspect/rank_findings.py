@@ -28,13 +28,18 @@ def rank_findings(tapes: Mapping[int, Tape], calls: Mapping[int, Sequence[Call]]
     found = list(_group_order(tapes))
     # Groups made in another order are other groups on every rank: what follows from that is no news.
     if not found:
-        found += _meeting(meet({r: RankCalls(rank=r, calls=calls[r], groups=tapes[r].groups, seen_to=seen_to(tapes[r]))
-                                for r in tapes}))  # fmt: skip
+        found += _meeting(meet({rank: _rank_calls(rank, tape, calls[rank]) for rank, tape in tapes.items()}))
     found += batch_findings(tapes)
     found += _buffers(tapes)
     found += _unused(tapes)
     found += _same_device(tapes, shape)
     return found
+
+
+def _rank_calls(rank: int, tape: Tape, calls: Sequence[Call]) -> RankCalls:
+    stop = tape.notes.get("stopped_at")
+    place = (str(stop["path"]), int(stop["line"])) if isinstance(stop, dict) and stop.get("path") else None
+    return RankCalls(rank=rank, calls=calls, groups=tape.groups, seen_to=seen_to(tape), stopped_at=place)
 
 
 def seen_to(tape: Tape) -> int | None:
@@ -114,12 +119,14 @@ def _alone(s: Stuck) -> Finding:
         message = f"Rank {s.rank} {verb} rank {s.waits_for} at {_place(s.call)}, and rank {s.waits_for} never {other}."
         fix = "Every send needs a receive on its peer, and the other way round."
         return _finding("TW405", message, fix, [(s.rank, s.call)], severity="error")
+    last = "it never uses the group" if s.last is None else f"its last on the group is {describe(s.last)}"
     message = (
         f"Rank {s.rank} waits in {describe(s.call)} on group {s.call.group.name!r} for rank {s.waits_for}, which never "
-        f"makes this call; {_calls(s.matched)} on the group agreed before."
+        f"makes this call: {last}; {_calls(s.matched)} on it agreed before."
     )
     fix = _HANGS + "move this call out of what only some ranks run."
-    return _finding("TW401", message, fix, [(s.rank, s.call)], severity="error")
+    places = [(s.rank, s.call), *([(s.waits_for, s.last)] if s.last is not None else [])]
+    return _finding("TW401", message, fix, places, severity="error")
 
 
 def _unreceived(u: Unreceived) -> Finding:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
+from operator import itemgetter
 from typing import NamedTuple
 
 from trainworthy.inspect.collectives import POINT_TO_POINT, Call
@@ -20,16 +22,26 @@ Key = tuple[object, ...]  # a process group, the same for all of its ranks, or t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankCalls:
-    """The calls of one rank. After the end of step ``seen_to`` it may have been stopped; None: it went to its end."""
+    """The calls of one rank. After the end of step ``seen_to`` it may have been stopped; None: it went to its end.
+
+    ``stopped_at`` is the line (path and number) at which it was stopped because enough steps had been seen.
+    """
 
     rank: int
     calls: Sequence[Call]
     groups: Sequence[ProcessGroup]
     seen_to: int | None
+    stopped_at: tuple[str, int] | None = None
 
-    def would_have_made(self, call: Call) -> bool:
-        """Whether the rank, having made all its calls, would have made one like ``call`` if it ever did."""
-        return self.seen_to is None or call.step <= self.seen_to
+    def would_have_made(self, call: Call, other: RankCalls) -> bool:
+        """Whether the rank, having made all its calls, would have made one like ``call`` of ``other`` if it ever did.
+
+        Ranks that were stopped at the same line both went past all that lies before; the line itself may be half done.
+        """
+        if self.seen_to is None or call.step <= self.seen_to:
+            return True
+        is_same_stop = self.stopped_at is not None and self.stopped_at == other.stopped_at
+        return is_same_stop and (call.source.path, call.source.line) != self.stopped_at
 
 
 class Mismatch(NamedTuple):
@@ -44,13 +56,17 @@ class Mismatch(NamedTuple):
 
 
 class Stuck(NamedTuple):
-    """A rank waits in ``call`` for ``waits_for``, which waits in ``other`` or (None) has made all its calls."""
+    """A rank waits in ``call`` for ``waits_for``, which waits in ``other``, or (None) never makes such a call.
+
+    ``last`` is the last call that the other made on the group.
+    """
 
     rank: int
     call: Call
     waits_for: int
     other: Call | None
     matched: int
+    last: Call | None
 
 
 class Unreceived(NamedTuple):
@@ -92,6 +108,11 @@ class _Cluster:
         # Calls by group and rank, in order, and the place of each call among those of its rank.
         self._arrived: dict[Key, dict[int, list[Call]]] = defaultdict(lambda: defaultdict(list))
         self._place: dict[int, list[int]] = {rank: [] for rank in ranks}
+        # All that a rank ever calls on a group, whether it comes to that or not.
+        self._ever: dict[int, dict[Key, list[Call]]] = {rank: defaultdict(list) for rank in ranks}
+        for rank, of in ranks.items():
+            for key, call in zip(self._keys[rank], of.calls, strict=True):
+                self._ever[rank][key].append(call)
 
     def run(self) -> Meeting:
         moved = True
@@ -122,14 +143,17 @@ class _Cluster:
         place = len(mine)
         mine.append(call)
         self._place[rank].append(place)
-        for other, calls in self._arrived[key].items():
-            if other != rank and len(calls) > place:
-                what = difference(call, calls[place])
-                if what is not None:
-                    first, second = (rank, other) if rank < other else (other, rank)
-                    pair = (call, calls[place]) if rank < other else (calls[place], call)
-                    return Mismatch(first, second, *pair, what, place)
-        return None
+        met = [calls[place] for other, calls in self._arrived[key].items() if other != rank and len(calls) > place]
+        return self._mismatch(key, place) if any(difference(call, other) for other in met) else None
+
+    def _mismatch(self, key: Key, place: int) -> Mismatch:
+        """Name the lowest two ranks that disagree in their calls number ``place`` on a group."""
+        calls = [(rank, ever[key][place]) for rank, ever in self._ever.items() if len(ever[key]) > place]
+        for (first, call), (second, other) in combinations(sorted(calls, key=itemgetter(0)), 2):
+            what = difference(call, other)
+            if what is not None:
+                return Mismatch(first, second, call, other, what, place)
+        raise AssertionError("two calls that met differ")
 
     # --- waiting ----------------------------------------------------------------------------------
 
@@ -152,7 +176,7 @@ class _Cluster:
             if member == rank or member not in self.ranks or len(self._arrived[key][member]) > place:
                 continue
             is_gone = self._at[member] >= len(self._events[member])
-            if not is_gone or self.ranks[member].would_have_made(call):
+            if not is_gone or self.ranks[member].would_have_made(call, self.ranks[rank]):
                 return member
         return None
 
@@ -166,9 +190,11 @@ class _Cluster:
                 continue
             number = self._events[rank][self._at[rank]].number
             other = None
-            if self._at[member] < len(self._events[member]):
+            if len(self._ever[member][self._keys[rank][number]]) > self._place[rank][number]:
                 other = self.ranks[member].calls[self._events[member][self._at[member]].number]
-            yield Stuck(rank, self.ranks[rank].calls[number], member, other, self._place[rank][number])
+            made = self._arrived[self._keys[rank][number]][member]
+            last = made[-1] if made else None
+            yield Stuck(rank, self.ranks[rank].calls[number], member, other, self._place[rank][number], last)
 
     def _unreceived(self) -> Iterator[Unreceived]:
         for rank, of in self.ranks.items():
@@ -179,7 +205,7 @@ class _Cluster:
                     continue
                 if len(self._arrived[self._keys[rank][number]][peer]) > self._place[rank][number]:
                     continue
-                if self.ranks[peer].would_have_made(call):
+                if self.ranks[peer].would_have_made(call, of):
                     left.setdefault((call.source, peer), []).append(call)
             for calls in left.values():
                 yield Unreceived(rank, calls[0], len(calls))

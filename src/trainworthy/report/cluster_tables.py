@@ -155,7 +155,7 @@ def exposed_table(cluster: ClusterResult, step: str) -> Table | None:
 def _why_exposed(site: CallSite) -> str:
     if not site.async_calls:
         return "synchronous"
-    return "waited for at once" if site.waited_at is None else f"waited for at once, {_line(site.waited_at)}"
+    return "waited for at once" if site.waited_at is None else f"waited for at once, {_wait_line(site.waited_at)}"
 
 
 def site_table(cluster: ClusterResult, step: str) -> Table | None:
@@ -183,7 +183,12 @@ def site_table(cluster: ClusterResult, step: str) -> Table | None:
 def _waited(site: CallSite) -> str:
     if not site.async_calls:
         return "at once"
-    return UNKNOWN if site.waited_at is None else _line(site.waited_at)
+    return UNKNOWN if site.waited_at is None else _wait_line(site.waited_at)
+
+
+def _wait_line(source: Source) -> str:
+    """Name the line of a wait; without one, autograd's engine waited on behalf of ``backward``."""
+    return _line(source) if source.path else "end of backward"
 
 
 def _beside(amount: int | None, form: Callable[[int], str]) -> str:
