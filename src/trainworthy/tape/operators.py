@@ -12,7 +12,7 @@ from trainworthy.tape.record import TensorMeta
 
 # Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
 _NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel", "is_pinned",
-                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh"})  # fmt: skip
+                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh", "_wrap_tensor_autograd"})  # fmt: skip
 
 
 def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
@@ -51,6 +51,11 @@ def describe(func: Any) -> Described:
 def is_wrapper(kind: type) -> bool:
     """Tell whether a tensor class wraps others (``DTensor``): its own dispatch says what is really run."""
     return kind is not torch.Tensor and hasattr(kind, "__tensor_flatten__")
+
+
+def is_fake(kind: type) -> bool:
+    """Tell whether tensors of a class are torch's own fakes: ``DTensor`` works out shapes with them."""
+    return kind.__name__ == "FakeTensor" and kind.__module__.startswith("torch.")
 
 
 def plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
