@@ -49,6 +49,8 @@ def rank_table(cluster: ClusterResult) -> Table:
         note += " Those that were not rehearsed are assumed to be like their row."
     if covered < cluster.world_size:
         note += f" {cluster.world_size - covered:,} other ranks were not rehearsed."
+    if cluster.not_compared:
+        note += f" {cluster.not_compared}"
     at = next(i for i, row in enumerate(cluster.ranks) if cluster.rank in row.stands_for)
     return Table(
         key="ranks", title=f"Ranks of {cluster.world_size:,} on {_nodes(cluster)}", rows=rows_of(rows), note=note,
@@ -144,10 +146,11 @@ def exposed_table(cluster: ClusterResult, step: str) -> Table | None:
         for s in exposed[:_TOP]
     ]  # fmt: skip
     return Table(
-        key="exposed", title=f"Exposed: nothing is computed beside these{step}", rows=rows_of(rows),
+        key="exposed", title=f"Exposed: nothing is computed between issue and wait{step}", rows=rows_of(rows),
         columns=(left("line"), left("module", from_width=100), left("kind"), left("group", from_width=90),
                  left("phase"), right("calls"), right("bytes"), left("why")),
-        note="bytes: what the rank sends, or receives from its peer."
+        note="bytes: what the rank sends, or receives from its peer. Order of issue: on a stream of its own a "
+        "call may start earlier, beside what was issued before it."
         + (f" {len(exposed) - _TOP:,} more lines are in the JSON." if len(exposed) > _TOP else ""),
     )  # fmt: skip
 

@@ -29,6 +29,7 @@ from trainworthy.virtual.script_job import (
 )
 
 if TYPE_CHECKING:
+    from trainworthy.virtual.cluster import Cluster
     from trainworthy.virtual.gpu import VirtualGpu
     from trainworthy.virtual.session import Session
 
@@ -88,15 +89,7 @@ class Runner:
 
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
-        from trainworthy.virtual.cluster import Cluster
-
-        job = self.job
-        cluster = (
-            Cluster(world_size=job.world_size, gpus_per_node=job.gpus_per_node, rank=job.rank)
-            if job.world_size
-            else None
-        )
-        self.gpu = VirtualGpu(row, finder=finder, cluster=cluster)
+        self.gpu = VirtualGpu(row, finder=finder, cluster=_cluster(self.job))
         self.session = Session(self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None))
         script_accelerate.install(self.session)
         self._watch_limits()
@@ -283,6 +276,15 @@ def _import_torch() -> None:
         if error.name != "torch":
             raise
         raise MissingTorchError("Rehearsing a script") from error
+
+
+def _cluster(job: Job) -> Cluster | None:
+    from trainworthy.virtual.cluster import Cluster
+
+    if job.world_size is None:
+        return None
+    per_node = job.gpus_per_node or min(job.world_size, 8)
+    return Cluster(world_size=job.world_size, gpus_per_node=per_node, rank=job.rank)
 
 
 def _no_step(gpu: VirtualGpu | None) -> dict[str, Any]:
