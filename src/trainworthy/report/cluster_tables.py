@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trainworthy.inspect.cluster import CallSite, ClusterResult, GroupUse, RankRow, Traffic
 from trainworthy.inspect.links import rank_list
@@ -151,7 +151,7 @@ def exposed_table(cluster: ClusterResult, step: str) -> Table | None:
                  left("phase"), right("calls"), right("bytes"), left("why")),
         note="bytes: what the rank sends, or receives from its peer. Order of issue: on a stream of its own a "
         "call may start earlier, beside what was issued before it."
-        + (f" {len(exposed) - _TOP:,} more lines are in the JSON." if len(exposed) > _TOP else ""),
+        + _more(exposed),
     )  # fmt: skip
 
 
@@ -179,8 +179,15 @@ def site_table(cluster: ClusterResult, step: str) -> Table | None:
                  left("waited for at"),
                  right("FLOP meanwhile"), right("moved meanwhile", from_width=110)),
         note="meanwhile: what the rank computes and moves while at least one of the calls is under way."
-        + (f" {len(sites) - _TOP:,} more lines are in the JSON." if len(sites) > _TOP else ""),
+        + _more(sites),
     )  # fmt: skip
+
+
+def _more(sites: Sequence[CallSite]) -> str:
+    left_out = len(sites) - _TOP
+    if left_out < 1:
+        return ""
+    return " 1 more line is in the JSON." if left_out == 1 else f" {left_out:,} more lines are in the JSON."
 
 
 def _waited(site: CallSite) -> str:
