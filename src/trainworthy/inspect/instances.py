@@ -6,10 +6,11 @@ hold, descriptions (``ModuleInfo``) by working out which modules they describe.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import product
 
-from trainworthy.tape.record import PHASES, Leaf, ModuleInfo, Node, Phase, Repeat, Tape, fill_template, num_ints
+from trainworthy.tape.record import PHASES, Leaf, ModuleInfo, Node, Phase, Tape, fill_template, num_ints
 
 Key = tuple[str, tuple[int, ...]]  # module template and the numbers that fill it
 
@@ -63,9 +64,9 @@ class Instance:
 
 def module_instances(tape: Tape, step: int | None) -> list[Instance]:
     """List the modules of the model in the order of the model, what ran outside of all modules last (path "")."""
-    amounts = _amounts_by_key(tape, step)
+    amounts, ran = _by_key(tape, step)
     instances: dict[str, Instance] = {}
-    for key, info in _described(tape, list(amounts)):
+    for key, info in _described(tape, ran):
         path = fill_template(*key)
         instances.setdefault(path, Instance(path)).info = info
     for key, amount in amounts.items():
@@ -78,16 +79,16 @@ def module_instances(tape: Tape, step: int | None) -> list[Instance]:
 # --- amounts ------------------------------------------------------------------------------------------------------
 
 
-def _amounts_by_key(tape: Tape, step: int | None) -> dict[Key, Amounts]:
-    by_row = _row_amounts(tape)
+def _by_key(tape: Tape, step: int | None) -> tuple[dict[Key, Amounts], dict[Key, set[int]]]:
+    """Return what every module did, and the signatures that it ran in the forward pass."""
     totals: dict[Key, Amounts] = {}
-    for segment in tape.segments:
-        if step is None or segment.step == step:
-            for node in segment.nodes:
-                for (row, numbers), times in _module_counts(tape, node).items():
-                    key = (tape.modules[tape.rows[row].module], numbers)
-                    totals.setdefault(key, Amounts()).add(by_row[row], times)
-    return totals
+    ran: dict[Key, set[int]] = {}
+    for (template, numbers, loops), work in _works(tape, step).items():
+        for moved in _expanded(numbers, loops):
+            key = (tape.modules[template], moved)
+            totals.setdefault(key, Amounts()).add(work.amounts)
+            ran.setdefault(key, set()).update(work.signatures)
+    return totals, ran
 
 
 def _row_amounts(tape: Tape) -> list[Amounts]:
@@ -111,65 +112,100 @@ def _row_amounts(tape: Tape) -> list[Amounts]:
     return amounts
 
 
-_Place = tuple[int, tuple[int, ...]]  # row, numbers of the module
+_Loop = tuple[int, tuple[int, ...]]  # repetitions, and what each adds to the numbers of the module
+_WorkKey = tuple[int, tuple[int, ...], tuple[_Loop, ...]]  # module template, its first numbers, loops around it
 
 
-def _module_counts(tape: Tape, node: Node) -> dict[_Place, int]:
-    """Count the operations of ``node`` by row and module; only numbers that change cost anything."""
-    counts: dict[_Place, int] = {}
-    for row, numbers, _, times in _places(tape, node):
-        counts[row, numbers] = counts.get((row, numbers), 0) + times
-    return counts
+class _Work:
+    """What every module of a loop does: summed once, however often the loop runs."""
+
+    __slots__ = ("amounts", "signatures")
+
+    def __init__(self) -> None:
+        self.amounts = Amounts()
+        self.signatures: set[int] = set()
 
 
-def _places(tape: Tape, node: Node) -> list[tuple[int, tuple[int, ...], int, int]]:
-    """List (row, module numbers, their place among the node's integers, times)."""
-    if isinstance(node, Leaf):
-        holes = tape.modules[tape.rows[node.row].module].count("{}")
-        return [(node.row, node.ints[:holes], 0, 1)]
-    return _repeated_places(tape, node)
+def _works(tape: Tape, step: int | None) -> dict[_WorkKey, _Work]:
+    """Sum the operations that belong to the same modules; folded blocks stay folded."""
+    by_row = _row_amounts(tape)
+    works: dict[_WorkKey, _Work] = {}
+
+    def visit(node: Node, loops: tuple[_Loop, ...]) -> None:
+        if not isinstance(node, Leaf):
+            at = 0
+            for child, increment in zip(node.body, node.increments, strict=True):
+                end = at + num_ints(child)
+                visit(child, (*((count, by[at:end]) for count, by in loops), (node.count, increment)))
+                at = end
+            return
+        row = tape.rows[node.row]
+        holes = tape.modules[row.module].count("{}")
+        moving = tuple((count, by[:holes]) for count, by in loops if any(by[:holes]))
+        times = math.prod(count for count, by in loops if not any(by[:holes]))
+        work = works.setdefault((row.module, node.ints[:holes], moving), _Work())
+        work.amounts.add(by_row[node.row], times)
+        if PHASES[row.phase] in _FORWARD:
+            work.signatures.add(row.signature)
+
+    for segment in tape.segments:
+        if step is None or segment.step == step:
+            for node in segment.nodes:
+                visit(node, ())
+    return works
 
 
-def _repeated_places(tape: Tape, node: Repeat) -> list[tuple[int, tuple[int, ...], int, int]]:
-    out = []
-    offset = 0
-    for child, increment in zip(node.body, node.increments, strict=True):
-        for row, numbers, place, times in _places(tape, child):
-            by = increment[place : place + len(numbers)]
-            if any(by):
-                for k in range(node.count):
-                    moved = tuple(n + k * d for n, d in zip(numbers, by, strict=True))
-                    out.append((row, moved, offset + place, times))
-            else:
-                out.append((row, numbers, offset + place, times * node.count))
-        offset += num_ints(child)
-    return out
+def _expanded(numbers: tuple[int, ...], loops: tuple[_Loop, ...]) -> list[tuple[int, ...]]:
+    """List the numbers of the modules that the loops go through."""
+    found = [numbers]
+    for count, by in loops:
+        found = [tuple(n + k * d for n, d in zip(f, by, strict=True)) for f in found for k in range(count)]
+    return found
 
 
 # --- descriptions -------------------------------------------------------------------------------------------------
 
 
-def _described(tape: Tape, seen: list[Key]) -> list[tuple[Key, ModuleInfo]]:
+def _described(tape: Tape, ran: dict[Key, set[int]]) -> list[tuple[Key, ModuleInfo]]:
     """Pair modules with their descriptions, in the order of the model."""
     by_template: dict[str, list[ModuleInfo]] = {}
     for info in tape.model:
         by_template.setdefault(info.template, []).append(info)
-    seen_numbers: dict[str, set[tuple[int, ...]]] = {}
-    for template, numbers in seen:
-        seen_numbers.setdefault(template, set()).add(numbers)
+    numbers_of: dict[str, set[tuple[int, ...]]] = {}
+    for template, numbers in ran:
+        numbers_of.setdefault(template, set()).add(numbers)
     described = []
     for template, infos in by_template.items():
-        found = _members(infos, seen_numbers.get(template, set()))
+        possible = _possible_numbers(template, numbers_of)
+        found = _members(infos, possible, {n: ran[template, n] for n in possible if (template, n) in ran})
         described += [((template, numbers), info) for numbers, info in sorted(found.items(), key=lambda item: item[0])]
     return described
 
 
-def _members(infos: list[ModuleInfo], seen: set[tuple[int, ...]]) -> dict[tuple[int, ...], ModuleInfo]:
+def _possible_numbers(template: str, numbers_of: dict[str, set[tuple[int, ...]]]) -> set[tuple[int, ...]]:
+    """Collect the numbers of modules that ran, or that had something beside or below them that did."""
+    holes = template.count("{}")
+    if not holes:
+        return set()
+    prefix = template[: template.rindex("{}") + 2]
+    return {
+        numbers[:holes]
+        for other, found in numbers_of.items()
+        if other == prefix or other.startswith(f"{prefix}.")
+        for numbers in found
+    }
+
+
+def _members(
+    infos: list[ModuleInfo], possible: set[tuple[int, ...]], ran: dict[tuple[int, ...], set[int]]
+) -> dict[tuple[int, ...], ModuleInfo]:
     """Work out which numbers each of the descriptions of one template stands for.
 
-    The first and the last module of a description are known, and so is their number. The others are taken from an
-    even progression where there is one, then from the modules that were seen to run.
+    The first and the last module of a description are known, and so is their number. A module between them belongs
+    to it if it ran the same operations on the same shapes; failing that, an even progression decides, then order.
     """
+    if len(infos) == 1 and len(possible) == infos[0].count:
+        return dict.fromkeys(sorted(possible), infos[0])
     members: dict[tuple[int, ...], ModuleInfo] = {}
     left = {id(info): info.count for info in infos}
 
@@ -181,13 +217,18 @@ def _members(infos: list[ModuleInfo], seen: set[tuple[int, ...]]) -> dict[tuple[
     for info in infos:
         assign(info.first, info)
         assign(info.last, info)
+    between = {n: [i for i in infos if i.first < n < i.last] for n in sorted(possible - set(members))}
+    for numbers, fitting in between.items():
+        alike = [i for i in fitting if ran.get(numbers) and ran[numbers] in (ran.get(i.first), ran.get(i.last))]
+        if len(alike) == 1:
+            assign(numbers, alike[0])
     for info in sorted(infos, key=lambda i: i.count):
         for numbers in _progression(info):
             assign(numbers, info)
-    for numbers in sorted(seen - set(members)):
-        fitting = [i for i in infos if left[id(i)] and i.first < numbers < i.last]
-        if fitting:
-            assign(numbers, min(fitting, key=lambda i: (i.last, i.first)))
+    for numbers, fitting in between.items():
+        open_ones = [i for i in fitting if left[id(i)]]
+        if open_ones:
+            assign(numbers, min(open_ones, key=lambda i: (i.last, i.first)))
     return members
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from trainworthy.inspect.replay import Replay, replay
+from trainworthy.inspect.replay import Replay, allocator_events, replay
 from trainworthy.tape.memory import HeldStorages, MemoryPoint, MemoryTimeline
 from trainworthy.tape.record import (
     KINDS,
@@ -125,10 +125,11 @@ def _tensor_peak(timeline: MemoryTimeline, peak: MemoryPoint) -> PeakMemory:
 def _cached_peak(tape: Tape, timeline: MemoryTimeline) -> PeakMemory:
     workspace = tape.notes.get("workspace_bytes") or 0
     driver, context = tape.notes.get("driver_memory_bytes"), tape.notes.get("context_bytes") or 0
-    played = replay(tape, workspace_bytes=workspace)
+    events = allocator_events(tape, tape.device, workspace)
+    played = replay(tape, workspace_bytes=workspace, events=events)
     if driver is not None and played.peak_reserved_bytes + context > driver:
         # On the card the allocator would now give free segments back; if that is enough, the script runs.
-        capped = replay(tape, workspace_bytes=workspace, capacity_bytes=driver - context)
+        capped = replay(tape, workspace_bytes=workspace, capacity_bytes=driver - context, events=events)
         played = capped if capped.out_of_memory is None else replace(
             played, out_of_memory=capped.out_of_memory, out_of_memory_op=capped.out_of_memory_op
         )  # fmt: skip

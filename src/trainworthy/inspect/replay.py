@@ -37,10 +37,16 @@ class Replay:
 
 
 def replay(
-    tape: Tape, *, device: str | None = None, capacity_bytes: int | None = None, workspace_bytes: int = 0
-) -> Replay:
-    """Play the tape through the caching allocator of ``device`` (default: the device of the training)."""
-    events = allocator_events(tape, device or tape.device, workspace_bytes)
+    tape: Tape, *, device: str | None = None, capacity_bytes: int | None = None, workspace_bytes: int = 0,
+    events: list[Event] | None = None,
+) -> Replay:  # fmt: skip
+    """Play the tape through the caching allocator of ``device`` (default: the device of the training).
+
+    With a capacity, the replay ends where memory runs out, as the script would. ``events`` are those that
+    ``allocator_events`` lists, for who plays them more than once.
+    """
+    if events is None:
+        events = allocator_events(tape, device or tape.device, workspace_bytes)
     sizes = [c.size_bytes for c in tape.classes]
     allocator = CachingAllocator(capacity_bytes=capacity_bytes)
     live: dict[int, Block] = {}
@@ -55,8 +61,9 @@ def replay(
             peak, peak_op, peak_event = allocator.allocated_bytes, op, at
         if allocator.reserved_bytes > reserved:
             reserved, reserved_op = allocator.reserved_bytes, op
-        if failed_op is None and allocator.out_of_memory is not None:
+        if allocator.out_of_memory is not None:
             failed_op = op
+            break
     alive, has_workspace = _alive(events[: peak_event + 1])
     workspace = -(-workspace_bytes // 512) * 512 if has_workspace else 0
     tensors = sum(count * (-(-sizes[which] // 512) * 512) for which, count in alive.items())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from trainworthy.tape.collectives import is_collective
 from trainworthy.tape.record import TensorMeta
 
 # Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
@@ -27,13 +28,37 @@ def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tens
     return found
 
 
-def describe(func: Any) -> tuple[str, bool, bool]:
-    """Return the name without overload, whether ``func`` is composite, and whether it is left out."""
+class Described(NamedTuple):
+    """An operator: its name without overload, whether it decomposes, is left out, communicates."""
+
+    name: str
+    composite: bool
+    noise: bool
+    collective: bool
+
+
+def describe(func: Any) -> Described:
+    """Say what the recorder has to know of an operator."""
     name = func._schema.name.split("::")[-1]
     composite = torch._C._dispatch_has_kernel_for_dispatch_key(
         func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
     )
-    return name, composite, name in _NOISE or func.namespace in {"prim", "profiler"}
+    communicates = is_collective(func)
+    noise = name in _NOISE or func.namespace in {"prim", "profiler"}
+    return Described(name, composite and not communicates, noise, communicates)
+
+
+def is_wrapper(kind: type) -> bool:
+    """Tell whether a tensor class wraps others (``DTensor``): its own dispatch says what is really run."""
+    return kind is not torch.Tensor and hasattr(kind, "__tensor_flatten__")
+
+
+def plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Return the tensors that hold the data: those inside, if the tensor is a wrapper."""
+    if not is_wrapper(type(tensor)):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    return [inner for name in names for inner in plain_tensors(getattr(tensor, name))]
 
 
 def host_syncs(

@@ -20,9 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.tape.autograd import BackwardWatch
 from trainworthy.tape.build import RawOp, StorageRecord, build_tape
+from trainworthy.tape.collectives import GroupTable, describe_communication
 from trainworthy.tape.flops import op_cost, sparse_parts
 from trainworthy.tape.modules import ModuleTracker
-from trainworthy.tape.operators import describe, flat_tensors, host_syncs
+from trainworthy.tape.operators import Described, describe, flat_tensors, host_syncs, is_wrapper, plain_tensors
 from trainworthy.tape.record import PHASES, Collective, Kind, Signature, Tape, TensorMeta
 from trainworthy.tape.source import SourceFinder
 from trainworthy.tape.steps import StepCounter
@@ -79,7 +80,8 @@ class Recorder(TorchDispatchMode):
         self._phase_now = _OTHER
         self._signature_ids: dict[Any, int] = {}
         self._live: dict[int, StorageRecord] = {}
-        self._names: dict[Any, tuple[str, bool, bool]] = {}
+        self._names: dict[Any, Described] = {}
+        self.groups = GroupTable()
         self._dtypes: dict[torch.dtype, str] = {}
         self._parameters: dict[int, weakref.ref[torch.Tensor]] = {}
         self._use_of_parameter: dict[int, tuple[int, int]] = {}
@@ -94,6 +96,7 @@ class Recorder(TorchDispatchMode):
             self._cleanup.enter_context(self.modules.installed())
             self._cleanup.enter_context(self.steps.installed())
             self._cleanup.enter_context(self.backward.installed())
+            self._cleanup.enter_context(self._resizes_followed())
         self._depth += 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -115,7 +118,26 @@ class Recorder(TorchDispatchMode):
 
     def tape(self, **fields: Any) -> Tape:
         """Build the tape of what was recorded so far."""
-        return build_tape(self, **{"granularity_bytes": self.granularity_bytes, **fields})
+        groups = tuple(self.groups.groups)
+        return build_tape(self, **{"granularity_bytes": self.granularity_bytes, "groups": groups, **fields})
+
+    @contextmanager
+    def _resizes_followed(self) -> Iterator[None]:
+        """Follow ``storage.resize_``, which is no operator, when it happens and not at the next use."""
+        resize, recorder = torch.UntypedStorage.resize_, self
+
+        def resize_(storage: torch.UntypedStorage, size: int) -> Any:
+            out = resize(storage, size)
+            record = recorder._live.get(storage._cdata)
+            if record is not None and record.size_bytes != size:
+                recorder._resize(record, size)
+            return out
+
+        torch.UntypedStorage.resize_ = resize_  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign]
 
     # --- recording ------------------------------------------------------------------------------
 
@@ -126,11 +148,17 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if types and any(is_wrapper(kind) for kind in types):
+            return NotImplemented  # what the wrapper runs inside comes back here
         kwargs = kwargs or {}
         info = self._names.get(func)
         if info is None:
             info = self._names[func] = describe(func)
-        name, composite, noise = info
+        name, composite, noise, communicates = info
+        if communicates:
+            out = func(*args, **kwargs)
+            self._record_collective(func, name, args, kwargs, out)
+            return out
         if composite:  # inference mode hands composites over undivided
             with self:
                 out = func.decompose(*args, **kwargs)
@@ -163,6 +191,45 @@ class Recorder(TorchDispatchMode):
             return
         signature = self._signature(func, name, args, kwargs, out, tensors, outputs)
         self.ops.append(RawOp(signature, phase, self.steps.current, module, source, ids_in, ids_out))
+
+    def _record_collective(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        call = describe_communication(func, args, kwargs, out, self.groups)
+        index = len(self.ops)
+        phase, module, source = self._place(call.inputs)
+        self._phase_now = phase
+        born = {id(t) for t in call.outputs if not any(t is i for i in call.inputs)}
+        ids_in = tuple([self._storage(t, index, None, source, module).number for t in call.inputs])
+        ids_out = tuple(
+            [self._storage(t, index, name if id(t) in born else None, source, module).number for t in call.outputs]
+        )
+        if self.paused:
+            return
+        metas = tuple([self._meta(t) for t in call.inputs]), tuple([self._meta(t) for t in call.outputs])
+        key = (func, *metas, call.collective)
+        number = self._signature_ids.get(key)
+        if number is None:
+            number = self._signature_ids[key] = len(self.signatures)
+            moved = call.collective.bytes_in + call.collective.bytes_out
+            self.signatures.append(
+                Signature(f"{func.namespace}.{name}", *metas, 0, 0, 0, moved, collective=call.collective)
+            )
+        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ids_in, ids_out))
+
+    def note_wait(self, tensors: list[torch.Tensor]) -> None:
+        """Record that the stream waits for an asynchronous collective whose results are ``tensors``."""
+        index = len(self.ops)
+        phase, module, source = self._place([])
+        self._phase_now = phase
+        ids = tuple([self._storage(t, index, None, source, module).number for t in tensors])
+        if self.paused:
+            return
+        metas = tuple([self._meta(t) for t in tensors])
+        key = ("c10d.wait", metas)
+        number = self._signature_ids.get(key)
+        if number is None:
+            number = self._signature_ids[key] = len(self.signatures)
+            self.signatures.append(Signature("c10d.wait", metas, (), 0, 0, 0, 0))
+        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ids, ()))
 
     def _place(self, tensors: list[torch.Tensor]) -> tuple[int, int, int]:
         """Return phase, module number and source number of the operation at hand."""
@@ -272,7 +339,7 @@ class Recorder(TorchDispatchMode):
             record.source, record.module = source, module
             record.phase = self._phase_now
         elif record.size_bytes != (size := storage.nbytes()):
-            self._resize(record, size)
+            record = self._resize(record, size)
         if origin is None and record.kind is None:
             self._note_first_use(tensor, record)
         return record
@@ -309,18 +376,29 @@ class Recorder(TorchDispatchMode):
         if total > self.peak_bytes.get(device, 0):
             self.peak_bytes[device] = total
 
-    def _resize(self, record: StorageRecord, size: int) -> None:
-        # FSDP and friends free a storage by resizing it; the largest size is what it needed.
-        self._count(record.device, self._rounded(size) - self._rounded(record.size_bytes))
-        record.size_bytes = max(size, record.size_bytes)
+    def _resize(self, record: StorageRecord, size: int) -> StorageRecord:
+        """Follow a storage that gets other memory: FSDP frees its by resizing to 0, and takes it back so."""
+        ref = record.ref
+        self._close(record)
+        fresh = StorageRecord(len(self.storages), size, record.device, len(self.ops), record.origin)
+        fresh.kind, fresh.step, fresh.phase = record.kind, self.steps.current, record.phase
+        fresh.source, fresh.module = record.source, record.module
+        self.storages.append(fresh)
+        ref.record, fresh.ref = fresh, ref
+        self._live[ref.key] = fresh
+        self._count(fresh.device, self._rounded(size))
+        return fresh
+
+    def _close(self, record: StorageRecord) -> None:
+        record.death = len(self.ops)
+        record.ref = None
+        self._count(record.device, -self._rounded(record.size_bytes))
 
     def _died(self, ref: _Death) -> None:
         record = ref.record
-        record.death = len(self.ops)
-        record.ref = None
+        self._close(record)
         if self._live.get(ref.key) is record:
             del self._live[ref.key]
-        self._count(record.device, -self._rounded(record.size_bytes))
 
     def adopt(self, tensor: torch.Tensor, kind: Kind | None, origin: str) -> None:
         """Follow a storage that no operation made (a parameter turned virtual)."""
@@ -344,6 +422,9 @@ class Recorder(TorchDispatchMode):
                 continue
             if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or is_lazy(tensor):
                 continue  # these have no storage
+            if is_wrapper(type(tensor)):
+                self.mark(plain_tensors(tensor), kind, overwrite=overwrite)
+                continue
             if tensor.layout is not torch.strided:
                 self.mark(sparse_parts(tensor), kind, overwrite=overwrite)
                 continue

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainworthy.tape.operators import flat_tensors
+from trainworthy.tape.collectives import NAMESPACES
+from trainworthy.tape.operators import flat_tensors, is_wrapper
 from trainworthy.virtual import values
+from trainworthy.virtual.collectives import communicate
 from trainworthy.virtual.device_specs import (
     argument,
     claim_new,
@@ -33,9 +35,9 @@ from trainworthy.virtual.device_specs import (
 from trainworthy.virtual.errors import check_devices, check_dtypes, native_error, shown_device
 from trainworthy.virtual.tensors import (
     CPU,
-    CUDA,
     META,
     AskedForMeta,
+    Gpus,
     Raw,
     claim,
     device_of,
@@ -78,6 +80,7 @@ class _FuncInfo(NamedTuple):
     factory: bool
     random: bool
     cacheable: bool
+    communicates: bool
 
 
 class VirtualDevice(TorchDispatchMode):
@@ -109,8 +112,12 @@ class VirtualDevice(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if types and any(is_wrapper(kind) for kind in types):
+            return NotImplemented  # what the wrapper runs inside comes back here
         kwargs = kwargs or {}
         info = self._infos.get(func) or self._describe(func)
+        if info.communicates:
+            return communicate(self, func, args, kwargs)
         device = kwargs.get("device")
         wanted = device.type if device is not None else None
         virtual = wanted == "cuda"
@@ -139,6 +146,15 @@ class VirtualDevice(TorchDispatchMode):
                 return out
         with self._lock:
             return self._run(func, info, args, kwargs, tensors)
+
+    def plain(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the meta kernel of a functional collective on virtual tensors."""
+        tensors = flat_tensors(args, kwargs)
+        return self.meta(func, args, kwargs, self.output_device(kwargs, tensors))
+
+    def meta_of(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return meta tensors shaped like the results of ``func`` on real ones."""
+        return func(*to_meta(args), **{k: to_meta_value(v) for k, v in kwargs.items()})
 
     def _is_internal(self, tensors: list[torch.Tensor]) -> bool:
         """Tell whether "meta" was asked for by C++ code that works on virtual tensors."""
@@ -250,7 +266,9 @@ class VirtualDevice(TorchDispatchMode):
         """Return the device of new outputs: the one asked for, else that of the inputs."""
         wanted = kwargs.get("device")
         if wanted is not None and wanted.type != "meta":
-            return CUDA if wanted.type == "cuda" else CPU
+            if wanted.type != "cuda":
+                return CPU
+            return Gpus.current if wanted.index is None else wanted
         devices = [shown_device(t) for t in tensors]
         for device in devices:
             if device.type == "cuda":
@@ -361,6 +379,7 @@ class VirtualDevice(TorchDispatchMode):
             name, is_view, tuple(mutated), returns, composite, factory,
             torch.Tag.nondeterministic_seeded in func.tags,
             cacheable=not is_view and not dynamic and (simple or not mutated) and name not in _RESIZES,
+            communicates=func.namespace in NAMESPACES,
         )  # fmt: skip
         self._infos[func] = info
         return info

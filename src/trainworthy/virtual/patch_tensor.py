@@ -19,10 +19,10 @@ from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import (
     CPU,
-    CUDA,
     META,
     PLAIN,
     AskedForMeta,
+    Gpus,
     device_of,
     is_virtual,
     new_virtual,
@@ -152,7 +152,7 @@ def _cuda(
     target = resolve_device(device if device is not None else "cuda")
     if target == shown_device(self):
         return self
-    return move(self, CUDA, None, bool(non_blocking), memory_format)
+    return move(self, target or Gpus.current, None, bool(non_blocking), memory_format)
 
 
 @_overridable
@@ -253,7 +253,7 @@ def _tensor_type(self: torch.Tensor, dtype: Any = None, non_blocking: bool = Fal
         return self.to(dtype)
     name = dtype if isinstance(dtype, str) else f"{dtype.__module__}.{dtype.__name__}"
     wanted = getattr(torch, name.rsplit(".", 1)[-1].removesuffix("Tensor").lower(), None)
-    device = CUDA if ".cuda." in name else CPU
+    device = Gpus.current if ".cuda." in name else CPU
     return self.to(device=device, dtype=wanted)
 
 
@@ -276,7 +276,10 @@ def _small_methods(gpu: VirtualGpu) -> dict[str, Any]:
         return bool(getattr(self, "_tw_pinned", False)) or bool(raw_pinned(self))
 
     def get_device(self: torch.Tensor) -> int:
-        return (0 if shown_device(self).type == "cuda" else -1) if is_virtual(self) else raw_get_device(self)
+        if not is_virtual(self):
+            return raw_get_device(self)
+        device = shown_device(self)
+        return device.index if device.type == "cuda" else -1
 
     def new_tensor(self: torch.Tensor, data: Any, *, dtype: Any = None, device: Any = None,
                    requires_grad: bool = False, **kwargs: Any) -> torch.Tensor:  # fmt: skip

@@ -19,7 +19,13 @@ raw_empty_strided, _raw_coo = torch.empty_strided, torch.sparse_coo_tensor
 _raw_compressed: Any = torch.sparse_compressed_tensor
 META = torch.device("meta")
 CPU = torch.device("cpu")
-CUDA = torch.device("cuda", 0)
+
+
+class Gpus:
+    """The GPUs that a process sees: how many there are, and the one that "cuda" means."""
+
+    count = 1
+    current = torch.device("cuda", 0)
 
 
 def raw_is_meta(tensor: torch.Tensor) -> bool:
@@ -80,9 +86,18 @@ def device_of(tensor: torch.Tensor) -> torch.device | None:
                 return getattr(storage_of(tensor), "_tw_device", None)
         return getattr(storage_of(tensor), "_tw_device", None)
     except (RuntimeError, NotImplementedError):
+        inner = wrapped(tensor)
+        if inner is not None:
+            return device_of(inner)
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             return device_of(torch._C._functorch.get_unwrapped(tensor))
         return None
+
+
+def wrapped(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return the tensor of this rank inside a ``DTensor``, or the one that an asynchronous collective will fill."""
+    inner = vars(tensor).get("_local_tensor", vars(tensor).get("elem"))
+    return inner if isinstance(inner, torch.Tensor) else None
 
 
 def is_virtual(tensor: torch.Tensor) -> bool:
