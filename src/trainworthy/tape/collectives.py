@@ -13,7 +13,6 @@ import torch
 from trainworthy.tape.record import Collective, CollectiveKind, ProcessGroup
 
 NAMESPACES = frozenset({"c10d", "_c10d_functional"})
-WAITS = frozenset({"wait_tensor"})
 
 # Operator -> kind, the arguments that hold what the rank puts in, those that hold the result ("": what is returned).
 _KINDS: dict[str, tuple[CollectiveKind, str, str]] = {
@@ -52,6 +51,8 @@ _KINDS: dict[str, tuple[CollectiveKind, str, str]] = {
     "isend": ("send", "tensor", "nothing"),
     "irecv": ("recv", "nothing", "tensor"),
 }
+# torch/csrc/distributed/c10d/Types.hpp: ReduceOp::RedOpType
+_REDUCE_OPS = ("sum", "avg", "product", "min", "max", "band", "bor", "bxor", "premul_sum")
 _ROOTS = ("root_rank", "src", "dst")
 # Operators of one name in both namespaces: the functional broadcast_ has "input" where c10d has "tensors".
 _FUNCTIONAL_ONLY = {"broadcast_": ("broadcast", "input", "input")}
@@ -101,6 +102,11 @@ def is_collective(func: Any) -> bool:
     return func.namespace in NAMESPACES and _kind_of(func) is not None
 
 
+def is_wait(func: Any) -> bool:
+    """Tell whether an operator waits for a collective of the functional API."""
+    return func.namespace == "_c10d_functional" and func._schema.name.endswith("::wait_tensor")
+
+
 def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of an operator by name, defaults included: the dispatcher leaves those out."""
     arguments = func._schema.arguments
@@ -128,6 +134,8 @@ def reduce_op_of(values: dict[str, Any]) -> str | None:
         return op
     if isinstance(op, torch.ScriptObject):
         op = op.op()  # type: ignore[attr-defined]
+    if isinstance(op, int):
+        return _REDUCE_OPS[op] if op < len(_REDUCE_OPS) else None
     return str(getattr(op, "name", op)).rsplit(".", 1)[-1].lower()
 
 

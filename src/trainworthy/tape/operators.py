@@ -53,6 +53,11 @@ def is_wrapper(kind: type) -> bool:
     return kind is not torch.Tensor and hasattr(kind, "__tensor_flatten__")
 
 
+def is_fake(kind: type) -> bool:
+    """Tell whether tensors of a class are torch's own fakes: ``DTensor`` works out shapes with them."""
+    return kind.__name__ == "FakeTensor" and kind.__module__.startswith("torch.")
+
+
 def plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
     """Return the tensors that hold the data: those inside, if the tensor is a wrapper."""
     if not is_wrapper(type(tensor)):

@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.parameter import is_lazy
@@ -23,7 +23,7 @@ from trainworthy.tape.build import RawOp, StorageRecord, build_tape
 from trainworthy.tape.collectives import GroupTable, describe_communication
 from trainworthy.tape.flops import op_cost, sparse_parts
 from trainworthy.tape.modules import ModuleTracker
-from trainworthy.tape.operators import Described, describe, flat_tensors, host_syncs, is_wrapper, plain_tensors
+from trainworthy.tape.operators import Described, describe, flat_tensors, host_syncs, is_fake, is_wrapper, plain_tensors
 from trainworthy.tape.record import PHASES, Collective, Kind, Signature, Tape, TensorMeta
 from trainworthy.tape.source import SourceFinder
 from trainworthy.tape.steps import StepCounter
@@ -40,6 +40,13 @@ _is_leaf: Callable[[torch.Tensor], bool] = _tensor.is_leaf.__get__
 _base: Any = torch._C.TensorBase  # a lazy parameter refuses its own shape
 _shape: Callable[[torch.Tensor], torch.Size] = _base.shape.__get__
 _requires_grad: Callable[[torch.Tensor], bool] = _tensor.requires_grad.__get__
+
+
+class Ticket(NamedTuple):
+    """The results of an asynchronous collective: what a later wait refers to, without keeping them alive."""
+
+    metas: tuple[TensorMeta, ...]
+    storages: tuple[int, ...]
 
 
 class _Death(weakref.ref):  # type: ignore[type-arg]
@@ -70,6 +77,9 @@ class Recorder(TorchDispatchMode):
         self.steps = StepCounter(self)
         self.backward = BackwardWatch(self)
         self.granularity_bytes = granularity_bytes
+        # Whether work is being given to another stream than the one that computes, and who follows what it does.
+        self.is_beside: Callable[[], bool] = lambda: False
+        self.on_async_collective: Callable[[Any, Ticket], None] = lambda func, ticket: None
         self.ops: list[RawOp] = []
         self.storages: list[StorageRecord] = []
         self.allocated_bytes: dict[str, int] = {}
@@ -148,9 +158,12 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if types and any(is_wrapper(kind) for kind in types):
-            return NotImplemented  # what the wrapper runs inside comes back here
         kwargs = kwargs or {}
+        if types:
+            if any(is_wrapper(kind) for kind in types):
+                return NotImplemented  # what the wrapper runs inside comes back here
+            if any(is_fake(kind) for kind in types):
+                return func(*args, **kwargs)
         info = self._names.get(func)
         if info is None:
             info = self._names[func] = describe(func)
@@ -194,6 +207,8 @@ class Recorder(TorchDispatchMode):
 
     def _record_collective(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         call = describe_communication(func, args, kwargs, out, self.groups)
+        if self.is_beside() and not call.collective.is_async:
+            call = call._replace(collective=call.collective._replace(is_async=True))
         index = len(self.ops)
         phase, module, source = self._place(call.inputs)
         self._phase_now = phase
@@ -214,22 +229,20 @@ class Recorder(TorchDispatchMode):
                 Signature(f"{func.namespace}.{name}", *metas, 0, 0, 0, moved, collective=call.collective)
             )
         self.ops.append(RawOp(number, phase, self.steps.current, module, source, ids_in, ids_out))
+        if call.collective.is_async:
+            self.on_async_collective(func, Ticket(metas[1] or metas[0], ids_out or ids_in))
 
-    def note_wait(self, tensors: list[torch.Tensor]) -> None:
-        """Record that the stream waits for an asynchronous collective whose results are ``tensors``."""
-        index = len(self.ops)
-        phase, module, source = self._place([])
-        self._phase_now = phase
-        ids = tuple([self._storage(t, index, None, source, module).number for t in tensors])
+    def note_wait(self, ticket: Ticket) -> None:
+        """Record that the compute stream waits for an asynchronous collective."""
         if self.paused:
             return
-        metas = tuple([self._meta(t) for t in tensors])
-        key = ("c10d.wait", metas)
+        phase, module, source = self._place([])
+        key = ("c10d.wait", ticket.metas)
         number = self._signature_ids.get(key)
         if number is None:
             number = self._signature_ids[key] = len(self.signatures)
-            self.signatures.append(Signature("c10d.wait", metas, (), 0, 0, 0, 0))
-        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ids, ()))
+            self.signatures.append(Signature("c10d.wait", ticket.metas, (), 0, 0, 0, 0))
+        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ticket.storages, ()))
 
     def _place(self, tensors: list[torch.Tensor]) -> tuple[int, int, int]:
         """Return phase, module number and source number of the operation at hand."""

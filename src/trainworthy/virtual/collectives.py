@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from trainworthy.tape.collectives import WAITS, bound, group_of, nested_tensors, reduce_op_of
+from trainworthy.tape.collectives import bound, group_of, is_wait, nested_tensors, reduce_op_of
 from trainworthy.virtual import values
 from trainworthy.virtual.tensors import raw_is_meta
 
@@ -23,20 +23,17 @@ if TYPE_CHECKING:
 _ASSUMED = "every other rank is taken to hold the same values as this one (collectives on known values)"
 
 
-class Wait:
-    """Called with the results of an asynchronous collective when the script waits for it."""
-
-    note: Callable[[list[torch.Tensor]], None] = staticmethod(lambda tensors: None)
-
-
 class VirtualWork(dist.Work):
-    """The handle of a collective: it is done already; waiting is noted once."""
+    """The handle of a collective: it is done already; ``on_wait`` is called once, when it is first waited for."""
 
-    def __init__(self, tensors: list[torch.Tensor], *, is_async: bool) -> None:
+    last: VirtualWork | None = None  # the one made last, for who recorded the collective
+
+    def __init__(self, tensors: list[torch.Tensor]) -> None:
         super().__init__()
         self._tensors = tensors
-        self._noted = not is_async
+        self.on_wait: Callable[[], None] | None = None
         _PENDING[id(self)] = self  # C++ alone would keep the base class, without these methods
+        VirtualWork.last = self
 
     def wait(self, timeout: timedelta | None = None) -> bool:  # type: ignore[override]
         """Note that the stream waits."""
@@ -45,9 +42,9 @@ class VirtualWork(dist.Work):
 
     def _done(self) -> None:
         _PENDING.pop(id(self), None)
-        if not self._noted:
-            self._noted = True
-            Wait.note(self._tensors)
+        if self.on_wait is not None:
+            on_wait, self.on_wait = self.on_wait, None
+            on_wait()
 
     def synchronize(self) -> None:
         """Wait."""
@@ -81,7 +78,7 @@ class VirtualWork(dist.Work):
         """Return a future that holds the results."""
         future: Any = torch.futures.Future()
         future.set_result(self._tensors)
-        if not self._noted:
+        if self.on_wait is not None:
             future.wait = self._waited(future.wait)
         return future
 
@@ -98,24 +95,23 @@ _PENDING: dict[int, VirtualWork] = {}
 
 def communicate(device: VirtualDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer an operator of ``c10d`` or ``_c10d_functional``."""
-    name = func._schema.name.split("::")[-1]
-    if name in WAITS:
+    if is_wait(func):
         return args[0]
+    name = func._schema.name.split("::")[-1]
     arguments = bound(func, args, kwargs)
     group = group_of(arguments)
     if func.namespace == "_c10d_functional":
         return _functional(device, func, name, args, kwargs, arguments, group)
     tensors = _C10D[name](device, arguments, group) if name in _C10D else []
-    return _returned(func, args, arguments, tensors)
+    return _returned(func, args, tensors)
 
 
-def _returned(func: Any, args: tuple[Any, ...], arguments: dict[str, Any], tensors: list[torch.Tensor]) -> Any:
+def _returned(func: Any, args: tuple[Any, ...], tensors: list[torch.Tensor]) -> Any:
     """Return what the schema says: nothing, a handle, or the results and a handle."""
     returns = func._schema.returns
     if not returns:
         return None
-    is_async = bool(arguments.get("async_op", "tag" in arguments))
-    work = VirtualWork(tensors, is_async=is_async).boxed()
+    work = VirtualWork(tensors).boxed()
     if len(returns) == 1:
         return work
     return args[0], work

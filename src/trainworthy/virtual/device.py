@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainworthy.tape.collectives import NAMESPACES
-from trainworthy.tape.operators import flat_tensors, is_wrapper
+from trainworthy.tape.collectives import is_collective, is_wait
+from trainworthy.tape.operators import flat_tensors, is_fake, is_wrapper
 from trainworthy.virtual import values
 from trainworthy.virtual.collectives import communicate
 from trainworthy.virtual.device_specs import (
@@ -112,9 +112,12 @@ class VirtualDevice(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if types and any(is_wrapper(kind) for kind in types):
-            return NotImplemented  # what the wrapper runs inside comes back here
         kwargs = kwargs or {}
+        if types:
+            if any(is_wrapper(kind) for kind in types):
+                return NotImplemented  # what the wrapper runs inside comes back here
+            if any(is_fake(kind) for kind in types):
+                return func(*args, **kwargs)
         info = self._infos.get(func) or self._describe(func)
         if info.communicates:
             return communicate(self, func, args, kwargs)
@@ -379,7 +382,7 @@ class VirtualDevice(TorchDispatchMode):
             name, is_view, tuple(mutated), returns, composite, factory,
             torch.Tag.nondeterministic_seeded in func.tags,
             cacheable=not is_view and not dynamic and (simple or not mutated) and name not in _RESIZES,
-            communicates=func.namespace in NAMESPACES,
+            communicates=is_collective(func) or is_wait(func),
         )  # fmt: skip
         self._infos[func] = info
         return info

@@ -14,7 +14,7 @@ from trainworthy.tape.modules import watch_modules
 from trainworthy.tape.record import Tape
 from trainworthy.tape.recorder import Recorder
 from trainworthy.tape.source import SourceFinder
-from trainworthy.virtual import ddp, kernels, kernels_layout, rnn  # noqa: F401 - they register handlers and overrides
+from trainworthy.virtual import ddp, kernels, kernels_layout, patch_dtensor, rnn  # noqa: F401 - they register handlers and overrides
 from trainworthy.virtual.attention import Hardware
 from trainworthy.virtual.autocast import cache_followed
 from trainworthy.virtual.cluster import Cluster
@@ -82,6 +82,7 @@ class VirtualGpu:
         for patches in (*plans, *more):
             stack.enter_context(patches.applied())
         stack.callback(group_torn_down)
+        stack.enter_context(patch_dtensor.Active())
         stack.enter_context(cache_followed())
         stack.enter_context(threads_followed(self))
         stack.enter_context(switched_on())

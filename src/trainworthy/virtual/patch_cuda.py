@@ -18,80 +18,13 @@ from torch.backends import cudnn
 from trainworthy.virtual.attention_choice import cudnn_version
 from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
+from trainworthy.virtual.streams import Event, ExternalStream, Stream, Streams
 from trainworthy.virtual.tensors import Gpus
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
 
 _NCCL_VERSION = (2, 27, 5)
-
-
-class Stream:
-    """A stream: work is recorded in program order, so it only has to exist."""
-
-    def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
-        self.device = resolve_device(device) or Gpus.current
-        self.priority, self.cuda_stream, self.stream_id = priority, id(self), id(self)
-        self.device_index, self.device_type = self.device.index, 1
-
-    def wait_stream(self, stream: Any) -> None:
-        """Wait for another stream."""
-
-    def wait_event(self, event: Any) -> None:
-        """Wait for an event."""
-
-    def record_event(self, event: Event | None = None) -> Event:
-        """Record an event."""
-        return event or Event()
-
-    def synchronize(self) -> None:
-        """Wait on the host."""
-        torch.cuda.synchronize()
-
-    def query(self) -> bool:
-        """Tell whether all work is done."""
-        return True
-
-    def is_capturing(self) -> bool:
-        """Tell whether a CUDA graph is being captured."""
-        return False
-
-    def __enter__(self) -> Stream:
-        self._before = torch.cuda.current_stream()
-        torch.cuda.set_stream(self)  # type: ignore[arg-type]
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        torch.cuda.set_stream(self._before)
-
-
-class ExternalStream(Stream):
-    """A stream made elsewhere."""
-
-
-class Event:
-    """An event; times are not known in a rehearsal and are given as 1 ms."""
-
-    def __init__(self, device: Any = None, *args: Any, **kwargs: Any) -> None:
-        self.device = Gpus.current
-
-    def record(self, stream: Any = None) -> None:
-        """Mark a point of a stream."""
-
-    def wait(self, stream: Any = None) -> None:
-        """Let a stream wait."""
-
-    def query(self) -> bool:
-        """Tell whether the event happened."""
-        return True
-
-    def synchronize(self) -> None:
-        """Wait on the host."""
-        torch.cuda.synchronize()
-
-    def elapsed_time(self, end: Event) -> float:
-        """Return 1.0 ms: a rehearsal does not know times."""
-        return 1.0
 
 
 def _graph_classes(gpu: VirtualGpu) -> dict[str, Any]:
@@ -183,7 +116,7 @@ def _device_answers(gpu: VirtualGpu) -> dict[str, Any]:
     )  # fmt: skip
     bf16 = major >= 8
     return {
-        "is_available": lambda: True, "device_count": lambda: Gpus.count, "is_initialized": lambda: True,
+        "is_available": lambda: True, "device_count": lambda: Gpus.count, "is_initialized": lambda: any(name.startswith("cuda") for name in gpu.recorder.peak_bytes),
         "init": lambda: None, "_lazy_init": lambda: None,
         "_is_in_bad_fork": lambda: False, "current_device": lambda: Gpus.current.index,
         "get_device_name": lambda device=None: gpu.name,
@@ -239,27 +172,6 @@ def _legacy_types() -> dict[str, Any]:
     return {name: make(name, dtype) for name, dtype in kinds.items()}
 
 
-class _Streams:
-    """The current stream; work runs in program order whatever stream it is given to."""
-
-    def __init__(self) -> None:
-        self.default = self.now = Stream()
-
-    def current(self, device: Any = None) -> Stream:
-        return self.now
-
-    def set(self, stream: Any) -> None:
-        self.now = stream or self.now
-
-    @contextmanager
-    def use(self, stream: Any) -> Iterator[None]:
-        before, self.now = self.now, stream or self.now
-        try:
-            yield
-        finally:
-            self.now = before
-
-
 def _set_device(device: Any) -> None:
     """Make ``device`` the one that "cuda" means; a negative number changes nothing."""
     if isinstance(device, int) and device < 0:
@@ -303,7 +215,7 @@ def cuda_patches(gpu: VirtualGpu) -> Patches:
     def synchronize(device: Any = None) -> None:
         gpu.recorder.note_event("cuda.synchronize", host_syncs=1)
 
-    streams = _Streams()
+    streams = Streams(gpu.recorder)
     answers = {
         **_device_answers(gpu), **_memory(gpu), **_random(), **_graph_classes(gpu), **_legacy_types(),
         "synchronize": synchronize, "Stream": Stream, "ExternalStream": ExternalStream, "Event": Event,

@@ -10,6 +10,7 @@ import copy
 import os
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
@@ -19,7 +20,6 @@ from torch.distributed import distributed_c10d as c10d
 
 from trainworthy.errors import TrainworthyError
 from trainworthy.virtual import ddp
-from trainworthy.virtual.collectives import Wait
 from trainworthy.virtual.patching import Patches
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ def distributed_patches(gpu: VirtualGpu) -> Patches:
             patches.set(module, name, lambda: True)
         for name, function in _object_collectives(gpu).items():
             patches.set(module, name, function)
+    patches.set(c10d, "default_pg_nccl_timeout", timedelta(minutes=10))
     patches.set(c10d, "_new_process_group_helper", _new_process_group(helper))
     patches.set(fake_pg.FakeProcessGroup, "supports_coalescing", property(lambda self: False))
     for name in ("TCPStore", "FileStore"):
         patches.set(dist, name, lambda *args, **kwargs: dist.HashStore())
-    patches.set(Wait, "note", staticmethod(gpu.recorder.note_wait))
     ddp.add_patches(patches, gpu)
     return patches
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
@@ -51,6 +53,16 @@ class Raw:
     active: int | None = None
 
 
+@contextmanager
+def raw_kernels() -> Iterator[None]:
+    """Let meta tensors show that they are, in this thread."""
+    before, Raw.active = Raw.active, get_ident()
+    try:
+        yield
+    finally:
+        Raw.active = before
+
+
 class AskedForMeta:
     """While entered, ``device="meta"`` is the script's own wish.
 
@@ -82,13 +94,13 @@ def device_of(tensor: torch.Tensor) -> torch.device | None:
         return None
     try:
         if type(tensor) not in PLAIN:
+            inner = wrapped(tensor)
+            if inner is not None:
+                return device_of(inner)
             with torch._C.DisableTorchFunction():
                 return getattr(storage_of(tensor), "_tw_device", None)
         return getattr(storage_of(tensor), "_tw_device", None)
     except (RuntimeError, NotImplementedError):
-        inner = wrapped(tensor)
-        if inner is not None:
-            return device_of(inner)
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             return device_of(torch._C._functorch.get_unwrapped(tensor))
         return None
@@ -96,8 +108,12 @@ def device_of(tensor: torch.Tensor) -> torch.device | None:
 
 def wrapped(tensor: torch.Tensor) -> torch.Tensor | None:
     """Return the tensor of this rank inside a ``DTensor``, or the one that an asynchronous collective will fill."""
-    inner = vars(tensor).get("_local_tensor", vars(tensor).get("elem"))
-    return inner if isinstance(inner, torch.Tensor) else None
+    with torch._C.DisableTorchFunction():
+        for name in ("_local_tensor", "elem"):
+            inner = getattr(tensor, name, None)
+            if isinstance(inner, torch.Tensor):
+                return inner
+    return None
 
 
 def is_virtual(tensor: torch.Tensor) -> bool:
