@@ -1,13 +1,19 @@
-"""One virtual rank of N in this process, on the virtual device that imitates the CPU or on a virtual GPU."""
+"""Virtual ranks of N: in this process, or each in a process of its own."""
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
+from trainworthy import load_tape
 from trainworthy.tape.record import Tape
 from trainworthy.virtual.cluster import Cluster
 from trainworthy.virtual.gpu import VirtualGpu
+
+from distributed.gloo import run_ranks
 
 
 def rehearse_rank(
@@ -20,3 +26,16 @@ def rehearse_rank(
     with VirtualGpu(imitate_cpu=imitate_cpu, cluster=cluster) as gpu:
         function()
     return gpu.tape()
+
+
+def rehearse_ranks(
+    function: Callable[[], object], world_size: int, folder: Path, *, limit_s: float = 60.0
+) -> list[Tape]:
+    """Call ``function`` as every rank, each in a process of its own, and return the tapes by rank."""
+    run_ranks(partial(_saved, function, world_size, folder), world_size, folder, limit_s=limit_s)
+    return [load_tape(folder / f"rank{rank}.tape") for rank in range(world_size)]
+
+
+def _saved(function: Callable[[], object], world_size: int, folder: Path) -> None:
+    rank = int(os.environ["RANK"])
+    rehearse_rank(function, world_size, rank).save(folder / f"rank{rank}.tape")
