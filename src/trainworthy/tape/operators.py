@@ -12,7 +12,7 @@ from trainworthy.tape.record import TensorMeta
 
 # Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
 _NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel", "is_pinned",
-                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh"})  # fmt: skip
+                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh", "_wrap_tensor_autograd"})  # fmt: skip
 
 
 def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:

@@ -6,11 +6,13 @@ it once more on torch's fake tensors, which take a GPU of their own for granted.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+from trainworthy.virtual.device import VirtualDevice, handles
 from trainworthy.virtual.effects_imports import when_imported
 from trainworthy.virtual.overrides import below
 from trainworthy.virtual.tensors import META, raw_empty_strided, raw_kernels
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 def install() -> None:
     """Change how ``DTensor`` learns shapes, as soon as it is imported."""
     when_imported("torch.distributed.tensor._sharding_prop", _patch)
+    when_imported("torch.distributed._functional_collectives", _patch_waiting)
 
 
 def _patch(module: ModuleType) -> None:
@@ -39,6 +42,27 @@ def _patch(module: ModuleType) -> None:
             return _described(module, op_schema.op(*args, **kwargs))
 
     propagator._propagate_tensor_meta_non_cached = propagate
+
+
+def _patch_waiting(module: ModuleType) -> None:
+    """Let the tensor that an asynchronous collective will fill be a meta tensor outside, as it is inside."""
+    waiting: Any = module.AsyncCollectiveTensor
+    if hasattr(waiting, "_tw_raw_new"):
+        return
+    raw = waiting._tw_raw_new = waiting.__new__
+
+    def new(cls: Any, elem: torch.Tensor) -> Any:
+        with raw_kernels() if Active.depth else nullcontext():
+            return raw(cls, elem)
+
+    waiting.__new__ = staticmethod(new)
+
+
+@handles("_wrap_tensor_autograd")
+def _wrap_tensor_autograd(device: VirtualDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    from torch.distributed._functional_collectives import AsyncCollectiveTensor
+
+    return AsyncCollectiveTensor(args[0])
 
 
 class Active:
