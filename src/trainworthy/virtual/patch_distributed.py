@@ -18,17 +18,12 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 
-from trainworthy.errors import TrainworthyError
 from trainworthy.virtual import ddp
+from trainworthy.virtual.cluster import Cluster, ClusterError
 from trainworthy.virtual.patching import Patches
 
 if TYPE_CHECKING:
-    from trainworthy.virtual.cluster import Cluster
     from trainworthy.virtual.gpu import VirtualGpu
-
-
-class ClusterError(TrainworthyError):
-    """What the script asks of the cluster does not fit the one that it is rehearsed on."""
 
 
 def distributed_patches(gpu: VirtualGpu) -> Patches:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainworthy.errors import TrainworthyError
+from trainworthy.virtual.cluster import Cluster
 from trainworthy.virtual.effects import Effects
 from trainworthy.virtual.script_job import (
     FAULTS,
@@ -56,7 +57,8 @@ class Runner:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.pid = os.getpid()
-        self.effects = Effects(job.scratch, job.gpu)
+        self.cluster = _cluster(job)
+        self.effects = Effects(job.scratch, job.gpu, self.cluster)
         self.gpu: VirtualGpu | None = None
         self.session: Session | None = None
         self.findings: list[dict[str, Any]] = []
@@ -88,15 +90,7 @@ class Runner:
 
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
-        from trainworthy.virtual.cluster import Cluster
-
-        job = self.job
-        cluster = (
-            Cluster(world_size=job.world_size, gpus_per_node=job.gpus_per_node, rank=job.rank)
-            if job.world_size
-            else None
-        )
-        self.gpu = VirtualGpu(row, finder=finder, cluster=cluster)
+        self.gpu = VirtualGpu(row, finder=finder, cluster=self.cluster)
         self.session = Session(self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None))
         script_accelerate.install(self.session)
         self._watch_limits()
@@ -255,6 +249,14 @@ class Runner:
         partial = path.with_suffix(f".{threading.get_ident()}")
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
+
+
+def _cluster(job: Job) -> Cluster | None:
+    if job.world_size is None:
+        return None
+    return Cluster(
+        world_size=job.world_size, gpus_per_node=job.gpus_per_node or min(job.world_size, 8), rank=job.rank
+    )  # fmt: skip
 
 
 def resident_bytes() -> int:
