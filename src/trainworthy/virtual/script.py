@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainworthy.errors import TrainworthyError
+from trainworthy.virtual.cluster import Cluster
 from trainworthy.virtual.effects import Effects
 from trainworthy.virtual.script_job import (
     FAULTS,
@@ -29,7 +30,6 @@ from trainworthy.virtual.script_job import (
 )
 
 if TYPE_CHECKING:
-    from trainworthy.virtual.cluster import Cluster
     from trainworthy.virtual.gpu import VirtualGpu
     from trainworthy.virtual.session import Session
 
@@ -57,7 +57,8 @@ class Runner:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.pid = os.getpid()
-        self.effects = Effects(job.scratch, job.gpu)
+        self.cluster = _cluster(job)
+        self.effects = Effects(job.scratch, job.gpu, self.cluster)
         self.gpu: VirtualGpu | None = None
         self.session: Session | None = None
         self.findings: list[dict[str, Any]] = []
@@ -89,7 +90,7 @@ class Runner:
 
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
-        self.gpu = VirtualGpu(row, finder=finder, cluster=_cluster(self.job))
+        self.gpu = VirtualGpu(row, finder=finder, cluster=self.cluster)
         self.session = Session(self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None))
         script_accelerate.install(self.session)
         self._watch_limits()
@@ -250,6 +251,14 @@ class Runner:
         partial.replace(path)
 
 
+def _cluster(job: Job) -> Cluster | None:
+    if job.world_size is None:
+        return None
+    return Cluster(
+        world_size=job.world_size, gpus_per_node=job.gpus_per_node or min(job.world_size, 8), rank=job.rank
+    )  # fmt: skip
+
+
 def resident_bytes() -> int:
     """Return the memory this process holds now (Linux; 0 elsewhere)."""
     try:
@@ -276,15 +285,6 @@ def _import_torch() -> None:
         if error.name != "torch":
             raise
         raise MissingTorchError("Rehearsing a script") from error
-
-
-def _cluster(job: Job) -> Cluster | None:
-    from trainworthy.virtual.cluster import Cluster
-
-    if job.world_size is None:
-        return None
-    per_node = job.gpus_per_node or min(job.world_size, 8)
-    return Cluster(world_size=job.world_size, gpus_per_node=per_node, rank=job.rank)
 
 
 def _no_step(gpu: VirtualGpu | None) -> dict[str, Any]:
