@@ -142,7 +142,8 @@ class Recorder(TorchDispatchMode):
     @contextmanager
     def _resizes_followed(self) -> Iterator[None]:
         """Follow ``storage.resize_``, which is no operator, when it happens and not at the next use."""
-        resize, recorder = torch.UntypedStorage.resize_, self
+        owner: Any = torch.UntypedStorage
+        resize, recorder = owner.resize_, self
 
         def resize_(storage: torch.UntypedStorage, size: int) -> Any:
             out = resize(storage, size)
@@ -151,11 +152,11 @@ class Recorder(TorchDispatchMode):
                 recorder._resize(record, size)
             return out
 
-        torch.UntypedStorage.resize_ = resize_  # type: ignore[method-assign]
+        owner.resize_ = resize_
         try:
             yield
         finally:
-            torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign]
+            owner.resize_ = resize
 
     # --- recording ------------------------------------------------------------------------------
 

@@ -85,7 +85,8 @@ class ClusterNotes:
     # --- models -----------------------------------------------------------------------------------
 
     def _watch_ddp(self, patches: Patches) -> None:
-        init, run, notes = DistributedDataParallel.__init__, DistributedDataParallel._run_ddp_forward, self
+        model: Any = DistributedDataParallel
+        init, run, notes = model.__init__, model._run_ddp_forward, self
 
         @functools.wraps(init)
         def __init__(self: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:  # noqa: N807
