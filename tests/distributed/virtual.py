@@ -8,12 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from distributed.gloo import run_ranks
 from trainworthy import load_tape
 from trainworthy.tape.record import Tape
 from trainworthy.virtual.cluster import Cluster
 from trainworthy.virtual.gpu import VirtualGpu
-
-from distributed.gloo import run_ranks
 
 
 def rehearse_rank(

@@ -109,7 +109,6 @@ class Reducer:
         self._expects = False
         self._began = False
         self._used: set[int] = set()
-        self.ever_used: set[int] = set()
         self._used_map = torch.zeros(len(self.parameters), dtype=torch.int32, device=self.parameters[0].device)
         self._build(bucket_indices)
         self._handles = [
@@ -168,7 +167,6 @@ class Reducer:
         if not self._expects:  # no_sync: gradients only add up
             return
         self._used.add(index)
-        self.ever_used.add(id(parameter))
         if self.static_graph and self.iterations <= 1:
             if not self._began:
                 self._began = True
