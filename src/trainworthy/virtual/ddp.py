@@ -262,7 +262,7 @@ class Reducer:
         )
         self.rebuilt, self._arrived = True, []
         device = self.parameters[0].device
-        sizes = len(assigned) + sum(len(indices) for indices in assigned)
+        sizes = sum(len(indices) for indices in assigned) + 1  # the number of buckets stands behind the indices
         source = dist.get_global_rank(self.group, 0) if self.group is not dist.group.WORLD else 0
         with torch.no_grad():
             for size in (sizes, len(assigned)):  # which parameters go where, how large the buckets are
@@ -355,7 +355,11 @@ def _broadcast_coalesced(process_group: Any, tensors: list[torch.Tensor], buffer
     """Broadcast tensors in flat pieces of at most ``buffer_size`` bytes (c10d/comm.cpp)."""
     if not tensors:
         return
-    assigned, _ = dist._compute_bucket_assignment_by_size(tensors, [buffer_size], [False] * len(tensors))
+    # By the device that the script sees: small buffers may be real beside virtual parameters.
+    piles: dict[tuple[Any, Any], list[int]] = {}
+    for i, tensor in enumerate(tensors):
+        piles.setdefault((tensor.dtype, tensor.device), []).append(i)
+    assigned = sorted(piece for pile in piles.values() for piece in _pieces(tensors, pile, buffer_size))
     source = dist.get_process_group_ranks(process_group)[src]
     with torch.no_grad():
         for indices in assigned:
@@ -366,6 +370,19 @@ def _broadcast_coalesced(process_group: Any, tensors: list[torch.Tensor], buffer
             for part in parts:
                 part.copy_(flat[offset : offset + part.numel()].view(part.shape))
                 offset += part.numel()
+
+
+def _pieces(tensors: list[torch.Tensor], indices: list[int], limit: int) -> list[list[int]]:
+    """Cut ``indices`` where the tensors so far hold ``limit`` bytes (compute_bucket_assignment_by_size)."""
+    pieces: list[list[int]] = [[]]
+    size = 0
+    for i in indices:
+        if size >= limit:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(i)
+        size += tensors[i].numel() * tensors[i].element_size()
+    return pieces
 
 
 def _verify_params(process_group: Any, tensors: list[torch.Tensor], logger: Any = None) -> None:
