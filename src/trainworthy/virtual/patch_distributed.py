@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
@@ -36,16 +36,15 @@ def distributed_patches(gpu: VirtualGpu) -> Patches:
     from torch.testing._internal.distributed import fake_pg
 
     patches = Patches()
-    init, helper = c10d.init_process_group, c10d._new_process_group_helper
-    new_init = _init_process_group(gpu, init, fake_pg.FakeStore)
+    helper = c10d._new_process_group_helper
+    patches.set(c10d, "rendezvous", _rendezvous(gpu, fake_pg.FakeStore))
     for module in (dist, c10d):
-        patches.set(module, "init_process_group", new_init)
         for name in ("is_nccl_available", "is_gloo_available"):
             patches.set(module, name, lambda: True)
         for name, function in _object_collectives(gpu).items():
             patches.set(module, name, function)
     patches.set(c10d, "default_pg_nccl_timeout", timedelta(minutes=10))
-    patches.set(c10d, "_new_process_group_helper", _new_process_group(helper))
+    patches.set(c10d, "_new_process_group_helper", _new_process_group(gpu, helper))
     patches.set(fake_pg.FakeProcessGroup, "supports_coalescing", property(lambda self: False))
     for name in ("TCPStore", "FileStore"):
         patches.set(dist, name, lambda *args, **kwargs: dist.HashStore())
@@ -56,38 +55,29 @@ def distributed_patches(gpu: VirtualGpu) -> Patches:
 # --- process groups -----------------------------------------------------------------------------------------------
 
 
-def _init_process_group(gpu: VirtualGpu, raw: Callable[..., None], store: Callable[[], Any]) -> Callable[..., None]:
-    def init_process_group(
-        backend: Any = None, init_method: str | None = None, timeout: Any = None, world_size: int = -1,
-        rank: int = -1, store: Any = None, group_name: str = "", pg_options: Any = None, device_id: Any = None,
-        **more: Any,
-    ) -> None:  # fmt: skip
-        wanted_rank, wanted_size = _rank_and_size(gpu.cluster, init_method, rank, world_size)
-        raw(
-            backend or "cpu:gloo,cuda:nccl", timeout=timeout, world_size=wanted_size, rank=wanted_rank,
-            store=make_store(), group_name=group_name, **more,
-        )  # fmt: skip
+def _rendezvous(gpu: VirtualGpu, make_store: Callable[[], Any]) -> Callable[..., Iterator[tuple[Any, int, int]]]:
+    """Stand in for the meeting of the processes: nobody else comes."""
 
-    make_store = store
-    return init_process_group
+    def rendezvous(url: str, rank: int = -1, world_size: int = -1, **options: Any) -> Iterator[tuple[Any, int, int]]:
+        rank, world_size = _rank_and_size(url, rank, world_size)
+        _check_size(gpu.cluster, rank, world_size)
+        yield make_store(), rank, world_size
+
+    return rendezvous
 
 
-def _rank_and_size(cluster: Cluster | None, init_method: str | None, rank: int, size: int) -> tuple[int, int]:
-    """Work out rank and world size as torch's rendezvous does, and check them against the cluster."""
-    query = parse_qs(urlparse(init_method).query) if init_method else {}
+def _rank_and_size(url: str, rank: int, size: int) -> tuple[int, int]:
+    """Work out rank and world size as torch's rendezvous does: arguments, the URL, the environment."""
+    query = parse_qs(urlparse(url).query)
     if rank < 0:
-        rank = int(query.get("rank", ["-1"])[0])
+        rank = int(query["rank"][0]) if "rank" in query else _from_environment("RANK")
     if size < 0:
-        size = int(query.get("world_size", ["-1"])[0])
-    if rank < 0:
-        rank = _from_environment("RANK", init_method)
-    if size < 0:
-        size = _from_environment("WORLD_SIZE", init_method)
-    if cluster is not None and size != cluster.world_size:
-        raise ClusterError(
-            f"The script makes a process group of {size} processes; the virtual cluster has {cluster.world_size}.",
-            where="init_process_group", fix=f"Rehearse with --world-size {size}, or give the script the other number.",
-        )  # fmt: skip
+        size = int(query["world_size"][0]) if "world_size" in query else _from_environment("WORLD_SIZE")
+    return rank, size
+
+
+def _check_size(cluster: Cluster | None, rank: int, size: int) -> None:
+    """Refuse a process group that is not the cluster's."""
     if not 0 <= rank < size:
         raise ClusterError(
             f"The script says that it is rank {rank} of {size} processes.", where="init_process_group",
@@ -98,10 +88,19 @@ def _rank_and_size(cluster: Cluster | None, init_method: str | None, rank: int, 
             f"The script makes a process group of {size} processes, and this rehearsal is of one GPU.",
             where="init_process_group", fix=f"Rehearse it as one rank of a cluster: --world-size {size}.",
         )  # fmt: skip
-    return rank, size
+    if cluster is not None and size != cluster.world_size:
+        raise ClusterError(
+            f"The script makes a process group of {size} processes; the virtual cluster has {cluster.world_size}.",
+            where="init_process_group", fix=f"Rehearse with --world-size {size}, or give the script the other number.",
+        )  # fmt: skip
+    if cluster is not None and rank != cluster.rank:
+        raise ClusterError(
+            f"The script says that it is rank {rank}; this rehearsal is of rank {cluster.rank}.",
+            where="init_process_group", fix="Let the script read its rank from RANK, as torchrun sets it.",
+        )  # fmt: skip
 
 
-def _from_environment(name: str, init_method: str | None) -> int:
+def _from_environment(name: str) -> int:
     value = os.environ.get(name)
     if value is None:
         raise ClusterError(
@@ -115,7 +114,7 @@ def _from_environment(name: str, init_method: str | None) -> int:
         raise ClusterError(f"{name} is {value!r}, not a number.", where="init_process_group") from None
 
 
-def _new_process_group(raw: Callable[..., Any]) -> Callable[..., Any]:
+def _new_process_group(gpu: VirtualGpu, raw: Callable[..., Any]) -> Callable[..., Any]:
     """Put torch's fake group behind every group, under the name of the backend that was asked for."""
 
     def new_process_group(
@@ -123,6 +122,8 @@ def _new_process_group(raw: Callable[..., Any]) -> Callable[..., Any]:
         backend_options: Any = None, timeout: Any = None, pg_tag: Any = None, device_id: Any = None,
         group_desc: Any = None, **more: Any,
     ) -> Any:  # fmt: skip
+        if not global_ranks:
+            _check_size(gpu.cluster, group_rank, group_size)
         group, used = raw(
             group_size, group_rank, global_ranks, dist.Backend.FAKE, store, group_name, timeout=timeout,
             pg_tag=pg_tag, group_desc=group_desc, **more,

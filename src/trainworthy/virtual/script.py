@@ -88,7 +88,15 @@ class Runner:
 
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
-        self.gpu = VirtualGpu(row, finder=finder)
+        from trainworthy.virtual.cluster import Cluster
+
+        job = self.job
+        cluster = (
+            Cluster(world_size=job.world_size, gpus_per_node=job.gpus_per_node, rank=job.rank)
+            if job.world_size
+            else None
+        )
+        self.gpu = VirtualGpu(row, finder=finder, cluster=cluster)
         self.session = Session(self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None))
         script_accelerate.install(self.session)
         self._watch_limits()
@@ -108,7 +116,9 @@ class Runner:
                 run_steps(self.program.function(), session)
             elif self.program.run is not None:
                 self.program.run()
-        except RehearsalComplete:
+                self.notes["ended_by"] = "script"  # not by the stop rule: all that it does was seen
+        except RehearsalComplete as ended:
+            self._note_stop(ended)
             return None
         except SystemExit as error:
             return self._system_exit(error)
@@ -120,6 +130,16 @@ class Runner:
                 return None
             return described
         return None
+
+    def _note_stop(self, ended: BaseException) -> None:
+        """Note the user's line at which the stop rule ended the script: all that lies before it was seen."""
+        from trainworthy.virtual.script_errors import user_frame
+
+        assert self.gpu is not None
+        frame, line = user_frame(ended.__traceback__, self.gpu.recorder)
+        if frame is not None:
+            path = self.gpu.recorder.finder.relative(frame.f_code.co_filename)
+            self.notes["stopped_at"] = {"path": path, "line": line}
 
     # --- limits -----------------------------------------------------------------------------------
 

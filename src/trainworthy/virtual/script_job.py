@@ -29,7 +29,10 @@ FAULTS = "faults.txt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One rehearsal of one script on one virtual GPU (``gpu`` None: a GPU without a row)."""
+    """One rehearsal of one script on one virtual GPU (``gpu`` None: a GPU without a row).
+
+    With ``world_size``, the GPU is that of ``rank`` in a virtual cluster.
+    """
 
     target: str
     kind: TargetKind
@@ -40,6 +43,9 @@ class Job:
     time_limit_s: float = 300.0
     memory_limit_bytes: int | None = None
     data: str | None = None
+    world_size: int | None = None
+    gpus_per_node: int | None = None
+    rank: int = 0
 
     def save(self, path: str | Path) -> None:
         """Write the job as JSON."""
