@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any, Literal
@@ -13,10 +14,13 @@ from trainworthy.errors import UsageError
 from trainworthy.inspect.links import rank_list
 from trainworthy.inspect.rank_choice import MOST_RANKS, first_choice, next_choice, source_files
 from trainworthy.tape.record import Tape
+from trainworthy.virtual.mailbox import ENDED, MAIL, scratch_of
 from trainworthy.virtual.script_job import Job, Outcome
 from trainworthy.virtual.script_parent import Log, Progress, run_job
 
 _AT_A_TIME = 2  # each rank is a process that loads torch and the script
+_MOST_PROCESSES = 64  # ranks that wait for others live beside those that run
+_STANDSTILL_S = 3.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +113,10 @@ class RankTapes:
 
 
 class RankRunner:
-    """Rehearses ranks in child processes, at most two at a time."""
+    """Rehearses ranks in child processes, two at a time; those that wait for another rank do not count.
+
+    A rank that waits for a message has the rank that sends it rehearsed too, if only for that.
+    """
 
     def __init__(
         self, job: Job, plan: Plan, tape_of: Callable[[Job, Outcome], Tape], *,
@@ -118,24 +125,31 @@ class RankRunner:
         self._job, self._plan, self._tape_of = job, plan, tape_of
         self._on_progress, self._on_log = on_progress, on_log
         self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._slots = threading.Semaphore(_AT_A_TIME)
+        self._futures: dict[int, Future[tuple[Tape, Log]]] = {}
+        self._waiting: dict[int, float] = {}  # since when
+        self._active: set[int] = set()
         self.tapes: dict[int, Tape] = {}
 
     def run(self) -> RankTapes:
         """Rehearse what the plan says; ``distinct`` goes on until no tape points to a rank without one."""
         plan = self._plan
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with (
+            tempfile.TemporaryDirectory(prefix="trainworthy-", ignore_cleanup_errors=True) as folder,
+            ThreadPoolExecutor(_MOST_PROCESSES) as pool,
+        ):
+            self._folder, self._pool = folder, pool
             try:
                 if plan.ranks != "distinct":
-                    self._run_all(pool, plan.ranks)
+                    self._run_all(plan.ranks)
                     return RankTapes(tapes=self.tapes)
-                return RankTapes(tapes=self.tapes, note=self._run_distinct(pool))
-            except BaseException:  # Ctrl-C, too: the children must not live on
+                return RankTapes(tapes=self.tapes, note=self._run_distinct())
+            finally:  # Ctrl-C, too: the children must not live on
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
-                raise
 
-    def _run_distinct(self, pool: ThreadPoolExecutor) -> str | None:
+    def _run_distinct(self) -> str | None:
         plan = self._plan
         sources = source_files(self._job.target, self._job.kind)
         wanted = first_choice(sources, world_size=plan.world_size, gpus_per_node=plan.gpus_per_node)
@@ -143,9 +157,9 @@ class RankRunner:
             room = MOST_RANKS - len(self.tapes)
             if room < len(wanted):
                 left = f"{len(wanted) - room} more ranks may differ; pass --ranks to choose."
-                self._run_all(pool, wanted[:room])
+                self._run_all(wanted[:room])
                 return f"{MOST_RANKS} ranks were rehearsed, and {left}"
-            self._run_all(pool, wanted, until_failure=True)
+            self._run_all(wanted, until_failure=True)
             left_out = [rank for rank in wanted if rank not in self.tapes]
             if left_out:
                 failed = next(rank for rank, tape in sorted(self.tapes.items()) if tape.notes.get("error"))
@@ -154,8 +168,8 @@ class RankRunner:
             wanted = next_choice(self.tapes, world_size=plan.world_size)
         return None
 
-    def _run_all(self, pool: ThreadPoolExecutor, ranks: Sequence[int], *, until_failure: bool = False) -> None:
-        futures: dict[Future[tuple[Tape, Log]], int] = {pool.submit(self._run, rank): rank for rank in ranks}
+    def _run_all(self, ranks: Sequence[int], *, until_failure: bool = False) -> None:
+        futures = {self._begin(rank): rank for rank in ranks}
         for future in as_completed(futures):
             if future.cancelled():
                 continue
@@ -166,32 +180,90 @@ class RankRunner:
             if until_failure and tape.notes.get("error"):
                 for other in futures:
                     other.cancel()  # those that run come to their end
+        if self._plan.ranks == "distinct":
+            self._keep_others()
+
+    def _begin(self, rank: int) -> Future[tuple[Tape, Log]]:
+        with self._lock:
+            if rank not in self._futures:
+                self._futures[rank] = self._pool.submit(self._run, rank)
+            return self._futures[rank]
+
+    def _keep_others(self) -> None:
+        """Keep the tapes of ranks that were rehearsed because others waited for them."""
+        with self._lock:
+            others = {rank: future for rank, future in self._futures.items() if rank not in self.tapes}
+        for rank, future in others.items():
+            if not future.cancelled():
+                self.tapes[rank], _ = future.result()
 
     def _run(self, rank: int) -> tuple[Tape, Log]:
-        plan = self._plan
-        with tempfile.TemporaryDirectory(prefix="trainworthy-", ignore_cleanup_errors=True) as scratch:
-            job = dataclasses.replace(
-                self._job, scratch=scratch, world_size=plan.world_size, gpus_per_node=plan.gpus_per_node, rank=rank,
-                memory_limit_bytes=self._share(),
-            )  # fmt: skip
-            self._report(rank, {"state": "starting", "ops": 0, "steps": 0})
-            outcome, log = run_job(job, lambda progress: self._report(rank, progress))
-            log.rank = rank
-            self._report(rank, {"state": "done", "ops": 0, "steps": 0})
-            return self._tape_of(job, outcome), log
+        plan, scratch = self._plan, scratch_of(self._folder, rank)
+        (scratch / MAIL).mkdir(parents=True)
+        job = dataclasses.replace(
+            self._job, scratch=str(scratch), world_size=plan.world_size, gpus_per_node=plan.gpus_per_node, rank=rank,
+            ranks_folder=self._folder, memory_limit_bytes=self._share(),
+        )  # fmt: skip
+        turn = _Turn(self._slots)
+        self._report(rank, {"state": "starting", "ops": 0, "steps": 0}, turn)
+        with self._lock:
+            self._active.add(rank)
+        try:
+            outcome, log = run_job(job, lambda progress: self._report(rank, progress, turn))
+        finally:
+            (scratch / MAIL / ENDED).touch()
+            turn.end()
+            with self._lock:
+                self._active.discard(rank)
+                self._waiting.pop(rank, None)
+        log.rank = rank
+        self._report(rank, {"state": "done", "ops": 0, "steps": 0}, turn)
+        return self._tape_of(job, outcome), log
 
     def _share(self) -> int | None:
         limit = self._job.memory_limit_bytes
         only_one = self._plan.ranks != "distinct" and len(self._plan.ranks) == 1
         return limit if limit is None or only_one else limit // _AT_A_TIME
 
-    def _report(self, rank: int, progress: dict[str, Any]) -> None:
+    def _report(self, rank: int, progress: dict[str, Any], turn: _Turn) -> None:
         """Pass progress on, one at a time; raising here ends the child."""
         if self._stop.is_set():
             raise _StoppedError
-        if self._on_progress is not None:
-            with self._lock:
+        needs = progress.get("needs")
+        with self._lock:
+            if needs is None:
+                self._waiting.pop(rank, None)
+            else:
+                self._waiting.setdefault(rank, time.monotonic())
+                turn.end()
+                if len(self._futures) < _MOST_PROCESSES:
+                    self._begin(needs)
+                self._end_standstill()
+            if self._on_progress is not None:
                 self._on_progress({**progress, "rank": rank})
+
+    def _end_standstill(self) -> None:
+        """If every rank waits for another, let each go on without the message that it waits for."""
+        pending = any(not future.done() and rank not in self._active for rank, future in self._futures.items())
+        if pending or set(self._waiting) != self._active:
+            return
+        if time.monotonic() - max(self._waiting.values()) > _STANDSTILL_S:
+            for rank in self._active:
+                (scratch_of(self._folder, rank) / MAIL / ENDED).touch()
+
+
+class _Turn:
+    """One of the places at which ranks are rehearsed at the same time; given back once."""
+
+    def __init__(self, slots: threading.Semaphore) -> None:
+        self._slots, self._held = slots, True
+        slots.acquire()
+
+    def end(self) -> None:
+        """Give the place back."""
+        if self._held:
+            self._held = False
+            self._slots.release()
 
 
 class _StoppedError(Exception):

@@ -67,7 +67,11 @@ def _traffic(cluster: ClusterResult) -> str:
         places = f"{format_bytes(inside)} inside its node and {format_bytes(between)} to others"
     exposed = sum(t.exposed_calls for t in talk.traffic)
     calls = "1 call" if talk.calls == 1 else f"{talk.calls:,} calls"
-    beside = f"nothing is computed beside {exposed:,} of them" if exposed else "something is computed beside all"
+    beside = (
+        f"{exposed:,} of them have nothing computed between issue and wait"
+        if exposed
+        else "something is computed between issue and wait of each"
+    )
     return f"Rank {cluster.rank} sends {format_bytes(talk.wire_bytes)} a step in {calls}, {places}; {beside}."
 
 

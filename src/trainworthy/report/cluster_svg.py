@@ -37,10 +37,11 @@ def pipeline_svg(schedule: PipelineSchedule) -> str:
                 f'<rect x="{x:.1f}" y="{y}" width="{max(slot - 1, 0.5):.1f}" height="{_ROW - 4}" fill="{colour}">'
                 f"<title>{name} on rank {stage.rank}, slot {block.slot + 1}</title></rect>"
             )
-            if slot > 9 * len(name):
-                colour = "#fff" if block.direction == "F" else "#000"
+            if slot > 6.5 * len(name):
+                colour, size = "#fff" if block.direction == "F" else "#000", 12 if slot > 9 * len(name) else 10
                 parts.append(
-                    f'<text x="{x + slot / 2:.1f}" y="{y + 16}" text-anchor="middle" fill="{colour}">{name}</text>'
+                    f'<text x="{x + slot / 2:.1f}" y="{y + 16}" text-anchor="middle" font-size="{size}" '
+                    f'fill="{colour}">{name}</text>'
                 )
     return "\n".join([*parts, "</svg>"])
 
@@ -103,7 +104,7 @@ def _grid(group: GroupUse, part: str, *, left: float, width: float) -> Iterator[
     head = {"reduce_scatter": "scatter-reduce", "all_gather": "all-gather"}[part]
     top, cell_w = 40, min((width - 40) / len(columns), 44)
     cell_h = min((_RING_HEIGHT - top - 20) / len(rows), 24)
-    yield f'<text x="{left}" y="14" font-weight="600">{head}, {n - 1} steps</text>'
+    yield f'<text x="{left}" y="14" font-weight="600">{head}, {n - 1} step{"s" if n > 2 else ""}</text>'
     for at, column in enumerate(columns):
         name = "…" if column is None else str(column + 1)
         x = left + 40 + cell_w * (at + 0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trainworthy.inspect.cluster import CallSite, ClusterResult, GroupUse, RankRow, Traffic
 from trainworthy.inspect.links import rank_list
@@ -49,6 +49,8 @@ def rank_table(cluster: ClusterResult) -> Table:
         note += " Those that were not rehearsed are assumed to be like their row."
     if covered < cluster.world_size:
         note += f" {cluster.world_size - covered:,} other ranks were not rehearsed."
+    if cluster.not_compared:
+        note += f" {cluster.not_compared}"
     at = next(i for i, row in enumerate(cluster.ranks) if cluster.rank in row.stands_for)
     return Table(
         key="ranks", title=f"Ranks of {cluster.world_size:,} on {_nodes(cluster)}", rows=rows_of(rows), note=note,
@@ -144,11 +146,12 @@ def exposed_table(cluster: ClusterResult, step: str) -> Table | None:
         for s in exposed[:_TOP]
     ]  # fmt: skip
     return Table(
-        key="exposed", title=f"Exposed: nothing is computed beside these{step}", rows=rows_of(rows),
+        key="exposed", title=f"Exposed: nothing is computed between issue and wait{step}", rows=rows_of(rows),
         columns=(left("line"), left("module", from_width=100), left("kind"), left("group", from_width=90),
                  left("phase"), right("calls"), right("bytes"), left("why")),
-        note="bytes: what the rank sends, or receives from its peer."
-        + (f" {len(exposed) - _TOP:,} more lines are in the JSON." if len(exposed) > _TOP else ""),
+        note="bytes: what the rank sends, or receives from its peer. Order of issue: on a stream of its own a "
+        "call may start earlier, beside what was issued before it."
+        + _more(exposed),
     )  # fmt: skip
 
 
@@ -176,8 +179,15 @@ def site_table(cluster: ClusterResult, step: str) -> Table | None:
                  left("waited for at"),
                  right("FLOP meanwhile"), right("moved meanwhile", from_width=110)),
         note="meanwhile: what the rank computes and moves while at least one of the calls is under way."
-        + (f" {len(sites) - _TOP:,} more lines are in the JSON." if len(sites) > _TOP else ""),
+        + _more(sites),
     )  # fmt: skip
+
+
+def _more(sites: Sequence[CallSite]) -> str:
+    left_out = len(sites) - _TOP
+    if left_out < 1:
+        return ""
+    return " 1 more line is in the JSON." if left_out == 1 else f" {left_out:,} more lines are in the JSON."
 
 
 def _waited(site: CallSite) -> str:

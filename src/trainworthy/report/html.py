@@ -29,7 +29,7 @@ _TIMELINE_ROWS = 40
 def render_html(results: Sequence[RehearsalResult]) -> str:
     """Render results, one for each GPU, as one self-contained page."""
     first = results[0]
-    title = f"{clean(first.script or 'rehearsal')} on {', '.join(clean(gpu_label(r)) for r in results)}"
+    title = f"{clean(first.script or 'rehearsal')} on {', '.join(_device(r) for r in results)}"
     body = [
         f"<h1>{escape(title)}</h1>",
         *(_answer(result, titled=len(results) > 1) for result in results),
@@ -49,6 +49,11 @@ def render_html(results: Sequence[RehearsalResult]) -> str:
         + "\n".join(part for part in body if part)
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _device(result: RehearsalResult) -> str:
+    number = f"{result.cluster.world_size:,} " if result.cluster is not None else ""
+    return f"{number}{clean(gpu_label(result))}"
 
 
 # --- the answer ---------------------------------------------------------------------------------------------------

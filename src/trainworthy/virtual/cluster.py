@@ -7,9 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from trainworthy.errors import UsageError
+from trainworthy.errors import TrainworthyError, UsageError
 
 _MASTER_PORT = "29500"
+
+
+class ClusterError(TrainworthyError, RuntimeError):
+    """What the script asks of the cluster does not fit the one that it is rehearsed on."""
+
+    @property
+    def trainworthy_fix(self) -> str | None:
+        """What to do, for the description of what a script raised."""
+        return self.fix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,13 @@ import torch.distributed as dist
 
 from trainworthy.tape.collectives import bound, group_of, is_wait, nested_tensors, reduce_op_of
 from trainworthy.virtual import values
+from trainworthy.virtual.mailbox import MAX_BYTES, UNKNOWN
 from trainworthy.virtual.tensors import raw_is_meta
 
 if TYPE_CHECKING:
     from trainworthy.virtual.device import VirtualDevice
 
+_MAX_FLOAT_MESSAGE_BYTES = 64
 _ASSUMED = "every other rank is taken to hold the same values as this one (collectives on known values)"
 
 
@@ -169,18 +171,50 @@ def _all_reduce(device: VirtualDevice, a: dict[str, Any], group: Any) -> list[to
 
 
 def _unchanged(device: VirtualDevice, a: dict[str, Any], group: Any) -> list[torch.Tensor]:
-    """Broadcast, reduce to a root, send: the own tensor stays as it is."""
+    """Broadcast, reduce to a root: the own tensor stays as it is."""
     return nested_tensors(a["tensors"])
+
+
+def _sent(device: VirtualDevice, a: dict[str, Any], group: Any) -> list[torch.Tensor]:
+    """Pass small values on to the rank that they are sent to, if it is rehearsed too."""
+    tensors = nested_tensors(a["tensors"])
+    if device.mailbox is not None:
+        receiver = dist.get_process_group_ranks(group)[a["dst"]]
+        for tensor in filter(_is_message, tensors):
+            device.mailbox.put(f"p2p-{a['tag']}", receiver, _bytes_of(_known(tensor)))
+    return tensors
 
 
 def _received(device: VirtualDevice, a: dict[str, Any], group: Any) -> list[torch.Tensor]:
     tensors = nested_tensors(a["tensors"])
     for tensor in tensors:
-        if raw_is_meta(tensor):
+        content = None
+        if device.mailbox is not None and "src" in a and _is_message(tensor):
+            content = device.mailbox.take(f"p2p-{a['tag']}", dist.get_process_group_ranks(group)[a["src"]])
+        if content is not None:
+            with torch._C._DisableTorchDispatch():
+                value = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(tensor.dtype)
+                value = value.reshape(tensor.shape)
+            _write(device, tensor, value)
+        elif raw_is_meta(tensor):
             values.drop_shadow(tensor)
         else:
             device.assume("values received from another rank are unknown: the tensor keeps its own")
     return tensors
+
+
+def _is_message(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is small enough to steer a script, on the side of sender and receiver alike."""
+    whole = not (tensor.dtype.is_floating_point or tensor.dtype.is_complex)
+    return 0 < tensor.numel() * tensor.element_size() <= (MAX_BYTES if whole else _MAX_FLOAT_MESSAGE_BYTES)
+
+
+def _bytes_of(value: torch.Tensor | None) -> bytes:
+    if value is None:
+        return UNKNOWN
+    with torch._C._DisableTorchDispatch():
+        flat = value.detach().contiguous().reshape(-1).view(torch.uint8)
+        return bytes(flat.tolist())
 
 
 def _all_gather(device: VirtualDevice, a: dict[str, Any], group: Any) -> list[torch.Tensor]:
@@ -249,7 +283,7 @@ def _scatter(device: VirtualDevice, a: dict[str, Any], group: Any) -> list[torch
 
 _C10D: dict[str, Callable[[Any, dict[str, Any], Any], list[torch.Tensor]]] = {
     "allreduce_": _all_reduce, "allreduce_coalesced_": _all_reduce, "broadcast_": _unchanged, "reduce_": _unchanged,
-    "send": _unchanged, "recv_": _received, "recv_any_source_": _received, "allgather_": _all_gather,
+    "send": _sent, "recv_": _received, "recv_any_source_": _received, "allgather_": _all_gather,
     "_allgather_base_": _all_gather, "allgather_coalesced_": _all_gather,
     "allgather_into_tensor_coalesced_": _all_gather, "reduce_scatter_": _reduce_scatter,
     "_reduce_scatter_base_": _reduce_scatter, "reduce_scatter_tensor_coalesced_": _reduce_scatter,

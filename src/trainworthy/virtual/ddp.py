@@ -109,6 +109,7 @@ class Reducer:
 
     def _build(self, bucket_indices: Sequence[Sequence[int]]) -> None:
         self.buckets = [Bucket(indices, [self.parameters[i] for i in indices]) for indices in bucket_indices]
+        GPU.mark_gradients([bucket.flat for bucket in self.buckets])
         self._place = {i: (b, at) for b, bucket in enumerate(self.buckets) for at, i in enumerate(bucket.indices)}
         self._next = 0
         NOTES.buckets_built(self)
@@ -345,6 +346,13 @@ class _Notes:
         self.entries[number]["buckets"] = sizes
 
 
+class _Gpu:
+    """What the reducer tells the recorder: buckets are a second copy of the gradients, and count as such."""
+
+    mark_gradients: Callable[[list[torch.Tensor]], None] = staticmethod(lambda tensors: None)
+
+
+GPU = _Gpu
 NOTES = _Notes()
 
 
@@ -416,3 +424,4 @@ def add_patches(patches: Patches, gpu: VirtualGpu) -> None:
     )  # fmt: skip
     global NOTES
     NOTES = _Notes()
+    patches.set(GPU, "mark_gradients", staticmethod(lambda tensors: gpu.recorder.mark(tensors, "gradient")))

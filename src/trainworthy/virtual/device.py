@@ -33,6 +33,7 @@ from trainworthy.virtual.device_specs import (
     to_real_value,
 )
 from trainworthy.virtual.errors import check_devices, check_dtypes, native_error, shown_device
+from trainworthy.virtual.mailbox import Mailbox
 from trainworthy.virtual.tensors import (
     CPU,
     META,
@@ -96,10 +97,12 @@ class VirtualDevice(TorchDispatchMode):
         *,
         assume: Callable[[str], None] = lambda text: None,
         building: Callable[[], bool] = lambda: False,
+        mailbox: Mailbox | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.assume = assume
         self.building = building
+        self.mailbox = mailbox
         self._infos: dict[Any, _FuncInfo] = {}
         self._cache: dict[Any, Any] = {}
         self._last_device: torch.device | None = None

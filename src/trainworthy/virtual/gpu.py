@@ -20,6 +20,7 @@ from trainworthy.virtual.autocast import cache_followed
 from trainworthy.virtual.cluster import Cluster
 from trainworthy.virtual.device import VirtualDevice
 from trainworthy.virtual.dynamo import dynamo_put_off
+from trainworthy.virtual.mailbox import Mailbox
 from trainworthy.virtual.overrides import switched_on
 from trainworthy.virtual.patch_attention import attention_patches
 from trainworthy.virtual.patch_cuda import cuda_patches
@@ -51,9 +52,11 @@ class VirtualGpu:
         imitate_cpu: bool = False,
         finder: SourceFinder | None = None,
         cluster: Cluster | None = None,
+        mailbox: Mailbox | None = None,
     ) -> None:
         self.row = gpu
         self.cluster = cluster
+        self.mailbox = mailbox
         self.imitate_cpu = imitate_cpu
         self.name = gpu.names[0] if gpu and gpu.names else "virtual GPU"
         self.capability: tuple[int, int] = gpu.compute_capability if gpu else (9, 0)
@@ -66,7 +69,7 @@ class VirtualGpu:
         # Real tensors count too when the CPU is imitated: they share the memory with virtual ones.
         only = None if imitate_cpu else _concerns
         self.recorder = Recorder(finder=finder, only=only, granularity_bytes=granularity)
-        self.device = VirtualDevice(assume=self.assume, building=building_module)
+        self.device = VirtualDevice(assume=self.assume, building=building_module, mailbox=mailbox)
         self._stack = ExitStack()
 
     def __enter__(self) -> VirtualGpu:

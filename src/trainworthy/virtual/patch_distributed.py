@@ -6,7 +6,6 @@ asked for. Collectives are answered by ``collectives.py`` before they reach it.
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,21 +13,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
-import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 
-from trainworthy.errors import TrainworthyError
 from trainworthy.virtual import ddp
+from trainworthy.virtual.cluster import Cluster, ClusterError
+from trainworthy.virtual.object_collectives import ObjectCollectives
 from trainworthy.virtual.patching import Patches
 
 if TYPE_CHECKING:
-    from trainworthy.virtual.cluster import Cluster
     from trainworthy.virtual.gpu import VirtualGpu
-
-
-class ClusterError(TrainworthyError):
-    """What the script asks of the cluster does not fit the one that it is rehearsed on."""
 
 
 def distributed_patches(gpu: VirtualGpu) -> Patches:
@@ -41,7 +35,7 @@ def distributed_patches(gpu: VirtualGpu) -> Patches:
     for module in (dist, c10d):
         for name in ("is_nccl_available", "is_gloo_available"):
             patches.set(module, name, lambda: True)
-        for name, function in _object_collectives(gpu).items():
+        for name, function in ObjectCollectives(gpu).functions().items():
             patches.set(module, name, function)
     patches.set(c10d, "default_pg_nccl_timeout", timedelta(minutes=10))
     patches.set(c10d, "_new_process_group_helper", _new_process_group(gpu, helper))
@@ -137,94 +131,6 @@ def _new_process_group(gpu: VirtualGpu, raw: Callable[..., Any]) -> Callable[...
         return group, used
 
     return new_process_group
-
-
-# --- objects --------------------------------------------------------------------------------------------------------
-
-
-def _object_collectives(gpu: VirtualGpu) -> dict[str, Callable[..., Any]]:
-    """Collectives of Python objects: the sizes and bytes travel as in torch, every rank holds the same object."""
-
-    def tensors_of(obj: Any, group: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        data, size = c10d._object_to_tensor(obj, torch.device("cpu"), group)
-        device = c10d._get_object_coll_device(group)
-        return data.to(device), size.to(device)
-
-    def root(group: Any, rank: Any, group_rank: Any) -> int:
-        if rank is None and group_rank is None:
-            return 0
-        if group_rank is not None:
-            return int(group_rank)
-        return int(c10d.get_group_rank(group, rank))
-
-    def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
-        group = group or c10d._get_default_group()
-        data, size = tensors_of(obj, group)
-        sizes = torch.zeros(group.size(), dtype=torch.long, device=size.device)
-        dist.all_gather([sizes[i].unsqueeze(0) for i in range(group.size())], size, group=group)
-        every = torch.empty(data.numel() * group.size(), dtype=torch.uint8, device=data.device)
-        dist.all_gather(list(every.chunk(group.size())), data, group=group)
-        gpu.assume("objects gathered from other ranks are taken to equal the own one")
-        for i in range(group.size()):
-            object_list[i] = obj if i == group.rank() else copy.deepcopy(obj)
-
-    def gather_object(
-        obj: Any, object_gather_list: list[Any] | None = None, dst: Any = None, group: Any = None, group_dst: Any = None
-    ) -> None:
-        group = group or c10d._get_default_group()
-        target = root(group, dst, group_dst)
-        data, size = tensors_of(obj, group)
-        sizes = torch.zeros(group.size(), dtype=torch.long, device=size.device)
-        dist.all_gather([sizes[i].unsqueeze(0) for i in range(group.size())], size, group=group)
-        parts = None
-        if group.rank() == target:
-            every = torch.empty(data.numel() * group.size(), dtype=torch.uint8, device=data.device)
-            parts = list(every.chunk(group.size()))
-        dist.gather(data, parts, dst=c10d.get_global_rank(group, target), group=group)
-        if group.rank() == target and object_gather_list is not None:
-            gpu.assume("objects gathered from other ranks are taken to equal the own one")
-            for i in range(group.size()):
-                object_gather_list[i] = obj if i == group.rank() else copy.deepcopy(obj)
-
-    def broadcast_object_list(
-        object_list: list[Any],
-        src: Any = None,
-        group: Any = None,
-        device: Any = None,
-        group_src: Any = None,
-        **more: Any,
-    ) -> None:
-        group = group or c10d._get_default_group()
-        source = c10d.get_global_rank(group, root(group, src, group_src))
-        pairs = [tensors_of(obj, group) for obj in object_list]
-        dist.broadcast(torch.cat([size for _, size in pairs]), src=source, group=group)
-        dist.broadcast(torch.cat([data for data, _ in pairs]), src=source, group=group)
-        if dist.get_rank() != source:
-            gpu.assume(f"objects broadcast by rank {source} are unknown here: this rank keeps its own")
-
-    def scatter_object_list(
-        scatter_object_output_list: list[Any], scatter_object_input_list: list[Any] | None = None, src: Any = None,
-        group: Any = None, group_src: Any = None,
-    ) -> None:  # fmt: skip
-        group = group or c10d._get_default_group()
-        source = root(group, src, group_src)
-        objects = scatter_object_input_list or [None] * group.size()
-        pairs = [tensors_of(obj, group) for obj in objects]
-        most = max(pairs, key=lambda pair: pair[0].numel())[0]
-        dist.broadcast(pairs[0][1].clone(), src=c10d.get_global_rank(group, source), group=group)
-        at_source = group.rank() == source
-        for like in (most, pairs[0][1]):  # the objects, then their sizes
-            parts = [torch.empty_like(like) for _ in objects] if at_source else None
-            dist.scatter(torch.empty_like(like), parts, src=c10d.get_global_rank(group, source), group=group)
-        if at_source:
-            scatter_object_output_list[0] = objects[group.rank()]
-        else:
-            gpu.assume("objects scattered by another rank are unknown here: this rank keeps its own")
-
-    return {
-        "all_gather_object": all_gather_object, "gather_object": gather_object,
-        "broadcast_object_list": broadcast_object_list, "scatter_object_list": scatter_object_list,
-    }  # fmt: skip
 
 
 def group_torn_down() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def install() -> None:
     """Change how ``DTensor`` learns shapes, as soon as it is imported."""
     when_imported("torch.distributed.tensor._sharding_prop", _patch)
+    when_imported("torch.distributed.tensor._dispatch", _patch_random)
     when_imported("torch.distributed._functional_collectives", _patch_waiting)
 
 
@@ -42,6 +43,21 @@ def _patch(module: ModuleType) -> None:
             return _described(module, op_schema.op(*args, **kwargs))
 
     propagator._propagate_tensor_meta_non_cached = propagate
+
+
+def _patch_random(module: Any) -> None:
+    """Random numbers have no values here, so no rank has to move its generator on past those of the others."""
+    raw = getattr(module, "run_dtensor_rng_op", None)  # torch 2.13 and later
+    if raw is None or hasattr(module, "_tw_raw_random"):
+        return
+    module._tw_raw_random = raw
+
+    def run(start: int, end: int, operator: Any, *args: Any, **kwargs: Any) -> Any:
+        if not Active.depth:
+            return raw(start, end, operator, *args, **kwargs)
+        return operator(*args, **kwargs)
+
+    module.run_dtensor_rng_op = run
 
 
 def _patch_waiting(module: ModuleType) -> None:

@@ -46,6 +46,7 @@ class Job:
     world_size: int | None = None
     gpus_per_node: int | None = None
     rank: int = 0
+    ranks_folder: str | None = None  # where the scratch folders of the ranks that are rehearsed together are
 
     def save(self, path: str | Path) -> None:
         """Write the job as JSON."""
