@@ -189,7 +189,7 @@ def tensor_parallel(*, sequence: bool = False, shard: bool = False) -> None:
                 fully_shard(block, mesh=mesh["dp"])
         if shard:
             fully_shard(model, mesh=mesh["dp"])
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)  # not over both kinds of tensors
         for step in range(STEPS):
             tokens = _tokens(10 * step + mesh["dp"].get_local_rank(), 16)
             with loss_parallel() if sequence else nullcontext():
