@@ -68,6 +68,11 @@ def test_groups_that_tile_the_world_ask_for_no_more() -> None:
     assert next_choice({0: ddp(0)}, world_size=8) == []
 
 
+def test_ranks_that_update_different_parameters_ask_for_all() -> None:
+    tapes = {r: ddp(r, unused_parameters=[{"name": f"layers.{r}.weight", "why": ""}]) for r in (0, 1)}
+    assert next_choice(tapes, world_size=8) == [2, 3, 4, 5, 6, 7]
+
+
 def test_a_group_that_does_not_tile_the_world_has_members_and_strangers() -> None:
     tape = RankBuilder(rank=0, world_size=8, gpus_per_node=8)
     tape.call("all_reduce", 4, group=tape.group("odd", (0, 3, 5)))

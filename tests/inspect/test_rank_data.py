@@ -35,6 +35,15 @@ def test_the_same_samples_on_every_rank() -> None:
     assert found(rank(0, digest="a", samplers=sampler()), rank(1, digest="a", samplers=sampler())) == []
 
 
+def test_ranks_that_take_their_part_of_a_batch_by_hand() -> None:
+    def cut(number: int) -> Tape:
+        batches = [{"loader": 0, "line": 10, "digest": "a", "samples": 64, "step": 1},
+                   {"loader": "forward", "line": 12, "digest": None, "samples": 8, "step": 1}]  # fmt: skip
+        return ddp(number, ddp=DDP, batches=batches)
+
+    assert found(cut(0), cut(1)) == []
+
+
 def test_a_sampler_that_takes_every_rank_for_rank_0_divides_nothing() -> None:
     wrong = sampler(rank=0)
     assert [f["code"] for f in found(*(rank(r, digest="a", samplers=wrong) for r in (1, 2)))] == ["TW409"]

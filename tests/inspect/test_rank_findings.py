@@ -12,7 +12,7 @@ from trainworthy.inspect.cluster import shape_of
 from trainworthy.inspect.collectives import calls_of
 from trainworthy.inspect.rank_findings import rank_findings
 from trainworthy.inspect.result import Finding
-from trainworthy.tape.record import ModuleInfo, Tape
+from trainworthy.tape.record import Tape
 
 
 def findings(*tapes: Tape) -> list[Finding]:
@@ -257,19 +257,30 @@ def test_batch_statistics_are_a_note() -> None:
 
 def test_parameters_that_no_rank_updates() -> None:
     why = "gets no gradient"
-    unused = [{"name": "layers.1.weight", "why": why}, {"name": "layers.2.weight", "why": why}]
-    found = only(findings(ddp(0, unused_parameters=unused), ddp(1, unused_parameters=unused[:1])))
+    unused = [{"name": "layers.1.weight", "why": why}]
+    found = only(findings(ddp(0, unused_parameters=unused), ddp(1, unused_parameters=unused)))
     assert found["code"] == "TW407"
     assert "1 trainable parameter (gets no gradient): layers.1.weight" in found["message"]
     assert findings(ddp(0, unused_parameters=unused), ddp(1)) == []  # of rank 1 nothing is known
 
 
 def test_a_parameter_of_another_stage_is_no_objection() -> None:
-    unused = [{"name": "head.9.weight", "why": "no optimizer holds it"}]
-    one = ddp(0, unused_parameters=unused)
-    other = ddp(1, unused_parameters=[])
-    assert ModuleInfo(template="head.{}", class_name="") not in one.model
-    assert only(findings(one, other))["code"] == "TW407"
+    unused = [{"name": "head.9.weight", "why": "held by no optimizer"}]
+    stages = [
+        ddp(0, world_size=2, unused_parameters=unused, updated_parameters=["embedding.weight"]),
+        ddp(1, world_size=2, unused_parameters=[], updated_parameters=["layers.0.weight"]),
+    ]
+    assert only(findings(*stages))["code"] == "TW407"
+
+
+def test_parameters_that_other_ranks_may_update() -> None:
+    unused = [
+        [{"name": "a", "why": ""}, {"name": "b", "why": ""}],
+        [{"name": "b", "why": ""}, {"name": "c", "why": ""}],
+    ]
+    two = [ddp(r, world_size=2, unused_parameters=unused[r]) for r in (0, 1)]
+    assert "1 trainable parameter" in only(findings(*two))["message"]
+    assert findings(*(ddp(r, world_size=8, unused_parameters=unused[r]) for r in (0, 1))) == []
 
 
 def test_all_ranks_on_one_gpu() -> None:

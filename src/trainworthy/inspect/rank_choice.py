@@ -30,8 +30,8 @@ def first_choice(paths: Sequence[Path], *, world_size: int, gpus_per_node: int) 
 def next_choice(tapes: Mapping[int, Tape], *, world_size: int) -> list[int]:
     """List ranks that the tapes at hand point to and that have none yet.
 
-    These are peers of sends and receives (stages of a pipeline), and one member and one stranger of each group that the
-    world cannot be tiled with.
+    These are peers of sends and receives (stages of a pipeline), one member and one stranger of each group that the
+    world cannot be tiled with, and all ranks if they update different parameters.
     """
     wanted: list[int] = []
     for tape in tapes.values():
@@ -42,6 +42,9 @@ def next_choice(tapes: Mapping[int, Tape], *, world_size: int) -> list[int]:
             if not _tiles_the_world(group.ranks, world_size):
                 strangers = sorted(set(range(world_size)) - set(group.ranks))
                 wanted += [*group.ranks[:2], group.ranks[-1], *strangers[:1], *strangers[-1:]]
+    unused = {tuple(sorted(str(u["name"]) for u in t.notes.get("unused_parameters") or ())) for t in tapes.values()}
+    if len(unused) > 1 and world_size <= MOST_RANKS:
+        wanted += range(world_size)  # ranks update different parameters: only all of them tell which nobody updates
     return [rank for rank in _in_world(wanted, world_size) if rank not in tapes]
 
 

@@ -52,6 +52,8 @@ def _same_samples(tapes: Mapping[int, Tape]) -> Iterator[Finding]:
     batches = {rank: _batches(tape) for rank, tape in tapes.items()}
     first = min(tapes)
     for (loader, step), note in batches[first].items():
+        if loader == "forward" or _is_cut(batches[first], note, step):
+            continue
         others = [r for r in batches if r != first and batches[r].get((loader, step), {}).get("digest")]
         same = [r for r in others if batches[r][loader, step]["digest"] == note.get("digest")]
         if note.get("digest") and others and same == others and not any(_is_divided(tapes[r]) for r in (first, *same)):
@@ -64,6 +66,12 @@ def _same_samples(tapes: Mapping[int, Tape]) -> Iterator[Finding]:
                  for r, b in ((r, batches[r][loader, step]) for r in (first, same[0]))],
             )  # fmt: skip
             return
+
+
+def _is_cut(batches: Mapping[tuple[Any, Any], Mapping[str, Any]], note: Mapping[str, Any], step: object) -> bool:
+    """Whether the model got another number of samples than the loader gave: each rank may take its part by hand."""
+    used = batches.get(("forward", step), {}).get("samples")
+    return used is not None and used != note.get("samples")
 
 
 def _is_divided(tape: Tape) -> bool:

@@ -31,7 +31,7 @@ def rank_findings(tapes: Mapping[int, Tape], calls: Mapping[int, Sequence[Call]]
         found += _meeting(meet({rank: _rank_calls(rank, tape, calls[rank]) for rank, tape in tapes.items()}))
     found += batch_findings(tapes)
     found += _buffers(tapes)
-    found += _unused(tapes)
+    found += _unused(tapes, shape)
     found += _same_device(tapes, shape)
     return found
 
@@ -266,17 +266,19 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
-def _unused(tapes: Mapping[int, Tape]) -> Iterator[Finding]:
-    """Parameters that no rank updates."""
+def _unused(tapes: Mapping[int, Tape], shape: ClusterShape) -> Iterator[Finding]:
+    """Parameters that no rank updates; silent if ranks update different ones and not all were rehearsed."""
     known = {rank: tape for rank, tape in tapes.items() if "unused_parameters" in tape.notes}
     if len(known) < len(tapes):
         return
     unused = {rank: {str(u["name"]): u for u in tape.notes["unused_parameters"]} for rank, tape in known.items()}
+    if len(tapes) < shape.world_size and len({tuple(sorted(names)) for names in unused.values()}) > 1:
+        return
     by_why: dict[str, list[str]] = {}
     for of in unused.values():
         for name, note in of.items():
             names = by_why.setdefault(str(note.get("why") or "never updated"), [])
-            if name not in names and all(name in unused[r] or not _has(tapes[r], name) for r in tapes):
+            if name not in names and not any(_updates(tapes[r], name, unused[r]) for r in tapes):
                 names.append(name)
     for why, names in by_why.items():
         if names:
@@ -288,13 +290,10 @@ def _unused(tapes: Mapping[int, Tape]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _has(tape: Tape, name: str) -> bool:
-    """Whether the rank's model has the module that a parameter belongs to."""
-    path = name.rpartition(".")[0]
-    template = re.sub(r"(^|\.)\d+(?=\.|$)", r"\1{}", path)
-    numbers = tuple(int(n) for n in re.findall(r"(?:^|\.)(\d+)(?=\.|$)", path))
-    alike = [info for info in tape.model if info.template == template and len(info.first) == len(numbers)]
-    return any(all(a <= n <= b for a, n, b in zip(i.first, numbers, i.last, strict=True)) for i in alike)
+def _updates(tape: Tape, name: str, unused: Mapping[str, Any]) -> bool:
+    """Whether a rank updates a parameter; one without a list of those that it does updates all but the unused."""
+    updated = tape.notes.get("updated_parameters")
+    return name not in unused if updated is None else name in updated
 
 
 def _same_device(tapes: Mapping[int, Tape], shape: ClusterShape) -> Iterator[Finding]:

@@ -23,7 +23,15 @@ from trainworthy.tape.build import RawOp, StorageRecord, build_tape
 from trainworthy.tape.collectives import GroupTable, describe_communication
 from trainworthy.tape.flops import op_cost, sparse_parts
 from trainworthy.tape.modules import ModuleTracker
-from trainworthy.tape.operators import Described, describe, flat_tensors, host_syncs, is_fake, is_wrapper, plain_tensors
+from trainworthy.tape.operators import (
+    Described,
+    describe,
+    flat_tensors,
+    host_syncs,
+    is_wrapper,
+    passed_on,
+    plain_tensors,
+)
 from trainworthy.tape.record import PHASES, Collective, Kind, Signature, Tape, TensorMeta
 from trainworthy.tape.source import SourceFinder
 from trainworthy.tape.steps import StepCounter
@@ -135,7 +143,8 @@ class Recorder(TorchDispatchMode):
     @contextmanager
     def _resizes_followed(self) -> Iterator[None]:
         """Follow ``storage.resize_``, which is no operator, when it happens and not at the next use."""
-        resize, recorder = torch.UntypedStorage.resize_, self
+        owner: Any = torch.UntypedStorage
+        resize, recorder = owner.resize_, self
 
         def resize_(storage: torch.UntypedStorage, size: int) -> Any:
             out = resize(storage, size)
@@ -144,11 +153,11 @@ class Recorder(TorchDispatchMode):
                 recorder._resize(record, size)
             return out
 
-        torch.UntypedStorage.resize_ = resize_  # type: ignore[method-assign]
+        owner.resize_ = resize_
         try:
             yield
         finally:
-            torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign]
+            owner.resize_ = resize
 
     @contextmanager
     def _swaps_let(self) -> Iterator[None]:
@@ -176,11 +185,8 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if types:
-            if any(is_wrapper(kind) for kind in types):
-                return NotImplemented  # what the wrapper runs inside comes back here
-            if any(is_fake(kind) for kind in types):
-                return func(*args, **kwargs)
+        if types and (passed := passed_on(func, types, args, kwargs)) is not func:
+            return passed
         info = self._names.get(func)
         if info is None:
             info = self._names[func] = describe(func)

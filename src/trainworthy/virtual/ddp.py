@@ -14,12 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import _compute_bucket_assignment_by_size as _assign_buckets
 from torch.autograd import Variable
 
 from trainworthy.virtual.patching import Patches
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
+
+
+_UNFINISHED = (
+    "Expected to have finished reduction in the prior iteration before starting a new one. This error indicates that "
+    "your module has parameters that were not used in producing loss. You can enable unused parameter detection by "
+    "passing the keyword argument `find_unused_parameters=True` to `torch.nn.parallel.DistributedDataParallel`, and by "
+    "making sure all `forward` function outputs participate in calculating loss."
+)
 
 
 class GradBucket:
@@ -112,7 +121,11 @@ class Reducer:
         GPU.mark_gradients([bucket.flat for bucket in self.buckets])
         self._place = {i: (b, at) for b, bucket in enumerate(self.buckets) for at, i in enumerate(bucket.indices)}
         self._next = 0
-        NOTES.buckets_built(self)
+
+    @property
+    def bucket_bytes(self) -> list[int]:
+        """Sizes of the buckets, in the order of reduction."""
+        return [bucket.flat.numel() * bucket.flat.element_size() for bucket in self.buckets]
 
     # --- before a pass ------------------------------------------------------------------------------
 
@@ -122,6 +135,8 @@ class Reducer:
 
     def prepare_for_backward(self, outputs: list[torch.Tensor]) -> None:
         """Expect every gradient, but those of parameters that the outputs do not depend on."""
+        if self._expects and self._began:
+            raise RuntimeError(_UNFINISHED)
         for bucket in self.buckets:
             bucket.pending, bucket.future = len(bucket.indices), None
         self._next, self._expects, self._began = 0, True, False
@@ -216,7 +231,7 @@ class Reducer:
         if self.hook is not None:
             state, function = self.hook
             return function(state, bucket)
-        return dist.all_reduce(bucket.buffer(), group=self.group, async_op=True).get_future()  # type: ignore[union-attr]
+        return dist.all_reduce(bucket.buffer(), group=self.group, async_op=True).get_future()
 
     def _reduce_used_map(self) -> None:
         with torch.no_grad():
@@ -258,9 +273,7 @@ class Reducer:
         if not self._may_rebuild or not self._arrived:
             return False
         order = self._arrived
-        assigned, _ = dist._compute_bucket_assignment_by_size(
-            [self.parameters[i] for i in order], self.caps, [False] * len(order), order
-        )
+        assigned, _ = _assign_buckets([self.parameters[i] for i in order], self.caps, [False] * len(order), order)
         self.rebuilt, self._arrived = True, []
         device = self.parameters[0].device
         sizes = sum(len(indices) for indices in assigned) + 1  # the number of buckets stands behind the indices
@@ -268,7 +281,7 @@ class Reducer:
         with torch.no_grad():
             for size in (sizes, len(assigned)):  # which parameters go where, how large the buckets are
                 numbers = torch.empty(size, dtype=torch.int32, device=device)
-                dist.broadcast(numbers, source, group=self.group, async_op=True).wait()  # type: ignore[union-attr]
+                dist.broadcast(numbers, source, group=self.group, async_op=True).wait()
         for bucket in self.buckets:
             bucket.flat = None  # type: ignore[assignment]
             bucket.views.clear()
@@ -330,22 +343,6 @@ class _LoggingData:
                          "num_parameter_tensors": len(reducer.parameters)}  # fmt: skip
 
 
-class _Notes:
-    """What reports say of DDP: one entry for each model that was wrapped."""
-
-    def __init__(self) -> None:
-        self.entries: list[dict[str, Any]] = []
-        self._numbers: dict[int, int] = {}
-
-    def buckets_built(self, reducer: Reducer) -> None:
-        number = self._numbers.get(id(reducer))
-        if number is None:
-            number = self._numbers[id(reducer)] = len(self.entries)
-            self.entries.append({"find_unused": reducer.find_unused})
-        sizes = [b.flat.numel() * b.flat.element_size() for b in reducer.buckets]
-        self.entries[number]["buckets"] = sizes
-
-
 class _Gpu:
     """What the reducer tells the recorder: buckets are a second copy of the gradients, and count as such."""
 
@@ -353,7 +350,6 @@ class _Gpu:
 
 
 GPU = _Gpu
-NOTES = _Notes()
 
 
 # --- functions of torch.distributed ---------------------------------------------------------------------------------
@@ -363,34 +359,17 @@ def _broadcast_coalesced(process_group: Any, tensors: list[torch.Tensor], buffer
     """Broadcast tensors in flat pieces of at most ``buffer_size`` bytes (c10d/comm.cpp)."""
     if not tensors:
         return
-    # By the device that the script sees: small buffers may be real beside virtual parameters.
-    piles: dict[tuple[Any, Any], list[int]] = {}
-    for i, tensor in enumerate(tensors):
-        piles.setdefault((tensor.dtype, tensor.device), []).append(i)
-    assigned = sorted(piece for pile in piles.values() for piece in _pieces(tensors, pile, buffer_size))
+    assigned, _ = _assign_buckets(tensors, [buffer_size], [False] * len(tensors))
     source = dist.get_process_group_ranks(process_group)[src]
     with torch.no_grad():
         for indices in assigned:
             parts = [tensors[i] for i in indices]
             flat = torch.cat([p.reshape(-1) for p in parts]) if len(parts) > 1 else parts[0].reshape(-1).clone()
-            dist.broadcast(flat, source, group=process_group, async_op=True).wait()  # type: ignore[union-attr]
+            dist.broadcast(flat, source, group=process_group, async_op=True).wait()
             offset = 0
             for part in parts:
                 part.copy_(flat[offset : offset + part.numel()].view(part.shape))
                 offset += part.numel()
-
-
-def _pieces(tensors: list[torch.Tensor], indices: list[int], limit: int) -> list[list[int]]:
-    """Cut ``indices`` where the tensors so far hold ``limit`` bytes (compute_bucket_assignment_by_size)."""
-    pieces: list[list[int]] = [[]]
-    size = 0
-    for i in indices:
-        if size >= limit:
-            pieces.append([])
-            size = 0
-        pieces[-1].append(i)
-        size += tensors[i].numel() * tensors[i].element_size()
-    return pieces
 
 
 def _verify_params(process_group: Any, tensors: list[torch.Tensor], logger: Any = None) -> None:
@@ -398,10 +377,10 @@ def _verify_params(process_group: Any, tensors: list[torch.Tensor], logger: Any 
     device = tensors[0].device
     count = torch.empty(1, dtype=torch.int64, device=device)
     dist.all_gather([torch.empty_like(count) for _ in range(process_group.size())], count, group=process_group,
-                    async_op=True).wait()  # type: ignore[union-attr]  # fmt: skip
+                    async_op=True).wait()  # fmt: skip
     numbers = torch.empty(sum(2 * t.dim() for t in tensors), dtype=torch.int64, device=device)
     dist.broadcast(numbers, dist.get_process_group_ranks(process_group)[0], group=process_group,
-                   async_op=True).wait()  # type: ignore[union-attr]  # fmt: skip
+                   async_op=True).wait()  # fmt: skip
 
 
 def _register_hook(reducer: Reducer, state: Any, hook: Callable[..., Any]) -> None:
@@ -422,6 +401,4 @@ def add_patches(patches: Patches, gpu: VirtualGpu) -> None:
         _verify_params_across_processes=_verify_params, _register_comm_hook=_register_hook,
         _register_builtin_comm_hook=_register_builtin_hook,
     )  # fmt: skip
-    global NOTES
-    NOTES = _Notes()
     patches.set(GPU, "mark_gradients", staticmethod(lambda tensors: gpu.recorder.mark(tensors, "gradient")))

@@ -14,10 +14,17 @@ from trainworthy.tape.modules import watch_modules
 from trainworthy.tape.record import Tape
 from trainworthy.tape.recorder import Recorder
 from trainworthy.tape.source import SourceFinder
-from trainworthy.virtual import ddp, kernels, kernels_layout, patch_dtensor, rnn  # noqa: F401 - they register handlers and overrides
+from trainworthy.virtual import (  # noqa: F401 - they register handlers and overrides
+    kernels,
+    kernels_layout,
+    kernels_sync_norm,
+    patch_dtensor,
+    rnn,
+)
 from trainworthy.virtual.attention import Hardware
 from trainworthy.virtual.autocast import cache_followed
 from trainworthy.virtual.cluster import Cluster
+from trainworthy.virtual.cluster_notes import ClusterNotes
 from trainworthy.virtual.device import VirtualDevice
 from trainworthy.virtual.dynamo import dynamo_put_off
 from trainworthy.virtual.mailbox import Mailbox
@@ -91,6 +98,9 @@ class VirtualGpu:
         stack.enter_context(switched_on())
         stack.enter_context(self.device)
         stack.enter_context(self.recorder)
+        if self.cluster is not None:
+            self.notes = ClusterNotes(self)
+            stack.enter_context(self.notes.listening())
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -145,7 +155,7 @@ class VirtualGpu:
         if cluster is None:
             return {}
         about = {"rank": cluster.rank, "world_size": cluster.world_size, "gpus_per_node": cluster.gpus_per_node}
-        return {"cluster": about, "ddp": list(ddp.NOTES.entries)}
+        return {"cluster": about, **self.notes.notes()}
 
     def _fullest_device(self) -> str:
         """Return the GPU that held most; the CPU if none was used."""

@@ -244,6 +244,9 @@ class Runner:
             return
         tape = self.gpu.tape(host_peak_bytes=peak_resident_bytes())
         notes["findings"] = self.findings
+        if self.cluster is not None:
+            notes["stopped_at"] = self.session.stopped_at if self.session else None
+            notes["ended_by"] = "rehearsal" if notes["stopped_at"] else "script"
         notes["assumptions"] = [*tape.notes.get("assumptions", []), *self.effects.assumptions()]
         tape.notes.update(notes, steps=outcome.steps, error=outcome.error, script=self.job.target)
         tape.save(Path(self.job.scratch) / TAPE)
