@@ -115,6 +115,7 @@ class Recorder(TorchDispatchMode):
             self._cleanup.enter_context(self.steps.installed())
             self._cleanup.enter_context(self.backward.installed())
             self._cleanup.enter_context(self._resizes_followed())
+            self._cleanup.enter_context(self._swaps_let())
         self._depth += 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -157,6 +158,22 @@ class Recorder(TorchDispatchMode):
             yield
         finally:
             owner.resize_ = resize
+
+    @contextmanager
+    def _swaps_let(self) -> Iterator[None]:
+        """Let go of parameters while ``torch.utils.swap_tensors`` works, which refuses tensors with weak references."""
+        swap, known = torch.utils.swap_tensors, self._parameters
+
+        def swap_tensors(one: torch.Tensor, two: torch.Tensor) -> None:
+            held = [tensor for tensor in (one, two) if known.pop(id(tensor), None) is not None]
+            swap(one, two)
+            known.update({id(tensor): weakref.ref(tensor) for tensor in held})
+
+        torch.utils.swap_tensors = swap_tensors
+        try:
+            yield
+        finally:
+            torch.utils.swap_tensors = swap
 
     # --- recording ------------------------------------------------------------------------------
 

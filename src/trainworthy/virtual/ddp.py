@@ -276,7 +276,7 @@ class Reducer:
         assigned, _ = _assign_buckets([self.parameters[i] for i in order], self.caps, [False] * len(order), order)
         self.rebuilt, self._arrived = True, []
         device = self.parameters[0].device
-        sizes = len(assigned) + sum(len(indices) for indices in assigned)
+        sizes = sum(len(indices) for indices in assigned) + 1  # the number of buckets stands behind the indices
         source = dist.get_global_rank(self.group, 0) if self.group is not dist.group.WORLD else 0
         with torch.no_grad():
             for size in (sizes, len(assigned)):  # which parameters go where, how large the buckets are
