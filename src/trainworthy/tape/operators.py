@@ -12,7 +12,8 @@ from trainworthy.tape.record import TensorMeta
 
 # Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
 _NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel", "is_pinned",
-                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh", "_wrap_tensor_autograd"})  # fmt: skip
+                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh",
+                    "_wrap_tensor_autograd"})  # fmt: skip
 
 
 def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
@@ -56,6 +57,18 @@ def is_wrapper(kind: type) -> bool:
 def is_fake(kind: type) -> bool:
     """Tell whether tensors of a class are torch's own fakes: ``DTensor`` works out shapes with them."""
     return kind.__name__ == "FakeTensor" and kind.__module__.startswith("torch.")
+
+
+def passed_on(func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return what a mode answers that leaves an operator to its arguments' classes; ``func`` itself if it does not.
+
+    What a wrapper runs inside comes back to the mode; fakes only work out shapes.
+    """
+    if any(is_wrapper(kind) for kind in types):
+        return NotImplemented
+    if any(is_fake(kind) for kind in types):
+        return func(*args, **kwargs)
+    return func
 
 
 def plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:

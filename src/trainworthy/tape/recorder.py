@@ -23,7 +23,15 @@ from trainworthy.tape.build import RawOp, StorageRecord, build_tape
 from trainworthy.tape.collectives import GroupTable, describe_communication
 from trainworthy.tape.flops import op_cost, sparse_parts
 from trainworthy.tape.modules import ModuleTracker
-from trainworthy.tape.operators import Described, describe, flat_tensors, host_syncs, is_fake, is_wrapper, plain_tensors
+from trainworthy.tape.operators import (
+    Described,
+    describe,
+    flat_tensors,
+    host_syncs,
+    is_wrapper,
+    passed_on,
+    plain_tensors,
+)
 from trainworthy.tape.record import PHASES, Collective, Kind, Signature, Tape, TensorMeta
 from trainworthy.tape.source import SourceFinder
 from trainworthy.tape.steps import StepCounter
@@ -159,11 +167,8 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if types:
-            if any(is_wrapper(kind) for kind in types):
-                return NotImplemented  # what the wrapper runs inside comes back here
-            if any(is_fake(kind) for kind in types):
-                return func(*args, **kwargs)
+        if types and (passed := passed_on(func, types, args, kwargs)) is not func:
+            return passed
         info = self._names.get(func)
         if info is None:
             info = self._names[func] = describe(func)

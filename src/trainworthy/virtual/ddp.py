@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
 
 
+_UNFINISHED = (
+    "Expected to have finished reduction in the prior iteration before starting a new one. This error indicates that "
+    "your module has parameters that were not used in producing loss. You can enable unused parameter detection by "
+    "passing the keyword argument `find_unused_parameters=True` to `torch.nn.parallel.DistributedDataParallel`, and by "
+    "making sure all `forward` function outputs participate in calculating loss."
+)
+
+
 class GradBucket:
     """What a communication hook is given."""
 
@@ -100,6 +108,7 @@ class Reducer:
         self._expects = False
         self._began = False
         self._used: set[int] = set()
+        self.ever_used: set[int] = set()
         self._used_map = torch.zeros(len(self.parameters), dtype=torch.int32, device=self.parameters[0].device)
         self._build(bucket_indices)
         self._handles = [
@@ -112,7 +121,11 @@ class Reducer:
         GPU.mark_gradients([bucket.flat for bucket in self.buckets])
         self._place = {i: (b, at) for b, bucket in enumerate(self.buckets) for at, i in enumerate(bucket.indices)}
         self._next = 0
-        NOTES.buckets_built(self)
+
+    @property
+    def bucket_bytes(self) -> list[int]:
+        """Sizes of the buckets, in the order of reduction."""
+        return [bucket.flat.numel() * bucket.flat.element_size() for bucket in self.buckets]
 
     # --- before a pass ------------------------------------------------------------------------------
 
@@ -122,6 +135,8 @@ class Reducer:
 
     def prepare_for_backward(self, outputs: list[torch.Tensor]) -> None:
         """Expect every gradient, but those of parameters that the outputs do not depend on."""
+        if self._expects and self._began:
+            raise RuntimeError(_UNFINISHED)
         for bucket in self.buckets:
             bucket.pending, bucket.future = len(bucket.indices), None
         self._next, self._expects, self._began = 0, True, False
@@ -152,6 +167,7 @@ class Reducer:
         if not self._expects:  # no_sync: gradients only add up
             return
         self._used.add(index)
+        self.ever_used.add(id(parameter))
         if self.static_graph and self.iterations <= 1:
             if not self._began:
                 self._began = True
@@ -330,22 +346,6 @@ class _LoggingData:
                          "num_parameter_tensors": len(reducer.parameters)}  # fmt: skip
 
 
-class _Notes:
-    """What reports say of DDP: one entry for each model that was wrapped."""
-
-    def __init__(self) -> None:
-        self.entries: list[dict[str, Any]] = []
-        self._numbers: dict[int, int] = {}
-
-    def buckets_built(self, reducer: Reducer) -> None:
-        number = self._numbers.get(id(reducer))
-        if number is None:
-            number = self._numbers[id(reducer)] = len(self.entries)
-            self.entries.append({"find_unused": reducer.find_unused})
-        sizes = [b.flat.numel() * b.flat.element_size() for b in reducer.buckets]
-        self.entries[number]["buckets"] = sizes
-
-
 class _Gpu:
     """What the reducer tells the recorder: buckets are a second copy of the gradients, and count as such."""
 
@@ -353,7 +353,6 @@ class _Gpu:
 
 
 GPU = _Gpu
-NOTES = _Notes()
 
 
 # --- functions of torch.distributed ---------------------------------------------------------------------------------
@@ -405,6 +404,4 @@ def add_patches(patches: Patches, gpu: VirtualGpu) -> None:
         _verify_params_across_processes=_verify_params, _register_comm_hook=_register_hook,
         _register_builtin_comm_hook=_register_builtin_hook,
     )  # fmt: skip
-    global NOTES
-    NOTES = _Notes()
     patches.set(GPU, "mark_gradients", staticmethod(lambda tensors: gpu.recorder.mark(tensors, "gradient")))

@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.tape.collectives import is_collective, is_wait
-from trainworthy.tape.operators import flat_tensors, is_fake, is_wrapper
+from trainworthy.tape.operators import flat_tensors, passed_on
 from trainworthy.virtual import values
 from trainworthy.virtual.collectives import communicate
 from trainworthy.virtual.device_specs import (
@@ -116,11 +116,8 @@ class VirtualDevice(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if types:
-            if any(is_wrapper(kind) for kind in types):
-                return NotImplemented  # what the wrapper runs inside comes back here
-            if any(is_fake(kind) for kind in types):
-                return func(*args, **kwargs)
+        if types and (passed := passed_on(func, types, args, kwargs)) is not func:
+            return passed
         info = self._infos.get(func) or self._describe(func)
         if info.communicates:
             return communicate(self, func, args, kwargs)

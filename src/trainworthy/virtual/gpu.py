@@ -14,7 +14,13 @@ from trainworthy.tape.modules import watch_modules
 from trainworthy.tape.record import Tape
 from trainworthy.tape.recorder import Recorder
 from trainworthy.tape.source import SourceFinder
-from trainworthy.virtual import ddp, kernels, kernels_layout, patch_dtensor, rnn  # noqa: F401 - they register handlers and overrides
+from trainworthy.virtual import (  # noqa: F401 - they register handlers and overrides
+    kernels,
+    kernels_layout,
+    kernels_sync_norm,
+    patch_dtensor,
+    rnn,
+)
 from trainworthy.virtual.attention import Hardware
 from trainworthy.virtual.autocast import cache_followed
 from trainworthy.virtual.cluster import Cluster
@@ -58,6 +64,7 @@ class VirtualGpu:
         self.row = gpu
         self.cluster = cluster
         self.mailbox = mailbox
+        self.cluster_notes = ClusterNotes(self)
         self.imitate_cpu = imitate_cpu
         self.name = gpu.names[0] if gpu and gpu.names else "virtual GPU"
         self.capability: tuple[int, int] = gpu.compute_capability if gpu else (9, 0)
@@ -85,6 +92,8 @@ class VirtualGpu:
         more = (tensor_patches(self), leaf_patches(self), parallel_patches(), distributed_patches(self))
         for patches in (*plans, *more):
             stack.enter_context(patches.applied())
+        if self.cluster is not None:
+            stack.enter_context(self.cluster_notes.patches().applied())
         stack.callback(group_torn_down)
         stack.enter_context(patch_dtensor.Active())
         stack.enter_context(cache_followed())
@@ -92,9 +101,6 @@ class VirtualGpu:
         stack.enter_context(switched_on())
         stack.enter_context(self.device)
         stack.enter_context(self.recorder)
-        if self.cluster is not None:
-            self.notes = ClusterNotes(self)
-            stack.enter_context(self.notes.listening())
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -149,7 +155,7 @@ class VirtualGpu:
         if cluster is None:
             return {}
         about = {"rank": cluster.rank, "world_size": cluster.world_size, "gpus_per_node": cluster.gpus_per_node}
-        return {"cluster": about, **self.notes.notes()}
+        return {"cluster": about, **self.cluster_notes.collected()}
 
     def _fullest_device(self) -> str:
         """Return the GPU that held most; the CPU if none was used."""

@@ -10,7 +10,6 @@ others may read; who waits for one says so, so that the rank that sends it is re
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +46,7 @@ class Mailbox:
         name = self._name("out", channel, str(self._rank), receiver)
         partial = self._out / f"{name}.tmp"
         partial.write_bytes(content if len(content) <= MAX_BYTES else UNKNOWN)
-        os.replace(partial, self._out / name)
+        partial.replace(self._out / name)
 
     def take(self, channel: str, sender: int, *, broadcast: bool = False) -> bytes | None:
         """Wait for the next message of ``sender``; None if there will be none, or its content is unknown."""

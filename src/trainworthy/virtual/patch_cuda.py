@@ -104,6 +104,10 @@ def _memory(gpu: VirtualGpu) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _is_used(gpu: VirtualGpu) -> bool:
+    return any(name.startswith("cuda") for name in gpu.recorder.peak_bytes)
+
+
 def _device_answers(gpu: VirtualGpu) -> dict[str, Any]:
     major, minor = gpu.capability
     properties = SimpleNamespace(
@@ -116,7 +120,7 @@ def _device_answers(gpu: VirtualGpu) -> dict[str, Any]:
     )  # fmt: skip
     bf16 = major >= 8
     return {
-        "is_available": lambda: True, "device_count": lambda: Gpus.count, "is_initialized": lambda: any(name.startswith("cuda") for name in gpu.recorder.peak_bytes),
+        "is_available": lambda: True, "device_count": lambda: Gpus.count, "is_initialized": lambda: _is_used(gpu),
         "init": lambda: None, "_lazy_init": lambda: None,
         "_is_in_bad_fork": lambda: False, "current_device": lambda: Gpus.current.index,
         "get_device_name": lambda device=None: gpu.name,

@@ -118,6 +118,8 @@ def _new_process_group(gpu: VirtualGpu, raw: Callable[..., Any]) -> Callable[...
     ) -> Any:  # fmt: skip
         if not global_ranks:
             _check_size(gpu.cluster, group_rank, group_size)
+        else:
+            gpu.cluster_notes.group_made(global_ranks, str(group_name))
         group, used = raw(
             group_size, group_rank, global_ranks, dist.Backend.FAKE, store, group_name, timeout=timeout,
             pg_tag=pg_tag, group_desc=group_desc, **more,

@@ -91,7 +91,12 @@ def move(
     if tensor.requires_grad and torch.is_grad_enabled() and tensor.layout is torch.strided:
         out: torch.Tensor = Transfer.apply(tensor, device, options)
         return out
-    return aten._to_copy.default(tensor, device=device, **options)
+    moved: torch.Tensor = aten._to_copy.default(tensor, device=device, **options)
+    if device.type == "cpu" and not moved.dtype.is_floating_point and not moved.dtype.is_complex:
+        known = values.shadow_of(moved)
+        if known is not None:  # what is known and has no gradient is as real as it was before it went to the GPU
+            return known.clone()
+    return moved
 
 
 def _overridable(method: Any) -> Any:
