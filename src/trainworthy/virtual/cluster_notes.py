@@ -49,6 +49,7 @@ class ClusterNotes:
         self._wrapped: list[tuple[weakref.ref[nn.Module], dict[str, int], dict[str, Any]]] = []
         self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._with_gradient: set[int] = set()
+        self._parallel: list[list[int]] | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -71,9 +72,8 @@ class ClusterNotes:
             "groups_created": list(self._groups), "samplers": [note for _, note in self._samplers],
             "batches": list(self._batches), "ddp": [entry for _, _, entry in self._wrapped],
         }  # fmt: skip
-        parallel = self._data_parallel()
-        if parallel:
-            found["data_parallel"] = parallel
+        if self._parallel:
+            found["data_parallel"] = self._parallel
         if self._gpu.recorder.steps.completed:
             found["unused_parameters"], found["updated_parameters"] = self._parameters()
         return found
@@ -215,6 +215,8 @@ class ClusterNotes:
         return [ranks for at, ranks in enumerate(groups) if ranks not in groups[:at]]
 
     def _optimizer_steps(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._parallel is None:  # now: a script may take its groups down before it ends
+            self._parallel = self._data_parallel()
         for group in optimizer.param_groups:
             self._with_gradient.update(id(p) for p in group["params"] if p.grad is not None)
 

@@ -113,9 +113,7 @@ class Runner:
                 run_steps(self.program.function(), session)
             elif self.program.run is not None:
                 self.program.run()
-                self.notes["ended_by"] = "script"  # not by the stop rule: all that it does was seen
-        except RehearsalComplete as ended:
-            self._note_stop(ended)
+        except RehearsalComplete:
             return None
         except SystemExit as error:
             return self._system_exit(error)
@@ -127,16 +125,6 @@ class Runner:
                 return None
             return described
         return None
-
-    def _note_stop(self, ended: BaseException) -> None:
-        """Note the user's line at which the stop rule ended the script: all that lies before it was seen."""
-        from trainworthy.virtual.script_errors import user_frame
-
-        assert self.gpu is not None
-        frame, line = user_frame(ended.__traceback__, self.gpu.recorder)
-        if frame is not None:
-            path = self.gpu.recorder.finder.relative(frame.f_code.co_filename)
-            self.notes["stopped_at"] = {"path": path, "line": line}
 
     def _mailbox(self) -> Mailbox | None:
         if self.cluster is None or self.job.ranks_folder is None:
