@@ -6,6 +6,7 @@
     ├── UsageError                the command line or an argument is wrong
     ├── UnknownGpuError           no row of hardware/ has that name
     ├── HardwareRowError          a row of hardware/ contradicts itself
+    ├── FormulaError              a formula is not defined for that value
     ├── TapeError                 a tape file is damaged, truncated or hostile
     │   └── TapeVersionError      a tape file of another version
     ├── MissingTorchError         torch is needed and not installed
@@ -74,6 +75,23 @@ class UnknownGpuError(TrainworthyError):
 
 class HardwareRowError(TrainworthyError):
     """A row of ``hardware/`` is incomplete or contradicts the independent facts beside it."""
+
+
+class FormulaError(TrainworthyError):
+    """A formula was given a value that it is not defined for.
+
+    >>> print(FormulaError("ranks", 0, "a whole number of at least 1"))
+    ranks is 0; it must be a whole number of at least 1.
+
+    Attributes:
+        argument: The name of the argument.
+        value: The value that was given.
+    """
+
+    def __init__(self, argument: str, value: object, requirement: str, *, fix: str | None = None) -> None:
+        super().__init__(f"{argument} is {value!r}; it must be {requirement}.", fix=fix)
+        self.argument = argument
+        self.value = value
 
 
 class TapeError(TrainworthyError):

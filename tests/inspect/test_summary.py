@@ -50,7 +50,7 @@ def test_recomputation_is_executed_but_not_the_models() -> None:
 
 def test_collectives_count_their_larger_side() -> None:
     builder = TapeBuilder()
-    gather = Collective("all_gather", "0", (0, 1), 100, 200, "float32")
+    gather = Collective("all_gather", 0, 100, 200, "float32")
     builder.op("all_gather", collective=gather)
     builder.op("reduce", collective=gather._replace(kind="reduce_scatter", bytes_in=200, bytes_out=100))
     assert summarize(builder.build()).collective_bytes_per_step == 400

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from report import cluster_tapes
 from report.tape_builder import MIB, TapeBuilder, small_training
-from trainworthy.inspect import RehearsalResult, summarize
+from trainworthy.inspect import RehearsalResult, summarize, summarize_ranks
 from trainworthy.tape.record import ModuleInfo
 
 HOSTILE = "</title><script>alert('1')</script><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;\"'"
@@ -70,4 +71,46 @@ def many_modules(num: int) -> RehearsalResult:
     return summarize(builder.build())
 
 
-ALL = {"fitting": fitting, "too_large": too_large, "failed": failed, "full": full, "empty": empty, "hostile": hostile}
+def sharded() -> RehearsalResult:
+    """64 ranks that are alike; groups inside a node, between nodes and of all."""
+    return summarize_ranks([cluster_tapes.fsdp(rank) for rank in (0, 1, 8, 63)], assume_others=True)
+
+
+def staged() -> RehearsalResult:
+    """Four stages that are not alike."""
+    return summarize_ranks([cluster_tapes.pipeline(rank, micro_batches=6) for rank in range(4)], assume_others=True)
+
+
+def hanging() -> RehearsalResult:
+    """Rank 0 makes a call that the others do not."""
+
+    def only_here(tape: cluster_tapes.RankBuilder, step: int) -> None:
+        tape.call("all_reduce", 4, step=step, line=40, phase="other")
+
+    tapes = [cluster_tapes.ddp(0, after_step=only_here), cluster_tapes.ddp(1), cluster_tapes.ddp(7)]
+    return summarize_ranks(tapes, assume_others=True)
+
+
+def hostile_cluster() -> RehearsalResult:
+    """Names of groups, lines and messages of ranks that try to break out of a report."""
+    tapes = []
+    for rank in range(2):
+        builder = cluster_tapes.RankBuilder(rank=rank, world_size=2, gpus_per_node=1)
+        group = builder.group(HOSTILE, (0, 1))
+        for step in (1, 2):
+            builder.op("mm", step=step, module="stage", flops=10, path=HOSTILE)
+            builder.call("send" if rank == 0 else "recv", 4 * MIB, group=group, peer=1 - rank, step=step)
+            builder.op("mm", step=step, module="stage", flops=10, phase="backward", path=HOSTILE)
+            builder.call("all_reduce", MIB, group=group, step=step, reduce_op=HOSTILE, dtype=HOSTILE, name=HOSTILE)
+            if rank == 0:
+                builder.call("barrier", 0, group=group, step=step)
+        error = {"kind": "x", "message": HOSTILE, "path": HOSTILE, "line": 1} if rank else None
+        tapes.append(builder.tape(script=HOSTILE, gpu=HOSTILE, error=error))
+    return summarize_ranks(tapes)
+
+
+CLUSTERS = {"sharded": sharded, "staged": staged, "hanging": hanging, "hostile_cluster": hostile_cluster}
+ALL = {
+    "fitting": fitting, "too_large": too_large, "failed": failed, "full": full, "empty": empty, "hostile": hostile,
+    **CLUSTERS,
+}  # fmt: skip

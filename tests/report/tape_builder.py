@@ -15,6 +15,7 @@ from trainworthy.tape.record import (
     Node,
     ParameterGroup,
     Phase,
+    ProcessGroup,
     Row,
     Segment,
     Signature,
@@ -102,6 +103,7 @@ class TapeBuilder:
         *,
         model: tuple[ModuleInfo, ...] = (),
         parameter_groups: tuple[ParameterGroup, ...] = (),
+        groups: tuple[ProcessGroup, ...] = (),
         complete: bool = True,
         **notes: Any,
     ) -> Tape:
@@ -120,6 +122,7 @@ class TapeBuilder:
             granularity_bytes=self.granularity_bytes,
             model=model,
             parameter_groups=parameter_groups,
+            groups=groups,
             notes=notes,
         )
 

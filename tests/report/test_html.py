@@ -62,15 +62,16 @@ def test_well_formed_and_of_known_elements_only(case: str) -> None:
     assert not {"src", "href", "xlink:href", "srcset", "action", "formaction"} & reader.attributes
 
 
-@pytest.mark.parametrize("case", ["fitting", "full", "too_large", "failed"])
+@pytest.mark.parametrize("case", ["fitting", "full", "too_large", "failed", "sharded", "staged", "hanging"])
 def test_nothing_is_loaded_from_outside(case: str) -> None:
     page = render_html([cases.ALL[case]()])
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<script", page)
     assert "default-src 'none'" in page
 
 
-def test_hostile_names_stay_text() -> None:
-    page = render_html([cases.hostile()])
+@pytest.mark.parametrize("case", ["hostile", "hostile_cluster"])
+def test_hostile_names_stay_text(case: str) -> None:
+    page = render_html([cases.ALL[case]()])
     assert "<script" not in page
     assert "<img" not in page
     assert "\x1b" not in page
@@ -85,6 +86,19 @@ def test_the_verdict_comes_first_and_every_drawing_has_a_table() -> None:
     places = [page.index(part) for part in order]
     assert places == sorted(places)
     assert page.count('role="img"') == 2
+
+
+def test_a_cluster_has_its_drawings_and_their_tables() -> None:
+    page = render_html([cases.staged()])
+    order = ["class=\"verdict", "id=\"ranks\"", "id=\"communication\"", "id=\"groups\"", "id=\"exposed\"",
+             "Pipeline schedule (step 2", "id=\"pipeline\"", "Memory over time"]  # fmt: skip
+    places = [page.index(part) for part in order]
+    assert places == sorted(places)
+    assert re.search(r"<title>F1 on rank 3, slot 4</title>", page)
+    page = render_html([cases.sharded()])
+    assert page.count("<h2>Ring ") == 2
+    assert "step 1: rank 0 sends chunk 7" in page
+    assert 'id="ring-1"' in page
 
 
 def test_readable_without_styles() -> None:

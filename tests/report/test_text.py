@@ -19,7 +19,7 @@ _WIDTHS = {"piped": 0, "80": 80, "140": 140}
 
 
 @pytest.mark.parametrize("width", _WIDTHS)
-@pytest.mark.parametrize("case", ["fitting", "too_large", "failed", "full"])
+@pytest.mark.parametrize("case", ["fitting", "too_large", "failed", "full", "sharded", "staged", "hanging"])
 def test_golden(case: str, width: str) -> None:
     found = render_text([cases.ALL[case]()], width=_WIDTHS[width], color=False)
     path = _GOLDEN / f"{case}-{width}.txt"
@@ -38,7 +38,7 @@ def test_golden_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
-@pytest.mark.parametrize("case", ["fitting", "too_large", "full"])
+@pytest.mark.parametrize("case", ["fitting", "too_large", "full", "sharded", "staged", "hanging"])
 def test_a_terminal_is_never_overrun(case: str, width: int) -> None:
     text = render_text([cases.ALL[case]()], width=width, color=False)
     assert max(len(line) for line in text.splitlines()) <= width
@@ -83,8 +83,9 @@ def test_colour_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("width", [0, 100])
-def test_names_from_a_script_cannot_steer_the_terminal(width: int) -> None:
-    text = render_text([cases.hostile()], width=width, color=False)
+@pytest.mark.parametrize("case", ["hostile", "hostile_cluster"])
+def test_names_from_a_script_cannot_steer_the_terminal(case: str, width: int) -> None:
+    text = render_text([cases.ALL[case]()], width=width, color=False)
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert r"\x1b[31m" in text

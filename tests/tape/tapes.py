@@ -11,6 +11,7 @@ from torch import nn
 
 from trainworthy.tape.fold import fold
 from trainworthy.tape.record import (
+    COLLECTIVE_KINDS,
     KINDS,
     PHASES,
     Collective,
@@ -18,6 +19,7 @@ from trainworthy.tape.record import (
     ModuleInfo,
     Node,
     ParameterGroup,
+    ProcessGroup,
     Repeat,
     Row,
     Segment,
@@ -111,8 +113,8 @@ _metas = st.builds(
     st.sampled_from(["cuda:0", "cpu"]),
 )
 _collectives = st.builds(
-    Collective, texts, texts, st.lists(st.integers(0, 7), max_size=3).map(tuple), sizes, sizes, texts, st.booleans(),
-    st.none() | texts,
+    Collective, st.sampled_from(COLLECTIVE_KINDS), st.just(0), sizes, sizes, texts, st.none() | texts,
+    st.none() | st.integers(0, 512), st.booleans(),
 )  # fmt: skip
 _values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | texts,
@@ -203,6 +205,7 @@ def tapes(draw: st.DrawFn) -> Tape:
         modules=tuple(modules), classes=tuple(classes), rows=tuple(program.rows), segments=tuple(segments),
         device="cuda:0", granularity_bytes=draw(st.sampled_from([1, 512])), model=tuple(draw(_models)),
         parameter_groups=(ParameterGroup(optimizer="SGD", dtype="f", device="cpu", layout="x", tensors=1, elements=2),),
+        groups=(ProcessGroup(draw(texts), tuple(draw(st.lists(st.integers(0, 7), max_size=3))), "nccl"),),
         notes=draw(_notes),
     )  # fmt: skip
 

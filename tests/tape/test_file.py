@@ -182,9 +182,9 @@ def test_what_is_no_tape_is_refused(content: bytes, message: str, tmp_path: Path
     assert refusal(content, tmp_path / "x.tape").message == message
 
 
-@pytest.mark.parametrize("version", [0, 2, 999_999_999])
+@pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1, 999_999_999])
 def test_another_version_says_both(version: int, saved: bytes, tmp_path: Path) -> None:
-    error = refusal(saved.replace(b"tape 1 ", b"tape %d " % version, 1), tmp_path / "x.tape")
+    error = refusal(saved.replace(b"tape %d " % SCHEMA_VERSION, b"tape %d " % version, 1), tmp_path / "x.tape")
     assert isinstance(error, TapeVersionError)
     assert f"version {version} " in error.message
     assert f"reads version {SCHEMA_VERSION}." in error.message

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainworthy._api.need_torch import need_torch
+from trainworthy._api.rehearse_ranks import RankRunner, make_plan
 from trainworthy.errors import TrainworthyError, UsageError
 from trainworthy.virtual.script_job import TAPE, Job, Outcome
 from trainworthy.virtual.script_parent import Log, Progress, run_job
@@ -29,6 +30,10 @@ def rehearse(
     memory_limit_bytes: int | None = None,
     data: str | None = None,
     is_module: bool = False,
+    world_size: int | None = None,
+    gpus_per_node: int | None = None,
+    rank: int | None = None,
+    ranks: str | Iterable[int] | None = None,
     on_progress: Progress | None = None,
     on_log: Callable[[Log], None] | None = None,
 ) -> RehearsalResult:
@@ -47,30 +52,44 @@ def rehearse(
         memory_limit_bytes: How much memory of this machine a script may take.
         data: Shapes that stand in for a data set, such as ``"float32[3,224,224], int64[]<1000"``.
         is_module: Whether ``target`` is a module to run as with ``python -m``.
-        on_progress: Called with ``{state, ops, steps}`` a few times a second.
-        on_log: Called at the end with what the script printed.
+        world_size: How many ranks the virtual cluster has; None: the script runs without one.
+        gpus_per_node: Ranks of one node; default: 8, or all of a smaller world.
+        rank: The one rank to rehearse.
+        ranks: Or several: ``"distinct"`` (the default; those that can differ), ``"all"``, or their numbers.
+        on_progress: Called with ``{state, ops, steps}`` (on a cluster, ``rank`` too) a few times a second.
+        on_log: Called at the end with what the script printed; on a cluster once a rank (``log.rank``).
 
     Returns:
-        The answer; a script that fails is an answer too (``verdict == "failed"``).
+        The answer; a script that fails is an answer too (``verdict == "failed"``). On a cluster it is that of the
+        fullest rank, or of the first that failed, and ``cluster`` compares the ranks.
 
     Raises:
         UsageError: If there is no such script, or an argument makes no sense.
         UnknownGpuError: If ``gpu`` has no row.
     """
     _check(gpu, steps, time_limit_s, data)
+    plan = make_plan(world_size, gpus_per_node, rank, ranks)
     if callable(target):
-        return _summarize(_rehearse_here(target, gpu, steps))
-    kind = resolve_target(str(target), is_module=is_module)
+        if plan is not None:
+            raise UsageError(
+                "A function that was passed as an object runs here, without a cluster.", where="world_size",
+                fix="Pass a script, or the function's name as 'package.module:function'.",
+            )  # fmt: skip
+        return _summarize([_rehearse_here(target, gpu, steps)])
+    job = Job(
+        target=str(target), kind=resolve_target(str(target), is_module=is_module), scratch="", gpu=gpu,
+        args=tuple(map(str, args)), steps=steps, time_limit_s=time_limit_s, data=data,
+        memory_limit_bytes=memory_limit_bytes or _most_memory_bytes(),
+    )  # fmt: skip
+    if plan is not None:
+        found = RankRunner(job, plan, _tape_of, on_progress=on_progress, on_log=on_log).run()
+        return _summarize(list(found.tapes.values()), assume_others=plan.ranks == "distinct", note=found.note)
     with tempfile.TemporaryDirectory(prefix="trainworthy-", ignore_cleanup_errors=True) as scratch:
-        job = Job(
-            target=str(target), kind=kind, scratch=scratch, args=tuple(map(str, args)), gpu=gpu,
-            steps=steps, time_limit_s=time_limit_s, data=data,
-            memory_limit_bytes=memory_limit_bytes or _most_memory_bytes(),
-        )  # fmt: skip
+        job = dataclasses.replace(job, scratch=scratch)
         outcome, log = run_job(job, on_progress)
         if on_log is not None:
             on_log(log)
-        return _summarize(_tape_of(job, outcome))
+        return _summarize([_tape_of(job, outcome)])
 
 
 def _check(gpu: str | None, steps: int, time_limit_s: float, data: str | None) -> None:
@@ -100,10 +119,10 @@ def _most_memory_bytes() -> int | None:
     return None
 
 
-def _summarize(tape: Tape) -> RehearsalResult:
-    from trainworthy.inspect import summarize
+def _summarize(tapes: Sequence[Tape], *, assume_others: bool = False, note: str | None = None) -> RehearsalResult:
+    from trainworthy.inspect import summarize_ranks
 
-    return summarize(tape)
+    return summarize_ranks(tapes, assume_others=assume_others, note=note)
 
 
 def _tape_of(job: Job, outcome: Outcome) -> Tape:
@@ -146,6 +165,9 @@ def _empty_tape(job: Job, outcome: Outcome) -> Tape:
         "assumptions": [], "workspace_bytes": 0, "compile_requested": False, "findings": [],
         "effects": [], **outcome.notes, **_about_run(job, outcome),
     }  # fmt: skip
+    if job.world_size is not None:
+        cluster = {"rank": job.rank, "world_size": job.world_size, "gpus_per_node": job.gpus_per_node}
+        notes["cluster"] = cluster
     return Tape(signatures=(), sources=(Source("", 0),), modules=("",), classes=(), rows=(), segments=(), notes=notes)
 
 

@@ -99,7 +99,9 @@ def _search(request: Request, gpu: str | None, option: BatchOption) -> Search:
     search = Search(gpu)
     batch: int | None = option.start
     while batch is not None and len(search.runs) < _MAX_RUNS:
-        search.runs[batch] = request.rehearse(gpu, option.with_value(batch))
+        result = search.runs[batch] = request.rehearse(gpu, option.with_value(batch))
+        if result.cluster is not None:  # of many ranks, the one that needs most decides
+            request.rank = result.cluster.rank
         batch = search.next_batch(batch)
     return search
 

@@ -4,6 +4,7 @@ $ trainworthy rehearse [OPTIONS] SCRIPT [SCRIPT ARGS...]
 $ trainworthy rehearse [OPTIONS] -m MODULE [SCRIPT ARGS...]
 $ trainworthy rehearse [OPTIONS] package.module:function
 $ trainworthy rehearse [OPTIONS] notebook.ipynb
+$ trainworthy rehearse --world-size 64 --gpus-per-node 8 [OPTIONS] SCRIPT [SCRIPT ARGS...]
 
 Everything after the script is the script's own. Nothing it does has an effect outside: files it
 writes go to a scratch folder, programs are not started, there is no network.
@@ -13,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainworthy.cli.options import add_output_options, emit, size, write_file
-from trainworthy.cli.rendering import add_file_options, render, write_files
+from trainworthy.cli.progress import ProgressLine
+from trainworthy.cli.rendering import add_file_options, for_rank, render, write_files
 from trainworthy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,8 +42,13 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     results = [request.rehearse(gpu) for gpu in request.gpus]
     write_files(results, options)
     emit(render(results, options.format), options.output)
-    good = all(result.verdict == "fits" for result in results)
+    good = all(result.verdict == "fits" and not has_errors(result) for result in results)
     return 0 if good or options.exit_zero else 1
+
+
+def has_errors(result: RehearsalResult) -> bool:
+    """Whether a finding is sure to break the run."""
+    return any(finding.get("severity") == "error" for finding in result.findings)
 
 
 class Request:
@@ -53,6 +59,7 @@ class Request:
         self.target = target
         self.args = args
         self.gpus: list[str | None] = _gpus(options.gpu)
+        self.rank: int | None = options.rank
 
     def rehearse(self, gpu: str | None, args: tuple[str, ...] | None = None) -> RehearsalResult:
         """Rehearse on ``gpu`` and show progress on a terminal."""
@@ -63,13 +70,18 @@ class Request:
             return rehearse(
                 self.target, gpu=gpu, args=self.args if args is None else args, steps=options.steps,
                 time_limit_s=options.time_limit, memory_limit_bytes=options.memory_limit,
-                data=options.data, is_module=options.module is not None,
+                data=options.data, is_module=options.module is not None, world_size=options.world_size,
+                gpus_per_node=options.gpus_per_node, rank=self.rank,
+                ranks=options.ranks if self.rank is None or options.rank is not None else None,
                 on_progress=line.show, on_log=self._keep_log,
             )  # fmt: skip
 
     def _keep_log(self, log: Log) -> None:
-        if self.options.log:
-            write_file(self.options.log, log.text())
+        path = self.options.log
+        if path and (log.rank is None or self.rank is not None):
+            write_file(path, log.text())
+        elif path:
+            write_file(for_rank(path, log.rank or 0), log.text())
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +96,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="most memory of this machine, such as 8GiB (default: nine tenths of what is free)")  # fmt: skip
     add("--data", metavar="SPEC",
         help='shapes instead of a data set that is not here: "float32[3,224,224], int64[]<1000"')  # fmt: skip
+    add("--world-size", type=int, metavar="N", help="run as a rank of N, as torchrun and SLURM would start it")
+    add("--gpus-per-node", type=int, metavar="M", help="ranks of one node (default: 8, or all of a smaller world)")
+    add("--rank", type=int, metavar="R", help="rehearse rank R only")
+    add("--ranks", metavar="WHICH",
+        help="ranks to rehearse and compare: distinct (default: those that can differ), all, or 0,3,8-15")  # fmt: skip
     add("--find-largest-batch", nargs="?", const="", metavar="OPTION",
         help="find the largest batch that fits; OPTION is the script's own (default: found by name)")  # fmt: skip
     add_output_options(parser)
@@ -127,35 +144,3 @@ def _gpus(text: str | None) -> list[str | None]:
     if not names:
         raise UsageError("--gpu names no GPU.", where="--gpu", fix="`trainworthy gpus` lists them.")
     return [gpu_row(name).id for name in names]
-
-
-class ProgressLine:
-    """One line on a terminal that says how far the rehearsal is; silent when piped."""
-
-    def __init__(self, *, label: str) -> None:
-        self._label = label
-        self._on = sys.stderr.isatty()
-        self._width = 0
-        self._shown = ""
-
-    def __enter__(self) -> ProgressLine:
-        self.show({"state": "starting", "ops": 0, "steps": 0})
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._on and self._width:
-            sys.stderr.write("\r" + " " * self._width + "\r")
-            sys.stderr.flush()
-
-    def show(self, progress: dict[str, Any]) -> None:
-        """Rewrite the line."""
-        if not self._on:
-            return
-        text = f"{self._label} · {progress['state']}"
-        if progress["ops"]:
-            text += f" · steps done: {progress['steps']} · {progress['ops']:,} operations"
-        if text == self._shown:
-            return
-        sys.stderr.write("\r" + text.ljust(self._width))
-        sys.stderr.flush()
-        self._shown, self._width = text, max(self._width, len(text))

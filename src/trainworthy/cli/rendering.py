@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainworthy.cli.options import write_file
@@ -18,7 +19,7 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     add("--json", metavar="PATH", help="also write the result as JSON")
     add("--trace", metavar="PATH", help="also write a trace for Perfetto or chrome://tracing")
     add("--memory-snapshot", metavar="PATH", help="also write a pickle for pytorch.org/memory_viz")
-    add("--tape", metavar="PATH", help="also write the tape, for `trainworthy report`")
+    add("--tape", metavar="PATH", help="also write the tape, for `trainworthy report`; of several ranks, PATH.rankN")
 
 
 def render(results: list[RehearsalResult], form: str) -> str:
@@ -30,7 +31,10 @@ def render(results: list[RehearsalResult], form: str) -> str:
 
 
 def write_files(results: list[RehearsalResult], options: argparse.Namespace) -> None:
-    """Write what was asked for beside the report; trace, snapshot and tape are those of the first GPU."""
+    """Write what was asked for beside the report; trace, snapshot and tape are those of the first GPU.
+
+    Of a cluster, trace and snapshot are those of the rank that is shown; every rank has a tape.
+    """
     from trainworthy import report
 
     first = results[0]
@@ -42,5 +46,18 @@ def write_files(results: list[RehearsalResult], options: argparse.Namespace) -> 
         write_file(options.trace, report.render_trace(first.tape))
     if options.memory_snapshot:
         write_file(options.memory_snapshot, report.render_memory_snapshot(first.tape))
-    if options.tape:
+    if options.tape and len(first.rank_tapes) > 1:
+        for rank, tape in first.rank_tapes.items():
+            tape.save(for_rank(options.tape, rank))
+    elif options.tape:
         first.tape.save(options.tape)
+
+
+def for_rank(path: str, rank: int) -> str:
+    """Name the file of one of several ranks.
+
+    >>> for_rank("out/run.twt", 3)
+    'out/run.rank3.twt'
+    """
+    whole = Path(path)
+    return str(whole.with_name(f"{whole.stem}.rank{rank}{whole.suffix}"))

@@ -2,8 +2,10 @@
 
 from trainworthy.inspect.advice import Advice, advise
 from trainworthy.inspect.allocator import CachingAllocator
+from trainworthy.inspect.cluster import ClusterResult
 from trainworthy.inspect.compare import Change, Comparison, compare_results
 from trainworthy.inspect.memory_kinds import MEANINGS, by_group
+from trainworthy.inspect.ranks import summarize_ranks
 from trainworthy.inspect.receptive_field import LayerField, receptive_fields
 from trainworthy.inspect.replay import Replay, replay
 from trainworthy.inspect.result import RehearsalResult
@@ -15,6 +17,7 @@ __all__ = [
     "Advice",
     "CachingAllocator",
     "Change",
+    "ClusterResult",
     "Comparison",
     "LayerField",
     "ModuleRow",
@@ -27,4 +30,5 @@ __all__ = [
     "receptive_fields",
     "replay",
     "summarize",
+    "summarize_ranks",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trainworthy.inspect.cluster_words import cluster_lines, failed_on, whose
 from trainworthy.inspect.result import Finding, RehearsalResult
 from trainworthy.units import format_bytes, format_count, format_flops
 
@@ -36,8 +37,9 @@ def gpu_label(result: RehearsalResult) -> str:
 def _verdict(result: RehearsalResult) -> str:
     if result.error is not None:
         where = _place(result.error.get("path"), result.error.get("line"))
-        done = f" after {_counted(result.steps, 'step')}" if result.steps else ""
-        return f"FAILED{done}{f' at {where}' if where else ''}"
+        hangs = result.error.get("kind") == "deadlock"  # found by comparing ranks that came through
+        done = f" after {_counted(result.steps, 'step')}" if result.steps and not hangs else ""
+        return f"{failed_on(result)}{done}{f' at {where}' if where else ''}"
     if not result.device.startswith("cuda"):
         return f"NO GPU USED  trained on {result.device}, {format_bytes(result.peak_memory_bytes)} at the peak"
     if result.driver_memory_bytes is None:
@@ -45,9 +47,9 @@ def _verdict(result: RehearsalResult) -> str:
     needed, limit = format_bytes(result.needed_memory_bytes), format_bytes(result.driver_memory_bytes)
     if result.verdict == "fits":
         free = format_bytes(result.driver_memory_bytes - result.needed_memory_bytes)
-        return f"FITS  {needed} of {limit} on {gpu_label(result)}, {free} to spare"
+        return f"FITS  {needed} of {limit} on {whose(result, gpu_label(result))}, {free} to spare"
     short = format_bytes(result.needed_memory_bytes - result.driver_memory_bytes)
-    return f"DOES NOT FIT  {needed} needed, {limit} on {gpu_label(result)}: {short} too much"
+    return f"DOES NOT FIT  {needed} needed, {limit} on {whose(result, gpu_label(result))}: {short} too much"
 
 
 def _counted(num: int, thing: str) -> str:
@@ -67,7 +69,8 @@ def _why(result: RehearsalResult) -> list[str]:
     lines = []
     if result.error is not None:
         lines.append(result.error.get("message", "unknown error"))
-        return lines
+        if result.error.get("kind") != "deadlock":  # the ranks themselves came through: their figures hold
+            return lines
     if result.partial:
         lines.append(f"Only a part was seen: {result.partial}")
     if result.out_of_memory is not None:
@@ -78,7 +81,7 @@ def _why(result: RehearsalResult) -> list[str]:
         lines.append(_reserved(result))
     if result.flops_per_step is not None:
         lines.append(_work(result))
-    return lines
+    return lines + cluster_lines(result)
 
 
 def _out_of_memory(result: RehearsalResult) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
+from trainworthy.inspect.cluster import ClusterResult
 from trainworthy.inspect.receptive_field import LayerField
 from trainworthy.inspect.tree import ModuleRow
 from trainworthy.tape.memory import HeldStorages, MemoryTimeline
@@ -28,8 +29,16 @@ class Place(TypedDict):
     module: str
 
 
+class RankPlace(TypedDict):
+    """A source line of one rank of a virtual cluster."""
+
+    rank: int
+    path: str | None
+    line: int | None
+
+
 class Finding(TypedDict, total=False):
-    """One problem: what, how bad, where, and what to do."""
+    """One problem: what, how bad, where, and what to do; ``ranks`` are the lines of the ranks that it concerns."""
 
     code: str
     severity: str
@@ -37,6 +46,7 @@ class Finding(TypedDict, total=False):
     path: str | None
     line: int | None
     fix: str | None
+    ranks: list[RankPlace]
 
 
 class HostSync(TypedDict, total=False):
@@ -86,6 +96,8 @@ class RehearsalResult:
     ``torch.cuda.max_memory_reserved`` would say; with ``context_bytes`` (the CUDA context) it has to be within
     ``driver_memory_bytes`` for a script to fit. ``usable_memory_bytes`` is what the context leaves. On a device without
     that allocator, sizes are exact bytes and the modelled figures are None.
+
+    On a virtual cluster all this is of one rank, the fullest or the first that failed; ``cluster`` compares the ranks.
     """
 
     verdict: Verdict
@@ -125,6 +137,7 @@ class RehearsalResult:
     host_syncs_per_step: int | None = None
     host_syncs: list[HostSync] = field(default_factory=list)
     collective_bytes_per_step: int | None = None
+    cluster: ClusterResult | None = None
     largest_batch: dict[str, Any] | None = None
     compile_requested: bool = False
     seconds: float | None = None
@@ -144,6 +157,7 @@ class RehearsalResult:
     timeline: MemoryTimeline = field(repr=False)
     peak_index: int = field(default=0, repr=False)
     tape: Tape = field(repr=False)
+    rank_tapes: dict[int, Tape] = field(default_factory=dict, repr=False)
 
     @property
     def needed_memory_bytes(self) -> int:
@@ -156,7 +170,8 @@ class RehearsalResult:
         out: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         for each in fields(self):
             if each.name not in _NOT_IN_JSON:
-                out[each.name] = getattr(self, each.name)
+                value = getattr(self, each.name)
+                out[each.name] = value.to_dict() if isinstance(value, ClusterResult) else value
         out["modules"] = [row.to_dict() for top in self.modules for row in top.walk()]
         out["receptive_fields"] = [_field_dict(layer) for layer in self.receptive_fields]
         return out
@@ -167,7 +182,9 @@ class RehearsalResult:
         return result_html(self)
 
 
-_NOT_IN_JSON = frozenset({"modules", "lines", "held", "receptive_fields", "timeline", "peak_index", "tape"})
+_NOT_IN_JSON = frozenset(
+    {"modules", "lines", "held", "receptive_fields", "timeline", "peak_index", "tape", "rank_tapes"}
+)
 
 
 def _field_dict(layer: LayerField) -> dict[str, Any]:

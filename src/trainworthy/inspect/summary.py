@@ -214,6 +214,15 @@ def _findings(tape: Tape, peak: PeakMemory) -> list[Finding]:
                 fix="Move the model and every batch to the GPU (model.to('cuda')), or pass the script's device option.",
             )
         )
+    if any(info.class_name == "DataParallel" for info in tape.model):
+        findings.append(
+            _warning(
+                "TW411",
+                "nn.DataParallel copies the model to every GPU in every forward pass, from one process with a thread a "
+                "GPU, and gathers the output on the first; the rehearsal has one GPU.",
+                fix="Use DistributedDataParallel with one process a GPU (torchrun --nproc-per-node N).",
+            )
+        )
     if peak.num_returned_segments and peak.out_of_memory is None:
         findings.append(
             _warning(

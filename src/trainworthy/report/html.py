@@ -12,6 +12,9 @@ from html import escape
 from trainworthy.inspect.advice import advise, gpu_label, kind_label
 from trainworthy.inspect.result import RehearsalResult
 from trainworthy.report import sections
+from trainworthy.report.cluster_lines import PIPELINE_NOTE, pipeline_title, ring_notes, ring_title, rings
+from trainworthy.report.cluster_svg import pipeline_svg, ring_svg
+from trainworthy.report.cluster_tables import cluster_tables, pipeline_table, ring_table
 from trainworthy.report.spark import buckets
 from trainworthy.report.style import STYLE
 from trainworthy.report.tables import Table, clean, clean_lines, left, right, rows_of
@@ -26,7 +29,7 @@ _TIMELINE_ROWS = 40
 def render_html(results: Sequence[RehearsalResult]) -> str:
     """Render results, one for each GPU, as one self-contained page."""
     first = results[0]
-    title = f"{clean(first.script or 'rehearsal')} on {', '.join(clean(gpu_label(r)) for r in results)}"
+    title = f"{clean(first.script or 'rehearsal')} on {', '.join(_device(r) for r in results)}"
     body = [
         f"<h1>{escape(title)}</h1>",
         *(_answer(result, titled=len(results) > 1) for result in results),
@@ -46,6 +49,11 @@ def render_html(results: Sequence[RehearsalResult]) -> str:
         + "\n".join(part for part in body if part)
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _device(result: RehearsalResult) -> str:
+    number = f"{result.cluster.world_size:,} " if result.cluster is not None else ""
+    return f"{number}{clean(gpu_label(result))}"
 
 
 # --- the answer ---------------------------------------------------------------------------------------------------
@@ -98,11 +106,31 @@ def _findings(result: RehearsalResult) -> Iterator[str]:
 def _sections(first: RehearsalResult, results: Sequence[RehearsalResult]) -> Iterator[str]:
     if len(results) > 1:
         yield f"<h2>Details for {escape(clean(gpu_label(first)))}</h2>"
+    yield from _cluster(first)
     yield from _memory(first)
     yield from _modules(first)
     for table in sections.all_tables(first):
         if table.key not in ("modules", "memory"):
             yield table_html(table)
+
+
+def _cluster(result: RehearsalResult) -> Iterator[str]:
+    yield from (table_html(table) for table in cluster_tables(result))
+    cluster = result.cluster
+    if cluster is None:
+        return
+    if cluster.pipeline is not None:
+        yield _figure(pipeline_title(cluster.pipeline), pipeline_svg(cluster.pipeline), PIPELINE_NOTE)
+        yield f"<details><summary>The same as a table</summary>{table_html(pipeline_table(cluster.pipeline))}</details>"
+    for group, kinds in rings(cluster):
+        chart = ring_svg(group, kinds, gpus_per_node=cluster.gpus_per_node)
+        note = "Cells: the chunk that a rank sends to the next in each step. " + " ".join(ring_notes(group, kinds))
+        yield _figure(ring_title(group, kinds), chart, note)
+        yield f"<details><summary>The same as a table</summary>{table_html(ring_table(group, kinds))}</details>"
+
+
+def _figure(title: str, chart: str, note: str) -> str:
+    return f"<h2>{escape(title)}</h2><figure>{chart}<figcaption>{escape(note)}</figcaption></figure>"
 
 
 def _memory(result: RehearsalResult) -> Iterator[str]:

@@ -24,6 +24,7 @@ th, td { text-align: left; padding: 3px 10px 3px 0; border-bottom: 1px solid var
 th { font-weight: 600; border-bottom-width: 2px; white-space: nowrap; }
 td { overflow-wrap: anywhere; }
 .r { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+#findings td:first-child { white-space: nowrap; }
 .total td { font-weight: 600; border-top: 2px solid var(--line); }
 tbody tr:hover { background: color-mix(in srgb, currentColor 6%, transparent); }
 details { margin: 8px 0; }

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from trainworthy.inspect.advice import Advice, advise, gpu_label
 from trainworthy.inspect.result import RehearsalResult
+from trainworthy.report.cluster_lines import drawing_lines
+from trainworthy.report.cluster_tables import cluster_tables
 from trainworthy.report.sections import all_tables, finding_table, gpu_table
 from trainworthy.report.spark import spark_lines
 from trainworthy.report.tables import Table, clean, clean_lines
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _MAX_MODULE_ROWS = 50
 _MAX_LOG_LINES = 20
 _HEAD = 9  # width of "VERDICT  "
+_PLAIN_WIDTH = 100  # of drawings when piped
 
 
 def render_text(results: Sequence[RehearsalResult], *, width: int | None = None, color: bool | None = None) -> str:
@@ -69,6 +72,9 @@ def _print(results: Sequence[RehearsalResult], console: Console, width: int) -> 
     _print_findings(first, console, width)
     if len(results) > 1:
         console.print(f"\nDetails for {gpu_label(first)}", style="bold")
+    for table in cluster_tables(first):
+        _print_table(table, console, width)
+    _print_lines(_wrapped(drawing_lines(first, width=width), width), console)
     for table in all_tables(first, max_module_rows=_MAX_MODULE_ROWS):
         _print_table(table, console, width)
         if table.key == "memory":
@@ -144,6 +150,14 @@ def _print_findings(result: RehearsalResult, console: Console, width: int) -> No
                 console.print(Text(f"   {part}"))
 
 
+def _wrapped(lines: list[str], width: int) -> list[str]:
+    """Break what is longer than the terminal is wide: titles and notes; drawings are made to fit."""
+    out: list[str] = []
+    for line in lines:
+        out += [line] if len(line) <= width else textwrap.wrap(line, width=max(width, 20), break_on_hyphens=False)
+    return out
+
+
 def _print_lines(lines: list[str], console: Console) -> None:
     from rich.text import Text
 
@@ -168,10 +182,13 @@ def _plain(results: Sequence[RehearsalResult]) -> Iterator[str]:
     findings = finding_table(first)
     if findings:
         yield from _plain_table(findings)
+    for table in cluster_tables(first):
+        yield from _plain_table(table)
+    yield from drawing_lines(first, width=_PLAIN_WIDTH)
     for table in all_tables(first):
         yield from _plain_table(table)
         if table.key == "memory":
-            yield from spark_lines(first, width=100)
+            yield from spark_lines(first, width=_PLAIN_WIDTH)
 
 
 def _plain_table(table: Table) -> Iterator[str]:

@@ -37,6 +37,7 @@ class BackwardWatch:
         self._modules_at: dict[int, set[int]] = {}  # by source
         self._create_graph: list[bool] = []
         self._functions = 0
+        self._called_from = 0  # for what runs when no node does: callbacks at the end of a pass
         self.made_graph = False  # whether a backward pass was itself made to be differentiated
 
     @property
@@ -81,7 +82,7 @@ class BackwardWatch:
             source = own or source
             self.note_forward(module, source)
             return _RECOMPUTE, module, source
-        source = own or source
+        source = own or source or self._called_from
         if create_graph:
             self.note_forward(module, source)
         return _BACKWARD, module, source
@@ -146,6 +147,7 @@ class BackwardWatch:
         recorder = self._recorder
         outermost = not self._create_graph
         if outermost:
+            self._called_from, _ = recorder.finder.find(sys._getframe(2))
             recorder.steps.backward_begins()
         self._create_graph.append(create_graph)
         self.made_graph = self.made_graph or create_graph

@@ -13,6 +13,7 @@ from trainworthy.tape.encode import BIRTHS, MAX_DEPTH, ints_of_rows
 from trainworthy.tape.fold import MAX_NESTING
 from trainworthy.tape.lifetimes import check_lifetimes
 from trainworthy.tape.record import (
+    COLLECTIVE_KINDS,
     KINDS,
     PHASES,
     Collective,
@@ -20,6 +21,7 @@ from trainworthy.tape.record import (
     ModuleInfo,
     Node,
     ParameterGroup,
+    ProcessGroup,
     Repeat,
     Row,
     Segment,
@@ -33,7 +35,7 @@ from trainworthy.tape.record import (
 _MAX_INT = (1 << 63) - 1
 _FIELDS = {
     "tensors", "signatures", "sources", "modules", "classes", "rows", "segments", "device", "granularity_bytes",
-    "model", "parameter_groups", "notes",
+    "model", "parameter_groups", "groups", "notes",
 }  # fmt: skip
 
 
@@ -44,7 +46,10 @@ def decode_tape(value: Any) -> Tape:
     metas = [_meta(v, f"tensors[{i}]") for i, v in _items(value["tensors"], "tensors")]
     sources = tuple(_source(v, f"sources[{i}]") for i, v in _items(value["sources"], "sources"))
     modules = tuple(_template(v, f"modules[{i}]") for i, v in _items(value["modules"], "modules"))
-    signatures = tuple(_signature(v, f"signatures[{i}]", metas) for i, v in _items(value["signatures"], "signatures"))
+    groups = tuple(_process_group(v, f"groups[{i}]") for i, v in _items(value["groups"], "groups"))
+    signatures = tuple(
+        _signature(v, f"signatures[{i}]", metas, len(groups)) for i, v in _items(value["signatures"], "signatures")
+    )
     places = (len(sources), len(modules))
     classes = tuple(_class(v, f"classes[{i}]", *places) for i, v in _items(value["classes"], "classes"))
     limits = (len(signatures), len(PHASES), len(modules), len(sources))
@@ -59,7 +64,7 @@ def decode_tape(value: Any) -> Tape:
         parameter_groups=tuple(
             _group(v, f"parameter_groups[{i}]") for i, v in _items(value["parameter_groups"], "parameter_groups")
         ),
-        notes=_dict(value["notes"], "notes"),
+        groups=groups, notes=_dict(value["notes"], "notes"),
     )  # fmt: skip
     check_lifetimes(tape, reader.lengths)
     return tape
@@ -169,7 +174,7 @@ def _template(value: Any, what: str) -> str:
     return str(value)
 
 
-def _signature(value: Any, what: str, metas: list[TensorMeta]) -> Signature:
+def _signature(value: Any, what: str, metas: list[TensorMeta], num_groups: int) -> Signature:
     name, inputs, outputs, flops, pointwise, recompute, moved, syncs, collective = _list(value, what, 9)
     return Signature(
         _text(name, what),
@@ -177,16 +182,24 @@ def _signature(value: Any, what: str, metas: list[TensorMeta]) -> Signature:
         tuple([metas[i] for i in _indices(outputs, what, len(metas))]),
         None if flops is None else _int(flops, what),
         _int(pointwise, what), _int(recompute, what), _int(moved, what), _int(syncs, what),
-        None if collective is None else _collective(collective, what),
+        None if collective is None else _collective(collective, what, num_groups),
     )  # fmt: skip
 
 
-def _collective(value: Any, what: str) -> Collective:
-    kind, group, ranks, bytes_in, bytes_out, dtype, is_async, waited_at = _list(value, what, 8)
+def _collective(value: Any, what: str, num_groups: int) -> Collective:
+    kind, group, bytes_in, bytes_out, dtype, reduce_op, peer, is_async = _list(value, what, 8)
+    if kind not in COLLECTIVE_KINDS:
+        _refuse(kind, what, f"one of {', '.join(COLLECTIVE_KINDS)}")
     return Collective(
-        _text(kind, what), _text(group, what), _ints(ranks, what), _int(bytes_in, what), _int(bytes_out, what),
-        _text(dtype, what), _bool(is_async, what), None if waited_at is None else _text(waited_at, what),
+        kind, _index(group, what, num_groups), _int(bytes_in, what), _int(bytes_out, what), _text(dtype, what),
+        None if reduce_op is None else _text(reduce_op, what), None if peer is None else _int(peer, what),
+        _bool(is_async, what),
     )  # fmt: skip
+
+
+def _process_group(value: Any, what: str) -> ProcessGroup:
+    name, ranks, backend = _list(value, what, 3)
+    return ProcessGroup(_text(name, what), _ints(ranks, what), _text(backend, what))
 
 
 def _class(value: Any, what: str, num_sources: int, num_modules: int) -> StorageClass:

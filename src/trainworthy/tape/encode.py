@@ -44,6 +44,7 @@ def encode_tape(tape: Tape) -> dict[str, Any]:
         "granularity_bytes": tape.granularity_bytes,
         "model": [_module(info) for info in tape.model],
         "parameter_groups": [_group(group) for group in tape.parameter_groups],
+        "groups": [[group.name, list(group.ranks), group.backend] for group in tape.groups],
         "notes": encode_value(tape.notes, "notes"),
     }
 
@@ -80,7 +81,7 @@ def _signature(signature: Signature, metas: dict[TensorMeta, int]) -> list[Any]:
 
 
 def _collective(c: Collective) -> list[Any]:
-    return [c.kind, c.group, list(c.ranks), c.bytes_in, c.bytes_out, c.dtype, c.is_async, c.waited_at]
+    return [c.kind, c.group, c.bytes_in, c.bytes_out, c.dtype, c.reduce_op, c.peer, c.is_async]
 
 
 def _storage_class(cls: StorageClass) -> list[Any]:

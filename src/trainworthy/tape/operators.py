@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from trainworthy.tape.collectives import is_collective
 from trainworthy.tape.record import TensorMeta
 
 # Not operations of the user: device queries of the profiler, version bumps, symbolic sizes.
 _NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel", "is_pinned",
-                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh"})  # fmt: skip
+                    "_has_compatible_shallow_copy_type", "is_same_size", "lift_fresh",
+                    "_wrap_tensor_autograd"})  # fmt: skip
 
 
 def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
@@ -27,13 +29,56 @@ def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tens
     return found
 
 
-def describe(func: Any) -> tuple[str, bool, bool]:
-    """Return the name without overload, whether ``func`` is composite, and whether it is left out."""
+class Described(NamedTuple):
+    """An operator: its name without overload, whether it decomposes, is left out, communicates."""
+
+    name: str
+    composite: bool
+    noise: bool
+    collective: bool
+
+
+def describe(func: Any) -> Described:
+    """Say what the recorder has to know of an operator."""
     name = func._schema.name.split("::")[-1]
+    if func.namespace in {"prim", "profiler"}:  # the dispatcher does not know operators of prim
+        return Described(name, composite=False, noise=True, collective=False)
     composite = torch._C._dispatch_has_kernel_for_dispatch_key(
         func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
     )
-    return name, composite, name in _NOISE or func.namespace in {"prim", "profiler"}
+    communicates = is_collective(func)
+    noise = name in _NOISE
+    return Described(name, composite and not communicates, noise, communicates)
+
+
+def is_wrapper(kind: type) -> bool:
+    """Tell whether a tensor class wraps others (``DTensor``): its own dispatch says what is really run."""
+    return kind is not torch.Tensor and hasattr(kind, "__tensor_flatten__")
+
+
+def is_fake(kind: type) -> bool:
+    """Tell whether tensors of a class are torch's own fakes: ``DTensor`` works out shapes with them."""
+    return kind.__name__ == "FakeTensor" and kind.__module__.startswith("torch.")
+
+
+def passed_on(func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return what a mode answers that leaves an operator to its arguments' classes; ``func`` itself if it does not.
+
+    What a wrapper runs inside comes back to the mode; fakes only work out shapes.
+    """
+    if any(is_wrapper(kind) for kind in types):
+        return NotImplemented
+    if any(is_fake(kind) for kind in types):
+        return func(*args, **kwargs)
+    return func
+
+
+def plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Return the tensors that hold the data: those inside, if the tensor is a wrapper."""
+    if not is_wrapper(type(tensor)):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    return [inner for name in names for inner in plain_tensors(getattr(tensor, name))]
 
 
 def host_syncs(

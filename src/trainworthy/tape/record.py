@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trainworthy.tape.memory import MemoryTimeline
     from trainworthy.tape.totals import LineTotals, ModuleTotals
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: process groups have a table of their own
 
 Phase = Literal["data", "forward", "loss", "recompute", "backward", "optimizer", "other"]
 Kind = Literal[
@@ -78,17 +78,51 @@ class TensorInfo:
     kind: Kind
 
 
-class Collective(NamedTuple):
-    """What a collective moves; ``ranks`` are global ranks of the process group."""
+CollectiveKind = Literal[
+    "all_reduce",
+    "all_gather",
+    "reduce_scatter",
+    "all_to_all",
+    "broadcast",
+    "reduce",
+    "gather",
+    "scatter",
+    "send",
+    "recv",
+    "barrier",
+]
+COLLECTIVE_KINDS: tuple[CollectiveKind, ...] = get_args(CollectiveKind)
 
-    kind: str
-    group: str
+
+class ProcessGroup(NamedTuple):
+    """A group of processes that communicate; ``ranks`` are global, in the order of the group.
+
+    ``name`` is what the script or a device mesh calls it (``"world"``, ``"dp"``, ``"mesh_tp"``).
+    """
+
+    name: str
     ranks: tuple[int, ...]
+    backend: str
+
+
+class Collective(NamedTuple):
+    """What one rank does in a collective, or in a send or receive.
+
+    ``group`` indexes ``Tape.groups``. ``bytes_in`` is what the rank puts in, ``bytes_out`` what it
+    holds as the result: N times as much after an all-gather over N ranks, one Nth after a
+    reduce-scatter. ``peer`` is a global rank: the root of a broadcast, reduce, gather or scatter,
+    the other end of a send or receive. A collective that ``is_async`` is waited for by a later
+    operation whose name ends in ``wait`` or ``wait_tensor`` and whose inputs are its results.
+    """
+
+    kind: CollectiveKind
+    group: int
     bytes_in: int
     bytes_out: int
     dtype: str
+    reduce_op: str | None = None
+    peer: int | None = None
     is_async: bool = False
-    waited_at: str | None = None
 
 
 class Signature(NamedTuple):
@@ -253,6 +287,7 @@ class Tape:
     granularity_bytes: int = 512
     model: tuple[ModuleInfo, ...] = ()
     parameter_groups: tuple[ParameterGroup, ...] = ()
+    groups: tuple[ProcessGroup, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
 
     # --- walking ------------------------------------------------------------------------------

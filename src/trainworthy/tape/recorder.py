@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.parameter import is_lazy
@@ -20,9 +20,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.tape.autograd import BackwardWatch
 from trainworthy.tape.build import RawOp, StorageRecord, build_tape
+from trainworthy.tape.collectives import GroupTable, describe_communication
 from trainworthy.tape.flops import op_cost, sparse_parts
 from trainworthy.tape.modules import ModuleTracker
-from trainworthy.tape.operators import describe, flat_tensors, host_syncs
+from trainworthy.tape.operators import (
+    Described,
+    describe,
+    flat_tensors,
+    host_syncs,
+    is_wrapper,
+    passed_on,
+    plain_tensors,
+)
 from trainworthy.tape.record import PHASES, Collective, Kind, Signature, Tape, TensorMeta
 from trainworthy.tape.source import SourceFinder
 from trainworthy.tape.steps import StepCounter
@@ -39,6 +48,13 @@ _is_leaf: Callable[[torch.Tensor], bool] = _tensor.is_leaf.__get__
 _base: Any = torch._C.TensorBase  # a lazy parameter refuses its own shape
 _shape: Callable[[torch.Tensor], torch.Size] = _base.shape.__get__
 _requires_grad: Callable[[torch.Tensor], bool] = _tensor.requires_grad.__get__
+
+
+class Ticket(NamedTuple):
+    """The results of an asynchronous collective: what a later wait refers to, without keeping them alive."""
+
+    metas: tuple[TensorMeta, ...]
+    storages: tuple[int, ...]
 
 
 class _Death(weakref.ref):  # type: ignore[type-arg]
@@ -69,6 +85,9 @@ class Recorder(TorchDispatchMode):
         self.steps = StepCounter(self)
         self.backward = BackwardWatch(self)
         self.granularity_bytes = granularity_bytes
+        # Whether work is being given to another stream than the one that computes, and who follows what it does.
+        self.is_beside: Callable[[], bool] = lambda: False
+        self.on_async_collective: Callable[[Any, Ticket], None] = lambda func, ticket: None
         self.ops: list[RawOp] = []
         self.storages: list[StorageRecord] = []
         self.allocated_bytes: dict[str, int] = {}
@@ -79,7 +98,8 @@ class Recorder(TorchDispatchMode):
         self._phase_now = _OTHER
         self._signature_ids: dict[Any, int] = {}
         self._live: dict[int, StorageRecord] = {}
-        self._names: dict[Any, tuple[str, bool, bool]] = {}
+        self._names: dict[Any, Described] = {}
+        self.groups = GroupTable()
         self._dtypes: dict[torch.dtype, str] = {}
         self._parameters: dict[int, weakref.ref[torch.Tensor]] = {}
         self._use_of_parameter: dict[int, tuple[int, int]] = {}
@@ -94,6 +114,8 @@ class Recorder(TorchDispatchMode):
             self._cleanup.enter_context(self.modules.installed())
             self._cleanup.enter_context(self.steps.installed())
             self._cleanup.enter_context(self.backward.installed())
+            self._cleanup.enter_context(self._resizes_followed())
+            self._cleanup.enter_context(self._swaps_let())
         self._depth += 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -115,7 +137,43 @@ class Recorder(TorchDispatchMode):
 
     def tape(self, **fields: Any) -> Tape:
         """Build the tape of what was recorded so far."""
-        return build_tape(self, **{"granularity_bytes": self.granularity_bytes, **fields})
+        groups = tuple(self.groups.groups)
+        return build_tape(self, **{"granularity_bytes": self.granularity_bytes, "groups": groups, **fields})
+
+    @contextmanager
+    def _resizes_followed(self) -> Iterator[None]:
+        """Follow ``storage.resize_``, which is no operator, when it happens and not at the next use."""
+        owner: Any = torch.UntypedStorage
+        resize, recorder = owner.resize_, self
+
+        def resize_(storage: torch.UntypedStorage, size: int) -> Any:
+            out = resize(storage, size)
+            record = recorder._live.get(storage._cdata)
+            if record is not None and record.size_bytes != size:
+                recorder._resize(record, size)
+            return out
+
+        owner.resize_ = resize_
+        try:
+            yield
+        finally:
+            owner.resize_ = resize
+
+    @contextmanager
+    def _swaps_let(self) -> Iterator[None]:
+        """Let go of parameters while ``torch.utils.swap_tensors`` works, which refuses tensors with weak references."""
+        swap, known = torch.utils.swap_tensors, self._parameters
+
+        def swap_tensors(one: torch.Tensor, two: torch.Tensor) -> None:
+            held = [tensor for tensor in (one, two) if known.pop(id(tensor), None) is not None]
+            swap(one, two)
+            known.update({id(tensor): weakref.ref(tensor) for tensor in held})
+
+        torch.utils.swap_tensors = swap_tensors
+        try:
+            yield
+        finally:
+            torch.utils.swap_tensors = swap
 
     # --- recording ------------------------------------------------------------------------------
 
@@ -127,10 +185,16 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if types and (passed := passed_on(func, types, args, kwargs)) is not func:
+            return passed
         info = self._names.get(func)
         if info is None:
             info = self._names[func] = describe(func)
-        name, composite, noise = info
+        name, composite, noise, communicates = info
+        if communicates:
+            out = func(*args, **kwargs)
+            self._record_collective(func, name, args, kwargs, out)
+            return out
         if composite:  # inference mode hands composites over undivided
             with self:
                 out = func.decompose(*args, **kwargs)
@@ -163,6 +227,45 @@ class Recorder(TorchDispatchMode):
             return
         signature = self._signature(func, name, args, kwargs, out, tensors, outputs)
         self.ops.append(RawOp(signature, phase, self.steps.current, module, source, ids_in, ids_out))
+
+    def _record_collective(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        call = describe_communication(func, args, kwargs, out, self.groups)
+        if self.is_beside() and not call.collective.is_async:
+            call = call._replace(collective=call.collective._replace(is_async=True))
+        index = len(self.ops)
+        phase, module, source = self._place(call.inputs)
+        self._phase_now = phase
+        born = {id(t) for t in call.outputs if not any(t is i for i in call.inputs)}
+        ids_in = tuple([self._storage(t, index, None, source, module).number for t in call.inputs])
+        ids_out = tuple(
+            [self._storage(t, index, name if id(t) in born else None, source, module).number for t in call.outputs]
+        )
+        if self.paused:
+            return
+        metas = tuple([self._meta(t) for t in call.inputs]), tuple([self._meta(t) for t in call.outputs])
+        key = (func, *metas, call.collective)
+        number = self._signature_ids.get(key)
+        if number is None:
+            number = self._signature_ids[key] = len(self.signatures)
+            moved = call.collective.bytes_in + call.collective.bytes_out
+            self.signatures.append(
+                Signature(f"{func.namespace}.{name}", *metas, 0, 0, 0, moved, collective=call.collective)
+            )
+        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ids_in, ids_out))
+        if call.collective.is_async:
+            self.on_async_collective(func, Ticket(metas[1] or metas[0], ids_out or ids_in))
+
+    def note_wait(self, ticket: Ticket) -> None:
+        """Record that the compute stream waits for an asynchronous collective."""
+        if self.paused:
+            return
+        phase, module, source = self._place([])
+        key = ("c10d.wait", ticket.metas)
+        number = self._signature_ids.get(key)
+        if number is None:
+            number = self._signature_ids[key] = len(self.signatures)
+            self.signatures.append(Signature("c10d.wait", ticket.metas, (), 0, 0, 0, 0))
+        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ticket.storages, ()))
 
     def _place(self, tensors: list[torch.Tensor]) -> tuple[int, int, int]:
         """Return phase, module number and source number of the operation at hand."""
@@ -272,7 +375,7 @@ class Recorder(TorchDispatchMode):
             record.source, record.module = source, module
             record.phase = self._phase_now
         elif record.size_bytes != (size := storage.nbytes()):
-            self._resize(record, size)
+            record = self._resize(record, size)
         if origin is None and record.kind is None:
             self._note_first_use(tensor, record)
         return record
@@ -309,18 +412,29 @@ class Recorder(TorchDispatchMode):
         if total > self.peak_bytes.get(device, 0):
             self.peak_bytes[device] = total
 
-    def _resize(self, record: StorageRecord, size: int) -> None:
-        # FSDP and friends free a storage by resizing it; the largest size is what it needed.
-        self._count(record.device, self._rounded(size) - self._rounded(record.size_bytes))
-        record.size_bytes = max(size, record.size_bytes)
+    def _resize(self, record: StorageRecord, size: int) -> StorageRecord:
+        """Follow a storage that gets other memory: FSDP frees its by resizing to 0, and takes it back so."""
+        ref = record.ref
+        self._close(record)
+        fresh = StorageRecord(len(self.storages), size, record.device, len(self.ops), record.origin)
+        fresh.kind, fresh.step, fresh.phase = record.kind, self.steps.current, record.phase
+        fresh.source, fresh.module = record.source, record.module
+        self.storages.append(fresh)
+        ref.record, fresh.ref = fresh, ref
+        self._live[ref.key] = fresh
+        self._count(fresh.device, self._rounded(size))
+        return fresh
+
+    def _close(self, record: StorageRecord) -> None:
+        record.death = len(self.ops)
+        record.ref = None
+        self._count(record.device, -self._rounded(record.size_bytes))
 
     def _died(self, ref: _Death) -> None:
         record = ref.record
-        record.death = len(self.ops)
-        record.ref = None
+        self._close(record)
         if self._live.get(ref.key) is record:
             del self._live[ref.key]
-        self._count(record.device, -self._rounded(record.size_bytes))
 
     def adopt(self, tensor: torch.Tensor, kind: Kind | None, origin: str) -> None:
         """Follow a storage that no operation made (a parameter turned virtual)."""
@@ -344,6 +458,9 @@ class Recorder(TorchDispatchMode):
                 continue
             if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or is_lazy(tensor):
                 continue  # these have no storage
+            if is_wrapper(type(tensor)):
+                self.mark(plain_tensors(tensor), kind, overwrite=overwrite)
+                continue
             if tensor.layout is not torch.strided:
                 self.mark(sparse_parts(tensor), kind, overwrite=overwrite)
                 continue

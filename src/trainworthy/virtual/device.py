@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainworthy.tape.operators import flat_tensors
+from trainworthy.tape.collectives import is_collective, is_wait
+from trainworthy.tape.operators import flat_tensors, passed_on
 from trainworthy.virtual import values
+from trainworthy.virtual.collectives import communicate
 from trainworthy.virtual.device_specs import (
     argument,
     claim_new,
@@ -31,11 +33,12 @@ from trainworthy.virtual.device_specs import (
     to_real_value,
 )
 from trainworthy.virtual.errors import check_devices, check_dtypes, native_error, shown_device
+from trainworthy.virtual.mailbox import Mailbox
 from trainworthy.virtual.tensors import (
     CPU,
-    CUDA,
     META,
     AskedForMeta,
+    Gpus,
     Raw,
     claim,
     device_of,
@@ -78,6 +81,7 @@ class _FuncInfo(NamedTuple):
     factory: bool
     random: bool
     cacheable: bool
+    communicates: bool
 
 
 class VirtualDevice(TorchDispatchMode):
@@ -93,10 +97,12 @@ class VirtualDevice(TorchDispatchMode):
         *,
         assume: Callable[[str], None] = lambda text: None,
         building: Callable[[], bool] = lambda: False,
+        mailbox: Mailbox | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.assume = assume
         self.building = building
+        self.mailbox = mailbox
         self._infos: dict[Any, _FuncInfo] = {}
         self._cache: dict[Any, Any] = {}
         self._last_device: torch.device | None = None
@@ -110,7 +116,11 @@ class VirtualDevice(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if types and (passed := passed_on(func, types, args, kwargs)) is not func:
+            return passed
         info = self._infos.get(func) or self._describe(func)
+        if info.communicates:
+            return communicate(self, func, args, kwargs)
         device = kwargs.get("device")
         wanted = device.type if device is not None else None
         virtual = wanted == "cuda"
@@ -139,6 +149,15 @@ class VirtualDevice(TorchDispatchMode):
                 return out
         with self._lock:
             return self._run(func, info, args, kwargs, tensors)
+
+    def plain(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the meta kernel of a functional collective on virtual tensors."""
+        tensors = flat_tensors(args, kwargs)
+        return self.meta(func, args, kwargs, self.output_device(kwargs, tensors))
+
+    def meta_of(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return meta tensors shaped like the results of ``func`` on real ones."""
+        return func(*to_meta(args), **{k: to_meta_value(v) for k, v in kwargs.items()})
 
     def _is_internal(self, tensors: list[torch.Tensor]) -> bool:
         """Tell whether "meta" was asked for by C++ code that works on virtual tensors."""
@@ -250,7 +269,9 @@ class VirtualDevice(TorchDispatchMode):
         """Return the device of new outputs: the one asked for, else that of the inputs."""
         wanted = kwargs.get("device")
         if wanted is not None and wanted.type != "meta":
-            return CUDA if wanted.type == "cuda" else CPU
+            if wanted.type != "cuda":
+                return CPU
+            return Gpus.current if wanted.index is None else wanted
         devices = [shown_device(t) for t in tensors]
         for device in devices:
             if device.type == "cuda":
@@ -361,6 +382,7 @@ class VirtualDevice(TorchDispatchMode):
             name, is_view, tuple(mutated), returns, composite, factory,
             torch.Tag.nondeterministic_seeded in func.tags,
             cacheable=not is_view and not dynamic and (simple or not mutated) and name not in _RESIZES,
+            communicates=is_collective(func) or is_wait(func),
         )  # fmt: skip
         self._infos[func] = info
         return info

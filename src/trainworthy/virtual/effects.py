@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from trainworthy.virtual.cluster import Cluster
 from trainworthy.virtual.effects_audit import install_audit
 from trainworthy.virtual.effects_files import install_files
 from trainworthy.virtual.effects_landlock import restrict_writes
@@ -45,8 +46,9 @@ _HEADINGS = {
 class Effects:
     """What the script tried to do outside, by kind, and the machinery that keeps it inside."""
 
-    def __init__(self, scratch: str, gpu: str | None = None) -> None:
+    def __init__(self, scratch: str, gpu: str | None = None, cluster: Cluster | None = None) -> None:
         self.gpu = gpu
+        self.cluster = cluster
         self.scratch = str(Path(scratch).resolve())
         self.overlay = Overlay(self.scratch, self.note)
         self._noted: dict[str, dict[str, int]] = {}

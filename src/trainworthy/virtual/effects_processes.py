@@ -135,12 +135,13 @@ def _is_query(words: Sequence[str]) -> bool:
 
 
 def _run_spawned_functions_here(effects: Effects) -> None:
-    """Run what ``torch.multiprocessing.spawn`` would start: rank 0, in this process."""
+    """Run what ``torch.multiprocessing.spawn`` would start: one rank of it, in this process."""
     from trainworthy.virtual.effects_imports import when_imported
 
     def spawn(fn: Callable[..., Any], args: tuple[Any, ...] = (), nprocs: int = 1, *more: Any, **options: Any) -> None:
-        effects.note("loop", f"torch.multiprocessing.spawn: rank 0 of {nprocs} ran, in the process of the rehearsal")
-        fn(0, *args)
+        number = _number_of_process(effects, nprocs)
+        effects.note("loop", f"torch.multiprocessing.spawn: process {number} of {nprocs} ran, in the rehearsal's own")
+        fn(number, *args)
 
     def patch(module: Any) -> None:
         module.spawn = spawn
@@ -152,7 +153,17 @@ def _run_spawned_functions_here(effects: Effects) -> None:
         process = module.BaseProcess
         start = process.start
 
+        started: dict[Any, int] = {}
+
         def start_or_run(self: Any) -> None:
+            target: Any = getattr(self, "_target", None)
+            if effects.cluster is not None and getattr(target, "__module__", None) == "__main__":
+                number = started[target] = started.get(target, -1) + 1
+                effects.note("loop", f"{target.__name__}: of the processes that run it, one ran, here")
+                self._popen = _Ended()
+                if number == effects.cluster.rank:
+                    self.run()
+                return
             if not _carries_model((*self._args, *self._kwargs.values())):
                 start(self)
                 return
@@ -165,6 +176,21 @@ def _run_spawned_functions_here(effects: Effects) -> None:
     when_imported("multiprocessing.process", patch_start)
     when_imported("torch.multiprocessing.spawn", patch)
     when_imported("torch.multiprocessing", patch)
+
+
+def _number_of_process(effects: Effects, started: int) -> int:
+    """Return which of the processes that a script starts is the rank of this rehearsal."""
+    cluster = effects.cluster
+    if cluster is None:
+        return 0
+    if started > cluster.world_size:
+        from trainworthy.virtual.cluster import ClusterError
+
+        raise ClusterError(
+            f"The script starts {started} processes; the virtual cluster has {cluster.world_size} GPUs.",
+            where="torch.multiprocessing.spawn", fix=f"Rehearse with --world-size {started}.",
+        )  # fmt: skip
+    return cluster.local_rank if started == cluster.processes_per_node else cluster.rank % started
 
 
 class _Ended:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,20 +14,30 @@ from trainworthy.tape.modules import watch_modules
 from trainworthy.tape.record import Tape
 from trainworthy.tape.recorder import Recorder
 from trainworthy.tape.source import SourceFinder
-from trainworthy.virtual import kernels, kernels_layout, rnn  # noqa: F401 - they register handlers and overrides
+from trainworthy.virtual import (  # noqa: F401 - they register handlers and overrides
+    kernels,
+    kernels_layout,
+    kernels_sync_norm,
+    patch_dtensor,
+    rnn,
+)
 from trainworthy.virtual.attention import Hardware
 from trainworthy.virtual.autocast import cache_followed
+from trainworthy.virtual.cluster import Cluster
+from trainworthy.virtual.cluster_notes import ClusterNotes
 from trainworthy.virtual.device import VirtualDevice
 from trainworthy.virtual.dynamo import dynamo_put_off
+from trainworthy.virtual.mailbox import Mailbox
 from trainworthy.virtual.overrides import switched_on
 from trainworthy.virtual.patch_attention import attention_patches
 from trainworthy.virtual.patch_cuda import cuda_patches
+from trainworthy.virtual.patch_distributed import distributed_patches, group_torn_down
 from trainworthy.virtual.patch_factories import defaults_restored, factory_patches
 from trainworthy.virtual.patch_leaves import leaf_patches
 from trainworthy.virtual.patch_parallel import parallel_patches
 from trainworthy.virtual.patch_tensor import tensor_patches
 from trainworthy.virtual.patch_torch import building_module, torch_patches
-from trainworthy.virtual.tensors import CUDA, device_of, is_virtual, raw_is_meta
+from trainworthy.virtual.tensors import Gpus, device_of, is_virtual, raw_is_meta
 from trainworthy.virtual.threads import threads_followed
 
 _GIB = 1 << 30
@@ -47,8 +58,12 @@ class VirtualGpu:
         *,
         imitate_cpu: bool = False,
         finder: SourceFinder | None = None,
+        cluster: Cluster | None = None,
+        mailbox: Mailbox | None = None,
     ) -> None:
         self.row = gpu
+        self.cluster = cluster
+        self.mailbox = mailbox
         self.imitate_cpu = imitate_cpu
         self.name = gpu.names[0] if gpu and gpu.names else "virtual GPU"
         self.capability: tuple[int, int] = gpu.compute_capability if gpu else (9, 0)
@@ -61,7 +76,7 @@ class VirtualGpu:
         # Real tensors count too when the CPU is imitated: they share the memory with virtual ones.
         only = None if imitate_cpu else _concerns
         self.recorder = Recorder(finder=finder, only=only, granularity_bytes=granularity)
-        self.device = VirtualDevice(assume=self.assume, building=building_module)
+        self.device = VirtualDevice(assume=self.assume, building=building_module, mailbox=mailbox)
         self._stack = ExitStack()
 
     def __enter__(self) -> VirtualGpu:
@@ -70,15 +85,22 @@ class VirtualGpu:
         self._hardware = (Hardware.capability, Hardware.imitate_cpu)
         Hardware.capability, Hardware.imitate_cpu = self.capability, self.imitate_cpu
         stack.enter_context(defaults_restored())
+        stack.enter_context(_gpus_of(self.cluster))
         stack.enter_context(watch_modules())
         plans = (cuda_patches(self), factory_patches(), attention_patches(self), torch_patches(self))
-        for patches in (*plans, tensor_patches(self), leaf_patches(self), parallel_patches()):
+        more = (tensor_patches(self), leaf_patches(self), parallel_patches(), distributed_patches(self))
+        for patches in (*plans, *more):
             stack.enter_context(patches.applied())
+        stack.callback(group_torn_down)
+        stack.enter_context(patch_dtensor.Active())
         stack.enter_context(cache_followed())
         stack.enter_context(threads_followed(self))
         stack.enter_context(switched_on())
         stack.enter_context(self.device)
         stack.enter_context(self.recorder)
+        if self.cluster is not None:
+            self.notes = ClusterNotes(self)
+            stack.enter_context(self.notes.listening())
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -112,9 +134,10 @@ class VirtualGpu:
     def tape(self, **notes: Any) -> Tape:
         """Build the tape of the rehearsal so far."""
         recorder = self.recorder
-        used_gpu = any(r.device == str(CUDA) for r in recorder.storages)
+        device = self._fullest_device()
+        used_gpu = device.startswith("cuda")
         return recorder.tape(
-            device=str(CUDA) if used_gpu else "cpu",
+            device=device,
             granularity_bytes=recorder.granularity_bytes,
             notes={
                 "gpu": self.row.id if self.row else None, "gpu_name": self.name,
@@ -123,9 +146,21 @@ class VirtualGpu:
                 "assumptions": [_with_places(t, p) for t, p in self.assumptions.items()],
                 "compile_requested": self.compile_requested,
                 "workspace_bytes": self._workspace_bytes() if used_gpu else 0,
-                **notes,
+                **self._cluster_notes(), **notes,
             },
         )  # fmt: skip
+
+    def _cluster_notes(self) -> dict[str, Any]:
+        cluster = self.cluster
+        if cluster is None:
+            return {}
+        about = {"rank": cluster.rank, "world_size": cluster.world_size, "gpus_per_node": cluster.gpus_per_node}
+        return {"cluster": about, **self.notes.notes()}
+
+    def _fullest_device(self) -> str:
+        """Return the GPU that held most; the CPU if none was used."""
+        peaks = {name: size for name, size in self.recorder.peak_bytes.items() if name.startswith("cuda")}
+        return max(peaks, key=lambda name: peaks[name]) if peaks else "cpu"
 
     def _workspace_bytes(self) -> int:
         """Model the workspace that cuBLAS takes from PyTorch's allocator at the first product.
@@ -137,6 +172,18 @@ class VirtualGpu:
         if not names & set(_GEMMS):
             return 0
         return 33_554_432 if self.capability >= (9, 0) else 8_519_680
+
+
+@contextmanager
+def _gpus_of(cluster: Cluster | None) -> Iterator[None]:
+    """Let the process see the GPUs of its node, and the environment that torchrun gives it."""
+    before = (Gpus.count, Gpus.current)
+    Gpus.count, Gpus.current = (cluster.processes_per_node if cluster else 1), torch.device("cuda", 0)
+    try:
+        with cluster.entered() if cluster else nullcontext():
+            yield
+    finally:
+        Gpus.count, Gpus.current = before
 
 
 def _with_places(text: str, places: list[str]) -> str:

@@ -18,79 +18,13 @@ from torch.backends import cudnn
 from trainworthy.virtual.attention_choice import cudnn_version
 from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
-from trainworthy.virtual.tensors import CUDA
+from trainworthy.virtual.streams import Event, ExternalStream, Stream, Streams
+from trainworthy.virtual.tensors import Gpus
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
 
 _NCCL_VERSION = (2, 27, 5)
-
-
-class Stream:
-    """A stream: work is recorded in program order, so it only has to exist."""
-
-    def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
-        self.device, self.priority, self.cuda_stream, self.stream_id = CUDA, priority, id(self), id(self)
-        self.device_index, self.device_type = 0, 1
-
-    def wait_stream(self, stream: Any) -> None:
-        """Wait for another stream."""
-
-    def wait_event(self, event: Any) -> None:
-        """Wait for an event."""
-
-    def record_event(self, event: Event | None = None) -> Event:
-        """Record an event."""
-        return event or Event()
-
-    def synchronize(self) -> None:
-        """Wait on the host."""
-        torch.cuda.synchronize()
-
-    def query(self) -> bool:
-        """Tell whether all work is done."""
-        return True
-
-    def is_capturing(self) -> bool:
-        """Tell whether a CUDA graph is being captured."""
-        return False
-
-    def __enter__(self) -> Stream:
-        self._before = torch.cuda.current_stream()
-        torch.cuda.set_stream(self)  # type: ignore[arg-type]
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        torch.cuda.set_stream(self._before)
-
-
-class ExternalStream(Stream):
-    """A stream made elsewhere."""
-
-
-class Event:
-    """An event; times are not known in a rehearsal and are given as 1 ms."""
-
-    def __init__(self, device: Any = None, *args: Any, **kwargs: Any) -> None:
-        self.device = CUDA
-
-    def record(self, stream: Any = None) -> None:
-        """Mark a point of a stream."""
-
-    def wait(self, stream: Any = None) -> None:
-        """Let a stream wait."""
-
-    def query(self) -> bool:
-        """Tell whether the event happened."""
-        return True
-
-    def synchronize(self) -> None:
-        """Wait on the host."""
-        torch.cuda.synchronize()
-
-    def elapsed_time(self, end: Event) -> float:
-        """Return 1.0 ms: a rehearsal does not know times."""
-        return 1.0
 
 
 def _graph_classes(gpu: VirtualGpu) -> dict[str, Any]:
@@ -133,25 +67,27 @@ def _graph_classes(gpu: VirtualGpu) -> dict[str, Any]:
 
 
 def _memory(gpu: VirtualGpu) -> dict[str, Any]:
-    name = str(CUDA)
+    def name(device: Any) -> str:
+        return str(resolve_device(device) or Gpus.current)
 
     def allocated(device: Any = None) -> int:
-        return gpu.recorder.allocated_bytes.get(name, 0)
+        return gpu.recorder.allocated_bytes.get(name(device), 0)
 
     def peak(device: Any = None) -> int:
-        return gpu.recorder.peak_bytes.get(name, 0)
+        return gpu.recorder.peak_bytes.get(name(device), 0)
 
     def reset(device: Any = None) -> None:
-        gpu.recorder.peak_bytes[name] = allocated()
+        gpu.recorder.peak_bytes[name(device)] = allocated(device)
 
     def info(device: Any = None) -> tuple[int, int]:
         total = gpu.total_memory_bytes
-        return max(total - allocated() - gpu.context_bytes, 0), total
+        return max(total - allocated(device) - gpu.context_bytes, 0), total
 
     def stats(device: Any = None) -> dict[str, Any]:
-        return {"allocated_bytes.all.current": allocated(), "allocated_bytes.all.peak": peak(),
-                "reserved_bytes.all.current": allocated(), "reserved_bytes.all.peak": peak(),
-                "active_bytes.all.peak": peak(), "active_bytes.all.current": allocated(),
+        now, most = allocated(device), peak(device)
+        return {"allocated_bytes.all.current": now, "allocated_bytes.all.peak": most,
+                "reserved_bytes.all.current": now, "reserved_bytes.all.peak": most,
+                "active_bytes.all.peak": most, "active_bytes.all.current": now,
                 "num_alloc_retries": 0, "num_ooms": 0}  # fmt: skip
 
     return {
@@ -168,6 +104,10 @@ def _memory(gpu: VirtualGpu) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _is_used(gpu: VirtualGpu) -> bool:
+    return any(name.startswith("cuda") for name in gpu.recorder.peak_bytes)
+
+
 def _device_answers(gpu: VirtualGpu) -> dict[str, Any]:
     major, minor = gpu.capability
     properties = SimpleNamespace(
@@ -180,17 +120,17 @@ def _device_answers(gpu: VirtualGpu) -> dict[str, Any]:
     )  # fmt: skip
     bf16 = major >= 8
     return {
-        "is_available": lambda: True, "device_count": lambda: 1, "is_initialized": lambda: True,
+        "is_available": lambda: True, "device_count": lambda: Gpus.count, "is_initialized": lambda: _is_used(gpu),
         "init": lambda: None, "_lazy_init": lambda: None,
-        "_is_in_bad_fork": lambda: False, "current_device": lambda: 0,
+        "_is_in_bad_fork": lambda: False, "current_device": lambda: Gpus.current.index,
         "get_device_name": lambda device=None: gpu.name,
         "get_device_capability": lambda device=None: (major, minor),
         "get_device_properties": lambda device=None: properties,
         "is_bf16_supported": lambda including_emulation=True: bf16 or including_emulation,
         "is_tf32_supported": lambda: bf16, "get_arch_list": lambda: [f"sm_{major}{minor}"],
-        "can_device_access_peer": lambda a, b: False, "set_device": lambda d: resolve_device(d) and None,
-        "get_gencode_flags": lambda: "", "_exchange_device": lambda device: 0,
-        "_maybe_exchange_device": lambda device: 0, "current_blas_handle": lambda: 0,
+        "can_device_access_peer": lambda a, b: a != b, "set_device": _set_device,
+        "get_gencode_flags": lambda: "", "_exchange_device": _exchange_device,
+        "_maybe_exchange_device": _exchange_device, "current_blas_handle": lambda: 0,
         "cudart": lambda: SimpleNamespace(
             cudaProfilerStart=lambda: 0, cudaProfilerStop=lambda: 0, cudaMemGetInfo=lambda d: (0, 0)
         ),
@@ -236,36 +176,35 @@ def _legacy_types() -> dict[str, Any]:
     return {name: make(name, dtype) for name, dtype in kinds.items()}
 
 
-class _Streams:
-    """The current stream; work runs in program order whatever stream it is given to."""
+def _set_device(device: Any) -> None:
+    """Make ``device`` the one that "cuda" means; a negative number changes nothing."""
+    if isinstance(device, int) and device < 0:
+        return
+    target = resolve_device(device)
+    if target is not None and target.type == "cuda":
+        Gpus.current = target
 
-    def __init__(self) -> None:
-        self.default = self.now = Stream()
 
-    def current(self, device: Any = None) -> Stream:
-        return self.now
-
-    def set(self, stream: Any) -> None:
-        self.now = stream or self.now
-
-    @contextmanager
-    def use(self, stream: Any) -> Iterator[None]:
-        before, self.now = self.now, stream or self.now
-        try:
-            yield
-        finally:
-            self.now = before
+def _exchange_device(device: int) -> int:
+    before: int = Gpus.current.index
+    _set_device(device)
+    return before
 
 
 class _DeviceContext:
     def __init__(self, device: Any = None) -> None:
-        self.idx = 0
+        if isinstance(device, torch.Tensor):
+            device = device.device
+        self._target = device
+        self.idx = -1 if device is None else torch.cuda._utils._get_device_index(device, optional=True)
 
     def __enter__(self) -> None:
-        return None
+        self._before = Gpus.current
+        if self.idx >= 0:
+            _set_device(self.idx)
 
     def __exit__(self, *exc: object) -> None:
-        return None
+        Gpus.current = self._before
 
 
 def _device_module(device: Any) -> Any:
@@ -280,7 +219,7 @@ def cuda_patches(gpu: VirtualGpu) -> Patches:
     def synchronize(device: Any = None) -> None:
         gpu.recorder.note_event("cuda.synchronize", host_syncs=1)
 
-    streams = _Streams()
+    streams = Streams(gpu.recorder)
     answers = {
         **_device_answers(gpu), **_memory(gpu), **_random(), **_graph_classes(gpu), **_legacy_types(),
         "synchronize": synchronize, "Stream": Stream, "ExternalStream": ExternalStream, "Event": Event,
@@ -313,10 +252,10 @@ def cuda_patches(gpu: VirtualGpu) -> Patches:
 def _accelerator(patches: Patches, answers: dict[str, Any]) -> None:
     device = torch.device("cuda")
     patches.set_all(
-        torch.accelerator, is_available=lambda: True, device_count=lambda: 1,
+        torch.accelerator, is_available=lambda: True, device_count=lambda: Gpus.count,
         current_accelerator=lambda check_available=False: device,
-        current_device_index=lambda: 0, current_device_idx=lambda: 0,
-        set_device_index=lambda d: None, set_device_idx=lambda d: None,
+        current_device_index=lambda: Gpus.current.index, current_device_idx=lambda: Gpus.current.index,
+        set_device_index=_set_device, set_device_idx=_set_device,
         synchronize=answers["synchronize"], current_stream=answers["current_stream"],
         set_stream=answers["set_stream"], device_index=_DeviceContext,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from torch.utils._device import DeviceContext, _device_constructors
 
 from trainworthy.virtual.errors import check_generator
 from trainworthy.virtual.patching import Patches
-from trainworthy.virtual.tensors import CPU, CUDA, AskedForMeta, is_virtual
+from trainworthy.virtual.tensors import CPU, AskedForMeta, Gpus, is_virtual
 from trainworthy.virtual.threads import refuse_fork
 
 # Filled before anything is patched: the set must hold torch's own functions.
@@ -50,10 +50,10 @@ def resolve_device(device: Any) -> torch.device | None:
     elif not isinstance(device, torch.device):
         device = _raw_device(device)
     if device.type == "cuda":
-        if (device.index or 0) >= torch.cuda.device_count():
+        if (device.index or 0) >= Gpus.count:
             raise getattr(torch, "AcceleratorError", RuntimeError)(_ORDINAL)
         refuse_fork()
-        return CUDA
+        return Gpus.current if device.index is None else device
     return CPU if device.type == "cpu" else device
 
 
@@ -224,7 +224,7 @@ def _set_default_tensor_type(raw: Any) -> Any:
 def _new_on_gpu(cls: type, *args: Any, **kwargs: Any) -> Any:
     """``torch.Tensor(...)`` while the default tensor type is one of ``torch.cuda``."""
     made: torch.Tensor = torch._C.TensorBase.__new__(cls, *args, **kwargs)
-    return made.to(CUDA) if cls is torch.Tensor and not kwargs else made
+    return made.to(Gpus.current) if cls is torch.Tensor and not kwargs else made
 
 
 def _restore_constructor() -> None:

@@ -19,10 +19,10 @@ from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import (
     CPU,
-    CUDA,
     META,
     PLAIN,
     AskedForMeta,
+    Gpus,
     device_of,
     is_virtual,
     new_virtual,
@@ -92,7 +92,12 @@ def move(
     if tensor.requires_grad and torch.is_grad_enabled() and tensor.layout is torch.strided:
         out: torch.Tensor = Transfer.apply(tensor, device, options)
         return out
-    return aten._to_copy.default(tensor, device=device, **options)
+    moved: torch.Tensor = aten._to_copy.default(tensor, device=device, **options)
+    if device.type == "cpu" and not moved.dtype.is_floating_point and not moved.dtype.is_complex:
+        known = values.shadow_of(moved)
+        if known is not None:  # what is known and has no gradient is as real as it was before it went to the GPU
+            return known.clone()
+    return moved
 
 
 def _overridable(method: Any) -> Any:
@@ -153,7 +158,7 @@ def _cuda(
     target = resolve_device(device if device is not None else "cuda")
     if target == shown_device(self):
         return self
-    return move(self, CUDA, None, bool(non_blocking), memory_format)
+    return move(self, target or Gpus.current, None, bool(non_blocking), memory_format)
 
 
 @_overridable
@@ -257,7 +262,7 @@ def _tensor_type(self: torch.Tensor, dtype: Any = None, non_blocking: bool = Fal
         return self.to(dtype)
     name = dtype if isinstance(dtype, str) else f"{dtype.__module__}.{dtype.__name__}"
     wanted = getattr(torch, name.rsplit(".", 1)[-1].removesuffix("Tensor").lower(), None)
-    device = CUDA if ".cuda." in name else CPU
+    device = Gpus.current if ".cuda." in name else CPU
     return self.to(device=device, dtype=wanted)
 
 
@@ -280,7 +285,10 @@ def _small_methods(gpu: VirtualGpu) -> dict[str, Any]:
         return bool(getattr(self, "_tw_pinned", False)) or bool(raw_pinned(self))
 
     def get_device(self: torch.Tensor) -> int:
-        return (0 if shown_device(self).type == "cuda" else -1) if is_virtual(self) else raw_get_device(self)
+        if not is_virtual(self):
+            return raw_get_device(self)
+        device = shown_device(self)
+        return device.index if device.type == "cuda" else -1
 
     def new_tensor(self: torch.Tensor, data: Any, *, dtype: Any = None, device: Any = None,
                    requires_grad: bool = False, **kwargs: Any) -> torch.Tensor:  # fmt: skip

@@ -15,7 +15,7 @@ from trainworthy.virtual.errors import in_cuda_words
 from trainworthy.virtual.patch_copies import rebuild_virtual
 from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.patching import Patches
-from trainworthy.virtual.tensors import CPU, CUDA, is_virtual
+from trainworthy.virtual.tensors import CPU, Gpus, is_virtual
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
@@ -40,12 +40,10 @@ def building_module() -> bool:
 class VirtualGenerator(torch.Generator):
     """A generator that says it is on the GPU; virtual random numbers need no state."""
 
-    _tw_device = CUDA
-
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         """Return the device the script asked for."""
-        return self._tw_device
+        return getattr(self, "_tw_device", Gpus.current)
 
 
 class _GeneratorMeta(type):
@@ -59,7 +57,9 @@ class GeneratorFactory(metaclass=_GeneratorMeta):
     def __new__(cls, device: Any = "cpu") -> Any:  # noqa: D102
         target = resolve_device(device) or CPU
         if target.type == "cuda":
-            return VirtualGenerator()
+            made = VirtualGenerator()
+            made._tw_device = target  # type: ignore[attr-defined]
+            return made
         return torch._C.Generator(device=target)
 
 
@@ -135,7 +135,7 @@ class _Probe:
 
     def cuda(self, device: Any = None, **kwargs: Any) -> _Probe:
         """Move to the GPU."""
-        self.device = CUDA
+        self.device = Gpus.current
         return self
 
     def cpu(self) -> _Probe:
@@ -169,7 +169,7 @@ def _load(gpu: VirtualGpu) -> Any:
         with torch.serialization.safe_globals([rebuild_virtual]):
             loaded = raw_load(f, on_cpu, *args, **kwargs)
         if device is None and any(location.startswith("cuda") for location in seen):
-            device = CUDA  # saved on a real GPU
+            device = Gpus.current  # saved on a real GPU
         if device is None or device.type == "meta":
             return loaded
         return map_tensors(loaded, lambda t: _same_kind(t, device))

@@ -8,6 +8,7 @@ torch; then the virtual GPU; then the script.
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import signal
 import sys
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainworthy.errors import TrainworthyError
+from trainworthy.virtual.cluster import Cluster
 from trainworthy.virtual.effects import Effects
+from trainworthy.virtual.mailbox import Mailbox
 from trainworthy.virtual.script_job import (
     FAULTS,
     PROGRESS,
@@ -56,13 +59,15 @@ class Runner:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.pid = os.getpid()
-        self.effects = Effects(job.scratch, job.gpu)
+        self.cluster = _cluster(job)
+        self.effects = Effects(job.scratch, job.gpu, self.cluster)
         self.gpu: VirtualGpu | None = None
         self.session: Session | None = None
         self.findings: list[dict[str, Any]] = []
         self.notes: dict[str, Any] = {}
         self._started = time.monotonic()
         self._ending = threading.Lock()
+        self._needs: int | None = None
 
     # --- before the script ------------------------------------------------------------------------
 
@@ -88,7 +93,7 @@ class Runner:
 
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
-        self.gpu = VirtualGpu(row, finder=finder)
+        self.gpu = VirtualGpu(row, finder=finder, cluster=self.cluster, mailbox=self._mailbox())
         self.session = Session(
             self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None),
             whole_evaluation=self.job.whole_evaluation,
@@ -123,6 +128,16 @@ class Runner:
                 return None
             return described
         return None
+
+    def _mailbox(self) -> Mailbox | None:
+        if self.cluster is None or self.job.ranks_folder is None:
+            return None
+        return Mailbox(self.job.ranks_folder, self.cluster.rank, self._waits_for)
+
+    def _waits_for(self, rank: int | None) -> None:
+        """Say that this rank waits for a message of another, so that the other is rehearsed."""
+        self._needs = rank
+        self._progress("waiting" if rank is not None else "running")
 
     # --- limits -----------------------------------------------------------------------------------
 
@@ -221,6 +236,9 @@ class Runner:
             return
         tape = self.gpu.tape(host_peak_bytes=peak_resident_bytes())
         notes["findings"] = self.findings
+        if self.cluster is not None:
+            notes["stopped_at"] = self.session.stopped_at if self.session else None
+            notes["ended_by"] = "rehearsal" if notes["stopped_at"] else "script"
         notes["assumptions"] = [*tape.notes.get("assumptions", []), *self.effects.assumptions()]
         tape.notes.update(notes, steps=outcome.steps, error=outcome.error, script=self.job.target)
         tape.save(Path(self.job.scratch) / TAPE)
@@ -234,11 +252,20 @@ class Runner:
     def _progress(self, state: str) -> None:
         ops = len(self.gpu.recorder.ops) if self.gpu else 0
         done = self.session.completed if self.session else 0
-        text = f'{{"state": "{state}", "ops": {ops}, "steps": {done}}}'
+        state = state if self._needs is None else "waiting"
+        text = json.dumps({"state": state, "ops": ops, "steps": done, "needs": self._needs})
         path = Path(self.job.scratch) / PROGRESS
         partial = path.with_suffix(f".{threading.get_ident()}")
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
+
+
+def _cluster(job: Job) -> Cluster | None:
+    if job.world_size is None:
+        return None
+    return Cluster(
+        world_size=job.world_size, gpus_per_node=job.gpus_per_node or min(job.world_size, 8), rank=job.rank
+    )  # fmt: skip
 
 
 def resident_bytes() -> int:

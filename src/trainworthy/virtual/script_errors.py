@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from trainworthy.errors import TrainworthyError
 from trainworthy.tape.recorder import Recorder
 from trainworthy.virtual.script_job import make_error
 
@@ -75,6 +76,8 @@ def _hide_own_frames(shown: traceback.TracebackException) -> None:
 
 def message_of(error: BaseException) -> str:
     """Word an exception in one paragraph: its class and its text."""
+    if isinstance(error, TrainworthyError):
+        return error.message
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
@@ -96,6 +99,8 @@ def _kind(error: BaseException) -> str:
         return "stdin"
     if isinstance(error, MemoryError):
         return "host-memory"
+    if name == "ClusterError":
+        return "cluster"
     return "exception"
 
 

@@ -29,7 +29,10 @@ FAULTS = "faults.txt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One rehearsal of one script on one virtual GPU (``gpu`` None: a GPU without a row)."""
+    """One rehearsal of one script on one virtual GPU (``gpu`` None: a GPU without a row).
+
+    With ``world_size``, the GPU is that of ``rank`` in a virtual cluster.
+    """
 
     target: str
     kind: TargetKind
@@ -41,6 +44,10 @@ class Job:
     memory_limit_bytes: int | None = None
     data: str | None = None
     whole_evaluation: bool = False
+    world_size: int | None = None
+    gpus_per_node: int | None = None
+    rank: int = 0
+    ranks_folder: str | None = None  # where the scratch folders of the ranks that are rehearsed together are
 
     def save(self, path: str | Path) -> None:
         """Write the job as JSON."""

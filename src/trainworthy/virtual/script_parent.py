@@ -42,9 +42,13 @@ _FAULT = re.compile(r'^  File "(?P<path>[^"]+)", line (?P<line>\d+) in ', re.MUL
 
 
 class Log:
-    """The script's output: its beginning and its end; what lies between is counted, not kept."""
+    """The script's output: its beginning and its end; what lies between is counted, not kept.
+
+    ``rank`` is set for a rehearsal on a virtual cluster.
+    """
 
     def __init__(self) -> None:
+        self.rank: int | None = None
         self._head = bytearray()
         self._tail: deque[bytes] = deque()
         self._tail_bytes = 0

@@ -13,8 +13,10 @@ a bare ``except:`` around the loop     it is raised again; after three times ``o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 
@@ -35,6 +37,7 @@ class Session:
     Attributes:
         finishing: Whether the wanted number of steps has been seen.
         on_step: Called with the number of each completed step.
+        stopped_at: The line (path and number) at which the script was ended, if it was.
         on_stuck: Called when the script does not let itself be ended; must not return.
         whole_evaluation: Whether evaluation loops before the last step run in full.
         evaluation_was_cut: Whether one of those was cut short.
@@ -58,6 +61,7 @@ class Session:
         self.finishing = False
         self.trained = False
         self._raises = 0
+        self.stopped_at: dict[str, Any] | None = None
 
     @property
     def completed(self) -> int:
@@ -95,6 +99,10 @@ class Session:
             RehearsalComplete: Always, unless the script swallowed it before and ``on_stuck`` ends the process.
         """
         self._raises += 1
+        if self.stopped_at is None:
+            finder = self.gpu.recorder.finder
+            number, _ = finder.find(sys._getframe(1))
+            self.stopped_at = {"path": finder.sources[number].path, "line": finder.sources[number].line}
         if self._raises > _MAX_RAISES and self.on_stuck is not None:
             self.on_stuck()
         raise RehearsalComplete

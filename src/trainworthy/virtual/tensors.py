@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
@@ -19,7 +21,13 @@ raw_empty_strided, _raw_coo = torch.empty_strided, torch.sparse_coo_tensor
 _raw_compressed: Any = torch.sparse_compressed_tensor
 META = torch.device("meta")
 CPU = torch.device("cpu")
-CUDA = torch.device("cuda", 0)
+
+
+class Gpus:
+    """The GPUs that a process sees: how many there are, and the one that "cuda" means."""
+
+    count = 1
+    current = torch.device("cuda", 0)
 
 
 def raw_is_meta(tensor: torch.Tensor) -> bool:
@@ -43,6 +51,16 @@ class Raw:
     """
 
     active: int | None = None
+
+
+@contextmanager
+def raw_kernels() -> Iterator[None]:
+    """Let meta tensors show that they are, in this thread."""
+    before, Raw.active = Raw.active, get_ident()
+    try:
+        yield
+    finally:
+        Raw.active = before
 
 
 class AskedForMeta:
@@ -76,6 +94,9 @@ def device_of(tensor: torch.Tensor) -> torch.device | None:
         return None
     try:
         if type(tensor) not in PLAIN:
+            inner = wrapped(tensor)
+            if inner is not None:
+                return device_of(inner)
             with torch._C.DisableTorchFunction():
                 return getattr(storage_of(tensor), "_tw_device", None)
         return getattr(storage_of(tensor), "_tw_device", None)
@@ -83,6 +104,16 @@ def device_of(tensor: torch.Tensor) -> torch.device | None:
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             return device_of(torch._C._functorch.get_unwrapped(tensor))
         return None
+
+
+def wrapped(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return the tensor of this rank inside a ``DTensor``, or the one that an asynchronous collective will fill."""
+    with torch._C.DisableTorchFunction():
+        for name in ("_local_tensor", "elem"):
+            inner = getattr(tensor, name, None)
+            if isinstance(inner, torch.Tensor):
+                return inner
+    return None
 
 
 def is_virtual(tensor: torch.Tensor) -> bool:

@@ -1,0 +1,1 @@
+"""Many ranks: real gloo processes, virtual ranks, and what both must agree on."""
