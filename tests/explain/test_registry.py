@@ -10,11 +10,11 @@ import pytest
 import trainworthy
 from trainworthy.cli.main import main
 from trainworthy.errors import UsageError
-from trainworthy.explain import Explanation, answer, find_subject, subject, subjects
+from trainworthy.explain import Explanation, all_subjects, answer, find_subject, subject
 
 
 def test_names_are_unique_and_sorted() -> None:
-    found = subjects()
+    found = all_subjects()
     names = [name for one in found.values() for name in (one.name, *one.aliases)]
     assert len(names) == len(set(names))
     assert list(found) == sorted(found)
@@ -61,10 +61,10 @@ def test_from_python() -> None:
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--list"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in subjects())
+    assert all(f"  {name} " in text for name in all_subjects())
     assert max(map(len, text.splitlines())) <= 100
     assert main(["explain", "--list", "--format", "json"]) == 0
-    assert {row["name"] for row in json.loads(capsys.readouterr().out)} == set(subjects())
+    assert {row["name"] for row in json.loads(capsys.readouterr().out)} == set(all_subjects())
 
 
 @pytest.mark.parametrize("words", [[], ["--list", "--format", "html"], ["--format", "pdf", "broadcast"]])

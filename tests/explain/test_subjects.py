@@ -14,14 +14,14 @@ import pytest
 
 from explain.page import read
 from trainworthy.cli.main import main
-from trainworthy.explain import Explanation, answer, subjects
+from trainworthy.explain import Explanation, all_subjects, answer
 from trainworthy.explain.drawing import MAX_WIDTH, fits
 from trainworthy.explain.html import render_html
 from trainworthy.explain.registry import example_words
 from trainworthy.explain.text import render_text
 
-NAMES = list(subjects())
-CASES = [(name, line) for name, found in subjects().items() for line in ("", *found.examples)]
+NAMES = list(all_subjects())
+CASES = [(name, line) for name, found in all_subjects().items() for line in ("", *found.examples)]
 
 
 def explained(name: str, line: str) -> Explanation:
@@ -83,7 +83,7 @@ def test_help_and_examples_on_the_command_line(name: str, capsys: pytest.Capture
         main(["explain", name, "--help"])
     assert done.value.code == 0
     assert f"trainworthy explain {name}" in capsys.readouterr().out
-    for line in subjects()[name].examples:
+    for line in all_subjects()[name].examples:
         code = main(["explain", name, *example_words(line)])
         out, err = capsys.readouterr()
         assert code == int(explained(name, line).problem)
@@ -108,7 +108,7 @@ def test_bad_words_are_no_traceback(name: str, word: str, capsys: pytest.Capture
 
 def test_no_subject_imports_torch_or_numpy() -> None:
     program = (
-        "import sys; from trainworthy.explain import answer, subjects; [answer(name) for name in subjects()]; "
+        "import sys; from trainworthy.explain import all_subjects, answer; [answer(name) for name in all_subjects()]; "
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)

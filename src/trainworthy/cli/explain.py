@@ -103,9 +103,9 @@ def _list_json() -> str:
 
 
 def _grouped() -> list[tuple[str, list[Subject]]]:
-    from trainworthy.explain import subjects
+    from trainworthy.explain import all_subjects
     from trainworthy.explain.registry import GROUPS
 
-    found = list(subjects().values())
+    found = list(all_subjects().values())
     grouped = [(group, [s for s in found if s.group == group]) for group in GROUPS]
     return [(group, members) for group, members in grouped if members]

@@ -13,6 +13,6 @@ Add a subject:
 """
 
 from trainworthy.explain.explanation import Explanation, Formula
-from trainworthy.explain.registry import Subject, answer, find_subject, subject, subjects
+from trainworthy.explain.registry import Subject, all_subjects, answer, find_subject, subject
 
-__all__ = ["Explanation", "Formula", "Subject", "answer", "find_subject", "subject", "subjects"]
+__all__ = ["Explanation", "Formula", "Subject", "all_subjects", "answer", "find_subject", "subject"]

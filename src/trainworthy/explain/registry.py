@@ -80,7 +80,7 @@ def subject(
     return register
 
 
-def subjects() -> dict[str, Subject]:
+def all_subjects() -> dict[str, Subject]:
     """Return every subject by name, sorted; imports the whole folder."""
     for module in pkgutil.iter_modules(_folder.__path__):
         import_module(f"{_folder.__name__}.{module.name}")
@@ -108,7 +108,7 @@ def find_subject(name: str) -> Subject:
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UsageError(
         f"Nothing explains {name!r}.", where="trainworthy explain",
-        fix=f"{hint}`trainworthy explain --list` lists {len(subjects())} subjects.",
+        fix=f"{hint}`trainworthy explain --list` lists {len(all_subjects())} subjects.",
     )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _by_any_name() -> dict[str, Subject]:
-    return {name: found for found in subjects().values() for name in (found.name, *found.aliases)}
+    return {name: found for found in all_subjects().values() for name in (found.name, *found.aliases)}
 
 
 def _near(wanted: str) -> list[str]:

@@ -25,7 +25,7 @@ def whole(name: str, value: object, *, minimum: int = 0) -> int:
         UsageError: If it is no whole number, too small, or beyond 64 bits.
     """
     try:
-        number = as_index(value)  # type: ignore[call-overload]
+        number = as_index(value)  # type: ignore[arg-type]  # that is the question
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):

@@ -23,7 +23,7 @@ from trainworthy.formulas.checks import Shape, shape_text
 _RULE = Formula(
     text="compare sizes from the right; a missing dimension counts as 1\n"
     "equal       -> that size\n"
-    "one is 1    -> the other size; the 1 is repeated with stride 0, nothing is copied\n"
+    "one is 1    -> the other size; repeated with stride 0, not copied\n"
     "otherwise   -> error",
     source="NumPy user guide, Broadcasting (https://numpy.org/doc/stable/user/basics.broadcasting.html), "
     "which PyTorch follows",
