@@ -136,12 +136,14 @@ def broadcast_strides(*, shape: Sequence[int], strides: Sequence[int], to: Seque
     """
     if len(to) < len(shape) or broadcast_shape(shapes=[shape, to]) != tuple(to):
         raise ShapeError(f"{shape_text(shape)} cannot be expanded to {shape_text(to)}.")
+    if not shape:
+        return (0,) * len(to)
     missing = len(to) - len(shape)
     out: list[int] = []
     for at in reversed(range(len(to))):
         inside = at >= missing
         size = shape[at - missing] if inside else 1
-        stride = strides[at - missing] if inside else (1 if at == len(to) - 1 else to[at + 1] * out[-1])
+        stride = strides[at - missing] if inside else to[at + 1] * out[-1]
         out.append(0 if size == 1 and to[at] != 1 else stride)
     return tuple(reversed(out))
 

@@ -132,7 +132,7 @@ def pool_size(
     Unit:     positions
     Exact?    yes
     Source:   ATen/native/Pool.h, pooling_output_shape and pool2d_shape_check (torch 2.13); the stride is the kernel
-              if not given, the padding at most half of the kernel
+              if not given, the padding at most half of the kernel, dilated or not
 
     >>> pool_size(size=7, kernel=2), pool_size(size=7, kernel=2, ceil_mode=True)
     (3, 4)
@@ -145,11 +145,10 @@ def pool_size(
     """
     step = whole("stride", kernel if stride is None else stride, minimum=1)
     extent, padding, size = reach(kernel=kernel, dilation=dilation), whole("padding", padding), whole("size", size)
-    if 2 * padding > extent:
+    if 2 * padding > kernel:
         raise ShapeError(
-            f"Pooling takes at most half of the kernel as padding, got padding {padding} for a kernel reaching over "
-            f"{extent}.",
-            fix=f"Pad {extent // 2} at most, or pad the input itself.",
+            f"Pooling takes at most half of the kernel as padding, got padding {padding} for kernel {kernel}.",
+            fix=f"Pad {kernel // 2} at most, or pad the input itself.",
         )
     if not ceil_mode:
         return _num_windows(size=size, kernel=kernel, stride=step, pad=Pad(padding, padding), dilation=dilation)
