@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 from trainworthy.errors import UsageError
 
 Special = Literal["ieee", "fn"]
+Overflow = Literal["special", "saturate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,25 +136,33 @@ def number_format(*, name: str) -> NumberFormat:
     raise UsageError(f"No number format is called {name!r}.", fix=f"Known: {', '.join(FORMATS)}.")
 
 
-def rounded(*, value: float, to: NumberFormat) -> Rounded:
+def rounded(*, value: float, to: NumberFormat, overflow: Overflow = "special") -> Rounded:
     """Convert to a format: to the nearest number, ties to the even mantissa.
 
-    Beyond the largest number by half a step or more, IEEE formats give infinity and fp8-e4m3fn gives NaN, as PyTorch's
-    casts do (many kernels saturate instead). Below half of the smallest subnormal number the result is 0.
+    Beyond the largest number by half a step or more, IEEE formats give infinity and fp8-e4m3fn, which has none, NaN;
+    with ``overflow="saturate"`` it is the largest number. PyTorch saturates fp8-e4m3fn since 2.12 and gave NaN before;
+    all others go to infinity. Below half of the smallest subnormal number the result is 0.
 
     Exact?    yes, from a 64-bit value; PyTorch converts fp64 to the small formats by way of fp32 and so rounds twice
-    Source:   IEEE 754-2019, section 4.3.1 (roundTiesToEven) and 7.4; agrees with torch.Tensor.to and numpy.float16
+    Source:   IEEE 754-2019, section 4.3.1 (roundTiesToEven) and 7.4; agrees with torch.Tensor.to and numpy.float16;
+              Micikevicius et al. 2022, section 3.1, and pytorch/pytorch#178817 for saturation
 
     >>> rounded(value=0.1, to=FORMATS["bf16"])
     Rounded(value=0.10009765625, kind='rounded')
     >>> rounded(value=70000, to=FORMATS["fp16"]), rounded(value=449, to=FORMATS["fp8-e4m3fn"])
     (Rounded(value=inf, kind='overflow'), Rounded(value=448.0, kind='rounded'))
+    >>> rounded(value=1000, to=FORMATS["fp8-e4m3fn"], overflow="saturate")
+    Rounded(value=448.0, kind='overflow')
     >>> rounded(value=1e-8, to=FORMATS["fp16"]), rounded(value=6e-6, to=FORMATS["fp16"]).kind
     (Rounded(value=0.0, kind='underflow'), 'subnormal')
     """
     value = float(value)
-    if math.isnan(value) or math.isinf(value):
-        return Rounded(value if to.special == "ieee" else math.nan, "nan" if math.isnan(value) else "overflow")
+    special = math.inf if to.special == "ieee" else math.nan
+    beyond = Rounded(math.copysign(to.max if overflow == "saturate" else special, value), "overflow")
+    if math.isnan(value):
+        return Rounded(value, "nan")
+    if abs(value) >= 4 * to.max:  # infinity too; what is left cannot overflow the arithmetic below
+        return beyond
     if value == 0:
         return Rounded(value, "exact")
     # One step at the size of this number; subnormal numbers share the smallest one.
@@ -164,7 +173,7 @@ def rounded(*, value: float, to: NumberFormat) -> Rounded:
         return Rounded(math.copysign(0.0, value), "underflow")
     out = math.ldexp(steps, step_exponent)
     if abs(out) > to.max:
-        return Rounded(math.copysign(math.inf, value) if to.special == "ieee" else math.nan, "overflow")
+        return beyond
     if out == value:
         return Rounded(out, "exact")
     return Rounded(out, "subnormal" if abs(out) < to.min_normal else "rounded")
