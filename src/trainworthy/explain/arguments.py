@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import re
 from collections.abc import Callable
 
+from trainworthy.errors import TrainworthyError
 from trainworthy.formulas.checks import LARGEST_SIZE, Shape
+from trainworthy.formulas.index import elements, nested_shape
 
 _SHAPE = re.compile(r"[\[(]?([^\[\]()]*)[\])]?")
 _COUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d+)?([kmbtg]?)", re.IGNORECASE)
 _SCALE = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
 MAX_DIMS = 64  # as in PyTorch and in NumPy
+MAX_NESTED_TEXT = 2000
 
 
 def shape(text: str) -> Shape:
@@ -114,6 +118,30 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
     return value
+
+
+def nested(text: str) -> object:
+    """Read nested lists of whole numbers, such as "[[0,1],[2,0]]"; one number is one.
+
+    >>> nested("[[0, 1], [2, 0]]")
+    [[0, 1], [2, 0]]
+
+    Raises:
+        argparse.ArgumentTypeError: If it is something else, rows differ in length, or there is too much of it.
+    """
+    if len(text) > MAX_NESTED_TEXT:
+        raise argparse.ArgumentTypeError(f"{len(text):,} characters; an example that can be read has fewer")
+    try:
+        values = json.loads(text)
+        nested_shape(values=values)
+        wrong = [value for value in elements(values=values) if type(value) is not int or abs(value) > LARGEST_SIZE]
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list; write [[0,1],[2,0]]") from error
+    except TrainworthyError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+    if wrong:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} in {text!r} is not a whole number of 64 bits")
+    return values
 
 
 def _sizes(text: str, *, minimum: int) -> Shape:
