@@ -62,7 +62,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--list"]) == 0
     text = capsys.readouterr().out
     assert all(f"  {name} " in text for name in all_subjects())
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= 80
     assert main(["explain", "--list", "--format", "json"]) == 0
     assert {row["name"] for row in json.loads(capsys.readouterr().out)} == set(all_subjects())
 

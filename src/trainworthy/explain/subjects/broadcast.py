@@ -38,7 +38,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "broadcast",
-    summary="which shapes go together, how each is stretched, which dimension fails",
+    summary="which shapes go together, and which dimension fails",
     group="shapes",
     arguments=_arguments,
     examples=('"(8,1,6,1)" "(7,1,5)"', '"(64,1)" "(64,)"', '"(4,3,2)" "(2,2)"', "8,1 1,5 4,1,1", '"()" "(0,3)"'),

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from trainworthy.errors import UsageError
 from trainworthy.explain.arguments import at_least, per_axis, shape
-from trainworthy.explain.drawing import Grid, Mark, boxes, grids_svg
+from trainworthy.explain.drawing import Grid, Mark, grids_svg
 from trainworthy.explain.explanation import Explanation, Formula
 from trainworthy.explain.registry import subject
 from trainworthy.formulas.checks import Shape, shape_text
-from trainworthy.formulas.conv import Pad, axis_padding, conv_size, pool_size, reach, unread_positions, window
+from trainworthy.formulas.conv import Pad, axis_padding, conv_size, pool_size, reach, window
 from trainworthy.formulas.conv_shapes import (
     axis_names,
     conv_parameters,
@@ -24,7 +24,8 @@ _CONV = Formula(
     text="out = floor((in + 2p - d(k - 1) - 1) / s) + 1        for each spatial axis\n"
     "parameters = out_channels * in_channels / groups * prod(k) + out_channels\n"
     "same: p = d(k - 1) in all, half of it in front, the odd one behind; s = 1",
-    source="Dumoulin and Visin 2016, A guide to convolution arithmetic, relation 15 (https://arxiv.org/abs/1603.07285); "
+    source="Dumoulin and Visin 2016, A guide to convolution arithmetic, relation 15 "
+    "(https://arxiv.org/abs/1603.07285); "
     "torch.nn.Conv2d (torch 2.13)",
 )
 _POOL = Formula(
@@ -90,12 +91,13 @@ def _conv_arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "conv",
-    summary="output size, windows and parameters of a convolution in 1, 2 or 3 dimensions",
+    summary="output size, windows and parameters of a convolution",
     group="layers",
     arguments=_conv_arguments,
     examples=(
         "224 --kernel 7 --stride 2 --padding 3", "8 --kernel 3 --stride 2 --dims 1",
-        "32 --kernel 3 --padding same --dilation 2 --groups 16", "16,112,112 --kernel 3,7,7 --stride 1,2,2 --padding 1,3,3",
+        "32 --kernel 3 --padding same --dilation 2 --groups 16",
+        "16,112,112 --kernel 3,7,7 --stride 1,2,2 --padding 1,3,3",
         "6 --kernel 4 --padding same --dims 1 --no-bias",
     ),
     aliases=("convolution", "conv1d", "conv2d", "conv3d", "dilated-conv", "depthwise", "grouped-conv"),
@@ -129,7 +131,7 @@ def conv(options: argparse.Namespace) -> Explanation:
         title=title, result=f"{shape_text(out)}, weight {shape_text(weight)}, {parameters:,} parameters",
         steps=tuple(steps), diagram="\n".join(windows[-1].lines()), svg=grids_svg(title, windows[-1].grids()),
         formulas=(_CONV,), notes=_conv_notes(windows, options), see_also=("transposed-conv", "pool", "receptive-field"),
-        snippet=_conv_snippet(options, given, channels, out_channels, out, parameters),
+        snippet=_conv_snippet(options, given, out, parameters),
         values={
             "input_shape": given, "output_shape": out, "weight_shape": weight, "parameters": parameters,
             "reach": [axis.reach for axis in windows], "unread_positions": [axis.unread for axis in windows],
@@ -280,7 +282,8 @@ def _conv_notes(windows: list[_Axis], options: argparse.Namespace) -> tuple[str,
     if any(axis.unread for axis in windows):
         worst = max(windows, key=lambda axis: axis.unread)
         notes.append(
-            f"(in + padding - reach) is not a multiple of the stride: {worst.unread + 1} input sizes give the same output "
+            f"(in + padding - reach) is not a multiple of the stride: {worst.unread + 1} input sizes give the "
+            "same output "
             "size, so a transposed convolution needs output_padding to get back."
         )
     if options.padding == "same" and any(axis.pad.before != axis.pad.after for axis in windows):
@@ -288,16 +291,14 @@ def _conv_notes(windows: list[_Axis], options: argparse.Namespace) -> tuple[str,
     return tuple(notes)
 
 
-def _conv_snippet(
-    options: argparse.Namespace, given: Shape, channels: int, out_channels: int, out: Shape, parameters: int
-) -> str:
+def _conv_snippet(options: argparse.Namespace, given: Shape, out: Shape, parameters: int) -> str:
     dims = len(given) - 2
     lines = [
         "import torch", "", f"conv = torch.nn.Conv{dims}d(",
-        f"    {channels}, {out_channels}, kernel_size={code(options.kernel)}, stride={code(options.stride)},",
+        f"    {given[1]}, {out[1]}, kernel_size={code(options.kernel)}, stride={code(options.stride)},",
         f"    padding={code(options.padding)}, dilation={code(options.dilation)}, groups={options.groups},",
         f"    bias={not options.no_bias}, device=\"meta\",  # shapes without data", ")",
-        f"assert conv(torch.empty({shape_text(given)}, device=\"meta\")).shape == {shape_text(out)}",
+        f"x = torch.empty({shape_text(given)}, device=\"meta\")", f"assert conv(x).shape == {shape_text(out)}",
         f"assert sum(p.numel() for p in conv.parameters()) == {parameters}",
     ]  # fmt: skip
     return "\n".join(lines)
@@ -316,7 +317,7 @@ def _pool_arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "pool",
-    summary="output size and windows of max or average pooling; ceil_mode",
+    summary="output size and windows of pooling; ceil_mode",
     group="layers",
     arguments=_pool_arguments,
     examples=("112 --kernel 3 --stride 2 --padding 1", "7 --kernel 2 --dims 1", "7 --kernel 2 --dims 1 --ceil-mode"),
@@ -348,7 +349,7 @@ def pool(options: argparse.Namespace) -> Explanation:
             "import torch", "", f"pool = torch.nn.MaxPool{len(spatial)}d(",
             f"    {code(options.kernel)}, stride={code(options.stride)}, padding={code(options.padding)},",
             f"    dilation={code(options.dilation)}, ceil_mode={options.ceil_mode},", ")",
-            f"assert pool(torch.empty({shape_text(given)}, device=\"meta\")).shape == {shape_text(out)}",
+            f"x = torch.empty({shape_text(given)}, device=\"meta\")", f"assert pool(x).shape == {shape_text(out)}",
         ]),
         values={
             "input_shape": given, "output_shape": out, "parameters": 0,

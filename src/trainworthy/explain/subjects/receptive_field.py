@@ -32,7 +32,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "receptive-field",
-    summary="which inputs one output sees through a chain of convolutions and pooling",
+    summary="which inputs one output sees through a chain of layers",
     group="layers",
     arguments=_arguments,
     examples=(
@@ -52,8 +52,8 @@ def receptive_field(options: argparse.Namespace) -> Explanation:
     beyond = sizes is not None and options.size is not None and last.size > options.size
     return Explanation(
         title=title,
-        result=f"one output sees {last.size:,} inputs; neighbouring outputs lie {last.jump:,} apart; the first is centred "
-        f"on input {last.start:g}",
+        result=f"one output sees {last.size:,} inputs; outputs lie {last.jump:,} apart; the first is centred on input "
+        f"{last.start:g}",
         steps=tuple(_steps(layers, fields)), diagram="\n".join(_lines(layers, fields, sizes)),
         svg=_svg(title, layers, fields), formulas=(_FORMULA,), see_also=("conv", "pool"),
         notes=_notes(beyond=beyond), snippet=_snippet(layers, last),

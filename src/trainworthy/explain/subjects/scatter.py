@@ -50,7 +50,7 @@ def _scatter_arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "scatter",
-    summary="write elements to places named by an index: self[i][index[i][j]] = src[i][j]",
+    summary="write elements to places: self[i][index[i][j]] = src[i][j]",
     group="indexing",
     arguments=_scatter_arguments,
     examples=(
@@ -113,7 +113,8 @@ def _scatter_notes(twice: tuple[Shape, ...], reduce: str | None) -> tuple[str, .
     notes = ["The index must be int64 and is not broadcast: expand it to the shape of src first."]
     if twice and reduce is None:
         places = ", ".join(_brackets(place) for place in twice[:4])
-        notes.insert(0, f"Written more than once: {places}. Which value stays is not defined (on a GPU it can change from "
+        notes.insert(0, f"Written more than once: {places}. Which value stays is not defined (on a GPU it can "
+        "change from "
                         "run to run); use scatter_add_ or --reduce.")  # fmt: skip
     if reduce == "mean":
         notes.append("include_self=True, the default of scatter_reduce_, would count the zeros of self, too.")
@@ -151,7 +152,7 @@ def _gather_arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "gather",
-    summary="look elements up by an index: out[i][j] = input[i][index[i][j]]",
+    summary="look elements up: out[i][j] = input[i][index[i][j]]",
     group="indexing",
     arguments=_gather_arguments,
     examples=('"[[0,0],[1,0]]" --input "[[1,2],[3,4]]"', '"[[2],[0],[1]]"', '"[[0,1],[2,0]]" --dim 0', '"[3,1,1]"'),
@@ -181,7 +182,8 @@ def gather(options: argparse.Namespace) -> Explanation:
     lines = ["import torch", "", f"x = torch.tensor({values})", f"index = torch.tensor({index})"]
     lines += [f"out = torch.gather(x, {dim}, index)", *_assertion("out", out)]
     if full:
-        lines += ["", "import numpy as np", "", f"theirs = np.take_along_axis(x.numpy(), index.numpy(), axis={dim})"]
+        lines.insert(0, "import numpy as np")
+        lines += ["", f"theirs = np.take_along_axis(x.numpy(), index.numpy(), axis={dim})"]
         lines += ["assert (theirs == out.numpy()).all()"]
     return Explanation(
         title=title, result=f"{_short(out)}, the shape of the index",
@@ -189,7 +191,8 @@ def gather(options: argparse.Namespace) -> Explanation:
         diagram="\n".join(_picture(grids)), svg=grids_svg(title, grids),
         formulas=(Formula(text=law, source="docs of torch.gather"),),
         notes=(
-            "gather does not broadcast: where index is smaller than input in another dimension, the rest of input is left "
+            "gather does not broadcast: where index is smaller than input in another dimension, the rest of "
+            "input is left "
             "out. numpy.take_along_axis and torch.take_along_dim do broadcast.",
             "The log-probability of each target: logp.gather(1, target.unsqueeze(1)).squeeze(1).",
         ),

@@ -57,7 +57,7 @@ def _strides_arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "strides",
-    summary="where each element lies in memory; contiguous or not; transpose, channels_last",
+    summary="where elements lie in memory; contiguous, channels_last",
     group="shapes",
     arguments=_strides_arguments,
     examples=(
@@ -85,9 +85,11 @@ def strides(options: argparse.Namespace) -> Explanation:
     return Explanation(
         title=title,
         result=f"shape {shape_text(sizes)}, strides {shape_text(steps)}: {_words(sizes, steps)}",
-        steps=tuple(_stride_steps(base, sizes, steps, order, index, offset)),
+        steps=tuple(_stride_steps(base, sizes, steps, order, index)),
         diagram="\n".join(_memory_lines(sizes, steps)), svg=_memory_svg(title, sizes, steps), formulas=(_STRIDE,),
-        snippet=_stride_snippet(options, base, sizes, steps, order, index), notes=_stride_notes(order, contiguous),
+        snippet=_stride_snippet(
+            _made(base, channels_last=options.channels_last), sizes, steps, order, index
+        ), notes=_stride_notes(order, contiguous),
         see_also=("view", "broadcast"),
         values={
             "shape": sizes, "strides": steps, "is_contiguous": contiguous,
@@ -104,13 +106,12 @@ def _words(sizes: Shape, steps: Shape) -> str:
     return ", ".join(words)
 
 
-def _stride_steps(
-    base: Shape, sizes: Shape, steps: Shape, order: Shape | None, index: Shape | None, offset: int | None
-) -> list[str]:
+def _stride_steps(base: Shape, sizes: Shape, steps: Shape, order: Shape | None, index: Shape | None) -> list[str]:
     out = []
     if order is not None:
         out.append(
-            f"Memory stays as it was filled by {shape_text(base)}; only sizes and strides change places: dimension i of "
+            f"Memory stays as it was filled by {shape_text(base)}; only sizes and strides change places: "
+            "dimension i of "
             f"the result is dimension {shape_text(order)}[i] of the input."
         )
     for dim in reversed(range(len(sizes))):
@@ -122,10 +123,12 @@ def _stride_steps(
         out.append("Read index by index, the last fastest, memory is walked in order: contiguous.")
     else:
         out.append(
-            f"Contiguous strides of {shape_text(sizes)} would be {shape_text(wanted)}: not these, so .contiguous() copies "
+            f"Contiguous strides of {shape_text(sizes)} would be {shape_text(wanted)}: not these, so "
+            ".contiguous() copies "
             f"and .view() may be impossible."
         )
-    if index is not None and offset is not None and sizes:
+    if index is not None and sizes:
+        offset = element_offset(index=index, strides=steps)
         terms = " + ".join(f"{i}*{s}" for i, s in zip(index, steps, strict=True))
         out.append(f"Element {list(index)} lies at {terms} = {offset:,}.")
     return out
@@ -150,7 +153,7 @@ def _memory_grids(sizes: Shape, steps: Shape) -> list[Grid]:
         return []
     places = {index: element_offset(index=index, strides=steps) for index in product(*map(range, sizes))}
     last_row = {(0, place): "strong" for index, place in places.items() if not any(index[:-1])}
-    marks: dict[tuple[int, int], Mark] = {place: "strong" for place in last_row}
+    marks: dict[tuple[int, int], Mark] = dict.fromkeys(last_row, "strong")
     rows = [
         [str(places[(*front, i)]) for i in range(sizes[-1])] for front in product(*map(range, sizes[:-1]))
     ]  # fmt: skip
@@ -186,16 +189,17 @@ def _memory_svg(title: str, sizes: Shape, steps: Shape) -> str:
     )
 
 
-def _stride_snippet(
-    options: argparse.Namespace, base: Shape, sizes: Shape, steps: Shape, order: Shape | None, index: Shape | None
-) -> str:
-    small = prod(base) <= _MOST_ELEMENTS and not options.channels_last
-    made = f"torch.arange({prod(base)}).reshape({shape_text(base)})"
-    if not small:
-        extra = (
-            ", memory_format=torch.channels_last" + ("_3d" if len(base) == 5 else "") if options.channels_last else ""
-        )
-        made = f'torch.empty({shape_text(base)}, device="meta"{extra})'
+def _made(base: Shape, *, channels_last: bool) -> str:
+    """Make the tensor: with its own places as elements where that is possible, else without data."""
+    if channels_last:
+        layout = "channels_last" + ("_3d" if len(base) == 5 else "")
+        return f'torch.empty({shape_text(base)}, device="meta", memory_format=torch.{layout})'
+    if prod(base) > _MOST_ELEMENTS:
+        return f'torch.empty({shape_text(base)}, device="meta")'
+    return f"torch.arange({prod(base)}).reshape({shape_text(base)})"
+
+
+def _stride_snippet(made: str, sizes: Shape, steps: Shape, order: Shape | None, index: Shape | None) -> str:
     lines = ["import torch", "", f"x = {made}"]
     if order is not None:
         lines.append(f"x = x.permute({shape_text(order)})")
@@ -204,7 +208,7 @@ def _stride_snippet(
         f"assert x.stride() == {shape_text(steps)}",
         f"assert x.is_contiguous() is {is_contiguous(shape=sizes, strides=steps)}",
     ]
-    if small and index is not None:
+    if "arange" in made and index is not None:
         at = element_offset(index=index, strides=steps)
         lines.append(f"assert x[{', '.join(map(str, index)) or '...'}] == {at}  # it holds its own place in memory")
     return "\n".join(lines)
@@ -220,7 +224,7 @@ def _view_arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "view",
-    summary="can a tensor be viewed in another shape, or must reshape copy it",
+    summary="can a tensor be viewed in another shape, or is it copied",
     group="shapes",
     arguments=_view_arguments,
     examples=(
@@ -252,9 +256,10 @@ def view(options: argparse.Namespace) -> Explanation:
     return Explanation(
         title=title, result=result, steps=tuple(_view_steps(sizes, steps, to, groups, found)),
         diagram="\n".join(_view_lines(sizes, steps, to, found)), svg=_view_svg(title, sizes, steps, to, found),
-        formulas=(_VIEW,), snippet=_view_snippet(options, base, layout, order, to, found),
+        formulas=(_VIEW,), snippet=_view_snippet(base, layout, order, to, found),
         notes=(
-            "A view shares memory: writing to one writes to the other. After reshape you cannot tell; use view where it "
+            "A view shares memory: writing to one writes to the other. After reshape you cannot tell; use view "
+            "where it "
             "must be one, and clone where it must not.",
         ),
         see_also=("strides", "broadcast"),
@@ -317,11 +322,9 @@ def _view_svg(title: str, sizes: Shape, steps: Shape, to: Shape, found: Shape | 
     ])  # fmt: skip
 
 
-def _view_snippet(
-    options: argparse.Namespace, base: Shape, layout: Shape, order: Shape | None, to: Shape, found: Shape | None
-) -> str:
+def _view_snippet(base: Shape, layout: Shape, order: Shape | None, to: Shape, found: Shape | None) -> str:
     made = f"torch.empty({shape_text(base)}" + (', device="meta")' if prod(base) > _MOST_ELEMENTS else ")")
-    if options.strides is not None:
+    if layout != contiguous_strides(shape=base):
         made = f'torch.empty_strided({shape_text(base)}, {shape_text(layout)}, device="meta")'
     lines = ["import torch", "", f"x = {made}" + (f".permute({shape_text(order)})" if order is not None else "")]
     if found is not None:

@@ -40,7 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "transposed-conv",
-    summary="output size of a transposed convolution, in three steps: zeros between, pad, convolve",
+    summary="a transposed convolution in three steps, and its size",
     group="layers",
     arguments=_arguments,
     examples=(
@@ -114,7 +114,8 @@ def _sentences(picked: list[dict[str, int]], steps: list[TransposedSteps]) -> li
         ones = "zero" if abs(s.pad.before) == 1 else "zeros"
         out.append(f"{verb} {around} {ones} on each side{behind}: {s.spread} become {s.padded}.")
         out.append(
-            f"Convolve with the flipped kernel, stride 1: {s.padded} - {n['dilation'] * (n['kernel'] - 1)} = {s.output}."
+            f"Convolve with the flipped kernel, stride 1: {s.padded} - {n['dilation'] * (n['kernel'] - 1)} = "
+            f"{s.output}."
         )
     out.append(
         "The same seen from the other side: every input stamps the kernel, times its value, onto the output, one stamp "
@@ -130,7 +131,8 @@ def _plane_grids(numbers: dict[str, int], steps: TransposedSteps) -> list[Grid]:
     size, stride = numbers["size"], numbers["stride"]
 
     def plane(first: int, total: int) -> tuple[list[list[str]], dict[tuple[int, int], Mark]]:
-        cells, marks = [], {}
+        cells: list[list[str]] = []
+        marks: dict[tuple[int, int], Mark] = {}
         for r in range(total):
             row = []
             for c in range(total):
@@ -196,9 +198,8 @@ def _lines(numbers: dict[str, int], steps: TransposedSteps, planes: list[Grid]) 
     if max(map(len, body)) <= 78:
         lines += [head, *body]
     elif not lines:
-        picture = Grid(cells=[["input", "zeros between", "zeros around", "output"],
-                              [str(n) for n in (numbers["size"], steps.spread, steps.padded, steps.output)]])  # fmt: skip
-        lines += boxes(picture)
+        sizes = [str(n) for n in (numbers["size"], steps.spread, steps.padded, steps.output)]
+        lines += boxes(Grid(cells=[["input", "zeros between", "zeros around", "output"], sizes]))
     return lines
 
 
@@ -207,11 +208,13 @@ def _notes(picked: list[dict[str, int]]) -> tuple[str, ...]:
     if any(n["kernel"] % n["stride"] for n in picked):
         notes.append(
             "The kernel is no multiple of the stride: outputs get different numbers of stamps, which shows as a "
-            "checkerboard (Odena et al., Distill 2016). Kernel 4 with stride 2, or upsampling and a convolution, does not."
+            "checkerboard (Odena et al., Distill 2016). Kernel 4 with stride 2, or upsampling and a convolution, "
+            "does not."
         )
     if any(n["stride"] > 1 for n in picked):
         notes.append(
-            "A convolution maps several sizes to one, so the way back is ambiguous: output_padding (or output_size=) picks; "
+            "A convolution maps several sizes to one, so the way back is ambiguous: output_padding (or "
+            "output_size=) picks; "
             "it adds positions, not zeros to the output."
         )
     notes.append("It restores the size, not the values: it is the gradient of a convolution, not its inverse.")
@@ -225,7 +228,7 @@ def _snippet(options: argparse.Namespace, given: Shape, channels: int, out_chann
         f"    {channels}, {out_channels}, kernel_size={code(options.kernel)}, stride={code(options.stride)},",
         f"    padding={code(options.padding)}, output_padding={code(options.output_padding)},",
         f"    dilation={code(options.dilation)}, groups={options.groups}, device=\"meta\",  # shapes, no data", ")",
-        f"assert up(torch.empty({shape_text(given)}, device=\"meta\")).shape == {shape_text(out)}",
+        f"x = torch.empty({shape_text(given)}, device=\"meta\")", f"assert up(x).shape == {shape_text(out)}",
     ]  # fmt: skip
     numbers = _axis(options, given[2:], dims - 1)
     short, values, kernel = _row_values(numbers)
