@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trainworthy.cli.options import add_output_options, emit
+from trainworthy.errors import UsageError
 
 if TYPE_CHECKING:
     from trainworthy.explain import Explanation, Subject
@@ -25,6 +26,9 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     parser.usage = "trainworthy explain SUBJECT [OPTIONS]\n       trainworthy explain --list"
     _add_options(parser)
     parser.add_argument("--list", action="store_true", help="list the subjects")
+    for word in words:
+        if not word.isprintable():  # argparse would print it as it is
+            raise UsageError(f"{word!r} has characters that cannot be printed.", where="trainworthy explain")
     at = _place_of_subject(parser, words)
     if at is not None:
         return _explain(words[at], [*words[:at], *words[at + 1 :]])

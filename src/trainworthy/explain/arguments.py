@@ -12,7 +12,7 @@ from trainworthy.errors import TrainworthyError
 from trainworthy.formulas.checks import LARGEST_SIZE, Shape
 from trainworthy.formulas.index import elements, nested_shape
 
-_SHAPE = re.compile(r"[\[(]?([^\[\]()]*)[\])]?")
+_SHAPE = re.compile(r"\(([^\[\]()]*)\)|\[([^\[\]()]*)\]|([^\[\]()]*)")
 _COUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d+)?([kmbtg]?)", re.IGNORECASE)
 _SCALE = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
 MAX_DIMS = 64  # as in PyTorch and in NumPy
@@ -148,7 +148,7 @@ def _sizes(text: str, *, minimum: int) -> Shape:
     match = _SHAPE.fullmatch(text.strip())
     if match is None or not text.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape; write (8,1,6,1), or () for a scalar")
-    words = re.split(r"[,x×]", match[1].strip())  # noqa: RUF001  people paste the multiplication sign
+    words = re.split(r"[,x×]", match[match.lastindex or 0].strip())  # noqa: RUF001  people paste the multiplication sign
     if words and not words[-1].strip():
         words.pop()  # the comma of a one-element tuple
     if len(words) > MAX_DIMS:

@@ -43,7 +43,7 @@ class _Text:
 
     def _lines(self) -> Iterator[str]:
         it = self._it
-        yield self._style(f"{it.subject}: {it.title}" if it.subject else it.title, "title")
+        yield from self._wrapped(f"{it.subject}: " if it.subject else "", it.title, style="title")
         yield from self._wrapped("RESULT   ", it.result, style="bad" if it.problem else "good")
         if it.diagram:
             yield ""

@@ -205,9 +205,9 @@ def blind_queries(*, mask: Mask) -> tuple[int, ...]:
 # Who means what by True, 1 or 0 in a mask.
 POLARITY: tuple[tuple[str, str, str], ...] = (
     ("scaled_dot_product_attention(attn_mask=bool)", "True", "may look"),
-    ("scaled_dot_product_attention(attn_mask=float)", "0 / -inf", "added to the scores"),
+    ("scaled_dot_product_attention(attn_mask=float)", "0, -inf", "is added"),
     ("nn.MultiheadAttention(attn_mask=bool)", "True", "must NOT look"),
     ("nn.MultiheadAttention(key_padding_mask=bool)", "True", "is padding"),
     ("nn.TransformerEncoder(src_key_padding_mask=bool)", "True", "is padding"),
-    ("transformers: attention_mask", "1", "is a token (0: padding)"),
+    ("transformers: attention_mask", "1", "is no padding"),
 )

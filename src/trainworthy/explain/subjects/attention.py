@@ -30,9 +30,7 @@ _FORMULA = Formula(
     source="Vaswani et al. 2017 (arXiv 1706.03762), equation 1; Shazeer 2019 (arXiv 1911.02150); "
     "Ainslie et al. 2023 (arXiv 2305.13245)",
 )
-_SHORT_POLARITY = [
-    (where.replace("scaled_dot_product_attention", "sdpa"), value, means) for where, value, means in POLARITY
-]
+_SHORT = {"scaled_dot_product_attention": "sdpa", "nn.TransformerEncoder": "TransformerEncoder"}  # 78 columns
 _MOST_CELLS = 12  # queries and keys in the picture of a mask
 _MOST_DATA = 10**7  # elements of the scores up to which a snippet computes
 
@@ -166,9 +164,19 @@ def _lines(shapes: AttentionShapes, mask: Mask | None, queries: int, keys: int) 
         cut = " (a corner of it)" if len(mask) < queries or len(mask[0]) < keys else ""
         lines += ["", f"mask, queries down, keys across{cut}"]
         lines += ["  " + " ".join("x" if seen else "." for seen in row) for row in mask]
-        lines += ["", "x: may look (True in scaled_dot_product_attention)   .: masked"]
-    lines += ["", "What a mask means", *columns(_SHORT_POLARITY, gap=2, align="lll")]
+        lines += ["", "x: may look (True in scaled_dot_product_attention, sdpa)   .: masked"]
+    lines += ["", "What a mask means", *_polarity_lines()]
     return lines
+
+
+def _polarity_lines() -> list[str]:
+    rows = []
+    for where, value, means in POLARITY:
+        short = where
+        for long, instead in _SHORT.items():
+            short = short.replace(long, instead)
+        rows.append([short, value, means])
+    return columns(rows, gap=2, align="lll")
 
 
 def _grids(shapes: AttentionShapes, mask: Mask | None) -> list[Grid]:

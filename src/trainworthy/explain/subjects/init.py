@@ -16,7 +16,7 @@ from trainworthy.formulas.initialisation import Spread, fans, gain, spread
 _FORMULA = Formula(
     text="fan_in = in / groups * prod(kernel)     fan_out = out * prod(kernel)\n"
     "xavier   std = gain * sqrt(2 / (fan_in + fan_out))\n"
-    "kaiming  std = gain / sqrt(fan)         fan_in keeps activations, fan_out gradients\n"
+    "kaiming  std = gain / sqrt(fan)     fan_in for activations, fan_out gradients\n"
     "uniform  bound = std * sqrt(3)",
     source="Glorot and Bengio 2010, equation 16; He et al. 2015 (arXiv 1502.01852), equations 10 and 14; torch.nn.init "
     "(torch 2.13)",
@@ -149,7 +149,7 @@ def _snippet(weight: Shape, options: argparse.Namespace, activation: str, std: f
     if bound is not None:
         lines.append(f"assert w.abs().max() <= {bound!r}")
     if prod(weight) >= 1000:
-        lines.append(f"assert math.isclose(w.std(), {std!r}, rel_tol=0.1)  # drawn, not computed")
+        lines.append(f"assert math.isclose(w.std(), {std:.6g}, rel_tol=0.1)  # drawn, not computed")
     elif bound is None:
         lines.append(f"assert w.abs().max() < 6 * {std!r}")
     return "\n".join(lines)

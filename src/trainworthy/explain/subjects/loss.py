@@ -22,8 +22,8 @@ _CROSS_ENTROPY = Formula(
     source="docs of torch.nn.CrossEntropyLoss (torch 2.13); Szegedy et al. 2016 (arXiv 1512.00567), section 7",
 )
 _SMOOTH_L1 = Formula(
-    text="PyTorch:       0.5 x^2 / beta        if |x| < beta       else |x| - 0.5 beta\n"
-    "Faster R-CNN:  0.5 (sigma x)^2       if |x| < 1/sigma^2  else |x| - 0.5/sigma^2\n"
+    text="PyTorch:       0.5 x^2 / beta        if |x| < beta      else |x| - 0.5 beta\n"
+    "Faster R-CNN:  0.5 (sigma x)^2       if |x| < 1/sigma^2 else |x| - 0.5/sigma^2\n"
     "               x = inside * (prediction - target), result times outside\n"
     "beta = 1 / sigma^2                   Huber = beta * smooth L1",
     source="docs of torch.nn.SmoothL1Loss; Girshick 2015 (arXiv 1504.08083), equation 3; caffe-fast-rcnn, "
@@ -234,9 +234,9 @@ def smooth_l1_subject(options: argparse.Namespace) -> Explanation:
         see_also=("cross-entropy",),
         snippet="\n".join([
             "import torch", "import torch.nn.functional as F", "", f"x = torch.tensor({x!r}, dtype=torch.float64)",
-            f"inside, outside = {options.inside!r}, {options.outside!r}",
-            f"loss = F.smooth_l1_loss(inside * x, torch.zeros_like(x), beta={beta!r})",
-            f"assert abs(outside * loss - {value!r}) < 1e-9 + 1e-9 * {abs(value)!r}",
+            f"inside, outside = {options.inside!r}, {options.outside!r}", f"beta = 1 / {sigma!r} ** 2",
+            "loss = F.smooth_l1_loss(inside * x, torch.zeros_like(x), beta=beta)", f"expected = {value!r}",
+            "assert abs(outside * loss - expected) <= 1e-9 + 1e-9 * abs(expected)",
         ]),
         values={"x": x, "sigma": sigma, "beta": beta, "loss": value, "bend": beta, "part": part},
     )  # fmt: skip

@@ -178,7 +178,7 @@ def _snippet(layers: tuple[Layer, ...], last: Field) -> str:
         "]  # kernel, stride, dilation", "for k, s, d in layers:",
         "    w = torch.ones(1, 1, k, dtype=torch.float64) / k",
         "    y = torch.nn.functional.conv1d(y, w, stride=s, dilation=d)", "y[0, 0, 0].backward()",
-        "seen = x.grad[0, 0].nonzero().flatten()  # the inputs that the first output sees",
+        "seen = x.grad[0, 0].nonzero().flatten()  # what the first output sees",
         f"assert seen[-1] - seen[0] + 1 == {last.size}",
     ]  # fmt: skip
     return "\n".join(lines).replace("{size}", str(size))

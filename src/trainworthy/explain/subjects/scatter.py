@@ -250,11 +250,11 @@ def repeat_interleave(options: argparse.Namespace) -> Explanation:
     grids += [_grid("repeat (tile)", tile)] if tile is not None else []
     argument = shown if isinstance(shown, int) else f"torch.tensor({shown})"
     lines = ["import numpy as np", "import torch", "", f"x = torch.tensor({values})"]
-    lines += [f"out = x.repeat_interleave({argument}, dim={dim})", f"assert out.tolist() == {out}"]
-    lines += [f"assert np.repeat(x.numpy(), {shown}, axis={dim}).tolist() == {out}"]
+    lines += [f"out = x.repeat_interleave({argument}, dim={dim})", *_assertion("out", out)]
+    lines += [f"assert (np.repeat(x.numpy(), {shown}, axis={dim}) == out.numpy()).all()"]
     if tile is not None:
         times = ", ".join(str(shown if at == dim else 1) for at in range(len(sizes)))
-        lines += [f"assert x.repeat({times}).tolist() == {tile}  # another order"]
+        lines += ["", f"out = x.repeat({times})  # another order", *_assertion("out", tile)]
     return Explanation(
         title=title, result=_short(out),
         steps=(

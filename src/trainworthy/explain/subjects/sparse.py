@@ -106,7 +106,7 @@ def _small(dense: Any, options: argparse.Namespace) -> Explanation:
         diagram="\n".join(beside(boxes(matrix), lines[:-1], gap=4)), svg=grids_svg(title, grids), formulas=(_FORMULA,),
         notes=_notes(options), see_also=("scatter", "gather"),
         snippet="\n".join([
-            "import torch", "", f"x = torch.tensor({dense}, dtype=torch.float32)",
+            "import torch", "", "x = torch.tensor([", *(f"    {list(row)}," for row in dense), "]).float()",
             "coo, csr = x.to_sparse(), x.to_sparse_csr()",
             f"assert coo.indices().tolist() == {[list(coo.rows), list(coo.columns)]}",
             f"assert csr.crow_indices().tolist() == {list(csr.pointers)}",
@@ -194,7 +194,8 @@ def _large_snippet(sizes: Shape, nnz: int, sizes_of: dict[str, int], options: ar
     if "CSR" in sizes_of:
         index = "torch.int64" if i == 8 else "torch.int32"
         lines += [
-            f"pointers, columns = meta({sizes[0]} + 1, dtype={index}), meta(nnz, dtype={index})",
+            f"pointers = meta({sizes[0]} + 1, dtype={index})",
+            f"columns = meta(nnz, dtype={index})",
             f"assert held(pointers, columns, values) == {sizes_of['CSR']}  # CSR",
         ]
     return "\n".join(lines)

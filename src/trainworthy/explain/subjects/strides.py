@@ -32,7 +32,8 @@ _STRIDE = Formula(
     source="c10/util/strides.h and c10/core/Contiguity.h (torch 2.13); docs of torch.Tensor.stride",
 )
 _VIEW = Formula(
-    text="dimensions d, d + 1 can be walked as one if stride[d] = size[d + 1] * stride[d + 1]\n"
+    text="dimensions d and d + 1 can be walked as one if\n"
+    "    stride[d] = size[d + 1] * stride[d + 1]\n"
     "a view may split and merge within such a group, never across two",
     source="ATen/TensorUtils.cpp, computeStride (torch 2.13); docs of torch.Tensor.view",
 )
@@ -193,7 +194,7 @@ def _made(base: Shape, *, channels_last: bool) -> str:
     """Make the tensor: with its own places as elements where that is possible, else without data."""
     if channels_last:
         layout = "channels_last" + ("_3d" if len(base) == 5 else "")
-        return f'torch.empty({shape_text(base)}, device="meta", memory_format=torch.{layout})'
+        return f'torch.empty(\n    {shape_text(base)},\n    memory_format=torch.{layout}, device="meta",\n)'
     if prod(base) > _MOST_ELEMENTS:
         return f'torch.empty({shape_text(base)}, device="meta")'
     return f"torch.arange({prod(base)}).reshape({shape_text(base)})"

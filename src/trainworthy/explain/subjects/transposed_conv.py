@@ -16,8 +16,8 @@ from trainworthy.formulas.conv_values import transposed_values
 
 _FORMULA = Formula(
     text="out = (in - 1) * s - 2p + d(k - 1) + output_padding + 1\n"
-    "1. put s - 1 zeros between neighbours          size (in - 1) * s + 1\n"
-    "2. put d(k - 1) - p zeros around               (and output_padding more behind)\n"
+    "1. put s - 1 zeros between neighbours      size (in - 1) * s + 1\n"
+    "2. put d(k - 1) - p zeros around           and output_padding more behind\n"
     "3. convolve with the flipped kernel, stride 1, no padding",
     source="Dumoulin and Visin 2016, A guide to convolution arithmetic, section 4.5 and relation 14 "
     "(https://arxiv.org/abs/1603.07285); torch.nn.ConvTranspose2d (torch 2.13)",
@@ -237,7 +237,7 @@ def _snippet(options: argparse.Namespace, given: Shape, channels: int, out_chann
         s, p, o, d = (short[name] for name in ("stride", "padding", "output_padding", "dilation"))
         lines += [
             "", "# The three steps on one row give what PyTorch gives.",
-            f"x, w = torch.tensor([[{values}]]).float(), torch.tensor([[{kernel}]]).float()",
+            f"x = torch.tensor([[{values}]]).float()", f"w = torch.tensor([[{kernel}]]).float()",
             f"spread = torch.zeros(1, 1, {steps.spread})",
             f"spread[..., ::{s}] = x",
             f"around = F.pad(spread, {tuple(steps.pad)})",
