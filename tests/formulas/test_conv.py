@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -72,7 +74,7 @@ def test_sizes_of_published_networks() -> None:
 @given(st.fixed_dictionaries(numbers))
 def test_conv_agrees_with_torch(case: dict[str, int]) -> None:
     x, weight = torch.zeros(1, 1, case["size"]), torch.zeros(1, 1, case["kernel"])
-    rest = {name: case[name] for name in ("stride", "padding", "dilation")}
+    rest: dict[str, Any] = {name: case[name] for name in ("stride", "padding", "dilation")}
     try:
         expected = F.conv1d(x, weight, **rest).shape[-1]
     except RuntimeError:
@@ -120,7 +122,7 @@ def test_adaptive_pooling_agrees_with_torch(size: int, output: int) -> None:
 @given(st.fixed_dictionaries({**numbers, "output_padding": st.integers(0, 4)}))
 def test_transposed_agrees_with_torch(case: dict[str, int]) -> None:
     x, weight = torch.zeros(1, 1, case["size"]), torch.zeros(1, 1, case["kernel"])
-    rest = {name: case[name] for name in ("stride", "padding", "dilation", "output_padding")}
+    rest: dict[str, Any] = {name: case[name] for name in ("stride", "padding", "dilation", "output_padding")}
     try:
         expected = F.conv_transpose1d(x, weight, **rest).shape[-1]
     except RuntimeError:
@@ -136,7 +138,7 @@ def test_transposed_agrees_with_torch(case: dict[str, int]) -> None:
 @settings(max_examples=500)
 @given(st.fixed_dictionaries(numbers))
 def test_a_transposed_convolution_undoes_the_size_of_a_convolution(case: dict[str, int]) -> None:
-    rest = {name: case[name] for name in ("kernel", "stride", "padding", "dilation")}
+    rest: dict[str, Any] = {name: case[name] for name in ("kernel", "stride", "padding", "dilation")}
     try:
         small = conv_size(**case)
     except ShapeError:
@@ -162,7 +164,7 @@ def test_windows_are_the_inputs_with_a_gradient(case: dict[str, int], data: st.D
         assume(False)
     output = data.draw(st.integers(0, num - 1))
     x = torch.zeros(1, 1, case["size"], requires_grad=True)
-    rest = {name: case[name] for name in ("stride", "padding", "dilation")}
+    rest: dict[str, Any] = {name: case[name] for name in ("stride", "padding", "dilation")}
     F.conv1d(x, torch.ones(1, 1, case["kernel"]), **rest)[0, 0, output].backward()
     assert x.grad is not None
     read = set(x.grad[0, 0].nonzero().flatten().tolist())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -37,7 +39,7 @@ def test_conv_agrees_with_torch(x: list[int], k: list[int], stride: int, padding
 def test_three_steps_and_stamps_agree_with_torch(
     *, x: list[int], k: list[int], stride: int, padding: int, extra: int, dilation: int
 ) -> None:
-    options = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation}
+    options: dict[str, Any] = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation}
     try:
         steps = transposed_values(values=x, kernel=k, **options)
     except ShapeError:

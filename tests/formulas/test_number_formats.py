@@ -50,7 +50,7 @@ def test_limits_agree_with_finfo(one: NumberFormat) -> None:
     assert (one.max, one.min_normal, one.epsilon) == (info.max, info.smallest_normal, info.eps)
     assert one.storage_bits == info.bits == 1 + one.exponent_bits + one.mantissa_bits
     if one.name in ("fp64", "fp32", "fp16"):
-        numpy_info = np.finfo(one.torch_name)
+        numpy_info = np.finfo(str(one.torch_name))
         assert one.min_subnormal == numpy_info.smallest_subnormal
         assert one.decimal_digits == numpy_info.precision
 

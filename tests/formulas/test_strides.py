@@ -121,7 +121,7 @@ def test_views_of_empty_tensors(shape: tuple[int, ...], to: tuple[int, ...]) -> 
 @given(strided())
 def test_every_element_is_where_it_is_said_to_be(case: tuple[tuple[int, ...], tuple[int, ...], int]) -> None:
     tensor = build(case)
-    strides, offset = tensor.stride(), tensor.storage_offset()
+    strides, offset = tensor.stride(), int(tensor.storage_offset())
     for index in list(product(*map(range, tensor.shape)))[:40]:
         at = element_offset(index=index, strides=strides, storage_offset=offset)
         assert torch.as_strided(tensor, (), (), at).item() == tensor[index].item()
