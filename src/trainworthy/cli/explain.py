@@ -60,6 +60,7 @@ def _place_of_subject(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
 
 def _explain(name: str, words: Sequence[str]) -> int:
     from trainworthy.explain import find_subject
+    from trainworthy.explain.arguments import accept_negatives
 
     subject = find_subject(name)
     parser = argparse.ArgumentParser(
@@ -70,6 +71,7 @@ def _explain(name: str, words: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     subject.arguments(parser)
+    accept_negatives(parser)
     _add_options(parser)
     options = parser.parse_args(words)
     explanation = subject.answer(options)

@@ -19,6 +19,18 @@ MAX_DIMS = 64  # as in PyTorch and in NumPy
 MAX_NESTED_TEXT = 2000
 
 
+def accept_negatives(parser: argparse.ArgumentParser) -> None:
+    """Let words such as -1,6 and -1e-3 be values; argparse knows plain negative numbers only.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> accept_negatives(parser)
+    >>> _ = parser.add_argument("to", type=integers)
+    >>> parser.parse_args(["-1,6"]).to
+    (-1, 6)
+    """
+    parser._negative_number_matcher = re.compile(r"-[\d.][\d.,ex+-]*")
+
+
 def shape(text: str) -> Shape:
     """Read "(8,1,6,1)", "8,1,6,1", "8x1x6x1", "[8, 1]" or "()", the shape of a scalar.
 

@@ -19,6 +19,7 @@ _FILLS: Mapping[str, str] = {
     "bad": "#d33a2c66",
     "faint": "none",
 }
+_PICTURE_WIDTH = 640.0  # in pixels, before grids go on below
 _CHARACTER = 7.3  # width of a character of the monospaced font at 12 px
 
 
@@ -167,9 +168,7 @@ class Svg:
 
     def grid(self, grid: Grid, *, x: float = 0, y: float = 0, size: float = 26) -> tuple[float, float]:
         """Draw a grid with its top left corner at (x, y); return its right and lower end."""
-        longest = max((len(cell or "") for row in [*grid.cells, grid.heads] for cell in row), default=1)
-        width = max(size, longest * _CHARACTER + 8)
-        left = x + max((len(name) for name in grid.names), default=-1) * _CHARACTER + _CHARACTER
+        width, left = _cell_width(grid, size), x + _names_width(grid)
         top = y
         if grid.title:
             self.text(x, top + 12, grid.title, bold=True)
@@ -200,12 +199,29 @@ class Svg:
 
 
 def grids_svg(title: str, grids: Sequence[Grid], *, size: float = 26) -> str:
-    """Draw grids one below the other."""
-    picture, y = Svg(title=title), 0.0
+    """Draw grids side by side, in as many rows as they need."""
+    picture, x, y, below = Svg(title=title), 0.0, 0.0, 0.0
     for grid in grids:
-        _, y = picture.grid(grid, y=y, size=size)
-        y += 16
+        width = _grid_width(grid, size)
+        if x and x + width > _PICTURE_WIDTH:
+            x, y = 0.0, below + 18
+        _, bottom = picture.grid(grid, x=x, y=y, size=size)
+        x, below = x + width + 28, max(below, bottom)
     return picture.render()
+
+
+def _cell_width(grid: Grid, size: float) -> float:
+    longest = max((len(cell or "") for row in [*grid.cells, grid.heads] for cell in row), default=1)
+    return max(size, longest * _CHARACTER + 8)
+
+
+def _names_width(grid: Grid) -> float:
+    return max((len(name) for name in grid.names), default=-1) * _CHARACTER + _CHARACTER
+
+
+def _grid_width(grid: Grid, size: float) -> float:
+    cells = _names_width(grid) + grid.num_columns * _cell_width(grid, size)
+    return max(cells, len(grid.title) * _CHARACTER)
 
 
 def _rule(bar: str, cells: int, corners: str) -> str:

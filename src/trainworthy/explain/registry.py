@@ -13,6 +13,7 @@ from typing import Literal, NoReturn
 
 from trainworthy.errors import UsageError
 from trainworthy.explain import subjects as _folder
+from trainworthy.explain.arguments import accept_negatives
 from trainworthy.explain.explanation import Explanation
 
 Group = Literal["shapes", "layers", "indexing", "numbers", "losses", "cost", "parallel"]
@@ -130,6 +131,7 @@ def answer(name: str, /, *words: object, **options: object) -> Explanation:
     found = find_subject(name)
     parser = _Parser(prog=f"explain {found.name}", add_help=False, allow_abbrev=False)
     found.arguments(parser)
+    accept_negatives(parser)
     line = [str(word) for word in words]
     for option, value in options.items():
         flag = f"--{option.replace('_', '-')}"

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from trainworthy.errors import ShapeError, UsageError
-from trainworthy.formulas.checks import whole
+from trainworthy.formulas.checks import LARGEST_SIZE, whole
 from trainworthy.formulas.conv import conv_size
 
 _LAYER = re.compile(r"(?:(?P<name>[a-z][a-z0-9_]*):)?(?P<numbers>(?:[kspd]\d{1,9})+)(?:[x*](?P<times>\d{1,4}))?")
@@ -103,6 +103,7 @@ def chain_fields(*, layers: Sequence[Layer]) -> tuple[Field, ...]:
     [3, 5, 7]
 
     Raises:
+        ShapeError: If the field outgrows 64 bits.
         UsageError: If a number is no size.
     """
     field, out = Field(), []
@@ -112,6 +113,11 @@ def chain_fields(*, layers: Sequence[Layer]) -> tuple[Field, ...]:
             stride=whole("stride", layer.stride, minimum=1), padding=whole("padding", layer.padding),
             dilation=whole("dilation", layer.dilation, minimum=1),
         )  # fmt: skip
+        if max(field.jump, field.size, -field.low) > LARGEST_SIZE:
+            raise ShapeError(
+                f"After layer {len(out) + 1} the field or the jump is more than a 64-bit size can hold.",
+                fix="Use fewer or smaller strides.",
+            )
         out.append(field)
     return tuple(out)
 

@@ -107,11 +107,8 @@ def _mask(options: argparse.Namespace, rows: int, cols: int, queries: int, keys:
     if options.mask == "none":
         return None
     if options.mask == "causal-lower-right":
-        shift = keys - queries
-        full = causal_mask(
-            queries=min(queries, _MOST_CELLS), keys=min(queries, _MOST_CELLS) + max(shift, 0), corner="lower-right"
-        )
-        return tuple(row[-cols:] for row in full)
+        # The last rows and columns of the whole: there the triangle hangs as it does in a mask of that size.
+        return causal_mask(queries=rows, keys=cols, corner="lower-right")
     if options.mask == "window":
         return window_mask(queries=rows, keys=cols, before=options.window - 1, after=0)
     return causal_mask(queries=rows, keys=cols)

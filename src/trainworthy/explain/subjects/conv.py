@@ -11,7 +11,7 @@ from trainworthy.explain.drawing import Grid, Mark, grids_svg
 from trainworthy.explain.explanation import Explanation, Formula
 from trainworthy.explain.registry import subject
 from trainworthy.formulas.checks import Shape, shape_text
-from trainworthy.formulas.conv import Pad, axis_padding, conv_size, pool_size, reach, window
+from trainworthy.formulas.conv import Pad, axis_padding, conv_size, pool_size, reach
 from trainworthy.formulas.conv_shapes import (
     axis_names,
     conv_parameters,
@@ -192,11 +192,13 @@ class _Axis:
             (0, column): "added" for column, at in enumerate(positions) if not 0 <= at < self.size
         }
         names = ["input"]
-        outputs = [o for o in range(min(self.out, 3)) if self._taps(o)[-1] < shown - self.pad.before]
+        outputs = [
+            o for o in range(min(self.out, 3)) if o * self.stride + self.reach <= shown or o == 0
+        ]  # fmt: skip
         if self.out > 3 and total <= _MOST_CELLS:
             outputs.append(self.out - 1)
         for row, output in enumerate(outputs, start=1):
-            taps = {at: tap for tap, at in enumerate(self._taps(output))}
+            taps = {at: tap for at in positions if (tap := self._tap(output, at)) is not None}
             cells.append([f"{tap_name}{taps[at]}" if at in taps else "" for at in positions])
             names.append(f"out {output}")
             marks |= {(row, column): "strong" for column, at in enumerate(positions) if at in taps}
@@ -220,10 +222,10 @@ class _Axis:
         ]  # fmt: skip
         return [grid.title, "", *rows, "", "   ".join(part for part in legend if part)]
 
-    def _taps(self, output: int) -> Shape:
-        return window(
-            output=output, kernel=self.kernel, stride=self.stride, padding=self.pad.before, dilation=self.dilation
-        )
+    def _tap(self, output: int, at: int) -> int | None:
+        """Return which tap of the kernel lies at an input position; the kernel may be too long to list."""
+        tap, between = divmod(at + self.pad.before - output * self.stride, self.dilation)
+        return tap if not between and 0 <= tap < self.kernel else None
 
     def _word(self, at: int) -> str:
         if at >= self.size + self.pad.after:

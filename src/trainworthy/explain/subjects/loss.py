@@ -210,6 +210,8 @@ def smooth_l1_subject(options: argparse.Namespace) -> Explanation:
     )
     if not 1e-6 <= sigma <= 1e6:
         raise UsageError(f"sigma must lie between 1e-6 and 1e6, got {sigma:g}.", where="--sigma")
+    if max(abs(x), abs(options.inside), abs(options.outside)) > 1e12:
+        raise UsageError("The difference and the weights must lie between -1e12 and 1e12.")
     beta = 1 / (sigma * sigma)
     value = smooth_l1_sigma(difference=x, sigma=sigma, inside_weight=options.inside, outside_weight=options.outside)
     weighted = options.inside * x

@@ -229,7 +229,7 @@ def _view_arguments(parser: argparse.ArgumentParser) -> None:
     group="shapes",
     arguments=_view_arguments,
     examples=(
-        '"(2,3,4)" "(6,4)"', '"(2,3,4)" "(2,12)" --permute 0,2,1', '"(8,12,64)" "(8,3,4,64)"', "3,4 -- -1,6",
+        '"(2,3,4)" "(6,4)"', '"(2,3,4)" "(2,12)" --permute 0,2,1', '"(8,12,64)" "(8,3,4,64)"', "3,4 -1,6",
         "4,3 12 --strides 1,4", "0,3 3,0",
     ),
     aliases=("reshape", "view-or-copy", "flatten"),

@@ -22,6 +22,7 @@ _FORMULA = Formula(
     source="Dumoulin and Visin 2016, A guide to convolution arithmetic, section 4.5 and relation 14 "
     "(https://arxiv.org/abs/1603.07285); torch.nn.ConvTranspose2d (torch 2.13)",
 )
+_MOST_TAPS = 16  # of a kernel, and positions of stride and padding, in the picture of one row
 _MOST_SHOWN = 9  # positions of the padded input in a two-dimensional picture
 
 
@@ -156,11 +157,22 @@ def _plane_grids(numbers: dict[str, int], steps: TransposedSteps) -> list[Grid]:
 def _row_values(numbers: dict[str, int]) -> tuple[dict[str, int], list[int], list[int]]:
     """Return a short axis with numbers that show what happens: inputs 1 2 3, taps 1 10 100."""
     short = {**numbers, "size": min(numbers["size"], 4)}
-    return short, list(range(1, short["size"] + 1)), [10**tap for tap in range(short["kernel"])]
+    taps = min(short["kernel"], _MOST_TAPS)
+    return short, list(range(1, short["size"] + 1)), [10**tap for tap in range(taps)]
 
 
 def _row_grids(numbers: dict[str, int]) -> list[Grid]:
+    """Carry the three steps out on a short row; nothing if kernel, stride or padding are too large to be shown."""
     short, values, kernel = _row_values(numbers)
+    if max(short.values()) > _MOST_TAPS:
+        sizes = transposed_steps(**numbers)
+        return [
+            Grid(cells=[[f"{n:,}"]], title=title)
+            for title, n in (
+                ("input", numbers["size"]), ("zeros between", sizes.spread), ("zeros around", sizes.padded),
+                ("output", sizes.output),
+            )
+        ]  # fmt: skip
     if len(kernel) > 4 or short["stride"] > 4:
         kernel = [1] * len(kernel)
     found = transposed_values(
