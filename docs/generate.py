@@ -87,10 +87,11 @@ def explain_page() -> dict[Path, str]:
     """Build the gallery of explanations: every subject with its first example."""
     lines = [
         "# Explanations", "",
-        "`trainworthy explain SUBJECT` shows a rule step by step: the answer, a picture, the formula with its source, and",
-        "code that proves it. Without options a subject shows a worked example; `trainworthy explain SUBJECT --help` lists",
-        'its options. In a notebook, `trainworthy.explain("conv", 224, kernel=7)` draws the picture. The exit code is 1 if',
-        "shapes do not go together, 2 for wrong use.", "",
+        "`trainworthy explain SUBJECT` shows a rule step by step: the answer, a picture, the formula with its source,",
+        "and code that proves it. Without options a subject shows a worked example;",
+        "`trainworthy explain SUBJECT --help` lists its options. In a notebook,",
+        '`trainworthy.explain("conv", 224, kernel=7)` draws the picture. The exit code is 1 if shapes do not go',
+        "together, 2 for wrong use.", "",
         "Every example below is real output, and the tests run every snippet.", "",
     ]  # fmt: skip
     found = all_subjects().values()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 import trainworthy
+from trainworthy.cli.explain import _list_text
 from trainworthy.cli.main import main
 from trainworthy.errors import UsageError
 from trainworthy.explain import Explanation, all_subjects, answer, find_subject, subject
@@ -58,11 +62,22 @@ def test_from_python() -> None:
         answer("broadcast", no_such=1)
 
 
+def test_a_terminal_without_boxes_gets_question_marks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "trainworthy", "explain", "scatter"], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=60,
+    )  # fmt: skip
+    assert "? 0 ?" in done.stdout
+    assert done.stderr == ""
+
+
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--list"]) == 0
     text = capsys.readouterr().out
     assert all(f"  {name} " in text for name in all_subjects())
-    assert max(map(len, text.splitlines())) <= 80
+    lines = _list_text(60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
     assert main(["explain", "--list", "--format", "json"]) == 0
     assert {row["name"] for row in json.loads(capsys.readouterr().out)} == set(all_subjects())
 

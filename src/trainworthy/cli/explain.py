@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -37,7 +40,8 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
         parser.error("which subject? `trainworthy explain --list` lists them")
     if options.format == "html":
         parser.error("--list is printed as text or json")
-    emit(_list_json() if options.format == "json" else _list_text(), options.output)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() and options.output is None else 0
+    emit(_list_json() if options.format == "json" else _list_text(width), options.output)
     return 0
 
 
@@ -91,11 +95,14 @@ def _render(explanation: Explanation, options: argparse.Namespace) -> str:
     return render_text(explanation) if options.output is None else render_text(explanation, width=0, color=False)
 
 
-def _list_text() -> str:
+def _list_text(width: int) -> str:
+    """List the subjects by group, wrapped to a terminal; 0 does not wrap."""
     lines: list[str] = []
     for group, members in _grouped():
         lines += ([""] if lines else []) + [group]
-        lines += [f"  {subject.name:18} {subject.summary}" for subject in members]
+        for subject in members:
+            parts = textwrap.wrap(subject.summary, width=max(width - 21, 20)) if width else [subject.summary]
+            lines += [f"  {subject.name if at == 0 else '':18} {part}" for at, part in enumerate(parts)]
     return "\n".join(lines)
 
 

@@ -106,7 +106,8 @@ def chain_fields(*, layers: Sequence[Layer]) -> tuple[Field, ...]:
         ShapeError: If the field outgrows 64 bits.
         UsageError: If a number is no size.
     """
-    field, out = Field(), []
+    field = Field()
+    out: list[Field] = []
     for layer in layers:
         field = grow(
             field=field, kernel=whole("kernel", layer.kernel, minimum=1),

@@ -201,15 +201,7 @@ def _smooth_l1_arguments(parser: argparse.ArgumentParser) -> None:
 def smooth_l1_subject(options: argparse.Namespace) -> Explanation:
     """Explain smooth L1 in both parametrisations."""
     x = 0.2 if options.difference is None else options.difference
-    if options.beta is not None and options.sigma is not None:
-        raise UsageError("Give --sigma or --beta, not both: beta = 1 / sigma^2.")
-    if options.beta is not None and options.beta <= 0:
-        raise UsageError(f"beta must be more than 0 here, got {options.beta:g}; at 0 it is L1.", where="--beta")
-    sigma = (
-        1 / math.sqrt(options.beta) if options.beta is not None else (3.0 if options.sigma is None else options.sigma)
-    )
-    if not 1e-6 <= sigma <= 1e6:
-        raise UsageError(f"sigma must lie between 1e-6 and 1e6, got {sigma:g}.", where="--sigma")
+    sigma = _sigma(options)
     if max(abs(x), abs(options.inside), abs(options.outside)) > 1e12:
         raise UsageError("The difference and the weights must lie between -1e12 and 1e12.")
     beta = 1 / (sigma * sigma)
@@ -242,6 +234,19 @@ def smooth_l1_subject(options: argparse.Namespace) -> Explanation:
         ]),
         values={"x": x, "sigma": sigma, "beta": beta, "loss": value, "bend": beta, "part": part},
     )  # fmt: skip
+
+
+def _sigma(options: argparse.Namespace) -> float:
+    """Return sigma, from beta if that is given."""
+    if options.beta is not None and options.sigma is not None:
+        raise UsageError("Give --sigma or --beta, not both: beta = 1 / sigma^2.")
+    if options.beta is not None and options.beta <= 0:
+        raise UsageError(f"beta must be more than 0 here, got {options.beta:g}; at 0 it is L1.", where="--beta")
+    given: float = 3.0 if options.sigma is None else options.sigma
+    sigma = given if options.beta is None else 1 / math.sqrt(options.beta)
+    if not 1e-6 <= sigma <= 1e6:
+        raise UsageError(f"sigma must lie between 1e-6 and 1e6, got {sigma:g}.", where="--sigma")
+    return sigma
 
 
 _HEIGHT, _WIDTH = 9, 61

@@ -205,6 +205,13 @@ def _gather_words(place: Shape, dim: int, index: Any, out: Any) -> str:
     return f"out{_brackets(place)} = input{_brackets(_target(place, dim, index))} = {_get(out, place)}"
 
 
+_REPEAT = Formula(
+    text="repeat_interleave: a a b b c c      repeat, numpy.tile: a b c a b c\n"
+    "numpy.repeat is torch's repeat_interleave; numpy.tile is torch's repeat",
+    source="docs of torch.repeat_interleave, torch.Tensor.repeat, numpy.repeat, numpy.tile",
+)
+
+
 def _repeat_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("repeats", nargs="?", type=integers, metavar="N", help="times, or one for each slice, such as 1,2")
@@ -223,6 +230,39 @@ def _repeat_arguments(parser: argparse.ArgumentParser) -> None:
 )
 def repeat_interleave(options: argparse.Namespace) -> Explanation:
     """Explain repeat_interleave."""
+    values, repeats, dim = _repeat_input(options)
+    sizes = nested_shape(values=values)
+    source = repeat_index(size=sizes[dim], repeats=repeats)
+    out: Any = repeat_interleaved(values=values, repeats=repeats, dim=dim)
+    shown: Any = repeats[0] if len(repeats) == 1 else list(repeats)
+    times = [shown if at == dim else 1 for at in range(len(sizes))]
+    tile = tiled(values=values, repeats=times) if len(repeats) == 1 else None
+    title = f"{_short(values)}, repeats {shown}, dim {dim}"
+    grids = [_grid("input", values), _grid("repeat_interleave", out)]
+    grids += [_grid("repeat (tile)", tile)] if tile is not None else []
+    lines = _repeat_lines(values, shown, dim, out)
+    if tile is not None:
+        lines += ["", f"out = x.repeat({', '.join(map(str, times))})  # another order", *_assertion("out", tile)]
+    return Explanation(
+        title=title, result=_short(out),
+        steps=(
+            f"Each slice along dim {dim} is repeated in its place: slices {', '.join(map(str, source))} of the input.",
+            f"The size along dim {dim} becomes the sum of the repeats, {len(source)}.",
+            "With more dimensions the repeats belong to the slices of that dimension, whatever is in them.",
+        ),
+        diagram="\n".join(_picture(grids)), svg=grids_svg(title, [grid for grid in grids if grid.cells]),
+        formulas=(_REPEAT,),
+        notes=(
+            "x.repeat(k, 1) beside y.repeat_interleave(k, 0) pairs wrong samples: use the same for both.",
+            "expand repeats without a copy, but only dimensions of size 1.",
+        ),
+        see_also=("gather", "broadcast", "attention"), snippet="\n".join(lines),
+        values={"dim": dim, "source_slices": source, "result": out, "repeat": tile},
+    )  # fmt: skip
+
+
+def _repeat_input(options: argparse.Namespace) -> tuple[Any, Shape, int]:
+    """Return values, repeats and dim; without a dim the elements in one row, as repeat_interleave does."""
     repeats: Shape = (2,) if options.repeats is None else options.repeats
     if options.size is not None and options.size > 40:
         raise UsageError("--size is for examples that can be read: 40 at most.", where="--size")
@@ -237,46 +277,16 @@ def repeat_interleave(options: argparse.Namespace) -> Explanation:
     dim = whole_dim("--dim", options.dim or 0, num_dims=len(sizes))
     if max(repeats) * prod(sizes) > _MOST_ELEMENTS:
         raise UsageError(f"More than {_MOST_ELEMENTS} elements would come out; use smaller repeats.")
-    source = repeat_index(size=sizes[dim], repeats=repeats)
-    out: Any = repeat_interleaved(values=values, repeats=repeats, dim=dim)
-    shown: Any = repeats[0] if len(repeats) == 1 else list(repeats)
-    tile = (
-        None
-        if len(repeats) > 1
-        else tiled(values=values, repeats=[shown if at == dim else 1 for at in range(len(sizes))])
-    )
-    title = f"{_short(values)}, repeats {shown}, dim {dim}"
-    grids = [_grid("input", values), _grid("repeat_interleave", out)]
-    grids += [_grid("repeat (tile)", tile)] if tile is not None else []
+    return values, repeats, dim
+
+
+def _repeat_lines(values: Any, shown: Any, dim: int, out: Any) -> list[str]:
     argument = shown if isinstance(shown, int) else f"torch.tensor({shown})"
-    lines = ["import numpy as np", "import torch", "", f"x = torch.tensor({values})"]
-    lines += [f"out = x.repeat_interleave({argument}, dim={dim})", *_assertion("out", out)]
-    lines += [f"assert (np.repeat(x.numpy(), {shown}, axis={dim}) == out.numpy()).all()"]
-    if tile is not None:
-        times = ", ".join(str(shown if at == dim else 1) for at in range(len(sizes)))
-        lines += ["", f"out = x.repeat({times})  # another order", *_assertion("out", tile)]
-    return Explanation(
-        title=title, result=_short(out),
-        steps=(
-            f"Each slice along dim {dim} is repeated in its place: slices {', '.join(map(str, source))} of the input.",
-            f"The size along dim {dim} becomes the sum of the repeats, {len(source)}.",
-            "With more dimensions the repeats belong to the slices of that dimension, whatever is in them.",
-        ),
-        diagram="\n".join(_picture(grids)), svg=grids_svg(title, [grid for grid in grids if grid.cells]),
-        formulas=(
-            Formula(
-                text="repeat_interleave: a a b b c c      repeat, numpy.tile: a b c a b c\n"
-                "numpy.repeat is torch's repeat_interleave; numpy.tile is torch's repeat",
-                source="docs of torch.repeat_interleave, torch.Tensor.repeat, numpy.repeat, numpy.tile",
-            ),
-        ),
-        notes=(
-            "x.repeat(k, 1) beside y.repeat_interleave(k, 0) pairs wrong samples: use the same for both.",
-            "expand repeats without a copy, but only dimensions of size 1.",
-        ),
-        see_also=("gather", "broadcast", "attention"), snippet="\n".join(lines),
-        values={"dim": dim, "source_slices": source, "result": out, "repeat": tile},
-    )  # fmt: skip
+    return [
+        "import numpy as np", "import torch", "", f"x = torch.tensor({values})",
+        f"out = x.repeat_interleave({argument}, dim={dim})", *_assertion("out", out),
+        f"assert (np.repeat(x.numpy(), {shown}, axis={dim}) == out.numpy()).all()",
+    ]  # fmt: skip
 
 
 # --- shared -------------------------------------------------------------------------------------------------------

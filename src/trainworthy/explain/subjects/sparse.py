@@ -14,6 +14,8 @@ from trainworthy.explain.registry import subject
 from trainworthy.formulas.checks import Shape, shape_text
 from trainworthy.formulas.index import nested_shape
 from trainworthy.formulas.sparse import (
+    Compressed,
+    Coo,
     break_even_density,
     coo_bytes,
     coo_from_dense,
@@ -72,54 +74,54 @@ def _small(dense: Any, options: argparse.Namespace) -> Explanation:
     coo = coo_from_dense(dense=dense)
     csr, csc = csr_from_coo(coo=coo, num_rows=sizes[0]), csc_from_coo(coo=coo, num_columns=sizes[1])
     nnz = len(coo.values)
-    marks: dict[tuple[int, int], Mark] = dict.fromkeys(zip(coo.rows, coo.columns, strict=True), "strong")
-    matrix = Grid(cells=[[f"{v:g}" for v in row] for row in dense], title="dense", marks=marks)
-    parts = [
-        ("COO", ("rows", coo.rows), ("columns", coo.columns), ("values", coo.values)),
-        ("CSR", ("pointers", csr.pointers), ("columns", csr.indices), ("values", csr.values)),
-        ("CSC", ("pointers", csc.pointers), ("rows", csc.indices), ("values", csc.values)),
-    ]
-    lines = []
-    for name, *rows in parts:
-        lines += [
-            *columns(
-                [[name, label, *map(str, row)] for (label, row), name in zip(rows, (name, "", ""), strict=True)],
-                align="ll",
-            ),
-            "",
-        ]
     title = f"a matrix of {shape_text(sizes)} with {nnz} stored elements"
     sparse_bytes = _bytes(sizes, nnz, options)
-    grids = [matrix]
-    for name, *rows in parts:
-        grids += [Grid(cells=[list(map(str, row))], title=f"{name} {label}") for label, row in rows]
+    pointers = "; ".join(f"row {i}: {csr.pointers[i]} to {csr.pointers[i + 1]}" for i in range(min(sizes[0], 6)))
+    lines, grids = _pictures(dense, coo, csr, csc)
     return Explanation(
-        title=title,
-        result=", ".join(f"{name} {size} B" for name, size in sparse_bytes.items()),
+        title=title, result=", ".join(f"{name} {size} B" for name, size in sparse_bytes.items()),
         steps=(
             "COO: a row, a column and a value for each stored element.",
             "CSR: elements sorted by row, so rows need not be written out: row i is elements pointers[i] to "
-            "pointers[i + 1]; "
-            + "; ".join(f"row {i}: {csr.pointers[i]} to {csr.pointers[i + 1]}" for i in range(min(sizes[0], 6))) + ".",
+            f"pointers[i + 1]; {pointers}.",
             "CSC: the same by columns. CSR multiplies by a vector row by row; CSC is CSR of the transposed matrix.",
         ),
-        diagram="\n".join(beside(boxes(matrix), lines[:-1], gap=4)), svg=grids_svg(title, grids), formulas=(_FORMULA,),
-        notes=_notes(options), see_also=("scatter", "gather"),
-        snippet="\n".join([
-            "import torch", "", "x = torch.tensor([", *(f"    {list(row)}," for row in dense), "]).float()",
-            "coo, csr = x.to_sparse(), x.to_sparse_csr()",
-            f"assert coo.indices().tolist() == {[list(coo.rows), list(coo.columns)]}",
-            f"assert csr.crow_indices().tolist() == {list(csr.pointers)}",
-            f"assert csr.col_indices().tolist() == {list(csr.indices)}",
-            f"assert x.to_sparse_csc().ccol_indices().tolist() == {list(csc.pointers)}",
-            "assert (csr.to_dense() == x).all()",
-        ]),
+        diagram="\n".join(lines), svg=grids_svg(title, grids), formulas=(_FORMULA,),
+        notes=_notes(options), see_also=("scatter", "gather"), snippet=_small_snippet(dense, coo, csr, csc),
         values={
             "shape": sizes, "nnz": nnz, "coo": coo._asdict(), "csr": csr._asdict(), "csc": csc._asdict(),
-            "dense_bytes": sparse_bytes["dense"], "coo_bytes": sparse_bytes["COO"], "csr_bytes": sparse_bytes["CSR"],
-            "csc_bytes": sparse_bytes["CSC"],
+            **{f"{name.lower()}_bytes": size for name, size in sparse_bytes.items()},
         },
     )  # fmt: skip
+
+
+def _pictures(dense: Any, coo: Coo, csr: Compressed, csc: Compressed) -> tuple[list[str], list[Grid]]:
+    """Draw the matrix beside what each format keeps, in text and as grids."""
+    marks: dict[tuple[int, int], Mark] = dict.fromkeys(zip(coo.rows, coo.columns, strict=True), "strong")
+    matrix = Grid(cells=[[f"{v:g}" for v in row] for row in dense], title="dense", marks=marks)
+    lines, grids = [], [matrix]
+    for name, rows in (
+        ("COO", (("rows", coo.rows), ("columns", coo.columns), ("values", coo.values))),
+        ("CSR", (("pointers", csr.pointers), ("columns", csr.indices), ("values", csr.values))),
+        ("CSC", (("pointers", csc.pointers), ("rows", csc.indices), ("values", csc.values))),
+    ):
+        names = (name, "", "")
+        table = [[head, label, *map(str, row)] for (label, row), head in zip(rows, names, strict=True)]
+        lines += [*columns(table, align="ll"), ""]
+        grids += [Grid(cells=[list(map(str, row))], title=f"{name} {label}") for label, row in rows]
+    return beside(boxes(matrix), lines[:-1], gap=4), grids
+
+
+def _small_snippet(dense: Any, coo: Coo, csr: Compressed, csc: Compressed) -> str:
+    return "\n".join([
+        "import torch", "", "x = torch.tensor([", *(f"    {list(row)}," for row in dense), "]).float()",
+        "coo, csr = x.to_sparse(), x.to_sparse_csr()",
+        f"assert coo.indices().tolist() == {[list(coo.rows), list(coo.columns)]}",
+        f"assert csr.crow_indices().tolist() == {list(csr.pointers)}",
+        f"assert csr.col_indices().tolist() == {list(csr.indices)}",
+        f"assert x.to_sparse_csc().ccol_indices().tolist() == {list(csc.pointers)}",
+        "assert (csr.to_dense() == x).all()",
+    ])  # fmt: skip
 
 
 def _bytes(sizes: Shape, nnz: int, options: argparse.Namespace) -> dict[str, int]:

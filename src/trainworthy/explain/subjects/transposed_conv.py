@@ -79,7 +79,8 @@ def transposed_conv(options: argparse.Namespace) -> Explanation:
     return Explanation(
         title=title, result=f"{shape_text(out)}, weight {shape_text(weight)}, {parameters:,} parameters",
         steps=tuple(_sentences(picked, steps)), diagram="\n".join(_lines(picked[-1], steps[-1], planes)),
-        svg=grids_svg(title, planes or _row_grids(picked[-1])), formulas=(_FORMULA,),
+        svg=grids_svg(title, [*planes, _result_grid(picked[-1], steps[-1])] if planes else _row_grids(picked[-1])),
+        formulas=(_FORMULA,),
         notes=_notes(picked), snippet=_snippet(options, given, channels, out_channels, out),
         see_also=("conv", "receptive-field"),
         values={
@@ -152,6 +153,14 @@ def _plane_grids(numbers: dict[str, int], steps: TransposedSteps) -> list[Grid]:
         Grid(cells=spread[0], title=f"1. {steps.zeros_between} between", marks=spread[1]),
         Grid(cells=padded[0], title=f"2. {steps.pad.before} around", marks=padded[1]),
     ]
+
+
+def _result_grid(numbers: dict[str, int], steps: TransposedSteps) -> Grid:
+    """Draw the size of what comes out; the values depend on the kernel."""
+    cells = [[""] * steps.output] * steps.output
+    marks: dict[tuple[int, int], Mark] = {(r, c): "good" for r in range(steps.output) for c in range(steps.output)}
+    kernel = f"{numbers['kernel']}x{numbers['kernel']}"
+    return Grid(cells=cells, title=f"3. convolve with {kernel}, flipped", marks=marks)
 
 
 def _row_values(numbers: dict[str, int]) -> tuple[dict[str, int], list[int], list[int]]:
