@@ -115,3 +115,8 @@ def test_a_layer_that_does_not_fit_is_named() -> None:
     with pytest.raises(ShapeError) as wrong:
         chain_sizes(size=8, layers=parse_chain(text="k3s2,k3s2,k3"))
     assert wrong.value.where == "layer 3 of 3"
+
+
+def test_a_field_that_outgrows_64_bits_is_an_error() -> None:
+    with pytest.raises(ShapeError, match="After layer 3"):
+        chain_fields(layers=[Layer(2, 2**31)] * 4)
