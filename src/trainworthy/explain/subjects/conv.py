@@ -176,7 +176,7 @@ class _Axis:
             f"{rounding}({room} / {self.stride}) + 1 = {self.out}."
         )
         if self.unread:
-            lost = "1 position" if self.unread == 1 else f"{self.unread} positions"
+            lost = "position" if self.unread == 1 else f"{self.unread} positions"
             of_padding = " (padding)" if self.unread <= self.pad.after else ""
             text += f" No window reads the last {lost}{of_padding}."
         return text

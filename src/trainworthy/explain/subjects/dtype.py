@@ -108,7 +108,7 @@ def _steps(one: NumberFormat, value: float, found: Rounded) -> list[str]:
 
 def _notes(one: NumberFormat) -> tuple[str, ...]:
     known = {
-        "fp16": "Gradients below 6e-8 vanish and activations above 65504 overflow: training needs a loss scaler.",
+        "fp16": "Gradients below 3e-8 become 0 and values above 65519 become infinite: training needs a loss scaler.",
         "bf16": "The range of fp32 with 2 to 3 digits: no scaler needed, but a weight of 1 does not notice an "
         "update below 0.4 % "
         "of it; keep master weights and optimizer states in fp32.",
@@ -119,7 +119,8 @@ def _notes(one: NumberFormat) -> tuple[str, ...]:
         "448 since "
         "2.12; up to 2.11 too large values became NaN.",
         "fp8-e5m2": "For gradients: more range, 2 bits of mantissa.",
-        "fp64": "GPUs for training compute it at a small part of their fp32 rate; use it to check gradients.",
+        "fp64": "Training needs it only to check gradients; consumer GPUs compute it at 1/32 or 1/64 of their "
+        "fp32 rate.",
         "fp32": "Whole numbers above 16,777,216 are not exact: count steps and tokens in integers.",
     }
     return (known[one.name],)
