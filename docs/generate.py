@@ -1,4 +1,4 @@
-"""Write the generated pages: commands, GPU rows, the JSON result, and the quickstart's real output.
+"""Write the generated pages: commands, GPU rows, the JSON result, explanations, and the quickstart's real output.
 
     python docs/generate.py            # write what changed
     python docs/generate.py --quick    # all but the quickstart, which rehearses an example
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from trainworthy.cli.main import COMMANDS
+from trainworthy.explain import all_subjects, answer
+from trainworthy.explain.registry import GROUPS, example_words
+from trainworthy.explain.text import render_text
 from trainworthy.hardware import gpu_rows
 from trainworthy.units import UNKNOWN, format_bytes
 
@@ -80,6 +83,33 @@ def json_page() -> dict[Path, str]:
     return {DOCS / "json.md": "\n".join(lines) + "\n"}
 
 
+def explain_page() -> dict[Path, str]:
+    """Build the gallery of explanations: every subject with its first example."""
+    lines = [
+        "# Explanations", "",
+        "`trainworthy explain SUBJECT` shows a rule step by step: the answer, a picture, the formula with its source,",
+        "and code that proves it. Without options a subject shows a worked example;",
+        "`trainworthy explain SUBJECT --help` lists its options. In a notebook,",
+        '`trainworthy.explain("conv", 224, kernel=7)` draws the picture. The exit code is 1 if shapes do not go',
+        "together, 2 for wrong use.", "",
+        "Every example below is real output, and the tests run every snippet.", "",
+    ]  # fmt: skip
+    found = all_subjects().values()
+    for group in GROUPS:
+        members = [subject for subject in found if subject.group == group]
+        if members:
+            lines += [f"| {group} | |", "|---|---|"]
+            lines += [f"| [`{subject.name}`](#{subject.name}) | {subject.summary} |" for subject in members] + [""]
+    for subject in found:
+        command, example = f"trainworthy explain {subject.name}", subject.examples[0]
+        text = render_text(answer(subject.name, *example_words(example)), width=90, color=False)
+        lines += [f"## {subject.name}", "", "```", f"$ {command} {example}", text.rstrip(), "```", ""]
+        others = [f"`{command} {line}`" for line in subject.examples[1:]]
+        if others:
+            lines += ["More: " + ", ".join(others) + ".", ""]
+    return {DOCS / "explain.md": "\n".join(lines).rstrip() + "\n"}
+
+
 def quickstart() -> dict[Path, str]:
     """Put the real output of the first command into the README and the quickstart."""
     block = f"{_MARK}\n```\n$ trainworthy {' '.join(_EXAMPLE)}\n{run(*_EXAMPLE, columns=110)}\n```\n{_END}"
@@ -103,7 +133,7 @@ def _shorter(block: str, path: Path) -> str:
 
 def quick_pages() -> dict[Path, str]:
     """Build every page that needs no rehearsal."""
-    return {**command_pages(), **gpu_page(), **json_page()}
+    return {**command_pages(), **gpu_page(), **json_page(), **explain_page()}
 
 
 def main() -> int:

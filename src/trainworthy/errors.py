@@ -4,6 +4,7 @@
 
     TrainworthyError              exit code 2
     ├── UsageError                the command line or an argument is wrong
+    ├── ShapeError                exit code 1: the shapes asked about do not go together
     ├── UnknownGpuError           no row of hardware/ has that name
     ├── HardwareRowError          a row of hardware/ contradicts itself
     ├── FormulaError              a formula is not defined for that value
@@ -67,6 +68,12 @@ def _rebuild(kind: type[TrainworthyError], state: dict[str, object], args: tuple
 
 class UsageError(TrainworthyError):
     """The command line, an option or an argument is wrong."""
+
+
+class ShapeError(TrainworthyError):
+    """The shapes that were asked about do not go together; this is an answer, not a fault of trainworthy."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class UnknownGpuError(TrainworthyError):
