@@ -4,6 +4,7 @@
 
     TrainworthyError              exit code 2
     ├── UsageError                the command line or an argument is wrong
+    │   └── FormulaError          a formula is not defined for that value
     ├── ShapeError                exit code 1: the shapes asked about do not go together
     ├── UnknownGpuError           no row of hardware/ has that name
     ├── HardwareRowError          a row of hardware/ contradicts itself
@@ -81,6 +82,23 @@ class UnknownGpuError(TrainworthyError):
 
 class HardwareRowError(TrainworthyError):
     """A row of ``hardware/`` is incomplete or contradicts the independent facts beside it."""
+
+
+class FormulaError(UsageError):
+    """A formula was given a value that it is not defined for.
+
+    >>> print(FormulaError("ranks", 0, "a whole number of at least 1"))
+    ranks is 0; it must be a whole number of at least 1.
+
+    Attributes:
+        argument: The name of the argument.
+        value: The value that was given.
+    """
+
+    def __init__(self, argument: str, value: object, requirement: str, *, fix: str | None = None) -> None:
+        super().__init__(f"{argument} is {value!r}; it must be {requirement}.", fix=fix)
+        self.argument = argument
+        self.value = value
 
 
 class TapeError(TrainworthyError):
