@@ -23,7 +23,7 @@ sizes = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-def tensors(size: dict[str, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def tensors(size: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     def make(tokens: int, width: int) -> torch.Tensor:
         return torch.empty(size["batch"], size["heads"], tokens, width, device="meta")
 
@@ -34,7 +34,7 @@ def tensors(size: dict[str, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 
 
 @given(sizes)
-def test_fused_counts_are_those_of_the_tape(size: dict[str, int]) -> None:
+def test_fused_counts_are_those_of_the_tape(size: dict[str, Any]) -> None:
     q, k, v = tensors(size)
     name = "_scaled_dot_product_flash_attention_for_cpu"
     forward = op_cost(aten._scaled_dot_product_flash_attention_for_cpu.default, name, (q, k, v), {}, (q,))
@@ -46,7 +46,7 @@ def test_fused_counts_are_those_of_the_tape(size: dict[str, int]) -> None:
 
 
 @given(sizes)
-def test_unfused_is_two_matrix_products_and_four_backward(size: dict[str, int]) -> None:
+def test_unfused_is_two_matrix_products_and_four_backward(size: dict[str, Any]) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     q, k, v = (t.requires_grad_() for t in tensors(size))
@@ -69,7 +69,7 @@ def test_pairs_are_those_that_the_mask_lets_through(queries: int, more: int) -> 
 
 
 @given(sizes)
-def test_fused_moves_fewer_bytes_where_scores_are_larger_than_heads(size: dict[str, int]) -> None:
+def test_fused_moves_fewer_bytes_where_scores_are_larger_than_heads(size: dict[str, Any]) -> None:
     fused = attention_bytes(**size, bytes_per_element=2)
     unfused = attention_bytes(**size, bytes_per_element=2, kernel="unfused")
     scores = size["batch"] * size["heads"] * size["queries"] * size["keys"] * 2

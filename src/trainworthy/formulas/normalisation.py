@@ -35,16 +35,16 @@ class OnlineSoftmax(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Running count, mean, and sum of squared distances from the mean."""
+    """Running number of values, mean, and sum of squared distances from the mean."""
 
-    count: int
+    num_values: int
     mean: float
     squares: float
 
     @property
     def variance(self) -> float:
         """Return the variance that layer-norm uses (divided by the count, not by one less)."""
-        return self.squares / self.count if self.count else math.nan
+        return self.squares / self.num_values if self.num_values else math.nan
 
 
 NOTHING_SEEN = OnlineSoftmax(-math.inf, 0.0)
@@ -157,14 +157,14 @@ def merge_moments(*, one: Moments, other: Moments) -> Moments:
     Source:   Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979
 
     >>> merge_moments(one=welford(values=[1.0, 2.0]), other=welford(values=[3.0, 4.0]))
-    Moments(count=4, mean=2.5, squares=5.0)
+    Moments(num_values=4, mean=2.5, squares=5.0)
     """
-    count = one.count + other.count
+    count = one.num_values + other.num_values
     if count == 0:
         return one
     distance = other.mean - one.mean
     return Moments(
         count,
-        one.mean + distance * other.count / count,
-        one.squares + other.squares + distance**2 * one.count * other.count / count,
+        one.mean + distance * other.num_values / count,
+        one.squares + other.squares + distance**2 * one.num_values * other.num_values / count,
     )
