@@ -7,6 +7,7 @@
     │   └── FormulaError          a formula is not defined for that value
     ├── ShapeError                exit code 1: the shapes asked about do not go together
     ├── UnknownGpuError           no row of hardware/ has that name
+    ├── UnknownLinkError          no row of hardware/links/ has that name
     ├── HardwareRowError          a row of hardware/ contradicts itself
     ├── TapeError                 a tape file is damaged, truncated or hostile
     │   └── TapeVersionError      a tape file of another version
@@ -78,6 +79,10 @@ class ShapeError(TrainworthyError):
 
 class UnknownGpuError(TrainworthyError):
     """No row of ``hardware/`` has that name; nothing is guessed from a name."""
+
+
+class UnknownLinkError(TrainworthyError):
+    """No row of ``hardware/links/`` has that name."""
 
 
 class HardwareRowError(TrainworthyError):

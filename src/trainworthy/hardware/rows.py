@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,11 +12,7 @@ from trainworthy.errors import HardwareRowError, UnknownGpuError
 from trainworthy.hardware.architecture import Architecture, architecture_from_toml
 from trainworthy.hardware.crosscheck import check_gpu
 from trainworthy.hardware.gpu import Gpu, Link
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from trainworthy.hardware.toml import read_toml
 
 _FOLDER = Path(__file__).parent
 
@@ -55,7 +50,7 @@ def load_gpu(path: Path) -> Gpu:
     Raises:
         HardwareRowError: If the file is not TOML, a field is missing or unknown, or the row contradicts itself.
     """
-    gpu = _gpu_from_toml(_read_toml(path), where=str(path))
+    gpu = _gpu_from_toml(read_toml(path), where=str(path))
     if gpu.id != path.stem:
         raise HardwareRowError(f"The id {gpu.id!r} is not the name of the file.", where=str(path))
     check_gpu(gpu, where=str(path))
@@ -98,15 +93,8 @@ def _by_name() -> Mapping[str, Gpu]:
 @cache
 def _architectures() -> Mapping[str, Architecture]:
     path = _FOLDER / "architectures.toml"
-    tables = _read_toml(path)["architecture"]
+    tables = read_toml(path)["architecture"]
     return {table["compute_capability"]: architecture_from_toml(table, where=str(path)) for table in tables}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise HardwareRowError(f"Cannot be read: {error}.", where=str(path)) from error
 
 
 def _gpu_from_toml(raw: Mapping[str, Any], *, where: str) -> Gpu:
