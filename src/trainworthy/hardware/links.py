@@ -19,7 +19,7 @@ _KINDS = ("gpu", "host", "network")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interconnect:
-    """A row of ``hardware/links``. Rates are in one direction; twice them is what vendors advertise. None is unknown."""
+    """A row of ``hardware/links``. Rates are in one direction; vendors advertise twice that. None is unknown."""
 
     id: str
     """Lower case, such as ``nvlink4``."""
