@@ -40,7 +40,7 @@ def batch_size(options: argparse.Namespace) -> Explanation:
     """Explain batch size and learning rate."""
     batch = global_batch(micro_batch=options.micro, accumulation=options.accumulate, data_parallel=options.ranks)
     rates = {
-        rule: scaled_learning_rate(learning_rate=options.lr, batch=options.reference, new_batch=batch, rule=rule)  # type: ignore[arg-type]
+        rule: scaled_learning_rate(learning_rate=options.lr, batch=options.reference, new_batch=batch, rule=rule)
         for rule in ("linear", "sqrt")
     }
     steps = ceil_div(options.samples, batch)
@@ -110,7 +110,7 @@ def _sizes(batch: int, critical: int) -> list[int]:
 def _row(options: argparse.Namespace, size: int) -> list[str]:
     steps, samples = steps_and_samples(batch=size, critical_batch=options.critical, least_steps=1, least_samples=1)
     rates = [
-        scaled_learning_rate(learning_rate=options.lr, batch=options.reference, new_batch=size, rule=rule)  # type: ignore[arg-type]
+        scaled_learning_rate(learning_rate=options.lr, batch=options.reference, new_batch=size, rule=rule)
         for rule in ("linear", "sqrt")
     ]
     return [f"{size:,}", f"{steps:.3g}", f"{samples:.3g}", *(f"{rate:.3g}" for rate in rates)]

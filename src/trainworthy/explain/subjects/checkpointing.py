@@ -7,6 +7,7 @@ import argparse
 from trainworthy.errors import UsageError
 from trainworthy.explain.arguments import at_least
 from trainworthy.explain.bars import Bar, bar_lines, bars_svg
+from trainworthy.explain.drawing import Mark
 from trainworthy.explain.explanation import Explanation, Formula
 from trainworthy.explain.registry import subject
 from trainworthy.formulas.activations import Checkpointing, checkpoint_every_bytes, layer_activation_bytes
@@ -55,10 +56,8 @@ def checkpointing(options: argparse.Namespace) -> Explanation:
         "selective": options.layers * per_layer["selective"],
         "full": full_peak,
     }
-    bars = [
-        Bar(kind, totals[kind], _words(totals[kind], again[kind]), mark)
-        for kind, mark in zip(_KINDS, ("bad", "added", "good"), strict=True)
-    ]  # type: ignore[misc]
+    marks: dict[Checkpointing, Mark] = {"none": "bad", "selective": "added", "full": "good"}
+    bars = [Bar(kind, totals[kind], _words(totals[kind], again[kind]), marks[kind]) for kind in _KINDS]
     scores = 5 * options.heads * options.sequence / options.hidden
     title = f"{options.layers} layers of {options.hidden}, {options.batch} x {options.sequence} tokens" + (
         f", TP {options.tp}" if options.tp > 1 else ""

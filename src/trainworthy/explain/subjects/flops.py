@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from trainworthy.errors import UsageError
 from trainworthy.explain.arguments import at_least, count
@@ -103,7 +104,7 @@ def flops(options: argparse.Namespace) -> Explanation:
     )  # fmt: skip
 
 
-def _shape(options: argparse.Namespace) -> dict[str, object]:
+def _shape(options: argparse.Namespace) -> dict[str, Any]:
     heads, kv_heads = options.heads, options.kv_heads or options.heads
     if options.hidden % heads:
         raise UsageError(f"--heads {heads} does not divide --hidden {options.hidden}.", where="--heads")
@@ -116,10 +117,10 @@ def _shape(options: argparse.Namespace) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _parts(options: argparse.Namespace, shape: dict[str, object]) -> dict[str, float]:
+def _parts(options: argparse.Namespace, shape: dict[str, Any]) -> dict[str, float]:
     layer = {key: shape[key] for key in ("hidden", "ffn", "heads", "kv_heads", "mlp")}
-    weights = layer_matmul_parameters(**layer)  # type: ignore[arg-type]
-    mlp = options.hidden * int(str(shape["ffn"])) * (3 if options.mlp == "gated" else 2)
+    weights = layer_matmul_parameters(**layer)
+    mlp = options.hidden * int(shape["ffn"]) * (3 if options.mlp == "gated" else 2)
     return {
         "attention weights": 6.0 * options.layers * (weights - mlp),
         "attention scores": 12.0 * options.layers * options.hidden * options.sequence,

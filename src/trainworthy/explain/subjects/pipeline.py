@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from trainworthy.errors import UsageError
 from trainworthy.explain.arguments import at_least
@@ -78,12 +79,12 @@ def pipeline(options: argparse.Namespace) -> Explanation:
             where="--microbatches", fix=f"Take {-(-m // stages) * stages}.",
         )  # fmt: skip
     tasks = pipeline_schedule(schedule=schedule, stages=stages, microbatches=m, chunks=chunks)
-    size = {"schedule": schedule, "stages": stages, "microbatches": m, "chunks": chunks}
+    size: dict[str, Any] = {"schedule": schedule, "stages": stages, "microbatches": m, "chunks": chunks}
     end = max(task.end for task in tasks)
     idle = end - 3.0 * m  # of each stage, from the schedule itself
-    held = [microbatches_in_flight(**size, stage=stage) for stage in range(stages)]  # type: ignore[arg-type]
+    held = [microbatches_in_flight(**size, stage=stage) for stage in range(stages)]
     enough = m >= {"zb-h1": stages, "zb-h2": 2 * stages - 1}.get(schedule, 1)
-    share = bubble_share(**size) if enough else idle / end  # type: ignore[arg-type]
+    share = bubble_share(**size) if enough else idle / end
     title = f"{schedule}, {stages} stages, {m} micro-batches" + (f", {chunks} chunks" if chunks > 1 else "")
     return Explanation(
         title=title,
