@@ -8,6 +8,7 @@
     ├── ShapeError                exit code 1: the shapes asked about do not go together
     ├── UnknownGpuError           no row of hardware/ has that name
     ├── UnknownLinkError          no row of hardware/links/ has that name
+    ├── UnknownCpuError           no row of hardware/cpus/ has that name
     ├── HardwareRowError          a row of hardware/ contradicts itself
     ├── TapeError                 a tape file is damaged, truncated or hostile
     │   └── TapeVersionError      a tape file of another version
@@ -83,6 +84,10 @@ class UnknownGpuError(TrainworthyError):
 
 class UnknownLinkError(TrainworthyError):
     """No row of ``hardware/links/`` has that name."""
+
+
+class UnknownCpuError(TrainworthyError):
+    """No row of ``hardware/cpus/`` has that name."""
 
 
 class HardwareRowError(TrainworthyError):
