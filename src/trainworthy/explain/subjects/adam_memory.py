@@ -39,7 +39,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "adam-memory",
-    summary="memory of weights, gradients and optimizer states, by optimizer, precision and ZeRO stage",
+    summary="memory of weights, gradients, optimizer states; ZeRO",
     group="cost",
     arguments=_arguments,
     examples=(

@@ -39,7 +39,7 @@ _EXAMPLES = ("1GB --ranks 8 --link nvlink4", "25MiB --ranks 4 --link pcie4", "14
 
 
 @subject(
-    "all-reduce", summary="ring and tree: every rank gets the sum; bytes, steps and time over a link", group="parallel",
+    "all-reduce", summary="every rank gets the sum: ring, bytes, steps, time", group="parallel",
     arguments=_arguments, examples=_EXAMPLES, aliases=("allreduce", "ring-all-reduce", "ring"),
 )  # fmt: skip
 def all_reduce(options: argparse.Namespace) -> Explanation:
@@ -48,7 +48,7 @@ def all_reduce(options: argparse.Namespace) -> Explanation:
 
 
 @subject(
-    "all-gather", summary="every rank gets the parts of all; what FSDP does before a layer", group="parallel",
+    "all-gather", summary="every rank gets all parts; FSDP before a layer", group="parallel",
     arguments=_arguments, examples=_EXAMPLES, aliases=("allgather",),
 )  # fmt: skip
 def all_gather(options: argparse.Namespace) -> Explanation:
@@ -57,7 +57,7 @@ def all_gather(options: argparse.Namespace) -> Explanation:
 
 
 @subject(
-    "reduce-scatter", summary="every rank gets its part of the sum; what FSDP does after a layer", group="parallel",
+    "reduce-scatter", summary="every rank gets a part of the sum; FSDP after a layer", group="parallel",
     arguments=_arguments, examples=_EXAMPLES, aliases=("reducescatter",),
 )  # fmt: skip
 def reduce_scatter(options: argparse.Namespace) -> Explanation:

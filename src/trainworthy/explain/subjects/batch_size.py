@@ -30,7 +30,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "batch-size",
-    summary="micro-batch x accumulation x ranks; learning rate for another batch; critical batch size; loss weights",
+    summary="batch, accumulation, learning rate, critical batch size",
     group="cost",
     arguments=_arguments,
     examples=("--micro 8 --accumulate 4 --ranks 8", "--micro 32 --ranks 256 --accumulate 1 --reference 256 --lr 0.1"),

@@ -28,7 +28,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "checkpointing",
-    summary="activations kept with no, selective and full checkpointing, and the arithmetic that is done twice",
+    summary="activations kept and arithmetic repeated",
     group="cost",
     arguments=_arguments,
     examples=("--layers 96 --hidden 12288 --heads 96 --tp 8", "--layers 24 --hidden 1024 --heads 16 --batch 8"),

@@ -40,7 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "ddp",
-    summary="data parallelism: gradient buckets, overlap, set_epoch, what must be the same on every rank",
+    summary="gradient buckets, set_epoch, what must be the same",
     group="parallel",
     arguments=_arguments,
     examples=("--parameters 124M --ranks 8", "--parameters 7e9 --tensors 291 --ranks 16 --link ib-ndr"),

@@ -38,7 +38,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "flops",
-    summary="FLOPs per token and of a run: 6 N D, attention, logits, recomputation; days on so many GPUs",
+    summary="FLOPs per token and of a run: 6 N D and what it leaves out",
     group="cost",
     arguments=_arguments,
     examples=(

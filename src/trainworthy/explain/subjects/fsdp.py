@@ -27,7 +27,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "fsdp",
-    summary="fully sharded data parallelism and ZeRO 1-3: memory a rank, what is gathered when, bytes sent",
+    summary="sharding and ZeRO 1-3: memory, what is gathered, bytes",
     group="parallel",
     arguments=_arguments,
     examples=("8e9 --ranks 8", "70b --ranks 64 --units 80 --link ib-ndr", "1b --ranks 1"),

@@ -58,7 +58,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "layer-norm",
-    summary="passes over memory of layer norm, RMS norm and softmax: two-pass, online (Welford), fused",
+    summary="passes of norms and softmax over memory; Welford, online",
     group="cost",
     arguments=_arguments,
     examples=("layer_norm", "softmax --rows 8192 --columns 128256 --bytes 4", "rms_norm --gpu a100-sxm-80gb"),

@@ -50,7 +50,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "matmul",
-    summary="FLOPs, bytes and intensity of a matrix product; compute or memory bound; tiles, waves, alignment",
+    summary="compute or memory bound; tiles, waves, alignment",
     group="cost",
     arguments=_arguments,
     examples=(

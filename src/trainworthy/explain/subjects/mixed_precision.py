@@ -25,7 +25,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "mixed-precision",
-    summary="autocast, master weights, loss scaling; bf16 against fp16; what each type gains on a GPU",
+    summary="autocast, loss scaling, bf16 and fp16; gains by type",
     group="numbers",
     arguments=_arguments,
     examples=("--dtype bf16 --gpu h100-sxm-80gb", "--dtype fp16 --gpu t4-pcie-16gb", "--gpu a100-sxm-80gb"),

@@ -30,7 +30,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "nearest-neighbours",
-    summary="brute force, KD-tree or ball tree: arithmetic and memory by points and dimension; where trees stop paying",
+    summary="brute force or trees, by points and dimension",
     group="cost",
     arguments=_arguments,
     examples=("1e6 --dim 3", "1e6 --dim 128 --queries 10000", "50000 --dim 8 --neighbours 5"),

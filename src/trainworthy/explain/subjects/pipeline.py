@@ -58,7 +58,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "pipeline",
-    summary="pipeline schedules drawn: GPipe, 1F1B, interleaved, zero-bubble; bubble and memory",
+    summary="GPipe, 1F1B, interleaved, zero-bubble drawn; bubbles",
     group="parallel",
     arguments=_arguments,
     examples=(

@@ -29,7 +29,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @subject(
     "roofline",
-    summary="arithmetic intensity under the roof of a GPU: what is bound by arithmetic, what by memory",
+    summary="arithmetic intensity under the roof of a GPU",
     group="cost",
     arguments=_arguments,
     examples=(
