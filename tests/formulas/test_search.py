@@ -105,6 +105,23 @@ def test_memory_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
+    ("points", "leaf_size", "dim", "nodes", "kd_bytes", "ball_bytes"),
+    # What the arrays of KDTree and BallTree of scikit-learn hold (get_arrays()), printed once.
+    [
+        (1000, 40, 3, 31, 34_480, 33_736), (999, 40, 5, 31, 51_424, 50_184), (41, 40, 2, 1, 1_048, 1_032),
+        (81, 40, 2, 3, 2_136, 2_088), (161, 40, 2, 7, 4_312, 4_200), (12_345, 16, 7, 1_023, 937_392, 880_104),
+        (100_000, 30, 4, 4_095, 4_393_120, 4_262_080),
+    ],
+)  # fmt: skip
+def test_trees_are_those_of_scikit_learn(
+    *, points: int, leaf_size: int, dim: int, nodes: int, kd_bytes: int, ball_bytes: int
+) -> None:
+    assert s.tree_nodes(points=points, leaf_size=leaf_size) == nodes
+    assert s.tree_bytes(kind="kd-tree", points=points, dim=dim, leaf_size=leaf_size) == kd_bytes
+    assert s.tree_bytes(kind="ball-tree", points=points, dim=dim, leaf_size=leaf_size) == ball_bytes
+
+
+@pytest.mark.parametrize(
     ("call", "argument"),
     [
         (lambda: s.brute_force_flops(queries=-1, points=1, dim=1), "queries"),

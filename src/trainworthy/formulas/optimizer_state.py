@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trainworthy.formulas.arguments import ceil_div, require_one_of, require_whole
 
 STEP_BYTES = 4  # one float32 counter a tensor, which is on the CPU unless the optimizer is fused or capturable
-BLOCK_ELEMENTS = 256  # of bitsandbytes: one float32 scale for so many 8-bit values
+BLOCK_ELEMENTS = 256  # of bitsandbytes: one float32 scale for so many 8-bit values (2048 before 0.44)
 MIN_8BIT_ELEMENTS = 4096  # of bitsandbytes: smaller tensors keep 32-bit states
 
 
@@ -60,7 +60,7 @@ def optimizer_state_bytes(
 
     Shapes:   of the parameters, one each
     Unit:     bytes
-    Exact?    yes, for torch.optim (2.13) and bitsandbytes
+    Exact?    yes, for torch.optim (2.13); for bitsandbytes without the two tables of 256 values that all tensors share
     Source:   torch/optim/*.py; bitsandbytes, optim/optimizer.py (block-wise, min_8bit_size)
 
     >>> optimizer_state_bytes(optimizer="adamw", shapes=[(10, 20), (20,)])
