@@ -28,6 +28,23 @@ _MAKERS = {
 }
 _STAGES = ("nothing", "optimizer states", "optimizer states and gradients", "states, gradients and weights")
 
+_FORMULAS = (
+    Formula(
+        text="bytes = parameters x (weight + gradient + master copy + optimizer states)\n"
+        "Adam, mixed precision: 2 + 2 + 4 + (4 + 4) = 16",
+        source="Rajbhandari et al., ZeRO, 2020, section 3.1; state sizes: torch/optim/*.py (torch 2.13)",
+    ),
+    Formula(
+        text="ZeRO 1 divides states and master by the ranks, 2 gradients too, 3 weights too",
+        source="Rajbhandari et al., ZeRO, 2020, figure 1",
+    ),
+)
+_NOTES = (
+    "Activations, temporary copies and the CUDA context come on top; `trainworthy rehearse` counts them all.",
+    "Optimizer state is made in the first step: the second step can run out of memory where the first did not.",
+    "Under torch.autocast weights stay in float32 (--precision amp); only what is computed with is 16-bit.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("parameters", nargs="?", type=count, default="7e9", help="7e9, 7b or 124M (default 7e9)")
@@ -70,22 +87,8 @@ def adam_memory(options: argparse.Namespace) -> Explanation:
         steps=_steps(options, states, rate),
         diagram="\n".join([*bar_lines(bars), "", "the same with other optimizers", *bar_lines(others)]),
         svg=bars_svg(title, bars),
-        formulas=(
-            Formula(
-                text="bytes = parameters x (weight + gradient + master copy + optimizer states)\n"
-                "Adam, mixed precision: 2 + 2 + 4 + (4 + 4) = 16",
-                source="Rajbhandari et al., ZeRO, 2020, section 3.1; state sizes: torch/optim/*.py (torch 2.13)",
-            ),
-            Formula(
-                text="ZeRO 1 divides states and master by the ranks, 2 gradients too, 3 weights too",
-                source="Rajbhandari et al., ZeRO, 2020, figure 1",
-            ),
-        ),
-        notes=(
-            "Activations, temporary copies and the CUDA context come on top; `trainworthy rehearse` counts them all.",
-            "Optimizer state is made in the first step: the second step can run out of memory where the first did not.",
-            "Under torch.autocast weights stay in float32 (--precision amp); only what is computed with is 16-bit.",
-        ),
+        formulas=_FORMULAS,
+        notes=_NOTES,
         snippet=_snippet(options),
         see_also=("mixed-precision", "fsdp", "checkpointing"),
         values={

@@ -17,6 +17,27 @@ from trainworthy.formulas.training import (
     steps_and_samples,
 )
 
+_FORMULAS = (
+    Formula(
+        text="linear: lr' = lr B'/B      square root: lr' = lr sqrt(B'/B)",
+        source="Goyal et al., Accurate, large minibatch SGD, 2017; Malladi et al., SDEs and scaling rules for "
+        "adaptive gradient algorithms, 2022",
+    ),
+    Formula(
+        text="(S/Smin - 1)(E/Emin - 1) = 1, critical batch = Emin/Smin ~ trace(Sigma)/|G|^2",
+        source="McCandlish et al., An empirical model of large-batch training, 2018",
+    ),
+    Formula(
+        text="gradient descent is stable for lr < 2/L, with momentum lr < 2 (1 + beta)/L",
+        source="Polyak 1964; Cohen et al., Edge of stability, 2021",
+    ),
+)
+_NOTES = (
+    "The critical batch is a property of data and loss, and grows during training; the default here is no advice.",
+    "The last batch of an epoch is smaller unless drop_last=True; its mean loss counts as much as a full one.",
+    "clip_grad_norm_ belongs after the last micro-step (and scaler.unscale_), not after each one.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--micro", type=at_least(1), default=8, help="samples of one forward pass (default 8)")
@@ -50,49 +71,17 @@ def batch_size(options: argparse.Namespace) -> Explanation:
     table = columns([heads, *rows], gap=3)
     table[at + 1] += "   <- this batch"
     marks: dict[tuple[int, int], Mark] = {(at, column): "strong" for column in range(len(heads))}
-    decay = scaled_ema_decay(decay=0.999, batch=options.reference, new_batch=batch)
+    scaled_ema_decay(decay=0.999, batch=options.reference, new_batch=batch)
     title = f"{options.micro} x {options.accumulate} x {options.ranks} = {batch:,}"
     return Explanation(
         title=title,
         result=f"{batch:,} samples a step, {steps:,} steps an epoch; learning rate {rates['linear']:.3g} (SGD, "
-        "linear) or "
-        f"{rates['sqrt']:.3g} (Adam, square root)",
-        steps=(
-            f"One step sees micro-batch x accumulation x data-parallel ranks = {title} samples. Tensor and pipeline "
-            "ranks "
-            "do not count: they share samples.",
-            f"From {options.reference} to {batch} samples: linear x {batch / options.reference:.4g}, square root x "
-            f"{rates['sqrt'] / options.lr:.4g}. Linear needs warm-up and fails where noise no longer dominates.",
-            f"Below the critical batch ({options.critical}) twice the batch saves nearly half of the steps, above it "
-            "nearly none: at the critical size both steps and samples are twice their least.",
-            "Divide the loss of each micro-step by the number of micro-steps, or, if they have different numbers of "
-            "tokens, weigh each mean by its tokens / all tokens (times ranks under DDP).",
-            f"Averages over steps (EMA, Adam's betas, BatchNorm's momentum) change with the batch: a decay of 0.999 at "
-            f"{options.reference} is {decay:.4g} here, for the same span of samples.",
-        ),
+        f"linear) or {rates['sqrt']:.3g} (Adam, square root)",
+        steps=_steps(options, batch, rates),
         diagram="\n".join(["to the same loss, in units of the least", *table]),
         svg=grids_svg(title, [Grid(cells=rows, heads=heads, marks=marks)]),
-        formulas=(
-            Formula(
-                text="linear: lr' = lr B'/B      square root: lr' = lr sqrt(B'/B)",
-                source="Goyal et al., Accurate, large minibatch SGD, 2017; Malladi et al., SDEs and scaling rules for "
-                "adaptive gradient algorithms, 2022",
-            ),
-            Formula(
-                text="(S/Smin - 1)(E/Emin - 1) = 1, critical batch = Emin/Smin ~ trace(Sigma)/|G|^2",
-                source="McCandlish et al., An empirical model of large-batch training, 2018",
-            ),
-            Formula(
-                text="gradient descent is stable for lr < 2/L, with momentum lr < 2 (1 + beta)/L",
-                source="Polyak 1964; Cohen et al., Edge of stability, 2021",
-            ),
-        ),
-        notes=(
-            "The critical batch is a property of data and loss, and grows during training; the default here is no "
-            "advice.",
-            "The last batch of an epoch is smaller unless drop_last=True; its mean loss counts as much as a full one.",
-            "clip_grad_norm_ belongs after the last micro-step (and scaler.unscale_), not after each one.",
-        ),
+        formulas=_FORMULAS,
+        notes=_NOTES,
         snippet=_snippet(options),
         see_also=("ddp", "flops", "mixed-precision"),
         values={
@@ -101,6 +90,23 @@ def batch_size(options: argparse.Namespace) -> Explanation:
             "relative_steps": 1 + options.critical / batch, "relative_samples": 1 + batch / options.critical,
         },
     )  # fmt: skip
+
+
+def _steps(options: argparse.Namespace, batch: int, rates: dict[str, float]) -> tuple[str, ...]:
+    title = f"{options.micro} x {options.accumulate} x {options.ranks} = {batch:,}"
+    decay = scaled_ema_decay(decay=0.999, batch=options.reference, new_batch=batch)
+    return (
+        f"One step sees micro-batch x accumulation x data-parallel ranks = {title} samples. Tensor and pipeline "
+        "ranks do not count: they share samples.",
+        f"From {options.reference} to {batch} samples: linear x {batch / options.reference:.4g}, square root x "
+        f"{rates['sqrt'] / options.lr:.4g}. Linear needs warm-up and fails where noise no longer dominates.",
+        f"Below the critical batch ({options.critical}) twice the batch saves nearly half of the steps, above it "
+        "nearly none: at the critical size both steps and samples are twice their least.",
+        "Divide the loss of each micro-step by the number of micro-steps, or, if they have different numbers of "
+        "tokens, weigh each mean by its tokens / all tokens (times ranks under DDP).",
+        f"Averages over steps (EMA, Adam's betas, BatchNorm's momentum) change with the batch: a decay of 0.999 at "
+        f"{options.reference} is {decay:.4g} here, for the same span of samples.",
+    )
 
 
 def _sizes(batch: int, critical: int) -> list[int]:

@@ -16,6 +16,23 @@ from trainworthy.units import format_bytes
 
 _KINDS: tuple[Checkpointing, ...] = ("none", "selective", "full")
 
+_FORMULAS = (
+    Formula(
+        text="none       s b h (34 + 5 a s/h) / t\nselective  34 s b h / t\nfull       2 s b h / t",
+        source="Korthikanti et al., Reducing activation recomputation in large transformer models, 2022, "
+        "table 2 (16-bit, dropout, tensor and sequence parallelism t)",
+    ),
+    Formula(
+        text="segments of n layers: (L/n) inputs + n layers, least near n = sqrt(L)",
+        source="Chen et al., Training deep nets with sublinear memory cost, 2016",
+    ),
+)
+_NOTES = (
+    "Model FLOPs (MFU) do not count what is done twice, hardware FLOPs (HFU) do.",
+    "Pass use_reentrant=False; random numbers (dropout) are restored for the second pass, at some cost.",
+    "A gated MLP without dropout keeps other tensors: `trainworthy rehearse` counts those of your model.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=at_least(1), default=96, help="default 96")
@@ -47,9 +64,8 @@ def checkpointing(options: argparse.Namespace) -> Explanation:
     )  # fmt: skip
     attention = 4 * options.sequence * options.hidden
     again = {"none": 0.0, "selective": attention / (3 * forward), "full": 1 / 3}
-    working = per_layer["none"]
     full_peak = checkpoint_every_bytes(
-        layers=options.layers, layer_bytes=working, input_bytes=per_layer["full"], segment=1
+        layers=options.layers, layer_bytes=per_layer["none"], input_bytes=per_layer["full"], segment=1
     )
     totals = {
         "none": options.layers * per_layer["none"],
@@ -58,7 +74,6 @@ def checkpointing(options: argparse.Namespace) -> Explanation:
     }
     marks: dict[Checkpointing, Mark] = {"none": "bad", "selective": "added", "full": "good"}
     bars = [Bar(kind, totals[kind], _words(totals[kind], again[kind]), marks[kind]) for kind in _KINDS]
-    scores = 5 * options.heads * options.sequence / options.hidden
     title = f"{options.layers} layers of {options.hidden}, {options.batch} x {options.sequence} tokens" + (
         f", TP {options.tp}" if options.tp > 1 else ""
     )
@@ -66,38 +81,11 @@ def checkpointing(options: argparse.Namespace) -> Explanation:
         title=title,
         result=f"{format_bytes(totals['none'])} without, {format_bytes(totals['selective'])} selective, "
         f"{format_bytes(totals['full'])} full (+{again['full']:.0%} arithmetic)",
-        steps=(
-            f"One layer keeps s b h (34 + 5 a s/h) = {options.sequence} x {options.batch} x {options.hidden} x "
-            f"(34 + {scores:.4g}) bytes{f' / {options.tp}' if options.tp > 1 else ''} = "
-            f"{format_bytes(per_layer['none'])}.",
-            "Selective: scores and softmax of the attention are not kept but computed again, 34 s b h = "
-            f"{format_bytes(per_layer['selective'])} a layer. It saves {1 - per_layer['selective'] / working:.0%} for "
-            f"{again['selective']:.1%} more arithmetic. Fused attention does the same by itself.",
-            f"Full: only the input of a layer is kept, 2 s b h = {format_bytes(per_layer['full'])}; its forward pass "
-            "is "
-            f"done again before its backward pass. {options.layers} inputs and one layer at work: "
-            f"{format_bytes(full_peak)}.",
-            "A forward pass is a third of a step's arithmetic: doing it twice costs a third more.",
-        ),
+        steps=_steps(options, per_layer, again, full_peak),
         diagram="\n".join(bar_lines(bars, cells=26)),
         svg=bars_svg(title, bars),
-        formulas=(
-            Formula(
-                text="none       s b h (34 + 5 a s/h) / t\nselective  34 s b h / t\nfull       2 s b h / t",
-                source="Korthikanti et al., Reducing activation recomputation in large transformer models, 2022, "
-                "table 2 "
-                "(16-bit, dropout, tensor and sequence parallelism t)",
-            ),
-            Formula(
-                text="segments of n layers: (L/n) inputs + n layers, least near n = sqrt(L)",
-                source="Chen et al., Training deep nets with sublinear memory cost, 2016",
-            ),
-        ),
-        notes=(
-            "Model FLOPs (MFU) do not count what is done twice, hardware FLOPs (HFU) do.",
-            "Pass use_reentrant=False; random numbers (dropout) are restored for the second pass, at some cost.",
-            "A gated MLP without dropout keeps other tensors: `trainworthy rehearse` counts those of your model.",
-        ),
+        formulas=_FORMULAS,
+        notes=_NOTES,
         snippet=_snippet(),
         see_also=("adam-memory", "pipeline", "fsdp"),
         values={
@@ -105,6 +93,25 @@ def checkpointing(options: argparse.Namespace) -> Explanation:
             "tensor_parallel": options.tp,
         },
     )  # fmt: skip
+
+
+def _steps(
+    options: argparse.Namespace, per_layer: dict[Checkpointing, int], again: dict[str, float], full_peak: int
+) -> tuple[str, ...]:
+    scores = 5 * options.heads * options.sequence / options.hidden
+    working = per_layer["none"]
+    return (
+        f"One layer keeps s b h (34 + 5 a s/h) = {options.sequence} x {options.batch} x {options.hidden} x "
+        f"(34 + {scores:.4g}) bytes{f' / {options.tp}' if options.tp > 1 else ''} = "
+        f"{format_bytes(per_layer['none'])}.",
+        "Selective: scores and softmax of the attention are not kept but computed again, 34 s b h = "
+        f"{format_bytes(per_layer['selective'])} a layer. It saves {1 - per_layer['selective'] / working:.0%} for "
+        f"{again['selective']:.1%} more arithmetic. Fused attention does the same by itself.",
+        f"Full: only the input of a layer is kept, 2 s b h = {format_bytes(per_layer['full'])}; its forward pass "
+        f"is done again before its backward pass. {options.layers} inputs and one layer at work: "
+        f"{format_bytes(full_peak)}.",
+        "A forward pass is a third of a step's arithmetic: doing it twice costs a third more.",
+    )
 
 
 def _words(num_bytes: int, again: float) -> str:

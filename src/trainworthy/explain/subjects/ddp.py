@@ -28,6 +28,24 @@ _SAME = (
 )
 _MOST_TENSORS = 20000
 
+_FORMULAS = (
+    Formula(
+        text="a bucket is closed as soon as its bytes reach its limit",
+        source="torch/csrc/distributed/c10d/reducer.cpp, compute_bucket_assignment_by_size (torch 2.13)",
+    ),
+    Formula(
+        text="mean over everything = sum over ranks of (n_rank / n) x mean_rank\n"
+        "DDP computes the mean of means: the same only if all n_rank are equal",
+        source="Li et al., PyTorch Distributed: experiences on accelerating data parallel training, 2020",
+    ),
+)
+_NOTES = (
+    "With gradient accumulation wrap all but the last micro-step in model.no_sync(), or every one is all-reduced.",
+    "Without sampler.set_epoch(epoch) every epoch has the same order.",
+    "Losses that are means over different numbers of tokens need weights: see batch-size.",
+    "Unused parameters hang or raise; find_unused_parameters=True costs a walk over the graph.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parameters", type=count, default="124M", help="such as 124M or 7e9 (default 124M)")
@@ -69,42 +87,13 @@ def ddp(options: argparse.Namespace) -> Explanation:
     return Explanation(
         title=title,
         result=f"{len(buckets)} bucket{'s' if len(buckets) > 1 else ''}, {format_si(sent, 'B')} sent by each rank a "
-        "step; "
-        f"all-reduces take {time_words(sum(times))}, of which {time_words(times[-1])} cannot hide behind the "
+        f"step; all-reduces take {time_words(sum(times))}, of which {time_words(times[-1])} cannot hide behind the "
         "backward pass",
-        steps=(
-            "Wrapping broadcasts rank 0's parameters and buffers: all ranks start equal.",
-            "Each rank runs forward and backward on samples of its own.",
-            f"Gradients are gathered into buckets of {format_bytes(options.bucket)}, the last layers' first; the first "
-            f"bucket is full at {format_bytes(FIRST_BUCKET_BYTES)}, so that sending begins early. A full bucket is "
-            "all-reduced at once, while the backward pass goes on.",
-            f"Sent: 2 ({options.ranks} - 1)/{options.ranks} x {format_si(gradient_bytes, 'B')} = "
-            f"{format_si(sent, 'B')} "
-            "a rank. Each bucket's sum is divided by the number of ranks: the mean over ranks of their mean losses.",
-            "The last bucket holds the first layers: when it is ready, the backward pass is over and nothing hides it.",
-            "Every rank takes the same optimizer step on the same gradients, so weights stay equal without being sent.",
-        ),
+        steps=_steps(options, gradient_bytes, sent),
         diagram="\n".join(_picture(filled, times)),
         svg=_svg(title, filled, times),
-        formulas=(
-            Formula(
-                text="a bucket is closed as soon as its bytes reach its limit",
-                source="torch/csrc/distributed/c10d/reducer.cpp, compute_bucket_assignment_by_size (torch 2.13)",
-            ),
-            Formula(
-                text="mean over everything = sum over ranks of (n_rank / n) x mean_rank\nDDP computes the mean of "
-                "means: "
-                "the same only if all n_rank are equal",
-                source="Li et al., PyTorch Distributed: experiences on accelerating data parallel training, 2020",
-            ),
-        ),
-        notes=(
-            "With gradient accumulation wrap all but the last micro-step in model.no_sync(), or every one is "
-            "all-reduced.",
-            "Without sampler.set_epoch(epoch) every epoch has the same order.",
-            "Losses that are means over different numbers of tokens need weights: see batch-size.",
-            "Unused parameters hang or raise; find_unused_parameters=True costs a walk over the graph.",
-        ),
+        formulas=_FORMULAS,
+        notes=_NOTES,
         snippet=_snippet(arriving, options.bucket),
         see_also=("all-reduce", "fsdp", "batch-size"),
         values={
@@ -115,6 +104,21 @@ def ddp(options: argparse.Namespace) -> Explanation:
             "differs_by_rank": [what for kind, what, _ in _SAME if kind == "differs"],
         },
     )  # fmt: skip
+
+
+def _steps(options: argparse.Namespace, gradient_bytes: int, sent: int) -> tuple[str, ...]:
+    return (
+        "Wrapping broadcasts rank 0's parameters and buffers: all ranks start equal.",
+        "Each rank runs forward and backward on samples of its own.",
+        f"Gradients are gathered into buckets of {format_bytes(options.bucket)}, the last layers' first; the first "
+        f"bucket is full at {format_bytes(FIRST_BUCKET_BYTES)}, so that sending begins early. A full bucket is "
+        "all-reduced at once, while the backward pass goes on.",
+        f"Sent: 2 ({options.ranks} - 1)/{options.ranks} x {format_si(gradient_bytes, 'B')} = "
+        f"{format_si(sent, 'B')} "
+        "a rank. Each bucket's sum is divided by the number of ranks: the mean over ranks of their mean losses.",
+        "The last bucket holds the first layers: when it is ready, the backward pass is over and nothing hides it.",
+        "Every rank takes the same optimizer step on the same gradients, so weights stay equal without being sent.",
+    )
 
 
 def _picture(filled: list[int], times: list[float]) -> list[str]:

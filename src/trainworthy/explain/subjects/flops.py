@@ -20,6 +20,19 @@ from trainworthy.formulas.transformer import (
 )
 from trainworthy.units import format_count, format_flops, format_seconds
 
+_FORMULAS = (
+    Formula(text="C = 6 N D", source="Kaplan et al., Scaling laws for neural language models, 2020"),
+    Formula(
+        text="FLOPs per token = 6 N_matmul + 12 L h s\nMFU = tokens/s x FLOPs per token / peak",
+        source="Chowdhery et al., PaLM, 2022, appendix B",
+    ),
+)
+_NOTES = (
+    "Published figures differ by conventions: full recomputation counted (+33 %), causal attention halved, "
+    "embedding counted or not. Compare step times where you can.",
+    "Peaks are dense. A MAC is 2 FLOPs; many image-model tables print MACs and call them FLOPs.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=count, default="15e12", help="of the whole run (default 15e12)")
@@ -66,35 +79,11 @@ def flops(options: argparse.Namespace) -> Explanation:
         title=title,
         result=f"{format_flops(per_token)} a token, {format_flops(run)} in all: {format_seconds(time_s)} on "
         f"{options.gpus:,} x {options.gpu.id} at {options.mfu:.0%} of the peak",
-        steps=(
-            "Every weight of a matrix product costs 2 FLOPs a token forward and 4 backward (its input's gradient and "
-            "its "
-            "own): 6 N.",
-            "Attention scores and their product with the values: 12 L h s = "
-            f"{format_flops(parts['attention scores'])} a "
-            "token, causal mask or not (half of it with the mask, if a kernel skips what it hides).",
-            f"6 N D with all {format_count(parameters)} parameters gives {format_flops(rule)}, "
-            f"{rule / run - 1:+.1%}: it "
-            "counts the embedding, which is looked up and not multiplied, and leaves the scores out.",
-            f"With full checkpointing a step executes {format_flops(recomputed)} a token, "
-            f"{recomputed / per_token - 1:+.0%}.",
-            f"Time = {format_flops(run)} / ({options.gpus:,} x {peak:g} TFLOP/s x {options.mfu:g}) = "
-            f"{time_s / 86400:,.1f} days.",
-        ),
+        steps=_steps(options, parts, parameters, peak),
         diagram="\n".join(["FLOPs of a token, forward and backward", *bar_lines(bars, cells=26)]),
         svg=bars_svg(title, bars),
-        formulas=(
-            Formula(text="C = 6 N D", source="Kaplan et al., Scaling laws for neural language models, 2020"),
-            Formula(
-                text="FLOPs per token = 6 N_matmul + 12 L h s\nMFU = tokens/s x FLOPs per token / peak",
-                source="Chowdhery et al., PaLM, 2022, appendix B",
-            ),
-        ),
-        notes=(
-            "Published figures differ by conventions: full recomputation counted (+33 %), causal attention halved, "
-            "embedding counted or not. Compare step times where you can.",
-            "Peaks are dense. A MAC is 2 FLOPs; many image-model tables print MACs and call them FLOPs.",
-        ),
+        formulas=_FORMULAS,
+        notes=_NOTES,
         snippet=_snippet(),
         see_also=("matmul", "roofline", "checkpointing"),
         values={
@@ -102,6 +91,28 @@ def flops(options: argparse.Namespace) -> Explanation:
             "six_n_d_flops": rule, "time_s": time_s, "recomputed_flops_per_token": recomputed, "gpu": options.gpu.id,
         },
     )  # fmt: skip
+
+
+def _steps(options: argparse.Namespace, parts: dict[str, float], parameters: int, peak: float) -> tuple[str, ...]:
+    per_token = sum(parts.values())
+    run = per_token * options.tokens
+    rule = training_flops(parameters=parameters, tokens=options.tokens)
+    time_s = compute_time_s(flops=run, peak_tflops=peak) / options.gpus / options.mfu
+    recomputed = per_token + (per_token - parts["logits"]) / 3
+    return (
+        "Every weight of a matrix product costs 2 FLOPs a token forward and 4 backward (its input's gradient and "
+        "its own): 6 N.",
+        "Attention scores and their product with the values: 12 L h s = "
+        f"{format_flops(parts['attention scores'])} a "
+        "token, causal mask or not (half of it with the mask, if a kernel skips what it hides).",
+        f"6 N D with all {format_count(parameters)} parameters gives {format_flops(rule)}, "
+        f"{rule / run - 1:+.1%}: it "
+        "counts the embedding, which is looked up and not multiplied, and leaves the scores out.",
+        f"With full checkpointing a step executes {format_flops(recomputed)} a token, "
+        f"{recomputed / per_token - 1:+.0%}.",
+        f"Time = {format_flops(run)} / ({options.gpus:,} x {peak:g} TFLOP/s x {options.mfu:g}) = "
+        f"{time_s / 86400:,.1f} days.",
+    )
 
 
 def _shape(options: argparse.Namespace) -> dict[str, Any]:

@@ -15,6 +15,26 @@ from trainworthy.formulas.collectives import ring_bytes_sent
 from trainworthy.formulas.memory import fsdp_transient_bytes, model_states
 from trainworthy.units import format_bytes, format_count, format_si
 
+_TIMELINE = (
+    "unit      1        2        3      ...     3        2        1",
+    "gather    w1  w2   w3   w4                 w2   w1",
+    "compute       F1   F2   F3         B3      B2   B1",
+    "reduce                                 g3       g2       g1",
+)
+_FORMULAS = (
+    Formula(
+        text="bytes a rank = (4 + 4 + 8) N / ranks + gathered units\n"
+        "sent = 2 gathers + reduce-scatter = 3 (R - 1)/R N elements; DDP 2 (R - 1)/R N",
+        source="Rajbhandari et al., ZeRO, 2020, section 7; Zhao et al., PyTorch FSDP, 2023",
+    ),
+)
+_NOTES = (
+    "Wrap layers first and the whole model last; one unit for everything gathers everything at once.",
+    "Make the optimizer after fully_shard(model): before it would hold the parameters that are replaced.",
+    "Full state dicts gather the model on one rank; save sharded with torch.distributed.checkpoint.",
+    "Between nodes share only inside a node (hybrid sharding) if the network is slow: gathers stay on NVLink.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("parameters", nargs="?", type=count, default="8e9", help="such as 8e9 or 70b (default 8e9)")
@@ -43,13 +63,7 @@ def fsdp(options: argparse.Namespace) -> Explanation:
     ]
     unit = ceil_div(n, options.units)
     transient = fsdp_transient_bytes(unit_parameters=unit, ranks=ranks)
-    gathered = ceil_div(n, ranks) * ranks * 2
-    reduced = ceil_div(n, ranks) * ranks * 4
-    sent = {
-        "all-gather, forward": ring_bytes_sent(kind="all_gather", payload_bytes=gathered, ranks=ranks),
-        "all-gather, backward": ring_bytes_sent(kind="all_gather", payload_bytes=gathered, ranks=ranks),
-        "reduce-scatter, backward": ring_bytes_sent(kind="reduce_scatter", payload_bytes=reduced, ranks=ranks),
-    }
+    sent = _sent(n, ranks)
     ddp = ring_bytes_sent(kind="all_reduce", payload_bytes=n * 4, ranks=ranks)
     row = options.link
     unit_s = collective_time_s(
@@ -60,49 +74,17 @@ def fsdp(options: argparse.Namespace) -> Explanation:
     total = sum(sent.values())
     peak = stages[3].total_bytes + transient
     title = f"{format_count(n)} parameters over {ranks} ranks, {options.units} units, {row.id}"
-    bars = [
-        Bar("every rank has all (DDP)", stages[0].total_bytes, format_bytes(stages[0].total_bytes), "bad"),
-        Bar("ZeRO 1: states cut", stages[1].total_bytes, format_bytes(stages[1].total_bytes)),
-        Bar("ZeRO 2: + gradients", stages[2].total_bytes, format_bytes(stages[2].total_bytes)),
-        Bar("ZeRO 3, FSDP: + weights", stages[3].total_bytes, format_bytes(stages[3].total_bytes), "good"),
-        Bar("  while at work", peak, f"{format_bytes(peak)}, two units gathered", "added"),
-    ]
+    bars = _bars([state.total_bytes for state in stages], peak)
     return Explanation(
         title=title,
         result=f"{format_bytes(stages[3].total_bytes)} a rank instead of {format_bytes(stages[0].total_bytes)}, "
         f"{format_bytes(peak)} while at work; {format_si(total, 'B')} sent a step"
         + (f", DDP {format_si(ddp, 'B')}" if ranks > 1 else ""),
-        steps=(
-            f"At rest each rank has 1/{ranks} of every weight, gradient and optimizer state, in float32.",
-            f"Before a unit runs its weights are gathered in 16 bits ({format_count(unit)} parameters, "
-            f"{format_bytes(unit * 2)}, {time_words(unit_s)}), the next unit's meanwhile; afterwards they are freed.",
-            "In the backward pass they are gathered again, and the unit's gradients are reduced and scattered: each "
-            "rank "
-            "keeps the mean of its part.",
-            "The optimizer step works on parts alone and sends nothing. Norms of gradients need one small all-reduce.",
-            "Bytes: " + ", ".join(f"{name} {format_si(size, 'B')}" for name, size in sent.items()) + ".",
-        ),
-        diagram="\n".join([
-            *bar_lines(bars, cells=24), "",
-            "unit      1        2        3      ...     3        2        1",
-            "gather    w1  w2   w3   w4                 w2   w1",
-            "compute       F1   F2   F3         B3      B2   B1",
-            "reduce                                 g3       g2       g1",
-        ]),
+        steps=_steps(ranks, unit, unit_s, sent),
+        diagram="\n".join([*bar_lines(bars, cells=24), "", *_TIMELINE]),
         svg=bars_svg(title, bars),
-        formulas=(
-            Formula(
-                text="bytes a rank = (4 + 4 + 8) N / ranks + gathered units\n"
-                "sent = 2 gathers + reduce-scatter = 3 (R - 1)/R N elements; DDP 2 (R - 1)/R N",
-                source="Rajbhandari et al., ZeRO, 2020, section 7; Zhao et al., PyTorch FSDP, 2023",
-            ),
-        ),
-        notes=(
-            "Wrap layers first and the whole model last; one unit for everything gathers everything at once.",
-            "Make the optimizer after fully_shard(model): before it would hold the parameters that are replaced.",
-            "Full state dicts gather the model on one rank; save sharded with torch.distributed.checkpoint.",
-            "Between nodes share only inside a node (hybrid sharding) if the network is slow: gathers stay on NVLink.",
-        ),
+        formulas=_FORMULAS,
+        notes=_NOTES,
         snippet=_snippet(),
         see_also=("all-gather", "reduce-scatter", "ddp", "adam-memory"),
         values={
@@ -112,6 +94,39 @@ def fsdp(options: argparse.Namespace) -> Explanation:
             "unit_gather_s": unit_s, "link": row.id,
         },
     )  # fmt: skip
+
+
+def _steps(ranks: int, unit: int, unit_s: float, sent: dict[str, int]) -> tuple[str, ...]:
+    return (
+        f"At rest each rank has 1/{ranks} of every weight, gradient and optimizer state, in float32.",
+        f"Before a unit runs its weights are gathered in 16 bits ({format_count(unit)} parameters, "
+        f"{format_bytes(unit * 2)}, {time_words(unit_s)}), the next unit's meanwhile; afterwards they are freed.",
+        "In the backward pass they are gathered again, and the unit's gradients are reduced and scattered: each "
+        "rank keeps the mean of its part.",
+        "The optimizer step works on parts alone and sends nothing. Norms of gradients need one small all-reduce.",
+        "Bytes: " + ", ".join(f"{name} {format_si(size, 'B')}" for name, size in sent.items()) + ".",
+    )
+
+
+def _sent(parameters: int, ranks: int) -> dict[str, int]:
+    """Return what a rank sends in a step: weights in 16 bits, gradients in float32, padded to equal shards."""
+    padded = ceil_div(parameters, ranks) * ranks
+    gathered = ring_bytes_sent(kind="all_gather", payload_bytes=padded * 2, ranks=ranks)
+    return {
+        "all-gather, forward": gathered,
+        "all-gather, backward": gathered,
+        "reduce-scatter, backward": ring_bytes_sent(kind="reduce_scatter", payload_bytes=padded * 4, ranks=ranks),
+    }
+
+
+def _bars(by_stage: list[int], peak: int) -> list[Bar]:
+    return [
+        Bar("every rank has all (DDP)", by_stage[0], format_bytes(by_stage[0]), "bad"),
+        Bar("ZeRO 1: states cut", by_stage[1], format_bytes(by_stage[1])),
+        Bar("ZeRO 2: + gradients", by_stage[2], format_bytes(by_stage[2])),
+        Bar("ZeRO 3, FSDP: + weights", by_stage[3], format_bytes(by_stage[3]), "good"),
+        Bar("  while at work", peak, f"{format_bytes(peak)}, two units gathered", "added"),
+    ]
 
 
 def _snippet() -> str:

@@ -47,6 +47,12 @@ _SOURCES = {
     ),
 }
 
+_NOTES = (
+    "Written out in PyTorch, x.mean(), x.var(), (x - mean) * ... each read and write whole tensors: use "
+    "F.layer_norm, F.softmax, or torch.compile.",
+    "Sums are kept in float32 whatever the inputs are.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", nargs="?", choices=tuple(_ALGORITHMS), default="layer_norm", help="default layer_norm")
@@ -97,11 +103,7 @@ def layer_norm(options: argparse.Namespace) -> Explanation:
         diagram="\n".join(["passes over a row that does not fit on the chip", *bar_lines(bars, cells=16)]),
         svg=bars_svg(title, bars),
         formulas=(_SOURCES[options.kind],),
-        notes=(
-            "Written out in PyTorch, x.mean(), x.var(), (x - mean) * ... each read and write whole tensors: use "
-            "F.layer_norm, F.softmax, or torch.compile.",
-            "Sums are kept in float32 whatever the inputs are.",
-        ),
+        notes=_NOTES,
         snippet=_snippet(options.kind),
         see_also=("roofline", "mixed-precision", "flops"),
         values={

@@ -83,25 +83,12 @@ def matmul(options: argparse.Namespace) -> Explanation:
     reach = attainable_tflops(intensity=intensity, peak_tflops=peak, memory_gb_per_s=row.memory_gb_per_s)
     title = f"({m}, {k}) @ ({k}, {n}) in {options.dtype} on {row.id}"
     roof = Roof(peak, row.memory_gb_per_s, (("this product", intensity),))
-    bars = [
-        Bar("arithmetic", compute_s, f"{time_words(compute_s)} = {format_flops(flops)} at {peak:g} TFLOP/s"),
-        Bar("memory", memory_s, f"{time_words(memory_s)} = {format_si(moved, 'B')} at {row.memory_gb_per_s:,g} GB/s"),
-    ]
     return Explanation(
         title=title,
         result=f"{intensity:.1f} FLOP/B against {ridge:.1f} of the GPU: {_verdict(limit)}; at least "
         f"{time_words(max(compute_s, memory_s))}, at most {reach:.4g} TFLOP/s ({reach / peak:.0%} of the peak)",
-        steps=(
-            f"Arithmetic: 2 x {_times(options.batch)}{m} x {k} x {n} = {format_flops(flops)}, "
-            f"{format_si(flops / 2, 'MAC')}.",
-            f"Bytes: each operand is read once, the result written once: {BYTES[options.dtype]} B x "
-            f"{_times(options.batch)}({m * k:,} + {k * n:,} + {m * n:,}) = {format_si(moved, 'B')} "
-            f"({format_bytes(moved)}).",
-            f"Intensity: {format_flops(flops)} / {format_si(moved, 'B')} = {intensity:.1f} FLOP/B. The GPU does "
-            f"{peak:g} TFLOP/s while it moves {row.memory_gb_per_s:,g} GB/s: {ridge:.1f} FLOP/B.",
-            _tile_step(tile, count, row),
-        ),
-        diagram="\n".join([*bar_lines(bars, cells=20), "", *roof_lines(roof)]),
+        steps=_steps(options, sizes, flops, moved),
+        diagram="\n".join([*bar_lines(_bars(row, peak, flops, moved), cells=20), "", *roof_lines(roof)]),
         svg=roof_svg(title, roof),
         formulas=_FORMULAS,
         notes=_notes(options, sizes, count, limit),
@@ -114,6 +101,34 @@ def matmul(options: argparse.Namespace) -> Explanation:
             "tile_efficiency": count.tile_efficiency, "wave_efficiency": count.wave_efficiency, "gpu": row.id,
         },
     )  # fmt: skip
+
+
+def _steps(options: argparse.Namespace, sizes: dict[str, int], flops: int, moved: int) -> tuple[str, ...]:
+    m, k, n = sizes.values()
+    row: Gpu = options.gpu
+    peak = row.peaks_tflops[options.dtype]
+    intensity = arithmetic_intensity(flops=flops, moved_bytes=moved)
+    ridge = ops_to_byte_ratio(peak_tflops=peak, memory_gb_per_s=row.memory_gb_per_s)
+    tile, count = best_tile(m=m, n=n, sm_count=row.sm_count, batch=options.batch)
+    return (
+        f"Arithmetic: 2 x {_times(options.batch)}{m} x {k} x {n} = {format_flops(flops)}, "
+        f"{format_si(flops / 2, 'MAC')}.",
+        f"Bytes: each operand is read once, the result written once: {BYTES[options.dtype]} B x "
+        f"{_times(options.batch)}({m * k:,} + {k * n:,} + {m * n:,}) = {format_si(moved, 'B')} "
+        f"({format_bytes(moved)}).",
+        f"Intensity: {format_flops(flops)} / {format_si(moved, 'B')} = {intensity:.1f} FLOP/B. The GPU does "
+        f"{peak:g} TFLOP/s while it moves {row.memory_gb_per_s:,g} GB/s: {ridge:.1f} FLOP/B.",
+        _tile_step(tile, count, row),
+    )
+
+
+def _bars(row: Gpu, peak: float, flops: int, moved: int) -> list[Bar]:
+    compute_s = compute_time_s(flops=flops, peak_tflops=peak)
+    memory_s = memory_time_s(moved_bytes=moved, memory_gb_per_s=row.memory_gb_per_s)
+    return [
+        Bar("arithmetic", compute_s, f"{time_words(compute_s)} = {format_flops(flops)} at {peak:g} TFLOP/s"),
+        Bar("memory", memory_s, f"{time_words(memory_s)} = {format_si(moved, 'B')} at {row.memory_gb_per_s:g} GB/s"),
+    ]
 
 
 def _verdict(limit: str) -> str:

@@ -19,6 +19,24 @@ from trainworthy.formulas.search import (
 )
 from trainworthy.units import format_bytes, format_count, format_flops
 
+_FORMULAS = (
+    Formula(
+        text="points <= b ((k G(d)/b)^(1/d) + 1)^d, G(d) = 2^d / volume of the unit ball",
+        source="Friedman, Bentley and Finkel, An algorithm for finding best matches in logarithmic expected "
+        "time, 1977, equation 10",
+    ),
+    Formula(
+        text="brute force = 2 q n d + 2 d (q + n) + 2 q n FLOPs",
+        source="binomial formula; loses digits where distances are small beside the norms",
+    ),
+)
+_NOTES = (
+    "What counts is the dimension of the data, not the number of columns: embeddings of 768 columns may lie "
+    "near 20 dimensions. Then a ball tree, which needs no axes, is the tree to try.",
+    "In many dimensions all points are about equally far; approximate search (graphs, inverted lists) is the way.",
+    "Scale the columns first: the largest one decides the distance.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("points", nargs="?", type=count, default="1e6", help="such as 1e6 (default 1e6)")
@@ -65,42 +83,11 @@ def nearest_neighbours(options: argparse.Namespace) -> Explanation:
             else f"brute force: a tree would look at {examined / n:.0%} of the points, one by one"
         )
         + f"; for {format_count(n)} points trees pay up to about {limit} dimensions",
-        steps=(
-            f"Brute force: |q|^2 - 2 q.p + |p|^2 for all pairs, one matrix product: {format_flops(brute)}; the "
-            "distances "
-            f"take {format_bytes(table)} unless queries are done in blocks.",
-            f"A tree halves the points {(tree_nodes(points=n, leaf_size=leaf) + 1).bit_length() - 2} times and has "
-            f"{tree_nodes(points=n, leaf_size=leaf):,} nodes. Building costs about "
-            f"{format_flops(tree_build_flops(points=n, dim=dim, leaf_size=leaf))}; memory "
-            + ", ".join(f"{name} {format_bytes(size)}" for name, size in trees.items()) + ".",
-            f"A query looks into every leaf that the ball around its {options.neighbours} nearest touches: at most "
-            f"((k G(d)/b)^(1/d) + 1)^d leaves of b = {leaf}, independent of the number of points, exponential in d.",
-            "A point costs about ten times as much in a tree as in a matrix product (branches, scattered reads), "
-            "more on "
-            "a GPU.",
-        ),
+        steps=_steps(options, brute, table, trees),
         diagram="\n".join(["points that a query in a tree looks at", *bar_lines(bars, cells=26)]),
         svg=bars_svg(title, bars),
-        formulas=(
-            Formula(
-                text="points <= b ((k G(d)/b)^(1/d) + 1)^d, G(d) = 2^d / volume of the unit ball",
-                source="Friedman, Bentley and Finkel, An algorithm for finding best matches in logarithmic expected "
-                "time, "
-                "1977, equation 10",
-            ),
-            Formula(
-                text="brute force = 2 q n d + 2 d (q + n) + 2 q n FLOPs",
-                source="binomial formula; loses digits where distances are small beside the norms",
-            ),
-        ),
-        notes=(
-            "What counts is the dimension of the data, not the number of columns: embeddings of 768 columns may lie "
-            "near "
-            "20 dimensions. Then a ball tree, which needs no axes, is the tree to try.",
-            "In many dimensions all points are about equally far; approximate search (graphs, inverted lists) is the "
-            "way.",
-            "Scale the columns first: the largest one decides the distance.",
-        ),
+        formulas=_FORMULAS,
+        notes=_NOTES,
         snippet=_snippet(),
         see_also=("matmul", "roofline"),
         values={
@@ -109,6 +96,23 @@ def nearest_neighbours(options: argparse.Namespace) -> Explanation:
             "largest_tree_dim": limit, "kd_tree_bytes": trees["KD-tree"], "ball_tree_bytes": trees["ball tree"],
         },
     )  # fmt: skip
+
+
+def _steps(options: argparse.Namespace, brute: int, table: int, trees: dict[str, int]) -> tuple[str, ...]:
+    n, dim, leaf = options.points, options.dim, options.leaf_size
+    return (
+        f"Brute force: |q|^2 - 2 q.p + |p|^2 for all pairs, one matrix product: {format_flops(brute)}; the "
+        f"distances take {format_bytes(table)} unless queries are done in blocks.",
+        f"A tree halves the points {(tree_nodes(points=n, leaf_size=leaf) + 1).bit_length() - 2} times and has "
+        f"{tree_nodes(points=n, leaf_size=leaf):,} nodes. Building costs about "
+        f"{format_flops(tree_build_flops(points=n, dim=dim, leaf_size=leaf))}; memory "
+        + ", ".join(f"{name} {format_bytes(size)}" for name, size in trees.items())
+        + ".",
+        f"A query looks into every leaf that the ball around its {options.neighbours} nearest touches: at most "
+        f"((k G(d)/b)^(1/d) + 1)^d leaves of b = {leaf}, independent of the number of points, exponential in d.",
+        "A point costs about ten times as much in a tree as in a matrix product (branches, scattered reads), "
+        "more on a GPU.",
+    )
 
 
 def _examined(options: argparse.Namespace, dim: int) -> float:

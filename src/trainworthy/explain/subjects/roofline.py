@@ -19,6 +19,21 @@ from trainworthy.formulas.roofline import arithmetic_intensity, attainable_tflop
 from trainworthy.hardware import Gpu
 from trainworthy.units import format_flops, format_si
 
+_FORMULAS = (
+    Formula(
+        text="attainable FLOP/s = min(peak, intensity x bandwidth)\nridge = peak / bandwidth",
+        source="Williams, Waterman and Patterson, Roofline: an insightful visual performance model, 2009",
+    ),
+    Formula(
+        text="time >= max(FLOPs / peak, bytes / bandwidth)",
+        source="NVIDIA, GPU performance background user's guide: math and memory bounds",
+    ),
+)
+_NOTES = (
+    "Peaks are dense; vendors also print twice as much for sparse matrices.",
+    "Kernels reach 73 to 94 % of the stated bandwidth and 70 to 90 % of the peak: the measured roof is lower.",
+)
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flops", type=number, help="FLOPs of an operation, such as 2e12")
@@ -62,20 +77,8 @@ def roofline(options: argparse.Namespace) -> Explanation:
         steps=tuple(_step(name, intensity, roof) for name, intensity in points),
         diagram="\n".join(roof_lines(roof)),
         svg=roof_svg(title, roof),
-        formulas=(
-            Formula(
-                text="attainable FLOP/s = min(peak, intensity x bandwidth)\nridge = peak / bandwidth",
-                source="Williams, Waterman and Patterson, Roofline: an insightful visual performance model, 2009",
-            ),
-            Formula(
-                text="time >= max(FLOPs / peak, bytes / bandwidth)",
-                source="NVIDIA, GPU performance background user's guide: math and memory bounds",
-            ),
-        ),
-        notes=(
-            "Peaks are dense; vendors also print twice as much for sparse matrices.",
-            "Kernels reach 73 to 94 % of the stated bandwidth and 70 to 90 % of the peak: the measured roof is lower.",
-        ),
+        formulas=_FORMULAS,
+        notes=_NOTES,
         snippet=_snippet(options, roof),
         see_also=("matmul", "flops", "layer-norm"),
         values={
