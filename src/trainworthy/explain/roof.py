@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from trainworthy.explain.drawing import Svg
+from trainworthy.explain.drawing import Mark, Svg
 
 _WIDTH, _HEIGHT = 56, 9
 
@@ -87,8 +87,11 @@ def roof_svg(title: str, roof: Roof) -> str:
     picture.line(ridge[0], ridge[1], ridge[0], above + height, faint=True)
     picture.text(ridge[0], above + height + 18, f"{roof.ridge:.1f} FLOP/B", anchor="middle")
     picture.text(left + 6, above - 14, f"{roof.peak_tflops:g} TFLOP/s, {roof.memory_gb_per_s:,.0f} GB/s", faint=True)
-    for at, (name, intensity) in enumerate(roof.points):
+    for number, (name, intensity) in enumerate(roof.points, start=1):
         x, y = place(intensity)
-        picture.cell(x - 4, y - 4, 8, 8, mark="bad" if intensity < roof.ridge else "good")
-        picture.text(x + 10, y + 18 + 16 * (at % 3), f"{name}: {intensity:,.1f}")
+        mark: Mark = "bad" if intensity < roof.ridge else "good"
+        picture.cell(x - 9, y - 9, 18, 18, str(number), mark=mark)
+        # Names below the picture: points lie close together, and names are long.
+        words = f"{number} {name}: {intensity:,.1f} FLOP/B, {roof.tflops(intensity):,.1f} TFLOP/s at most"
+        picture.text(left, above + height + 24 + 18 * number, words)
     return picture.render()
