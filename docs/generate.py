@@ -19,7 +19,8 @@ from trainworthy.cli.main import COMMANDS
 from trainworthy.explain import all_subjects, answer
 from trainworthy.explain.registry import GROUPS, example_words
 from trainworthy.explain.text import render_text
-from trainworthy.hardware import gpu_rows
+from trainworthy.hardware import link_rows
+from trainworthy.hardware.rows import built_in_rows
 from trainworthy.units import UNKNOWN, format_bytes
 
 DOCS = Path(__file__).resolve().parent
@@ -47,22 +48,45 @@ def command_pages() -> dict[Path, str]:
 
 
 def gpu_page() -> dict[Path, str]:
-    """Build the table of GPU rows."""
+    """Build the tables of GPU and link rows; those of the user are not in them."""
     lines = [
-        "# GPUs", "", "Dense peaks. Memory is what the driver reports. Each row is a file in",
-        "`src/trainworthy/hardware/gpus/` with its sources.", "",
-        "| id | names | memory | bandwidth GB/s | bf16 TFLOP/s | fp32 TFLOP/s | compute capability |",
-        "|---|---|---|---|---|---|---|",
+        "# GPUs and links", "",
+        "Dense peaks in TFLOP/s; one multiply-add is 2 FLOPs. Memory is what the driver reports.",
+        "Each row is a file in `src/trainworthy/hardware/gpus/` with its sources, and is refused if counts, clocks and",
+        "bus widths do not give the stated rates within 5 %.", "",
+        "| id | names | memory | GB/s | bf16 | fp32 | W | GPU link, GB/s one way | capability |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for row in sorted(gpu_rows().values(), key=lambda r: r.id):
-        capability = ".".join(map(str, row.compute_capability))
-        peaks = [row.peak_tflops(dtype) for dtype in ("bf16", "fp32")]
-        shown = [UNKNOWN if peak is None else f"{peak:g}" for peak in peaks]
-        lines.append(
-            f"| `{row.id}` | {', '.join(row.names)} | {format_bytes(row.memory_bytes)} | "
-            f"{row.memory_gb_per_s:g} | {shown[0]} | {shown[1]} | {capability} |"
-        )
+    for row in built_in_rows().values():
+        link = row.gpu_link
+        cells = [
+            f"`{row.id}`", ", ".join(row.names), format_bytes(row.memory_bytes), f"{row.memory_gb_per_s:g}",
+            _known(row.peak_tflops("bf16")), _known(row.peak_tflops("fp32")), _known(row.power_w),
+            UNKNOWN if link is None else f"{link.name}, {link.gb_per_s_per_direction:g}",
+            ".".join(map(str, row.compute_capability)),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "", "A row of your own: copy one of the files, change it, and `trainworthy gpus add FILE`. It is checked,",
+        "kept in `~/.config/trainworthy/gpus/` (or `$TRAINWORTHY_CONFIG/gpus/`), and works wherever `--gpu` does.",
+        "Nothing is overwritten.", "", "## Links", "",
+        "One direction; vendors advertise twice that. The bus bandwidth is what NCCL plans with, where it is known;",
+        "a step is what each message of a collective costs whatever its size. Each row is a file in",
+        "`src/trainworthy/hardware/links/`, checked against lanes and signalling rates.", "",
+        "| id | other names | between | GB/s | bus GB/s | step us |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for link_row in link_rows().values():
+        cells = [
+            f"`{link_row.id}`", ", ".join(link_row.names),
+            {"gpu": "GPUs", "host": "GPU and host", "network": "nodes"}[link_row.kind],
+            f"{link_row.gb_per_s_per_direction:g}", _known(link_row.bus_gb_per_s), f"{link_row.step_latency_us:g}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
     return {DOCS / "gpus.md": "\n".join(lines) + "\n"}
+
+
+def _known(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:g}"
 
 
 def json_page() -> dict[Path, str]:

@@ -15,7 +15,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from trainworthy.cli.options import add_output_options, emit
 from trainworthy.errors import UsageError
@@ -67,7 +67,7 @@ def _explain(name: str, words: Sequence[str]) -> int:
     from trainworthy.explain.arguments import accept_negatives
 
     subject = find_subject(name)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"trainworthy explain {subject.name}",
         description=f"{subject.summary[0].upper()}{subject.summary[1:]}.",
         epilog="examples:\n" + "\n".join(f"  trainworthy explain {subject.name} {line}" for line in subject.examples),
@@ -81,6 +81,13 @@ def _explain(name: str, words: Sequence[str]) -> int:
     explanation = subject.answer(options)
     emit(_render(explanation, options), options.output)
     return 1 if explanation.problem and not options.exit_zero else 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Quotes what would change the colours of a terminal when it repeats a wrong word."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message))
 
 
 def _render(explanation: Explanation, options: argparse.Namespace) -> str:
