@@ -88,7 +88,8 @@ class ClusterNotes:
     # --- models -----------------------------------------------------------------------------------
 
     def _watch_ddp(self, patches: Patches) -> None:
-        init, run, notes = DistributedDataParallel.__init__, DistributedDataParallel._run_ddp_forward, self
+        run: Any = DistributedDataParallel._run_ddp_forward
+        init, notes = DistributedDataParallel.__init__, self
 
         @functools.wraps(init)
         def __init__(self: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:  # noqa: N807
@@ -108,9 +109,8 @@ class ClusterNotes:
             statistics = _running_statistics(self.module)
             for name, buffer in self.module.named_buffers():
                 changed = name in before and (buffer._version != before[name] or name in statistics)
-                known = note is None or name in note["buffers"]
-                if changed and not known and not _is_synced(self.module, name):
-                    note["buffers"].append(name)
+                if note is not None and changed and not _is_synced(self.module, name):
+                    note["buffers"] += [name] if name not in note["buffers"] else []
             return out
 
         patches.set_all(DistributedDataParallel, __init__=__init__, _run_ddp_forward=_run_ddp_forward)
