@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 if sys.version_info >= (3, 11):
     import tomllib

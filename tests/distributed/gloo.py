@@ -44,6 +44,9 @@ _PRELOADED = [
 _MEMORY_BYTES = 6 << 30
 _GRACE_S = 3.0  # the others fail too once one has; what they say is worth having
 _TAIL_LINES = 15
+_KEPT: list[
+    dict[str, Any]
+] = []  # a script's globals: process groups taken down at once can deadlock with gloo's thread
 
 Result = TypeVar("Result")
 
@@ -161,7 +164,7 @@ def _run_script(script: Path, args: tuple[str, ...]) -> None:
     sys.argv = [str(script), *args]
     sys.path.insert(0, str(script.parent))
     try:
-        runpy.run_path(str(script), run_name="__main__")
+        _KEPT.append(runpy.run_path(str(script), run_name="__main__"))
     except SystemExit as leave:
         if leave.code:
             raise

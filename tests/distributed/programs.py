@@ -1,11 +1,14 @@
 """What ranks do, as functions that run the same on real gloo processes and on a virtual rank.
 
-Each is called in a process (or on a virtual rank) that has torchrun's variables, and initialises the
-process group itself. Classes are looked up when they are called: a virtual rank may replace them.
+Each is called in a process (or on a virtual rank) that has torchrun's variables, and initialises the process group
+itself. Like users' scripts they take the GPU if there is one: a virtual rank has one, a real process here has none.
+Classes are looked up when they are called: a virtual rank may replace them.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -16,7 +19,8 @@ import torch.distributed._functional_collectives as fc
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STEPS = 3
+STEPS = 2
+DDP_STEPS = 3  # buckets are built again after the first
 
 
 @contextmanager
@@ -26,11 +30,18 @@ def world() -> Iterator[tuple[int, int]]:
     try:
         yield dist.get_rank(), dist.get_world_size()
     finally:
+        # gloo's thread lets go of the last tensors a little later; taking the group down meanwhile can deadlock.
+        time.sleep(0.02)
         dist.destroy_process_group()
 
 
+def _device() -> torch.device:
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def _seeded(number: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(number))
+    values = torch.randn(*shape, generator=torch.Generator().manual_seed(number), device="cpu")
+    return values.to(_device())
 
 
 # --- data parallel ------------------------------------------------------------------------------------
@@ -57,13 +68,13 @@ def ddp(*, skip: bool = False, hook: bool = False, accumulate: int = 1, **option
     """Train under DistributedDataParallel; ``skip`` leaves a layer out in odd steps."""
     with world() as (rank, _):
         torch.manual_seed(0)
-        model = nn.parallel.DistributedDataParallel(Branched(), bucket_cap_mb=2, **options)
+        model = nn.parallel.DistributedDataParallel(Branched().to(_device()), bucket_cap_mb=2, **options)
         if hook:
             from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
 
             model.register_comm_hook(None, fp16_compress_hook)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        for step in range(STEPS):
+        for step in range(DDP_STEPS):
             for micro in range(accumulate):
                 last = micro == accumulate - 1
                 with nullcontext() if last else model.no_sync():
@@ -82,7 +93,7 @@ def zero_redundancy() -> None:
 
     with world() as (rank, _):
         torch.manual_seed(0)
-        model = nn.parallel.DistributedDataParallel(Branched())
+        model = nn.parallel.DistributedDataParallel(Branched().to(_device()))
         optimizer = ZeroRedundancyOptimizer(model.parameters(), optimizer_class=torch.optim.Adam, lr=1e-3)
         for step in range(STEPS):
             model(_seeded(10 * step + rank, 4, 512), use_all=True).square().mean().backward()
@@ -123,7 +134,7 @@ class Stack(nn.Module):
 
 
 def _tokens(seed: int, count: int, vocabulary: int = 96) -> Tensor:
-    return torch.randint(vocabulary, (2, count), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(vocabulary, (2, count), generator=torch.Generator().manual_seed(seed)).to(_device())
 
 
 def fully_sharded(
@@ -137,12 +148,12 @@ def fully_sharded(
     with world() as (rank, world_size):
         if replicate:
             shape, names = (replicate, world_size // replicate), ("replicate", "shard")
-            mesh = init_device_mesh("cpu", shape, mesh_dim_names=names)
+            mesh = init_device_mesh(_device().type, shape, mesh_dim_names=names)
         else:
-            mesh = init_device_mesh("cpu", (world_size,))
+            mesh = init_device_mesh(_device().type, (world_size,))
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if mixed else MixedPrecisionPolicy()
         torch.manual_seed(0)
-        model = Stack(width, depth)
+        model = Stack(width, depth).to(_device())
         for block in model.blocks:
             fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard)
         fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard)
@@ -169,9 +180,9 @@ def tensor_parallel(*, sequence: bool = False, shard: bool = False) -> None:
 
     with world() as (_, world_size):
         tp = world_size // 2 if shard else world_size
-        mesh = init_device_mesh("cpu", (world_size // tp, tp), mesh_dim_names=("dp", "tp"))
+        mesh = init_device_mesh(_device().type, (world_size // tp, tp), mesh_dim_names=("dp", "tp"))
         torch.manual_seed(0)
-        model = Stack()
+        model = Stack().to(_device())
         parallelize_module(model, mesh["tp"], _outer_plan(sequence))
         for block in model.blocks:
             parallelize_module(block, mesh["tp"], _block_plan(sequence))
@@ -179,7 +190,7 @@ def tensor_parallel(*, sequence: bool = False, shard: bool = False) -> None:
                 fully_shard(block, mesh=mesh["dp"])
         if shard:
             fully_shard(model, mesh=mesh["dp"])
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)  # not over both kinds of tensors
         for step in range(STEPS):
             tokens = _tokens(10 * step + mesh["dp"].get_local_rank(), 16)
             with loss_parallel() if sequence else nullcontext():
@@ -229,10 +240,9 @@ def pipeline(schedule: str, *, per_rank: int = 1, microbatches: int = 4) -> None
         num_stages = world_size * per_rank
         torch.manual_seed(0)
         indices = [rank + world_size * i for i in range(per_rank)]
-        modules = [nn.Sequential(Block(32), Block(32)) for _ in indices]
+        modules = [nn.Sequential(Block(32), Block(32)).to(_device()) for _ in indices]
         stages = [
-            PipelineStage(module, index, num_stages, torch.device("cpu"))
-            for module, index in zip(modules, indices, strict=True)
+            PipelineStage(module, index, num_stages, _device()) for module, index in zip(modules, indices, strict=True)
         ]
         schedule_class: Any = get_schedule_class(schedule)
         runner = schedule_class(
@@ -253,7 +263,7 @@ def pipeline(schedule: str, *, per_rank: int = 1, microbatches: int = 4) -> None
 
 def classic() -> None:
     """Issue every collective of ``torch.distributed`` that gloo has, and wait for each."""
-    with world() as (rank, size):
+    with world() as (rank, size), _device():
         x = _seeded(rank, 6, 4)
         dist.all_reduce(x)
         dist.all_reduce(x, op=dist.ReduceOp.MAX)
@@ -274,7 +284,7 @@ def classic() -> None:
 
 def asynchronous() -> None:
     """Issue collectives that are waited for later, in another order."""
-    with world() as (rank, size):
+    with world() as (rank, size), _device():
         x, y = _seeded(rank, 8, 8), torch.ones(16, dtype=torch.bfloat16)
         whole = torch.empty(8 * size, 8)
         works = [
@@ -290,7 +300,7 @@ def asynchronous() -> None:
 
 def subgroups() -> None:
     """Issue collectives in groups: halves of the world, and one that holds only some ranks."""
-    with world() as (rank, size):
+    with world() as (rank, size), _device():
         halves = [dist.new_group(list(range(size // 2))), dist.new_group(list(range(size // 2, size)))]
         evens = dist.new_group(list(range(0, size, 2)))
         x = torch.ones(7)
@@ -302,7 +312,7 @@ def subgroups() -> None:
 
 def point_to_point() -> None:
     """Send around a ring: blocking, asynchronous and in a batch."""
-    with world() as (rank, size):
+    with world() as (rank, size), _device():
         after, before = (rank + 1) % size, (rank - 1) % size
         out, into = _seeded(rank, 5, 3), torch.empty(5, 3)
         if rank % 2 == 0:
@@ -334,7 +344,7 @@ def objects() -> None:
 
 def functional() -> None:
     """Issue the functional collectives, which return new tensors, also under autograd."""
-    with world() as (rank, size):
+    with world() as (rank, size), _device():
         group = dist.group.WORLD
         assert group is not None
         x = _seeded(rank, 4 * size, 3)

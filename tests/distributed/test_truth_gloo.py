@@ -12,6 +12,8 @@ from distributed.programs import PROGRAMS
 from distributed.sequence import collective_sequence, disagreement, first_difference, unmatched
 from distributed.virtual import rehearse_ranks
 
+pytestmark = pytest.mark.slow
+
 CASES = [(name, size) for name, (_, _, sizes) in PROGRAMS.items() for size in sizes]
 
 

@@ -137,7 +137,7 @@ def _small() -> dict[str, Any]:
         "sources": [["", 0, "", None]], "modules": ["h.{}"], "classes": [["cpu", "temporary", 8, "mm", 0, 0]],
         "rows": [[0, 1, 0, 0, [0], [0]]], "segments": [[1, True, [[0, 7, 1, 1, 1]]]], "device": "cpu",
         "granularity_bytes": 1, "model": [["h.{}", "Linear", 1, [0], [0], 1, 1, 0, 4, [2], {"dict": {}}]],
-        "parameter_groups": [["SGD", "float32", "cpu", "contiguous", 1, 1]], "notes": {"dict": {}},
+        "parameter_groups": [["SGD", "float32", "cpu", "contiguous", 1, 1]], "groups": [], "notes": {"dict": {}},
     }  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def is_collective(func: Any) -> bool:
 
 def is_wait(func: Any) -> bool:
     """Tell whether an operator waits for a collective of the functional API."""
-    return func.namespace == "_c10d_functional" and func._schema.name.endswith("::wait_tensor")
+    return bool(func.namespace == "_c10d_functional" and func._schema.name.endswith("::wait_tensor"))
 
 
 def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
 def group_of(values: dict[str, Any]) -> Any:
     """Return the process group among the arguments of a collective."""
     from torch._C._distributed_c10d import ProcessGroup as Group
-    from torch.distributed.distributed_c10d import _resolve_process_group
+    from torch._C._distributed_c10d import _resolve_process_group
 
     group: Any = values["process_group"] if "process_group" in values else values["group_name"]
     if isinstance(group, str):

@@ -115,6 +115,7 @@ class Recorder(TorchDispatchMode):
             self._cleanup.enter_context(self.steps.installed())
             self._cleanup.enter_context(self.backward.installed())
             self._cleanup.enter_context(self._resizes_followed())
+            self._cleanup.enter_context(self._swaps_let())
         self._depth += 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -142,7 +143,8 @@ class Recorder(TorchDispatchMode):
     @contextmanager
     def _resizes_followed(self) -> Iterator[None]:
         """Follow ``storage.resize_``, which is no operator, when it happens and not at the next use."""
-        resize, recorder = torch.UntypedStorage.resize_, self
+        owner: Any = torch.UntypedStorage
+        resize, recorder = owner.resize_, self
 
         def resize_(storage: torch.UntypedStorage, size: int) -> Any:
             out = resize(storage, size)
@@ -151,11 +153,27 @@ class Recorder(TorchDispatchMode):
                 recorder._resize(record, size)
             return out
 
-        torch.UntypedStorage.resize_ = resize_  # type: ignore[method-assign]
+        owner.resize_ = resize_
         try:
             yield
         finally:
-            torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign]
+            owner.resize_ = resize
+
+    @contextmanager
+    def _swaps_let(self) -> Iterator[None]:
+        """Let go of parameters while ``torch.utils.swap_tensors`` works, which refuses tensors with weak references."""
+        swap, known = torch.utils.swap_tensors, self._parameters
+
+        def swap_tensors(one: torch.Tensor, two: torch.Tensor) -> None:
+            held = [tensor for tensor in (one, two) if known.pop(id(tensor), None) is not None]
+            swap(one, two)
+            known.update({id(tensor): weakref.ref(tensor) for tensor in held})
+
+        torch.utils.swap_tensors = swap_tensors
+        try:
+            yield
+        finally:
+            torch.utils.swap_tensors = swap
 
     # --- recording ------------------------------------------------------------------------------
 

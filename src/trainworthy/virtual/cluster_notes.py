@@ -1,257 +1,249 @@
-"""What only a look at several ranks can judge, noted on each: data, samplers, groups, wrapped models.
+"""What a rank notes for the comparison with others: groups, samplers, batches, wrapped models, parameters.
 
-Every note is plain data and goes into the tape's notes; ``inspect`` compares them between ranks.
+Each rank notes only what it sees itself; ``inspect/rank_findings.py`` compares. Nothing here changes what a script
+does.
 """
 
 from __future__ import annotations
 
-import functools
+import ctypes
 import hashlib
 import sys
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed import distributed_c10d as c10d
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils.data import DistributedSampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from trainworthy.virtual.effects_imports import when_imported
+from trainworthy.tape.operators import plain_tensors
 from trainworthy.virtual.patching import Patches
 from trainworthy.virtual.tensors import raw_is_meta
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from trainworthy.virtual.gpu import VirtualGpu
 
-_BATCHES_NOTED = 2  # of every loader
-_DIGEST_ELEMENTS = 1 << 14  # of every tensor
+_MAX_BATCHES = 4  # of one rehearsal
+_MAX_DIGEST_BYTES = 1 << 22
 
 
 class ClusterNotes:
-    """Collects the notes of one rank."""
+    """Listens while a rank is rehearsed; ``notes`` is what goes into its tape."""
 
     def __init__(self, gpu: VirtualGpu) -> None:
         self._gpu = gpu
-        self._models: list[tuple[weakref.ref[Any], dict[str, Any]]] = []
-        self._samplers: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
-        self._sampler_notes: list[dict[str, Any]] = []
-        self._loaders: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
-        self._batches: list[dict[str, Any]] = []
-        self._fetched: list[dict[str, Any]] = []
-        self._forwards = 0
         self._groups: list[dict[str, Any]] = []
-        self._data_parallel: list[list[int]] = []
+        self._samplers: list[tuple[Any, dict[str, Any]]] = []
+        self._batches: list[dict[str, Any]] = []
+        self._fetched: dict[str, Any] | None = None
+        self._loaders: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._wrapped: list[tuple[weakref.ref[nn.Module], dict[str, int], dict[str, Any]]] = []
+        self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._with_gradient: set[int] = set()
+        self._parallel: list[list[int]] | None = None
 
-    def patches(self) -> Patches:
-        """Plan what has to be watched."""
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen while the context is open."""
+        modules = self._gpu.recorder.modules
+        modules.on_root_enter.append(self._root_enters)
+        hook = register_optimizer_step_pre_hook(self._optimizer_steps)
+        try:
+            with self._patches().applied():
+                yield
+        finally:
+            hook.remove()
+            modules.on_root_enter.remove(self._root_enters)
+
+    def notes(self) -> dict[str, Any]:
+        """Return what was noted so far."""
+        for reference, versions, entry in self._wrapped:
+            entry["buffers"] = _changed_buffers(reference(), versions)
+        found: dict[str, Any] = {
+            "groups_created": list(self._groups), "samplers": [note for _, note in self._samplers],
+            "batches": list(self._batches), "ddp": [entry for _, _, entry in self._wrapped],
+        }  # fmt: skip
+        if self._parallel:
+            found["data_parallel"] = self._parallel
+        if self._gpu.recorder.steps.completed:
+            found["unused_parameters"], found["updated_parameters"] = self._parameters()
+        return found
+
+    def _patches(self) -> Patches:
         patches = Patches()
-        self._gpu.recorder.modules.on_root_enter.append(self._root_enters)
-        self._watch_ddp(patches)
-        self._watch_samplers(patches)
-        self._watch_loaders(patches)
-        notes = self
-
-        def watch_fsdp(module: Any) -> None:
-            _NOW.notes = weakref.ref(notes)
-            _follow_fsdp(module)
-
-        when_imported("torch.distributed.fsdp._fully_shard._fsdp_param_group", watch_fsdp)
+        for module in (dist, c10d):
+            patches.set(module, "new_group", self._new_group(c10d.new_group))
+        patches.set_all(
+            DistributedSampler, __init__=self._sampler_made(DistributedSampler.__init__),
+            __iter__=self._sampler_begins(DistributedSampler.__iter__),
+            set_epoch=self._sampler_told(DistributedSampler.set_epoch),
+        )  # fmt: skip
+        patches.set(_BaseDataLoaderIter, "__next__", self._next_batch(_BaseDataLoaderIter.__next__))
+        patches.set(DistributedDataParallel, "__init__", self._ddp_made(DistributedDataParallel.__init__))
         return patches
 
-    def collected(self) -> dict[str, Any]:
-        """Return the notes so far."""
-        return {
-            "ddp": [note for _, note in self._models], "samplers": list(self._sampler_notes),
-            "batches": list(self._batches), "groups_created": list(self._groups),
-            "data_parallel": [list(ranks) for ranks in self._data_parallel],
-            **self._unused(),
-        }  # fmt: skip
-
-    # --- groups -----------------------------------------------------------------------------------
-
-    def group_made(self, ranks: list[int], name: str) -> None:
-        """Note a process group; ``name`` is a number unless only its members took part in making it."""
-        self._groups.append({"ranks": list(ranks), "local": not name.isdigit(), **self._place()})
-
-    def gradients_averaged(self, ranks: list[int]) -> None:
-        """Note ranks that see parts of one batch."""
-        if ranks not in self._data_parallel:
-            self._data_parallel.append(ranks)
-
-    def _place(self) -> dict[str, Any]:
-        number, _ = self._gpu.recorder.finder.find(sys._getframe(2))
+    def _place(self, frame: FrameType | None) -> dict[str, Any]:
+        number, _ = self._gpu.recorder.finder.find(frame)
         source = self._gpu.recorder.finder.sources[number]
         return {"path": source.path or None, "line": source.line or None}
 
-    # --- models -----------------------------------------------------------------------------------
+    # --- groups -----------------------------------------------------------------------------------
 
-    def _watch_ddp(self, patches: Patches) -> None:
-        run: Any = DistributedDataParallel._run_ddp_forward
-        init, notes = DistributedDataParallel.__init__, self
+    def _new_group(self, raw: Any) -> Any:
+        def new_group(ranks: Any = None, *args: Any, **options: Any) -> Any:
+            local = bool(options.get("use_local_synchronization"))
+            everyone = range(dist.get_world_size()) if dist.is_initialized() else ()
+            self._groups.append(
+                {"ranks": sorted(everyone if ranks is None else ranks), "local": local, **self._place(sys._getframe(1))}
+            )
+            return raw(ranks, *args, **options)
 
-        @functools.wraps(init)
-        def __init__(self: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-            init(self, module, *args, **kwargs)
-            note = {
-                "module": type(module).__name__, "find_unused": self.find_unused_parameters,
-                "static_graph": self.static_graph, "broadcast_buffers": self.broadcast_buffers, "buffers": [],
-                "buckets": getattr(getattr(self, "reducer", None), "bucket_bytes", []), **notes._place(),
-            }  # fmt: skip
-            notes._models.append((weakref.ref(self), note))
-            notes.gradients_averaged(torch.distributed.get_process_group_ranks(self.process_group))
-
-        def _run_ddp_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-            note = next((n for ref, n in notes._models if ref() is self), None)
-            before = {name: b._version for name, b in self.module.named_buffers()} if note is not None else {}
-            out = run(self, *args, **kwargs)
-            statistics = _running_statistics(self.module)
-            for name, buffer in self.module.named_buffers():
-                changed = name in before and (buffer._version != before[name] or name in statistics)
-                if note is not None and changed and not _is_synced(self.module, name):
-                    note["buffers"] += [name] if name not in note["buffers"] else []
-            return out
-
-        patches.set_all(DistributedDataParallel, __init__=__init__, _run_ddp_forward=_run_ddp_forward)
-
-    def _unused(self) -> dict[str, Any]:
-        """Name trainable parameters under DDP that no optimizer holds, or that never got a gradient."""
-        steps = self._gpu.recorder.steps
-        if not steps.completed or not self._models:
-            return {}
-        held = {id(p) for o in steps.optimizers for group in o.param_groups for p in group["params"]}
-        unused: list[dict[str, str]] = []
-        updated: list[str] = []
-        for ref, _ in self._models:
-            model = ref()
-            if model is None or not steps.optimizers:
-                return {}
-            used = getattr(getattr(model, "reducer", None), "ever_used", None)
-            for name, parameter in model.module.named_parameters():
-                if not parameter.requires_grad:
-                    continue
-                if id(parameter) not in held:
-                    unused.append({"name": name, "why": "no optimizer holds them"})
-                elif used is not None and id(parameter) not in used:
-                    unused.append({"name": name, "why": "they got no gradient"})
-                else:
-                    updated.append(name)
-        return {"unused_parameters": unused, "updated_parameters": updated}
+        return new_group
 
     # --- data -------------------------------------------------------------------------------------
 
-    def _watch_samplers(self, patches: Patches) -> None:
-        sampler: Any = DistributedSampler
-        init, begin, set_epoch, notes = sampler.__init__, sampler.__iter__, sampler.set_epoch, self
+    def _sampler_made(self, raw: Any) -> Any:
+        notes = self
 
-        @functools.wraps(init)
-        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-            init(self, *args, **kwargs)
-            try:
-                size: int | None = len(self.dataset)
-            except TypeError:
-                size = None
-            note = notes._samplers[self] = {
+        def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - it replaces that method
+            raw(self, *args, **options)
+            about = {
                 "class": type(self).__name__, "rank": self.rank, "num_replicas": self.num_replicas,
-                "shuffle": self.shuffle, "drop_last": self.drop_last, "dataset_size": size, "set_epoch_calls": 0,
-                "epochs_begun": 0, **notes._place(),
+                "shuffle": bool(self.shuffle), "drop_last": bool(self.drop_last), "dataset_size": len(self.dataset),
+                "set_epoch_calls": 0, "epochs_begun": 0,
             }  # fmt: skip
-            notes._sampler_notes.append(note)
+            notes._samplers.append((self, {**about, **notes._place(sys._getframe(1))}))
 
-        def __iter__(self: Any) -> Iterator[Any]:  # noqa: N807
-            if self in notes._samplers:
-                notes._samplers[self]["epochs_begun"] += 1
-            return begin(self)  # type: ignore[no-any-return]
+        return __init__
 
-        def note_epoch(self: Any, epoch: int) -> None:
-            if self in notes._samplers:
-                notes._samplers[self]["set_epoch_calls"] += 1
-            set_epoch(self, epoch)
+    def _sampler_begins(self, raw: Any) -> Any:
+        notes = self
 
-        patches.set_all(sampler, __init__=__init__, __iter__=__iter__, set_epoch=note_epoch)
+        def __iter__(self: Any) -> Any:  # noqa: N807 - it replaces that method
+            notes._count(self, "epochs_begun")
+            return raw(self)
 
-    def _watch_loaders(self, patches: Patches) -> None:
-        next_batch, notes = _BaseDataLoaderIter.__next__, self
+        return __iter__
 
-        def __next__(self: Any) -> Any:  # noqa: N807
-            batch = next_batch(self)
-            notes._batch(self, batch)
+    def _sampler_told(self, raw: Any) -> Any:
+        notes = self
+
+        def set_epoch(self: Any, epoch: int) -> None:
+            notes._count(self, "set_epoch_calls")
+            raw(self, epoch)
+
+        return set_epoch
+
+    def _count(self, sampler: Any, name: str) -> None:
+        for known, note in self._samplers:
+            if known is sampler:
+                note[name] += 1
+
+    def _next_batch(self, raw: Any) -> Any:
+        notes = self
+
+        def __next__(self: Any) -> Any:  # noqa: N807 - it replaces that method
+            batch = raw(self)
+            if len(notes._batches) < _MAX_BATCHES:
+                tensors = [t for t in _tensors(batch) if not raw_is_meta(t)]
+                number = notes._loaders.setdefault(self, len(notes._loaders))
+                notes._fetched = {
+                    "loader": number, "digest": _digest(tensors),
+                    "samples": tensors[0].shape[0] if tensors and tensors[0].dim() else None,
+                    **notes._place(sys._getframe(1)),
+                }  # fmt: skip
             return batch
 
-        patches.set(_BaseDataLoaderIter, "__next__", __next__)
-
-    def _batch(self, iterator: Any, batch: Any) -> None:
-        counted = self._loaders.setdefault(iterator, [len(self._loaders), 0])
-        counted[1] += 1
-        if counted[1] > _BATCHES_NOTED or not torch.is_grad_enabled():
-            return
-        tensors = list(_tensors(batch))
-        first = next((t for t in tensors if t.dim()), None)
-        self._fetched.append({
-            "loader": counted[0], "step": counted[1], "digest": _digest(tensors),
-            "samples": int(first.shape[0]) if first is not None else None, **self._place(),
-        })  # fmt: skip
+        return __next__
 
     def _root_enters(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Keep what was fetched for training, and note how many samples the model gets: ranks may divide by hand."""
-        if isinstance(module, nn.modules.loss._Loss):
+        """A training forward: what was fetched before was for training; what it gets is the rank's share."""
+        if isinstance(module, nn.modules.loss._Loss) or not torch.is_grad_enabled() or not module.training:
             return
-        fetched, self._fetched = self._fetched, []
-        if not torch.is_grad_enabled() or not module.training:
-            return  # every rank may evaluate on the same data
-        self._batches += fetched
-        self._forwards += 1
-        first = next((t for t in _tensors((args, kwargs)) if t.dim()), None)
-        if self._forwards <= _BATCHES_NOTED and first is not None:
-            about = {"loader": "forward", "step": self._forwards, "digest": None, "samples": int(first.shape[0])}
-            self._batches.append({**about, **self._place()})
+        self._roots.add(module)
+        fetched, self._fetched = self._fetched, None
+        if len(self._batches) >= _MAX_BATCHES:
+            return
+        step = self._gpu.recorder.steps.current
+        if fetched is not None:
+            self._batches.append({**fetched, "step": step})
+        first = next(iter(_tensors((args, kwargs))), None)
+        if first is not None and first.dim():
+            about = {"loader": "forward", "digest": None, "samples": first.shape[0], "step": step}
+            self._batches.append({**about, **self._place(sys._getframe(1))})
 
+    # --- models -----------------------------------------------------------------------------------
 
-def _running_statistics(module: nn.Module) -> set[str]:
-    """Name the statistics that batch norms update inside their kernels, where no version counts it."""
-    return {
-        f"{path}.{name}" if path else name
-        for path, part in module.named_modules()
-        if isinstance(part, nn.modules.batchnorm._NormBase) and part.training and part.track_running_stats
-        for name in ("running_mean", "running_var")
-    }
+    def _ddp_made(self, raw: Any) -> Any:
+        notes = self
 
+        def __init__(self: Any, module: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - it replaces it
+            raw(self, module, *args, **options)
+            reducer = getattr(self, "reducer", None)
+            built = {
+                "module": type(module).__name__, "broadcast_buffers": bool(self.broadcast_buffers),
+                "static_graph": bool(self.static_graph), "find_unused": bool(self.find_unused_parameters),
+                "buckets": getattr(reducer, "bucket_bytes", []), **notes._place(sys._getframe(1)),
+            }  # fmt: skip
+            versions = {name: buffer._version for name, buffer in module.named_buffers()}
+            notes._wrapped.append((weakref.ref(self), versions, built))
 
-def _is_synced(module: nn.Module, name: str) -> bool:
-    """Whether a buffer changes alike on every rank: a count of batches, or the statistics of all ranks together."""
-    owner, _, own_name = name.rpartition(".")
-    return own_name == "num_batches_tracked" or isinstance(module.get_submodule(owner), nn.SyncBatchNorm)
+        return __init__
 
+    def _data_parallel(self) -> list[list[int]]:
+        """List the groups over which wrapped models average their gradients."""
+        groups: list[list[int]] = []
+        for reference, _, _ in self._wrapped:
+            wrapped: Any = reference()
+            if wrapped is not None and dist.is_initialized():
+                groups.append(sorted(dist.get_process_group_ranks(wrapped.process_group)))
+        for root in self._roots:
+            for module in root.modules():
+                ranks = _sharding_ranks(module)
+                if ranks is not None:
+                    groups.append(ranks)
+                    break
+        return [ranks for at, ranks in enumerate(groups) if ranks not in groups[:at]]
 
-class _Now:
-    """The notes that FSDP adds to; what is imported once stays changed."""
+    def _optimizer_steps(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._parallel is None:  # now: a script may take its groups down before it ends
+            self._parallel = self._data_parallel()
+        for group in optimizer.param_groups:
+            self._with_gradient.update(id(p) for p in group["params"] if p.grad is not None)
 
-    notes: weakref.ref[ClusterNotes] | None = None
-
-
-_NOW = _Now
-
-
-def _follow_fsdp(module: Any) -> None:
-    group: Any = module.FSDPParamGroup
-    if hasattr(group, "_tw_raw_init"):
-        return
-    raw = group._tw_raw_init = group.__init__
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        raw(self, *args, **kwargs)
-        notes = _NOW.notes() if _NOW.notes is not None else None
-        mesh = getattr(getattr(self, "mesh_info", None), "mesh", None)
-        if notes is not None and mesh is not None:
-            notes.gradients_averaged([int(rank) for rank in mesh.mesh.flatten().tolist()])
-
-    group.__init__ = __init__
+    def _parameters(self) -> tuple[list[dict[str, str]], list[str]]:
+        """Name the trainable parameters of trained models that this rank does not update, and those that it does."""
+        unused: list[dict[str, str]] = []
+        updated: list[str] = []
+        held = {id(p) for o in self._gpu.recorder.steps.optimizers for g in o.param_groups for p in g["params"]}
+        for root in self._roots:
+            named = [(n, p) for n, p in root.named_parameters() if p.requires_grad]
+            if not any(id(p) in held for _, p in named):
+                continue  # its optimizer is of another kind, or gone
+            for name, parameter in named:
+                shown = name.removeprefix("module.")
+                if id(parameter) not in held:
+                    unused.append({"name": shown, "why": "held by no optimizer"})
+                elif id(parameter) not in self._with_gradient:
+                    unused.append({"name": shown, "why": "without a gradient"})
+                else:
+                    updated.append(shown)
+        return unused, updated
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of a batch in order."""
     if isinstance(value, torch.Tensor):
-        yield value
+        yield from plain_tensors(value)
     elif isinstance(value, dict):
         for item in value.values():
             yield from _tensors(item)
@@ -261,13 +253,62 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def _digest(tensors: list[torch.Tensor]) -> str | None:
-    """Return a digest of the values; None if they are not all known, or if every element is the same."""
-    digest, varied = hashlib.sha256(), False
+    """Digest the values of real tensors; None if there are none or all bytes are the same (a stand-in for data).
+
+    Memory is read as it is, so that no operation is recorded.
+    """
+    digest, seen = hashlib.blake2b(digest_size=8), bytearray()
     for tensor in tensors:
-        if raw_is_meta(tensor) or tensor.layout is not torch.strided:
+        if tensor.layout is not torch.strided or tensor.device.type != "cpu" or not tensor.is_contiguous():
             return None
-        with torch.no_grad(), torch._C._DisableTorchDispatch():
-            flat = tensor.detach().reshape(-1)[:_DIGEST_ELEMENTS].contiguous()
-            varied = varied or (flat.numel() > 1 and bool((flat != flat[0]).any()))
-            digest.update(bytes(flat.view(torch.uint8).numpy().data) if flat.numel() else b"")
-    return digest.hexdigest() if varied else None
+        size = min(tensor.numel() * tensor.element_size(), _MAX_DIGEST_BYTES)
+        content = ctypes.string_at(tensor.data_ptr(), size) if size else b""
+        digest.update(content)
+        seen += bytes(set(content))
+    return digest.hexdigest() if len(set(seen)) > 1 else None
+
+
+def _changed_buffers(wrapped: nn.Module | None, versions: dict[str, int]) -> list[str]:
+    """Name the buffers that change in forward, differently on every rank.
+
+    Running statistics do (not those of SyncBatchNorm); of others it is known only where nothing else writes to them.
+    """
+    if wrapped is None:
+        return []
+    module: nn.Module = wrapped.module  # type: ignore[assignment]
+    names = [
+        f"{path}.{name}" if path else name
+        for path, part in module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._NormBase) and not isinstance(part, nn.SyncBatchNorm)
+        for name in ("running_mean", "running_var")
+        if getattr(part, name, None) is not None
+    ]
+    if not wrapped.broadcast_buffers:
+        synced = {p for p, part in module.named_modules() if isinstance(part, nn.modules.batchnorm._NormBase)}
+        names += [
+            name
+            for name, buffer in module.named_buffers()
+            if name.rpartition(".")[0] not in synced and buffer._version != versions.get(name, buffer._version)
+        ]
+    return names
+
+
+def _sharding_ranks(module: nn.Module) -> list[int] | None:
+    """Return the ranks among which FSDP divides the batch; None if it does not wrap ``module``."""
+    if "torch.distributed.fsdp" not in sys.modules:
+        return None
+    from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+
+    if isinstance(module, FullyShardedDataParallel):
+        return sorted(dist.get_process_group_ranks(module.process_group)) if dist.is_initialized() else None
+    if not isinstance(module, FSDPModule):
+        return None
+    state = module._get_fsdp_state()
+    groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
+    if groups[0] is None:
+        return None
+    return sorted(_flat(groups[0].mesh_info.mesh.mesh.tolist()))
+
+
+def _flat(ranks: Any) -> list[int]:
+    return [n for part in ranks for n in _flat(part)] if isinstance(ranks, list) else [int(ranks)]

@@ -37,7 +37,7 @@ class VirtualWork(dist.Work):
         _PENDING[id(self)] = self  # C++ alone would keep the base class, without these methods
         VirtualWork.last = self
 
-    def wait(self, timeout: timedelta | None = None) -> bool:  # type: ignore[override]
+    def wait(self, timeout: timedelta | None = None) -> bool:
         """Note that the stream waits."""
         self._done()
         return True
@@ -220,7 +220,7 @@ def _bytes_of(value: torch.Tensor | None) -> bytes:
 def _all_gather(device: VirtualDevice, a: dict[str, Any], group: Any) -> list[torch.Tensor]:
     """Fill lists of one tensor a rank, or one tensor for all, with the own value."""
     sources = nested_tensors(a.get("input_tensors", a.get("input_tensor", a.get("inputs", a.get("input_list")))))
-    targets = a.get("output_tensors", a.get("output_tensor", a.get("outputs", a.get("output_lists"))))
+    targets: Any = a.get("output_tensors", a.get("output_tensor", a.get("outputs", a.get("output_lists"))))
     targets = [targets] if isinstance(targets, torch.Tensor) else targets
     for source, target in zip(sources, targets, strict=False):
         known = _known(source)

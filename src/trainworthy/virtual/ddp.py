@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import _compute_bucket_assignment_by_size as _assign_buckets
 from torch.autograd import Variable
 
 from trainworthy.virtual.patching import Patches
@@ -108,7 +109,6 @@ class Reducer:
         self._expects = False
         self._began = False
         self._used: set[int] = set()
-        self.ever_used: set[int] = set()
         self._used_map = torch.zeros(len(self.parameters), dtype=torch.int32, device=self.parameters[0].device)
         self._build(bucket_indices)
         self._handles = [
@@ -167,7 +167,6 @@ class Reducer:
         if not self._expects:  # no_sync: gradients only add up
             return
         self._used.add(index)
-        self.ever_used.add(id(parameter))
         if self.static_graph and self.iterations <= 1:
             if not self._began:
                 self._began = True
@@ -232,7 +231,7 @@ class Reducer:
         if self.hook is not None:
             state, function = self.hook
             return function(state, bucket)
-        return dist.all_reduce(bucket.buffer(), group=self.group, async_op=True).get_future()  # type: ignore[union-attr]
+        return dist.all_reduce(bucket.buffer(), group=self.group, async_op=True).get_future()
 
     def _reduce_used_map(self) -> None:
         with torch.no_grad():
@@ -274,17 +273,15 @@ class Reducer:
         if not self._may_rebuild or not self._arrived:
             return False
         order = self._arrived
-        assigned, _ = dist._compute_bucket_assignment_by_size(
-            [self.parameters[i] for i in order], self.caps, [False] * len(order), order
-        )
+        assigned, _ = _assign_buckets([self.parameters[i] for i in order], self.caps, [False] * len(order), order)
         self.rebuilt, self._arrived = True, []
         device = self.parameters[0].device
-        sizes = len(assigned) + sum(len(indices) for indices in assigned)
+        sizes = sum(len(indices) for indices in assigned) + 1  # the number of buckets stands behind the indices
         source = dist.get_global_rank(self.group, 0) if self.group is not dist.group.WORLD else 0
         with torch.no_grad():
             for size in (sizes, len(assigned)):  # which parameters go where, how large the buckets are
                 numbers = torch.empty(size, dtype=torch.int32, device=device)
-                dist.broadcast(numbers, source, group=self.group, async_op=True).wait()  # type: ignore[union-attr]
+                dist.broadcast(numbers, source, group=self.group, async_op=True).wait()
         for bucket in self.buckets:
             bucket.flat = None  # type: ignore[assignment]
             bucket.views.clear()
@@ -362,13 +359,13 @@ def _broadcast_coalesced(process_group: Any, tensors: list[torch.Tensor], buffer
     """Broadcast tensors in flat pieces of at most ``buffer_size`` bytes (c10d/comm.cpp)."""
     if not tensors:
         return
-    assigned, _ = dist._compute_bucket_assignment_by_size(tensors, [buffer_size], [False] * len(tensors))
+    assigned, _ = _assign_buckets(tensors, [buffer_size], [False] * len(tensors))
     source = dist.get_process_group_ranks(process_group)[src]
     with torch.no_grad():
         for indices in assigned:
             parts = [tensors[i] for i in indices]
             flat = torch.cat([p.reshape(-1) for p in parts]) if len(parts) > 1 else parts[0].reshape(-1).clone()
-            dist.broadcast(flat, source, group=process_group, async_op=True).wait()  # type: ignore[union-attr]
+            dist.broadcast(flat, source, group=process_group, async_op=True).wait()
             offset = 0
             for part in parts:
                 part.copy_(flat[offset : offset + part.numel()].view(part.shape))
@@ -380,10 +377,10 @@ def _verify_params(process_group: Any, tensors: list[torch.Tensor], logger: Any 
     device = tensors[0].device
     count = torch.empty(1, dtype=torch.int64, device=device)
     dist.all_gather([torch.empty_like(count) for _ in range(process_group.size())], count, group=process_group,
-                    async_op=True).wait()  # type: ignore[union-attr]  # fmt: skip
+                    async_op=True).wait()  # fmt: skip
     numbers = torch.empty(sum(2 * t.dim() for t in tensors), dtype=torch.int64, device=device)
     dist.broadcast(numbers, dist.get_process_group_ranks(process_group)[0], group=process_group,
-                   async_op=True).wait()  # type: ignore[union-attr]  # fmt: skip
+                   async_op=True).wait()  # fmt: skip
 
 
 def _register_hook(reducer: Reducer, state: Any, hook: Callable[..., Any]) -> None:

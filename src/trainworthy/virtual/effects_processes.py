@@ -156,7 +156,7 @@ def _run_spawned_functions_here(effects: Effects) -> None:
         started: dict[Any, int] = {}
 
         def start_or_run(self: Any) -> None:
-            target = getattr(self, "_target", None)
+            target: Any = getattr(self, "_target", None)
             if effects.cluster is not None and getattr(target, "__module__", None) == "__main__":
                 number = started[target] = started.get(target, -1) + 1
                 effects.note("loop", f"{target.__name__}: of the processes that run it, one ran, here")

@@ -64,7 +64,6 @@ class VirtualGpu:
         self.row = gpu
         self.cluster = cluster
         self.mailbox = mailbox
-        self.cluster_notes = ClusterNotes(self)
         self.imitate_cpu = imitate_cpu
         self.name = gpu.names[0] if gpu and gpu.names else "virtual GPU"
         self.capability: tuple[int, int] = gpu.compute_capability if gpu else (9, 0)
@@ -92,8 +91,6 @@ class VirtualGpu:
         more = (tensor_patches(self), leaf_patches(self), parallel_patches(), distributed_patches(self))
         for patches in (*plans, *more):
             stack.enter_context(patches.applied())
-        if self.cluster is not None:
-            stack.enter_context(self.cluster_notes.patches().applied())
         stack.callback(group_torn_down)
         stack.enter_context(patch_dtensor.Active())
         stack.enter_context(cache_followed())
@@ -101,6 +98,9 @@ class VirtualGpu:
         stack.enter_context(switched_on())
         stack.enter_context(self.device)
         stack.enter_context(self.recorder)
+        if self.cluster is not None:
+            self.notes = ClusterNotes(self)
+            stack.enter_context(self.notes.listening())
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -155,7 +155,7 @@ class VirtualGpu:
         if cluster is None:
             return {}
         about = {"rank": cluster.rank, "world_size": cluster.world_size, "gpus_per_node": cluster.gpus_per_node}
-        return {"cluster": about, **self.cluster_notes.collected()}
+        return {"cluster": about, **self.notes.notes()}
 
     def _fullest_device(self) -> str:
         """Return the GPU that held most; the CPU if none was used."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import FakeProcessGroup, HashStore
 from torch.distributed import distributed_c10d as c10d
 
 from trainworthy.virtual import ddp
@@ -39,9 +40,9 @@ def distributed_patches(gpu: VirtualGpu) -> Patches:
             patches.set(module, name, function)
     patches.set(c10d, "default_pg_nccl_timeout", timedelta(minutes=10))
     patches.set(c10d, "_new_process_group_helper", _new_process_group(gpu, helper))
-    patches.set(fake_pg.FakeProcessGroup, "supports_coalescing", property(lambda self: False))
+    patches.set(FakeProcessGroup, "supports_coalescing", property(lambda self: False))
     for name in ("TCPStore", "FileStore"):
-        patches.set(dist, name, lambda *args, **kwargs: dist.HashStore())
+        patches.set(dist, name, lambda *args, **kwargs: HashStore())
     ddp.add_patches(patches, gpu)
     return patches
 
@@ -118,8 +119,6 @@ def _new_process_group(gpu: VirtualGpu, raw: Callable[..., Any]) -> Callable[...
     ) -> Any:  # fmt: skip
         if not global_ranks:
             _check_size(gpu.cluster, group_rank, group_size)
-        else:
-            gpu.cluster_notes.group_made(global_ranks, str(group_name))
         group, used = raw(
             group_size, group_rank, global_ranks, dist.Backend.FAKE, store, group_name, timeout=timeout,
             pg_tag=pg_tag, group_desc=group_desc, **more,
