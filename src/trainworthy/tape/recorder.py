@@ -261,12 +261,16 @@ class Recorder(TorchDispatchMode):
         if self.paused:
             return
         phase, module, source = self._place([])
-        key = ("c10d.wait", ticket.metas)
+        # A script may let go of a result before it waits.
+        alive = [i for i, storage in enumerate(ticket.storages) if self.storages[storage].death is None]
+        metas = tuple([ticket.metas[i] for i in alive])
+        key = ("c10d.wait", metas)
         number = self._signature_ids.get(key)
         if number is None:
             number = self._signature_ids[key] = len(self.signatures)
-            self.signatures.append(Signature("c10d.wait", ticket.metas, (), 0, 0, 0, 0))
-        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ticket.storages, ()))
+            self.signatures.append(Signature("c10d.wait", metas, (), 0, 0, 0, 0))
+        storages = tuple([ticket.storages[i] for i in alive])
+        self.ops.append(RawOp(number, phase, self.steps.current, module, source, storages, ()))
 
     def _place(self, tensors: list[torch.Tensor]) -> tuple[int, int, int]:
         """Return phase, module number and source number of the operation at hand."""
