@@ -25,7 +25,8 @@ PROGRAMS = {
     "hsdp": (partial(fully_sharded, replicate=2, **LARGE), 4),
     "ddp": (ddp, 2),
     "ddp_bucket_view": (partial(ddp, gradient_as_bucket_view=True), 2),
-    "tensor_parallel": (tensor_parallel, 2),
+    "tensor_parallel": (partial(tensor_parallel, **LARGE), 2),
+    "sequence_parallel": (partial(tensor_parallel, sequence=True, **LARGE), 2),
 }
 
 
