@@ -104,6 +104,26 @@ def _in_order(events: list[_Event]) -> list[_Event]:
 
 
 def _replay(events: list[_Event]) -> Truth:
+    workspace, library = _private(events)
+    alive: dict[int, int] = {}
+    total = peak = total_all = peak_all = 0
+    for i, event in enumerate(events):
+        gone = alive.pop(event.pointer, None)  # given out again: its release was not seen
+        if gone is not None and gone not in library:
+            total_all -= events[gone].size
+            total -= 0 if gone in workspace else events[gone].size
+        if event.size < 0:
+            continue  # or it was allocated before the profile began
+        alive[event.pointer] = i
+        if i not in library:
+            total_all += event.size
+            total += 0 if i in workspace else event.size
+        peak, peak_all = max(peak, total), max(peak_all, total_all)
+    return Truth(peak, peak_all)
+
+
+def _private(events: list[_Event]) -> tuple[set[int], set[int]]:
+    """Name the allocations that one operation takes and gives back, and those of a communication library."""
     workspace: set[int] = set()
     alive: dict[int, int] = {}
     for i, event in enumerate(events):
@@ -111,19 +131,6 @@ def _replay(events: list[_Event]) -> Truth:
             alive[event.pointer] = i
         elif (born := alive.pop(event.pointer, None)) is not None:
             owner = events[born].owner
-            if owner == _LIBRARY or (owner != _NOBODY and owner == event.owner):
-                workspace |= {born, i}
-    workspace |= {i for i in alive.values() if events[i].owner == _LIBRARY}
-    known: set[int] = set()
-    total = peak = total_all = peak_all = 0
-    for i, event in enumerate(events):
-        if event.size > 0:
-            known.add(event.pointer)
-        elif event.pointer not in known:
-            continue  # allocated before the profile began
-        total_all += event.size
-        peak_all = max(peak_all, total_all)
-        if i not in workspace:
-            total += event.size
-            peak = max(peak, total)
-    return Truth(peak, peak_all)
+            if owner not in (_NOBODY, _LIBRARY) and owner == event.owner:
+                workspace.add(born)
+    return workspace, {i for i, event in enumerate(events) if event.size > 0 and event.owner == _LIBRARY}
