@@ -28,12 +28,16 @@ BLOCK_BYTES = FLOAT * PER_BLOCK
 PARAMETER_BYTES = DEPTH * BLOCK_BYTES
 
 
+_KEPT: list[object] = []  # what a script's globals would keep alive
+
+
 def _train(model: nn.Module, *, steps: int = 3, shape: tuple[int, ...] = (BATCH, WIDTH), lr: float = 1e-3) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, foreach=False)
     for _ in range(steps):
         model(torch.ones(*shape, device="cuda")).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
+    _KEPT[:] = [model, optimizer]
 
 
 def _blocks(depth: int = DEPTH) -> nn.Sequential:
@@ -81,8 +85,8 @@ def pipeline(microbatches: int) -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
     device = torch.device("cuda", torch.cuda.current_device())
     x = torch.ones(microbatches * BATCH, WIDTH, device=device)
-    one = x[:BATCH].clone()
-    stage = PipelineStage(_blocks(1), rank, size, device, input_args=one, output_args=one.clone().requires_grad_())
+    comes, goes = x[:BATCH].clone().requires_grad_(rank > 0), x[:BATCH].clone().requires_grad_()
+    stage = PipelineStage(_blocks(1), rank, size, device, input_args=comes, output_args=goes)
     schedule = ScheduleGPipe(stage, microbatches, loss_fn=F.mse_loss)
     optimizer = torch.optim.SGD(stage.submod.parameters(), lr=0.1)
     for _ in range(2):
@@ -92,10 +96,15 @@ def pipeline(microbatches: int) -> None:
 
 
 def _rehearsed(function: Callable[[], None], world_size: int, rank: int = 0) -> Tape:
-    return rehearse_rank(function, world_size, rank, gpus_per_node=min(world_size, 8))
+    try:
+        return rehearse_rank(function, world_size, rank, gpus_per_node=min(world_size, 8))
+    finally:
+        _KEPT.clear()
 
 
-def _sent_bytes(tape: Tape, kinds: tuple[str, ...] = ("all_reduce", "all_gather", "reduce_scatter")) -> dict[str, Fraction]:
+def _sent_bytes(
+    tape: Tape, kinds: tuple[str, ...] = ("all_reduce", "all_gather", "reduce_scatter")
+) -> dict[str, Fraction]:
     """Sum, by kind, what a rank sends in rings in the steady step."""
     sent: dict[str, Fraction] = {}
     for op in tape.ops:
