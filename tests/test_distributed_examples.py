@@ -1,4 +1,4 @@
-"""Every distributed example really runs on a few CPU processes, and rehearses unmodified in worlds of 2 to 512 ranks."""
+"""Every distributed example really runs on a few CPU processes, and rehearses unmodified as one of 2 to 512 ranks."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from trainworthy.tape.record import Tape
 
 WORLDS = (2, 8, 64, 512)
 WIDTH, DEPTH, BATCH, FLOAT = 512, 3, 4, 4
+RINGS = ("all_reduce", "all_gather", "reduce_scatter")
 PER_BLOCK = 2 * WIDTH + (4 * WIDTH * WIDTH + 4 * WIDTH) + (4 * WIDTH * WIDTH + WIDTH)  # norm, up, down
 BLOCK_BYTES = FLOAT * PER_BLOCK
 PARAMETER_BYTES = DEPTH * BLOCK_BYTES
@@ -109,7 +110,7 @@ def _sent_bytes(
     sent: dict[str, Fraction] = {}
     for op in tape.ops:
         c = op.collective
-        if c is None or op.step != tape.reference_step or c.kind not in kinds:
+        if c is None or op.step != tape.reference_step or c.kind not in RINGS:
             continue
         n = len(tape.groups[c.group].ranks)
         share = {

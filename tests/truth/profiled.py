@@ -38,9 +38,9 @@ _MARK = "the run"  # its thread is the run's own
 
 def profiled_peak(run: Callable[[], object]) -> Truth:
     """Run ``run`` under the profiler and replay its allocations."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, record_shapes=True) as prof:
-        with record_function(_MARK):
-            result = run()
+    profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True, record_shapes=True)
+    with profiler as prof, record_function(_MARK):
+        result = run()
     roots = prof.profiler.kineto_results.experimental_event_tree()
     threads = {root.start_tid for root in roots if root.name == _MARK}
     events: list[_Event] = []
