@@ -66,6 +66,12 @@ def mnist(folder: Path) -> None:
 
 
 @maker
+def mnist_full(folder: Path) -> None:
+    """MNIST with as many samples as the real set, for scripts that split it by their number."""
+    write_mnist(folder / "MNIST" / "raw", 60_000)
+
+
+@maker
 def text(folder: Path) -> None:
     """Plain text: one corpus, the same split in three, and one with two sentences a line."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +79,7 @@ def text(folder: Path) -> None:
         every_character = "".join(map(chr, range(32, 127))) + "\n"
         (folder / f"{name}.txt").write_text(every_character + sentences(count))
     (folder / "enwik8.gz").write_bytes(gzip.compress(bytes(_RANDOM.integers(32, 127, 95_000_000, dtype=np.uint8)), 1))
+    (folder / "words.txt").write_text("\n".join(w for w in _WORDS if w.isalpha()) + "\n")
     pairs = zip(sentences(500).splitlines(), sentences(500).splitlines(), strict=True)
     (folder / "pairs.txt").write_text("".join(f"{a}\t{b}\n" for a, b in pairs))
 
@@ -198,6 +205,60 @@ def sine(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     waves = np.sin((np.arange(1000) + _RANDOM.integers(-80, 80, 100)[:, None]) / 20.0)
     torch.save(waves.astype("float64"), folder / "traindata.pt")
+
+
+@maker
+def small_images(folder: Path) -> None:
+    """More pictures than the 4,000 that a script keeps back for its validation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_image(folder / "000000.jpg", 64, 64)
+    picture = (folder / "000000.jpg").read_bytes()
+    for number in range(1, 4040):
+        (folder / f"{number:06d}.jpg").write_bytes(picture)
+
+
+@maker
+def pets(folder: Path) -> None:
+    """Pictures whose names carry the class, as in the Oxford pets."""
+    for number in range(80):
+        write_image(folder / f"class_{number % 4}_{number}.jpg", 96, 96)
+
+
+@maker
+def shapenet(folder: Path) -> None:
+    """Point clouds with a label for each point, in the layout of ShapeNet's part segmentation."""
+    kinds = {"Airplane": "02691156", "Chair": "03001627"}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "synsetoffset2category.txt").write_text("".join(f"{name}\t{number}\n" for name, number in kinds.items()))
+    (folder / "train_test_split").mkdir()
+    for part in ("train", "test"):
+        names = [f"shape_data/{number}/{part}{i}" for number in kinds.values() for i in range(40)]
+        (folder / "train_test_split" / f"shuffled_{part}_file_list.json").write_text(json.dumps(names))
+        for name in names:
+            number, shape = name.split("/")[1:]
+            for kind in ("points", "points_label"):
+                (folder / number / kind).mkdir(parents=True, exist_ok=True)
+            np.savetxt(folder / number / "points" / f"{shape}.pts", _RANDOM.normal(size=(600, 3)), fmt="%.5f")
+            np.savetxt(folder / number / "points_label" / f"{shape}.seg", _RANDOM.integers(1, 4, 600), fmt="%d")
+
+
+@maker
+def cifar(folder: Path) -> None:
+    """CIFAR-10 as torchvision keeps it, for control runs; its checksums are not those of the real set."""
+    batches = folder / "cifar-10-batches-py"
+    batches.mkdir(parents=True, exist_ok=True)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        pixels = _RANDOM.integers(0, 256, (400, 3072), dtype=np.uint8)
+        (batches / name).write_bytes(pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(400)]}))
+    (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class {i}" for i in range(10)]}))
+
+
+@maker
+def inception_moments(folder: Path) -> None:
+    """Mean and covariance of Inception's 2,048 features, as BigGAN-PyTorch keeps them of CIFAR-10."""
+    folder.mkdir(parents=True, exist_ok=True)
+    moments = {"mu": np.zeros(2048, np.float32), "sigma": np.eye(2048, dtype=np.float32)}
+    np.savez(folder / "C10_inception_moments.npz", **moments)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Write the generated pages: commands, GPU rows, the JSON result, and the quickstart's real output.
+"""Write the generated pages: commands, GPU rows, the JSON result, explanations, and the quickstart's real output.
 
     python docs/generate.py            # write what changed
     python docs/generate.py --quick    # all but the quickstart, which rehearses an example
@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from trainworthy.cli.main import COMMANDS
-from trainworthy.hardware import gpu_rows
+from trainworthy.explain import all_subjects, answer
+from trainworthy.explain.registry import GROUPS, example_words
+from trainworthy.explain.text import render_text
+from trainworthy.hardware import link_rows
+from trainworthy.hardware.rows import built_in_rows
 from trainworthy.units import UNKNOWN, format_bytes
 
 DOCS = Path(__file__).resolve().parent
@@ -44,22 +48,45 @@ def command_pages() -> dict[Path, str]:
 
 
 def gpu_page() -> dict[Path, str]:
-    """Build the table of GPU rows."""
+    """Build the tables of GPU and link rows; those of the user are not in them."""
     lines = [
-        "# GPUs", "", "Dense peaks. Memory is what the driver reports. Each row is a file in",
-        "`src/trainworthy/hardware/gpus/` with its sources.", "",
-        "| id | names | memory | bandwidth GB/s | bf16 TFLOP/s | fp32 TFLOP/s | compute capability |",
-        "|---|---|---|---|---|---|---|",
+        "# GPUs and links", "",
+        "Dense peaks in TFLOP/s; one multiply-add is 2 FLOPs. Memory is what the driver reports.",
+        "Each row is a file in `src/trainworthy/hardware/gpus/` with its sources, and is refused if counts, clocks and",
+        "bus widths do not give the stated rates within 5 %.", "",
+        "| id | names | memory | GB/s | bf16 | fp32 | W | GPU link, GB/s one way | capability |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for row in sorted(gpu_rows().values(), key=lambda r: r.id):
-        capability = ".".join(map(str, row.compute_capability))
-        peaks = [row.peak_tflops(dtype) for dtype in ("bf16", "fp32")]
-        shown = [UNKNOWN if peak is None else f"{peak:g}" for peak in peaks]
-        lines.append(
-            f"| `{row.id}` | {', '.join(row.names)} | {format_bytes(row.memory_bytes)} | "
-            f"{row.memory_gb_per_s:g} | {shown[0]} | {shown[1]} | {capability} |"
-        )
+    for row in built_in_rows().values():
+        link = row.gpu_link
+        cells = [
+            f"`{row.id}`", ", ".join(row.names), format_bytes(row.memory_bytes), f"{row.memory_gb_per_s:g}",
+            _known(row.peak_tflops("bf16")), _known(row.peak_tflops("fp32")), _known(row.power_w),
+            UNKNOWN if link is None else f"{link.name}, {link.gb_per_s_per_direction:g}",
+            ".".join(map(str, row.compute_capability)),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "", "A row of your own: copy one of the files, change it, and `trainworthy gpus add FILE`. It is checked,",
+        "kept in `~/.config/trainworthy/gpus/` (or `$TRAINWORTHY_CONFIG/gpus/`), and works wherever `--gpu` does.",
+        "Nothing is overwritten.", "", "## Links", "",
+        "One direction; vendors advertise twice that. The bus bandwidth is what NCCL plans with, where it is known;",
+        "a step is what each message of a collective costs whatever its size. Each row is a file in",
+        "`src/trainworthy/hardware/links/`, checked against lanes and signalling rates.", "",
+        "| id | other names | between | GB/s | bus GB/s | step us |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for link_row in link_rows().values():
+        cells = [
+            f"`{link_row.id}`", ", ".join(link_row.names),
+            {"gpu": "GPUs", "host": "GPU and host", "network": "nodes"}[link_row.kind],
+            f"{link_row.gb_per_s_per_direction:g}", _known(link_row.bus_gb_per_s), f"{link_row.step_latency_us:g}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
     return {DOCS / "gpus.md": "\n".join(lines) + "\n"}
+
+
+def _known(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:g}"
 
 
 def json_page() -> dict[Path, str]:
@@ -78,6 +105,33 @@ def json_page() -> dict[Path, str]:
         shown = " or ".join(kind) if isinstance(kind, list) else kind
         lines.append(f"| `{name}`{' *' if name in required else ''} | {shown} | {field.get('description', '')} |")
     return {DOCS / "json.md": "\n".join(lines) + "\n"}
+
+
+def explain_page() -> dict[Path, str]:
+    """Build the gallery of explanations: every subject with its first example."""
+    lines = [
+        "# Explanations", "",
+        "`trainworthy explain SUBJECT` shows a rule step by step: the answer, a picture, the formula with its source,",
+        "and code that proves it. Without options a subject shows a worked example;",
+        "`trainworthy explain SUBJECT --help` lists its options. In a notebook,",
+        '`trainworthy.explain("conv", 224, kernel=7)` draws the picture. The exit code is 1 if shapes do not go',
+        "together, 2 for wrong use.", "",
+        "Every example below is real output, and the tests run every snippet.", "",
+    ]  # fmt: skip
+    found = all_subjects().values()
+    for group in GROUPS:
+        members = [subject for subject in found if subject.group == group]
+        if members:
+            lines += [f"| {group} | |", "|---|---|"]
+            lines += [f"| [`{subject.name}`](#{subject.name}) | {subject.summary} |" for subject in members] + [""]
+    for subject in found:
+        command, example = f"trainworthy explain {subject.name}", subject.examples[0]
+        text = render_text(answer(subject.name, *example_words(example)), width=90, color=False)
+        lines += [f"## {subject.name}", "", "```", f"$ {command} {example}", text.rstrip(), "```", ""]
+        others = [f"`{command} {line}`" for line in subject.examples[1:]]
+        if others:
+            lines += ["More: " + ", ".join(others) + ".", ""]
+    return {DOCS / "explain.md": "\n".join(lines).rstrip() + "\n"}
 
 
 def quickstart() -> dict[Path, str]:
@@ -103,7 +157,7 @@ def _shorter(block: str, path: Path) -> str:
 
 def quick_pages() -> dict[Path, str]:
     """Build every page that needs no rehearsal."""
-    return {**command_pages(), **gpu_page(), **json_page()}
+    return {**command_pages(), **gpu_page(), **json_page(), **explain_page()}
 
 
 def main() -> int:

@@ -5,7 +5,15 @@ import pickle
 import pytest
 
 from trainworthy import errors
-from trainworthy.errors import MissingTorchError, ScriptError, TapeError, TapeVersionError, TrainworthyError, UsageError
+from trainworthy.errors import (
+    MissingTorchError,
+    ScriptError,
+    ShapeError,
+    TapeError,
+    TapeVersionError,
+    TrainworthyError,
+    UsageError,
+)
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TrainworthyError)]
 
@@ -29,7 +37,7 @@ def test_the_tree_is_drawn_in_the_module_docstring(kind: type[TrainworthyError])
 
 @pytest.mark.parametrize("kind", ALL)
 def test_exit_codes(kind: type[TrainworthyError]) -> None:
-    assert kind.exit_code == (1 if kind is ScriptError else 2)
+    assert kind.exit_code == (1 if kind in (ScriptError, ShapeError) else 2)
 
 
 def test_a_script_error_points_at_a_line() -> None:

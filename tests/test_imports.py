@@ -11,6 +11,7 @@ _HEAVY = ("torch", "numpy", "transformers", "rich", "hypothesis", "yaml")
 _PURE = (
     "trainworthy.errors", "trainworthy.units", "trainworthy.hardware", "trainworthy.tape.record",
     "trainworthy.tape.fold", "trainworthy.tape.memory", "trainworthy.tape.totals", "trainworthy.tape.file",
+    "trainworthy.formulas.conv_shapes", "trainworthy.explain",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainworthy._version import __version__
 
 if TYPE_CHECKING:
+    from trainworthy._api.explain import explain
     from trainworthy._api.inspect_model import inspect
     from trainworthy._api.record import load_tape, record
     from trainworthy._api.rehearse import rehearse
@@ -26,6 +27,7 @@ __all__ = [
     "Tape",
     "TrainworthyError",
     "__version__",
+    "explain",
     "gpu_row",
     "gpu_rows",
     "inspect",
@@ -38,6 +40,7 @@ _HOMES = {
     "Step": "trainworthy.virtual.script_step",
     "Tape": "trainworthy.tape.record",
     "TrainworthyError": "trainworthy.errors",
+    "explain": "trainworthy._api.explain",
     "gpu_row": "trainworthy.hardware",
     "gpu_rows": "trainworthy.hardware",
     "inspect": "trainworthy._api.inspect_model",
@@ -57,10 +60,10 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Keeps ``trainworthy.inspect`` the function when the package of that name is imported."""
+    """Keeps ``explain`` and ``inspect`` the functions when the packages of those names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "inspect" and isinstance(value, ModuleType):
+        if name in ("explain", "inspect") and isinstance(value, ModuleType):
             return
         super().__setattr__(name, value)
 

@@ -4,9 +4,12 @@
 
     TrainworthyError              exit code 2
     ├── UsageError                the command line or an argument is wrong
+    │   └── FormulaError          a formula is not defined for that value
+    ├── ShapeError                exit code 1: the shapes asked about do not go together
     ├── UnknownGpuError           no row of hardware/ has that name
+    ├── UnknownLinkError          no row of hardware/links/ has that name
+    ├── UnknownCpuError           no row of hardware/cpus/ has that name
     ├── HardwareRowError          a row of hardware/ contradicts itself
-    ├── FormulaError              a formula is not defined for that value
     ├── TapeError                 a tape file is damaged, truncated or hostile
     │   └── TapeVersionError      a tape file of another version
     ├── MissingTorchError         torch is needed and not installed
@@ -69,15 +72,29 @@ class UsageError(TrainworthyError):
     """The command line, an option or an argument is wrong."""
 
 
+class ShapeError(TrainworthyError):
+    """The shapes that were asked about do not go together; this is an answer, not a fault of trainworthy."""
+
+    exit_code: ClassVar[int] = 1
+
+
 class UnknownGpuError(TrainworthyError):
     """No row of ``hardware/`` has that name; nothing is guessed from a name."""
+
+
+class UnknownLinkError(TrainworthyError):
+    """No row of ``hardware/links/`` has that name."""
+
+
+class UnknownCpuError(TrainworthyError):
+    """No row of ``hardware/cpus/`` has that name."""
 
 
 class HardwareRowError(TrainworthyError):
     """A row of ``hardware/`` is incomplete or contradicts the independent facts beside it."""
 
 
-class FormulaError(TrainworthyError):
+class FormulaError(UsageError):
     """A formula was given a value that it is not defined for.
 
     >>> print(FormulaError("ranks", 0, "a whole number of at least 1"))

@@ -63,7 +63,7 @@ def test_script_that_fails_at_once_is_not_tried_again() -> None:
 
 
 def request(*args: str, option: str = "", target: str = "no.py") -> Request:
-    options = argparse.Namespace(find_largest_batch=option, gpu=None)
+    options = argparse.Namespace(find_largest_batch=option, gpu=None, rank=None)
     return Request(options, target, args)
 
 

@@ -88,8 +88,9 @@ def test_one_level_is_a_plain_ring(piece: int, ranks: int, rate: float) -> None:
 def test_one_rank_takes_no_time() -> None:
     call: dict[str, Any] = {"kind": "all_reduce", "payload_bytes": 10**9}
     assert collective_time_s(**call, ranks=1, bus_gb_per_s=1.0, base_latency_s=1.0, step_latency_s=1.0) == 0
-    levels = {"ranks_per_node": 1, "nodes": 1, "inside_gb_per_s": 1.0, "between_gb_per_s": 1.0, "base_latency_s": 1.0}
-    assert hierarchical_time_s(**call, **levels) == 0
+    levels: dict[str, Any] = {"ranks_per_node": 1, "nodes": 1}
+    rates: dict[str, Any] = {"inside_gb_per_s": 1.0, "between_gb_per_s": 1.0, "base_latency_s": 1.0}
+    assert hierarchical_time_s(**call, **levels, **rates) == 0
 
 
 @pytest.mark.parametrize(

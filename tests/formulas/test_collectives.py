@@ -53,7 +53,7 @@ def test_what_is_sent_up_and_down_a_tree_is_received(group: dict[str, Any]) -> N
     assert tree_bytes_sent(**group) == max(sent)
     assert tree_bytes_received(**group) == max(tree_bytes_received(**group, rank=rank) for rank in everyone)
     if group["kind"] == "all_reduce":
-        assert tree_bytes_sent(**group) <= 2 * group["payload_bytes"]
+        assert tree_bytes_sent(**group) <= 2 * group["payload_bytes"] + group["payload_bytes"] % 2
 
 
 @given(ranks_of, st.integers(0, 5000))
@@ -86,7 +86,8 @@ def test_what_must_arrive_arrives(group: dict[str, Any]) -> None:
 
 @given(groups(HIERARCHICAL_KINDS), st.integers(1, 6))
 def test_levels_send_no_less_than_a_flat_ring_and_one_level_is_one(group: dict[str, Any], nodes: int) -> None:
-    kind, payload, ranks = group["kind"], group["payload_bytes"] * nodes, group["ranks"]
+    kind, ranks = group["kind"], group["ranks"]
+    payload = group["payload_bytes"] * ranks * nodes
     flat = ring_bytes_sent(kind=kind, payload_bytes=payload, ranks=ranks * nodes)
     levels = hierarchical_bytes_sent(kind=kind, payload_bytes=payload, ranks_per_node=ranks, nodes=nodes)
     assert levels.inside_bytes + levels.between_bytes >= flat

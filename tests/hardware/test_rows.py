@@ -127,3 +127,23 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
 def test_reading_rows_does_not_import_torch() -> None:
     code = "import sys, trainworthy.hardware as h; h.gpu_row('h100-sxm-80gb'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(FOLDER.parents[2])})
+
+
+def test_rows_of_one_name_are_one_part() -> None:
+    # A die of an MI250X is what PyTorch sees; AMD's figures are for two.
+    die, pair_tflops = gpu_row("mi250x-gcd-64gb"), 383
+    assert die.vendor == "AMD"
+    assert die.peak_tflops("bf16") == pair_tflops / 2
+    assert die.architecture.warp_size == 64
+    assert die.architecture is not gpu_row("h100-sxm-80gb").architecture  # both report capability 9.0
+    assert not die.supports_tf32
+    assert gpu_row("mi300x-oam-192gb").supports_tf32
+
+
+def test_published_errors_are_not_in_the_rows() -> None:
+    # Figures that public tables have and that the cross-check would refuse, or that hide a factor of 2.
+    assert gpu_row("l4-pcie-24gb").memory_gb_per_s == 300  # torch 2.13: 3350
+    assert gpu_row("l4-pcie-24gb").peak_tflops("bf16") == 121  # torch 2.13: 242, sparse
+    assert gpu_row("a10g-pcie-24gb").memory_gb_per_s == 600  # AutoParallel: 933, that of the A30
+    assert gpu_row("h200-sxm-141gb").memory_gb_per_s == 4800  # a table: 3360, that of the H100
+    assert gpu_row("rtx-3090-24gb").peak_tflops("bf16") == 71.2  # Lightning: 35.6, without tensor cores

@@ -283,6 +283,19 @@ def test_parameters_that_other_ranks_may_update() -> None:
     assert findings(*(ddp(r, world_size=8, unused_parameters=unused[r]) for r in (0, 1))) == []
 
 
+def test_parameters_that_nobody_averages() -> None:
+    notes = {
+        "ddp": [{"module": "net", "buckets": [25 * MIB]}],
+        "unaveraged_parameters": [{"name": None, "shape": "float32[]"}],
+    }
+    found = only(findings(ddp(0, **notes), ddp(1, **notes)))
+    assert codes([found]) == [("TW413", "warning")]
+    assert "float32[]" in found["message"]
+    # The script reduces something itself: it may be that gradient.
+    by_hand = [ddp(r, after_step=adds("all_reduce"), **notes) for r in (0, 1)]
+    assert findings(*by_hand) == []
+
+
 def test_all_ranks_on_one_gpu() -> None:
     found = only(findings(ddp(0, device="cuda:0"), ddp(1, device="cuda:0")))
     assert codes([found]) == [("TW410", "error")]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainworthy.inspect.receptive_field import Field, LayerField, grow, receptive_fields
+from trainworthy.formulas.receptive_field import Field, grow
+from trainworthy.inspect.receptive_field import LayerField, receptive_fields
 from trainworthy.inspect.summary import measured_step
 from trainworthy.tape.recorder import Recorder
 
@@ -16,7 +17,7 @@ def test_published_fields_of_alexnet() -> None:
     layers = [(11, 4, 0), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1), (3, 1, 1), (3, 1, 1), (3, 2, 0)]
     field = Field()
     for kernel, stride, padding in layers:
-        field = grow(field, kernel=kernel, stride=stride, padding=padding)
+        field = grow(field=field, kernel=kernel, stride=stride, padding=padding)
     assert (field.size, field.jump) == (195, 32)
 
 
@@ -25,8 +26,8 @@ def test_published_fields_of_vgg16() -> None:
     field = Field()
     for convolutions in (2, 2, 3, 3, 3):
         for _ in range(convolutions):
-            field = grow(field, kernel=3, stride=1, padding=1)
-        field = grow(field, kernel=2, stride=2, padding=0)
+            field = grow(field=field, kernel=3, stride=1, padding=1)
+        field = grow(field=field, kernel=2, stride=2, padding=0)
     assert (field.size, field.jump) == (212, 32)
 
 

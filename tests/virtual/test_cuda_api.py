@@ -30,6 +30,8 @@ def test_queries(gpu: VirtualGpu) -> None:
     assert (properties.major, properties.minor) == (9, 0)
     assert properties.multi_processor_count == row.sm_count
     assert cuda.is_bf16_supported()
+    assert not cuda.is_initialized()
+    torch.empty(1, device="cuda")
     assert cuda.is_initialized()
     assert cuda.get_arch_list() == ["sm_90"]
     free, total = cuda.mem_get_info()

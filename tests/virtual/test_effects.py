@@ -8,12 +8,14 @@ import json
 import os
 import socket
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from support_scripts import tree_hash
 from trainworthy._api.rehearse import rehearse
 from trainworthy.inspect import RehearsalResult
+from trainworthy.virtual.effects_trackers import StandInModule, _draw_no_graph
 
 SCRIPT = """
 import glob, json, os, pathlib, shutil, socket, sqlite3, subprocess, sys, tempfile, numpy as np, torch
@@ -125,3 +127,15 @@ def test_nothing_listens_in_this_process() -> None:
         assert server.getsockname()[1] > 0
     assert os.open is not None
     assert open.__module__ in {"_io", "io"}
+
+
+def test_a_picture_of_the_model_is_left_out() -> None:
+    class SummaryWriter:
+        def add_graph(self, model: object, inputs: object) -> None:
+            raise AssertionError("would trace the model")
+
+    module = ModuleType("torch.utils.tensorboard.writer")
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    _draw_no_graph(module)
+    SummaryWriter().add_graph(object(), None)
+    _draw_no_graph(StandInModule("tensorboardX.writer"))

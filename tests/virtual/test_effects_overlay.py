@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainworthy.virtual.effects_files import _open, _replacements, _rmtree
+from trainworthy.virtual.effects_files import _file_io, _open, _replacements, _rmtree
 from trainworthy.virtual.effects_overlay import Overlay
 
 NAMES = ("a", "b", "d/a", "d/b", "d", "e", "e/x", "d/s", "d/s/t")
@@ -131,3 +131,20 @@ def test_writing_into_a_folder_that_is_not_there_fails(tmp_path: Path) -> None:
     layer = Layer(tmp_path / "scratch")
     with pytest.raises(FileNotFoundError):
         layer.open(tmp_path / "no" / "new.txt", "w")
+
+
+def test_file_io_goes_through_the_layer(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    populate(home)
+    layer = Layer(tmp_path / "scratch")
+    file_io = _file_io(layer.overlay)
+    with file_io(home / "a", "w") as file:
+        file.write(b"changed")
+    with file_io(str(home / "a")) as file:
+        assert file.read() == b"changed"
+    assert (home / "a").read_text() == "A"
+    with pytest.raises(FileExistsError):
+        file_io(home / "d" / "b", "x")
+    with (home / "a").open("rb", buffering=0) as plain:
+        assert isinstance(plain, file_io)

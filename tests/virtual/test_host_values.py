@@ -38,6 +38,24 @@ def loss() -> torch.Tensor:
 # --- reading values -------------------------------------------------------------------------------
 
 
+def test_probabilities_add_up_to_one() -> None:
+    logits = nn.Linear(8, 5).cuda()(torch.randn(3, 8, device="cuda"))
+    probabilities = logits.softmax(-1).detach().cpu().numpy()
+    assert np.allclose(probabilities.sum(-1), 1.0)
+    assert np.random.default_rng(0).choice(5, p=probabilities[1]) in range(5)
+
+
+def test_arrays_for_numpy_have_a_spread(gpu: VirtualGpu) -> None:
+    features = nn.Linear(8, 40).cuda()(torch.randn(30, 8, device="cuda")).detach().cpu().numpy()
+    assert len(np.unique(features)) == features.size
+    assert np.linalg.matrix_rank(features) > 1
+    assert abs(features.mean() - 1) < 0.01
+    assert np.array_equal(features, np.clip(features, 0.5, 1.5))
+    assert any("numbers around 1" in text for text in gpu.assumptions)
+    few = nn.Linear(8, 4).cuda()(torch.randn(2, 8, device="cuda")).detach().cpu().numpy()
+    assert np.array_equal(few, np.ones((2, 4)))
+
+
 def test_item_policies(gpu: VirtualGpu) -> None:
     value = loss()
     assert value.item() == float(value.detach()) == 1.0

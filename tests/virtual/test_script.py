@@ -173,3 +173,24 @@ def test_terminal_size_is_answered(folder: Path) -> None:
         "train(torch.nn.Linear(3, 3).cuda(), [torch.ones(int(columns), 3, device='cuda')] * 2)\n"
     )
     assert rehearse("train.py").error is None
+
+
+def test_a_script_that_needs_its_whole_evaluation_gets_it(folder: Path) -> None:
+    (folder / "train.py").write_text(
+        "import os, torch\n"
+        "from torch.utils.data import DataLoader\n" + LOOP + "assert not os.path.exists('seen')\n"
+        "open('seen', 'w').close()\n"
+        "model = torch.nn.Linear(3, 3).cuda()\n"
+        "for epoch in range(3):\n"
+        "    train(model, [torch.ones(2, 3, device='cuda')])\n"
+        "    with torch.no_grad():\n"
+        "        scores = [model(x.cuda()) for x in DataLoader(torch.rand(64, 3), batch_size=8)]\n"
+        "    torch.stack(scores).chunk(len(scores) // 4)\n"
+    )
+    result = rehearse("train.py")
+    assert (result.error, result.steps) == (None, 2)
+    assert any("evaluation runs in full" in text for text in result.assumptions)
+    (folder / "train.py").write_text((folder / "train.py").read_text().replace("// 4", "// 9"))
+    failed = rehearse("train.py")
+    assert failed.error is not None
+    assert "chunks" in failed.error["message"]

@@ -34,7 +34,10 @@ def emit(text: str, output: str | None) -> None:
         UsageError: If the file cannot be written.
     """
     if output is None or output == "-":
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        encoding = sys.stdout.encoding or "utf-8"
+        shown = text.encode(encoding, errors="replace").decode(encoding)
+        sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
         sys.stdout.flush()
         return
     write_file(output, text)

@@ -42,8 +42,13 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     results = [request.rehearse(gpu) for gpu in request.gpus]
     write_files(results, options)
     emit(render(results, options.format), options.output)
-    good = all(result.verdict == "fits" for result in results)
+    good = all(result.verdict == "fits" and not has_errors(result) for result in results)
     return 0 if good or options.exit_zero else 1
+
+
+def has_errors(result: RehearsalResult) -> bool:
+    """Whether a finding is sure to break the run."""
+    return any(finding.get("severity") == "error" for finding in result.findings)
 
 
 class Request:

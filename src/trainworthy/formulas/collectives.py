@@ -118,8 +118,8 @@ def tree_bytes_sent(*, kind: Kind, payload_bytes: int, ranks: int, rank: int | N
 
     Shapes:   a payload of S bytes over N ranks
     Unit:     bytes
-    Exact?    yes, for these trees. An all-reduce sends at most 2 S, about what a ring sends; the gain is in the
-              steps, 2 log2(N) where a ring has 2 (N - 1)
+    Exact?    yes, for these trees. An all-reduce sends at most 2 S (and a byte, if S is odd), about what a ring
+              sends; the gain is in the steps, 2 log2(N) where a ring has 2 (N - 1)
     Source:   Sanders, Speck and Traeff, "Two-tree algorithms for full bandwidth broadcast, reduction and scan", 2009;
               NCCL, src/graph/trees.cc (the picture in its comment)
 

@@ -43,7 +43,7 @@ def architecture_from_toml(raw: Mapping[str, Any], *, where: str) -> Architectur
     """
     try:
         context = ContextMemory(**raw["context"])
-        fields = {name: value for name, value in raw.items() if name != "context"}
+        fields = {name: value for name, value in raw.items() if name not in {"context", "id"}}
         fields["compute_capability"] = parse_capability(fields["compute_capability"])
         architecture = Architecture(context=context, **fields)
     except (KeyError, TypeError, ValueError) as error:

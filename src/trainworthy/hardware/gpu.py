@@ -29,8 +29,11 @@ class Gpu:
     """Family-form-memory in lower case, such as ``h100-sxm-80gb``."""
     names: tuple[str, ...]
     """Exact names as drivers report them; the first is what ``torch.cuda.get_device_name`` answers."""
+    vendor: str
+    """``NVIDIA`` or ``AMD``."""
     architecture: Architecture
     sm_count: int
+    """Streaming multiprocessors, or AMD's compute units."""
     memory_bytes: int
     """What the driver reports: ``torch.cuda.get_device_properties(0).total_memory``."""
     memory_bytes_source: str
@@ -75,12 +78,12 @@ class Gpu:
     @property
     def supports_bf16(self) -> bool:
         """Whether matrix units take bfloat16; older GPUs emulate it."""
-        return self.compute_capability >= (8, 0)
+        return self.compute_capability >= (8, 0) if self.vendor == "NVIDIA" else "bf16" in self.peaks_tflops
 
     @property
     def supports_tf32(self) -> bool:
         """Whether float32 products may run as TF32."""
-        return self.compute_capability >= (8, 0)
+        return self.compute_capability >= (8, 0) if self.vendor == "NVIDIA" else "tf32" in self.peaks_tflops
 
     def peak_tflops(self, dtype: str) -> float | None:
         """Return the dense peak for ``dtype`` (``"bf16"``, ``"fp32"``, ...), or None if there is no such unit."""

@@ -1,9 +1,8 @@
-"""Find and read the rows: ``gpus/<id>.toml`` and ``architectures.toml``."""
+"""Find and read the rows: ``gpus/<id>.toml``, ``architectures.toml``, and the user's own."""
 
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,11 +12,7 @@ from trainworthy.errors import HardwareRowError, UnknownGpuError
 from trainworthy.hardware.architecture import Architecture, architecture_from_toml
 from trainworthy.hardware.crosscheck import check_gpu
 from trainworthy.hardware.gpu import Gpu, Link
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from trainworthy.hardware.toml import read_toml
 
 _FOLDER = Path(__file__).parent
 
@@ -32,7 +27,7 @@ def gpu_row(name: str) -> Gpu:
         UnknownGpuError: If there is none. Nothing is guessed; the message lists the rows.
     """
     wanted = " ".join(name.split()).casefold()
-    gpu = _by_name().get(wanted)
+    gpu = _by_name().get(wanted) or index_names(_user_rows().values()).get(wanted)
     if gpu is not None:
         return gpu
     similar = _similar_ids(wanted)
@@ -40,24 +35,41 @@ def gpu_row(name: str) -> Gpu:
     raise UnknownGpuError(
         f"No data for GPU {name!r}. Known: {', '.join(gpu_rows())}.",
         where="--gpu, hardware/gpus/",
-        fix=f"{hint}Pass one of these, or add a row: copy h100-sxm-80gb.toml and set names = [{name!r}].",
+        fix=f"{hint}Pass one of these, or add a row with `trainworthy gpus add FILE`: copy h100-sxm-80gb.toml and set "
+        f"names = [{name!r}].",
     )
 
 
 def gpu_rows() -> dict[str, Gpu]:
-    """Return all rows by id, sorted. A row that contradicts itself raises `HardwareRowError`."""
+    """Return all rows by id, the user's too, sorted. A row that contradicts itself raises `HardwareRowError`."""
+    return dict(sorted({**_rows(), **_user_rows()}.items()))
+
+
+def built_in_rows() -> dict[str, Gpu]:
+    """Return the rows that come with trainworthy, by id, sorted."""
     return dict(_rows())
 
 
 def load_gpu(path: Path) -> Gpu:
-    """Read and cross-check one row.
+    """Read and cross-check one row whose file is named as its id.
 
     Raises:
         HardwareRowError: If the file is not TOML, a field is missing or unknown, or the row contradicts itself.
     """
-    gpu = _gpu_from_toml(_read_toml(path), where=str(path))
+    gpu = _gpu_from_toml(read_toml(path), where=str(path))
     if gpu.id != path.stem:
         raise HardwareRowError(f"The id {gpu.id!r} is not the name of the file.", where=str(path))
+    check_gpu(gpu, where=str(path))
+    return gpu
+
+
+def gpu_from_file(path: Path) -> Gpu:
+    """Read and cross-check one row, whatever its file is called.
+
+    Raises:
+        HardwareRowError: As `load_gpu`.
+    """
+    gpu = _gpu_from_toml(read_toml(path), where=str(path))
     check_gpu(gpu, where=str(path))
     return gpu
 
@@ -79,10 +91,16 @@ def index_names(gpus: Iterable[Gpu]) -> dict[str, Gpu]:
 
 def _similar_ids(wanted: str) -> list[str]:
     """Return rows to suggest in an error message: those of that family, else the one spelt most alike."""
-    family = [row_id for row_id in _rows() if row_id.startswith(f"{wanted}-")]
+    family = [row_id for row_id in gpu_rows() if row_id.startswith(f"{wanted}-")]
     if family:
         return family
     return [_by_name()[name].id for name in difflib.get_close_matches(wanted, _by_name(), n=1, cutoff=0.75)]
+
+
+def _user_rows() -> Mapping[str, Gpu]:
+    from trainworthy.hardware.user_rows import user_rows  # which is built on this module
+
+    return user_rows()
 
 
 @cache
@@ -98,15 +116,10 @@ def _by_name() -> Mapping[str, Gpu]:
 @cache
 def _architectures() -> Mapping[str, Architecture]:
     path = _FOLDER / "architectures.toml"
-    tables = _read_toml(path)["architecture"]
-    return {table["compute_capability"]: architecture_from_toml(table, where=str(path)) for table in tables}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise HardwareRowError(f"Cannot be read: {error}.", where=str(path)) from error
+    tables = read_toml(path)["architecture"]
+    return {
+        table.get("id", table["compute_capability"]): architecture_from_toml(table, where=str(path)) for table in tables
+    }
 
 
 def _gpu_from_toml(raw: Mapping[str, Any], *, where: str) -> Gpu:
@@ -115,7 +128,8 @@ def _gpu_from_toml(raw: Mapping[str, Any], *, where: str) -> Gpu:
         return Gpu(
             id=raw["id"],
             names=tuple(raw["names"]),
-            architecture=_architectures()[raw["compute_capability"]],
+            vendor=raw.get("vendor", "NVIDIA"),
+            architecture=_architectures()[raw.get("architecture", raw["compute_capability"])],
             sm_count=raw["sm_count"],
             memory_bytes=memory["bytes"],
             memory_bytes_source=memory["bytes_source"],

@@ -156,7 +156,7 @@ def _next(result: RehearsalResult) -> list[str]:
         steps += _shrink(result)
     if result.largest_batch and result.largest_batch.get("batch") is not None:
         steps.append(f"The largest batch that fits is {result.largest_batch['batch']:,} (rehearsed).")
-    steps += [_fix(finding) for finding in result.findings if finding.get("fix")]
+    steps += [_fix(finding) for finding in result.findings if finding.get("fix") and finding.get("severity") != "note"]
     steps += _about_syncs(result)
     if result.verdict == "fits" and result.driver_memory_bytes and result.device.startswith("cuda"):
         steps += _about_room(result, result.driver_memory_bytes)

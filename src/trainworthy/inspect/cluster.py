@@ -142,7 +142,8 @@ class Communication:
 class RankRow:
     """One rank that was rehearsed, and those that it stands for.
 
-    ``alike`` were rehearsed too and did the same; ``assumed`` were not rehearsed.
+    ``alike`` were rehearsed too and did the same; ``assumed`` were not rehearsed. ``differs_in`` says in what they
+    are unlike the ranks of the first row.
     """
 
     rank: int
@@ -156,6 +157,7 @@ class RankRow:
     collective_bytes_per_step: int | None
     wire_bytes_per_step: int | None
     error: dict[str, Any] | None
+    differs_in: tuple[str, ...] = ()
 
     @property
     def stands_for(self) -> tuple[int, ...]:
@@ -166,7 +168,7 @@ class RankRow:
         """Return the row as plain data."""
         return {
             "rank": self.rank, "stands_for": list(self.stands_for), "rehearsed": sorted({self.rank, *self.alike}),
-            "verdict": self.verdict, "peak_memory_bytes": self.peak_memory_bytes,
+            "verdict": self.verdict, "differs_in": list(self.differs_in), "peak_memory_bytes": self.peak_memory_bytes,
             "reserved_memory_bytes": self.reserved_memory_bytes, "flops_per_step": self.flops_per_step,
             "collective_bytes_per_step": self.collective_bytes_per_step,
             "wire_bytes_per_step": self.wire_bytes_per_step, "error": self.error,

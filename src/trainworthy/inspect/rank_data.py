@@ -122,13 +122,18 @@ def _uneven_data_set(tapes: Mapping[int, Tape]) -> Iterator[Finding]:
         )
         yield _at(
             note, "TW408", "note",
-            f"{size:,} samples do not divide among {parts} ranks: {what} in every epoch.",
-            "Nothing for training; in an evaluation the repeated samples count twice.",
+            f"{size:,} samples do not divide among {parts} ranks: {what} in every epoch; that matters to evaluations.",
+            None,
         )  # fmt: skip
 
 
 def _at(  # noqa: PLR0917  a finding in the order in which it is read
-    note: Mapping[str, Any], code: str, severity: str, message: str, fix: str, ranks: list[RankPlace] | None = None
+    note: Mapping[str, Any],
+    code: str,
+    severity: str,
+    message: str,
+    fix: str | None,
+    ranks: list[RankPlace] | None = None,
 ) -> Finding:
     finding = Finding(
         code=code, severity=severity, message=message, path=note.get("path"), line=note.get("line"), fix=fix

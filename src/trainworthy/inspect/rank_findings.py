@@ -1,4 +1,4 @@
-"""Facts that only a view of several ranks gives, as findings (TW401 to TW412); each names both ranks' lines.
+"""Facts that only a view of several ranks gives, as findings (TW401 to TW413); each names both ranks' lines.
 
 A check that is not sure stays silent: what a tape's notes leave out is not judged, and ranks that ended early are
 compared only up to where they went.
@@ -32,6 +32,7 @@ def rank_findings(tapes: Mapping[int, Tape], calls: Mapping[int, Sequence[Call]]
     found += batch_findings(tapes)
     found += _buffers(tapes)
     found += _unused(tapes, shape)
+    found += _unaveraged(tapes, calls)
     found += _same_device(tapes, shape)
     return found
 
@@ -288,6 +289,24 @@ def _unused(tapes: Mapping[int, Tape], shape: ClusterShape) -> Iterator[Finding]
                 f"{_names(names)}.",
                 fix="Use them in forward, give them to the optimizer, or set requires_grad=False.",
             )  # fmt: skip
+
+
+def _unaveraged(tapes: Mapping[int, Tape], calls: Mapping[int, Sequence[Call]]) -> Iterator[Finding]:
+    """Parameters beside those under DDP whose gradients nobody averages: every rank goes its own way."""
+    rank = min(tapes)
+    outside = tapes[rank].notes.get("unaveraged_parameters") or ()
+    buckets = {size for note in tapes[rank].notes.get("ddp") or () for size in note.get("buckets") or ()}
+    # Anything that is not one of DDP's buckets, or of its broadcasts in forward, may be the script's own averaging.
+    own = [c for c in calls[rank] if c.step > 1 and not (c.kind == "broadcast" and c.phase in ("data", "forward"))]
+    if not outside or len(tapes) < 2 or any(c.phase != "backward" or c.payload_bytes not in buckets for c in own):
+        return
+    names = [str(note.get("name") or note.get("shape")) for note in outside]
+    yield Finding(
+        code="TW413", severity="warning", path=None, line=None,
+        message=f"{len(names):,} trained parameter{'s' if len(names) > 1 else ''} outside of what DDP wraps: every "
+        f"rank updates its own copy by its own gradient, and the copies drift apart: {_names(names)}.",
+        fix="Put them into a module that is wrapped by DistributedDataParallel, or all-reduce their gradients.",
+    )  # fmt: skip
 
 
 def _updates(tape: Tape, name: str, unused: Mapping[str, Any]) -> bool:

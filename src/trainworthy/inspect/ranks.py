@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainworthy.errors import UsageError
 from trainworthy.inspect.cluster import ClusterResult, ClusterShape, Communication, RankRow, shape_of
@@ -114,7 +114,7 @@ def _rows(
     assume_others: bool,
 ) -> list[RankRow]:
     """Make one row for the ranks that are alike; ranks that were not rehearsed follow the one they are most like."""
-    classes: dict[object, list[int]] = {}
+    classes: dict[Fingerprint, list[int]] = {}
     for rank, result in results.items():
         classes.setdefault(fingerprint(result, calls[rank], rank=rank), []).append(rank)
     owner = {rank: members[0] for members in classes.values() for rank in members}
@@ -125,7 +125,8 @@ def _rows(
             if rank not in results:
                 assumed.setdefault(owner[model.like(rank)], []).append(rank)
     rows = []
-    for first, *alike in classes.values():
+    like_first = next(iter(classes))
+    for kind, (first, *alike) in classes.items():
         result = results[first]
         is_known = result.collective_bytes_per_step is not None
         rows.append(
@@ -135,18 +136,31 @@ def _rows(
                 needed_memory_bytes=result.needed_memory_bytes, flops_per_step=result.flops_per_step,
                 collective_bytes_per_step=result.collective_bytes_per_step,
                 wire_bytes_per_step=traffic[first].wire_bytes if is_known else None,
-                error=None if result.error is None else dict(result.error),
+                error=None if result.error is None else dict(result.error), differs_in=kind.differences(like_first),
             )
         )  # fmt: skip
     return rows
 
 
-def fingerprint(result: RehearsalResult, calls: Sequence[Call], *, rank: int) -> object:
+class Fingerprint(NamedTuple):
+    """What is equal for ranks that are alike."""
+
+    outcome: object
+    memory: object
+    work: object
+    calls: object
+
+    def differences(self, other: Fingerprint) -> tuple[str, ...]:
+        """Name what is not equal."""
+        return tuple(name for name, mine, its in zip(self._fields, self, other, strict=True) if mine != its)
+
+
+def fingerprint(result: RehearsalResult, calls: Sequence[Call], *, rank: int) -> Fingerprint:
     """Return what is equal for ranks that are alike: memory, work, and their calls seen from their place in a group."""
     failed = None if result.error is None else (result.error.get("kind"), result.error.get("line"))
-    return (
-        result.verdict, failed, result.peak_memory_bytes, result.reserved_memory_bytes, result.flops_per_step,
-        tuple(_relative(call, rank) for call in calls),
+    return Fingerprint(
+        outcome=(result.verdict, failed), memory=(result.peak_memory_bytes, result.reserved_memory_bytes),
+        work=result.flops_per_step, calls=tuple(_relative(call, rank) for call in calls),
     )  # fmt: skip
 
 

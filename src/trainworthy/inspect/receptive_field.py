@@ -1,58 +1,19 @@
 """Receptive field of every convolution and pooling layer, along the way that the data takes.
 
-For one spatial axis of a layer with kernel k, stride s, padding p and dilation d, counted in pixels of the input image:
-
-    jump   j_out = j_in * s                    distance between neighbouring outputs
-    low    a_out = a_in - p * j_in             first pixel that the first output sees (negative: padding)
-    high   b_out = b_in + (d * (k - 1) - p) * j_in
-    field  r = b - a + 1, centre of the first output = (a + b) / 2
-
-Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019
-(https://distill.pub/2019/computing-receptive-fields/), equations 1 to 4, with a and b for their u and v. Where branches
-meet, the field is the hull of both. What is not followed (transposed convolution, upsampling, matrix products,
-branches of different jump) is left out, never guessed.
+The arithmetic, and its source, is `trainworthy.formulas.receptive_field`. Where branches meet, the field is the hull of
+both. What is not followed (transposed convolution, upsampling, matrix products, branches of different jump) is left
+out, never guessed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from trainworthy.formulas.conv import axis_padding
+from trainworthy.formulas.receptive_field import Field, grow, hull
 from trainworthy.inspect.instances import module_instances
 from trainworthy.tape.record import PHASES, Leaf, ModuleInfo, Row, Signature, Tape, fill_template, leaves
-
-
-class Field(NamedTuple):
-    """What one output position sees along one axis; ``low`` and ``high`` are those of the first output."""
-
-    jump: int = 1
-    low: int = 0
-    high: int = 0
-
-    @property
-    def size(self) -> int:
-        """Width of the receptive field in pixels."""
-        return self.high - self.low + 1
-
-    @property
-    def start(self) -> float:
-        """Centre of the first output's field; 0 is the centre of the first pixel."""
-        return (self.low + self.high) / 2
-
-
-def grow(field: Field, *, kernel: int, stride: int, padding: int, dilation: int = 1) -> Field:
-    """Pass one layer.
-
-    >>> grow(Field(), kernel=7, stride=2, padding=3)
-    Field(jump=2, low=-3, high=3)
-    """
-    reach = dilation * (kernel - 1)
-    return Field(
-        jump=field.jump * stride,
-        low=field.low - padding * field.jump,
-        high=field.high + (reach - padding) * field.jump,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +101,7 @@ class _Walk:
             return None
         kernel, stride, padding, dilation = window
         after = tuple(
-            grow(f, kernel=k, stride=s, padding=p, dilation=d)
+            grow(field=f, kernel=k, stride=s, padding=p, dilation=d)
             for f, k, s, p, d in zip(before, kernel, stride, padding, dilation, strict=True)
         )
         self.fields[target] = after
@@ -164,9 +125,11 @@ _NOTHING: tuple[tuple[int, ...], _Fields | None] = ((), None)
 
 
 def _hull(one: _Fields | None, two: _Fields | None) -> _Fields | None:
-    if one is None or two is None or [f.jump for f in one] != [f.jump for f in two]:
+    if one is None or two is None:
         return None
-    return tuple(Field(a.jump, min(a.low, b.low), max(a.high, b.high)) for a, b in zip(one, two, strict=True))
+    joined = [hull(fields=pair) for pair in zip(one, two, strict=True)]
+    known = tuple(field for field in joined if field is not None)
+    return known if len(known) == len(joined) else None
 
 
 _Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -184,8 +147,11 @@ def _window(info: ModuleInfo, axes: int) -> _Window | None:
     if kernel is None or dilation is None or stride is None:
         return None
     if isinstance(padding, str):
-        same = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True))
-        return kernel, stride, same if padding == "same" else (0,) * axes, dilation
+        word = "same" if padding == "same" else "valid"
+        before = [
+            axis_padding(padding=word, kernel=k, dilation=d).before for k, d in zip(kernel, dilation, strict=True)
+        ]
+        return kernel, stride, tuple(before), dilation
     pads = _per_axis(padding, axes)
     return None if pads is None else (kernel, stride, pads, dilation)
 

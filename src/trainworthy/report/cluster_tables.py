@@ -39,24 +39,29 @@ def rank_table(cluster: ClusterResult) -> Table:
             rank_list(row.stands_for), f"{len(row.stands_for):,}", rank_list(sorted((row.rank, *row.alike))),
             _verdict(row), format_bytes(row.needed_memory_bytes), format_bytes(row.peak_memory_bytes),
             _flop(row.flops_per_step), format_bytes(row.collective_bytes_per_step),
-            format_bytes(row.wire_bytes_per_step),
+            format_bytes(row.wire_bytes_per_step), ", ".join(row.differs_in),
         )
         for row in cluster.ranks
     ]  # fmt: skip
+    if len(rows) == 1:
+        rows = [row[:-1] for row in rows]
     covered = sum(len(row.stands_for) for row in cluster.ranks)
-    note = "Ranks of one row are alike in memory, FLOPs and calls."
+    note = "Ranks of one row are alike in outcome, memory, work and calls."
     if any(row.assumed for row in cluster.ranks):
         note += " Those that were not rehearsed are assumed to be like their row."
     if covered < cluster.world_size:
-        note += f" {cluster.world_size - covered:,} other ranks were not rehearsed."
+        left_out = cluster.world_size - covered
+        note += (
+            " 1 other rank was not rehearsed." if left_out == 1 else f" {left_out:,} other ranks were not rehearsed."
+        )
     if cluster.not_compared:
         note += f" {cluster.not_compared}"
     at = next(i for i, row in enumerate(cluster.ranks) if cluster.rank in row.stands_for)
     return Table(
         key="ranks", title=f"Ranks of {cluster.world_size:,} on {_nodes(cluster)}", rows=rows_of(rows), note=note,
         columns=(left("ranks"), right("number", from_width=90), left("rehearsed"), left("verdict"),
-                 right("needed"), right("peak", from_width=90), right("FLOP/step", from_width=70), right("payload"),
-                 right("sent/step")),
+                 right("needed"), right("peak", from_width=90), right("FLOP/step", from_width=70), right("payload", from_width=100),
+                 right("sent/step"), *([left("differs in")] if len(cluster.ranks) > 1 else [])),
         emphasis=frozenset({at} if len(rows) > 1 else ()),
     )  # fmt: skip
 

@@ -186,7 +186,8 @@ class Recorder(TorchDispatchMode):
     @contextmanager
     def _swaps_let(self) -> Iterator[None]:
         """Let go of parameters while ``torch.utils.swap_tensors`` works, which refuses tensors with weak references."""
-        swap, known = torch.utils.swap_tensors, self._parameters
+        swap: Any = torch.utils.swap_tensors
+        known = self._parameters
 
         def swap_tensors(one: torch.Tensor, two: torch.Tensor) -> None:
             held = [tensor for tensor in (one, two) if known.pop(id(tensor), None) is not None]

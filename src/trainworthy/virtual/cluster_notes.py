@@ -49,6 +49,22 @@ class ClusterNotes:
         self._wrapped: list[tuple[weakref.ref[nn.Module], dict[str, int], dict[str, Any]]] = []
         self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._with_gradient: set[int] = set()
+        self._norms: set[int] = set()  # batch norms that were in training mode in a training forward
+        self._parallel: list[list[int]] | None = None
+
+    def _unaveraged(self) -> Iterator[dict[str, Any]]:
+        """Describe trained parameters outside of every wrapped model, if all others are under DDP."""
+        wrapped = [model for model in (reference() for reference, _, _ in self._wrapped) if model is not None]
+        inside = {id(p) for model in wrapped for p in model.parameters()}
+        if not wrapped or any(_sharding_ranks(part) for root in self._roots for part in root.modules()):
+            return
+        names = {id(p): name for root in self._roots for name, p in root.named_parameters()}
+        for optimizer in self._gpu.recorder.steps.optimizers:
+            for group in optimizer.param_groups:
+                for p in group["params"]:
+                    if id(p) not in inside and id(p) in self._with_gradient:
+                        shown = f"{str(p.dtype).removeprefix('torch.')}{list(p.shape)}"
+                        yield {"name": names.get(id(p)), "shape": shown, "optimizer": type(optimizer).__name__}
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -66,16 +82,16 @@ class ClusterNotes:
     def notes(self) -> dict[str, Any]:
         """Return what was noted so far."""
         for reference, versions, entry in self._wrapped:
-            entry["buffers"] = _changed_buffers(reference(), versions)
+            entry["buffers"] = _changed_buffers(reference(), versions, self._norms)
         found: dict[str, Any] = {
             "groups_created": list(self._groups), "samplers": [note for _, note in self._samplers],
             "batches": list(self._batches), "ddp": [entry for _, _, entry in self._wrapped],
         }  # fmt: skip
-        parallel = self._data_parallel()
-        if parallel:
-            found["data_parallel"] = parallel
+        if self._parallel:
+            found["data_parallel"] = self._parallel
         if self._gpu.recorder.steps.completed:
             found["unused_parameters"], found["updated_parameters"] = self._parameters()
+            found["unaveraged_parameters"] = list(self._unaveraged())
         return found
 
     def _patches(self) -> Patches:
@@ -167,10 +183,15 @@ class ClusterNotes:
 
     def _root_enters(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A training forward: what was fetched before was for training; what it gets is the rank's share."""
-        if isinstance(module, nn.modules.loss._Loss) or not torch.is_grad_enabled() or not module.training:
+        if isinstance(module, nn.modules.loss._Loss):
             return
-        self._roots.add(module)
         fetched, self._fetched = self._fetched, None
+        if not torch.is_grad_enabled() or not module.training:
+            return
+        if module not in self._roots:
+            self._roots.add(module)
+            norms = (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._NormBase))
+            self._norms.update(id(m) for m in norms if m.training and not isinstance(m, nn.SyncBatchNorm))
         if len(self._batches) >= _MAX_BATCHES:
             return
         step = self._gpu.recorder.steps.current
@@ -215,6 +236,8 @@ class ClusterNotes:
         return [ranks for at, ranks in enumerate(groups) if ranks not in groups[:at]]
 
     def _optimizer_steps(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._parallel is None:  # now: a script may take its groups down before it ends
+            self._parallel = self._data_parallel()
         for group in optimizer.param_groups:
             self._with_gradient.update(id(p) for p in group["params"] if p.grad is not None)
 
@@ -266,10 +289,10 @@ def _digest(tensors: list[torch.Tensor]) -> str | None:
     return digest.hexdigest() if len(set(seen)) > 1 else None
 
 
-def _changed_buffers(wrapped: nn.Module | None, versions: dict[str, int]) -> list[str]:
+def _changed_buffers(wrapped: nn.Module | None, versions: dict[str, int], norms: set[int]) -> list[str]:
     """Name the buffers that change in forward, differently on every rank.
 
-    Running statistics do (not those of SyncBatchNorm); of others it is known only where nothing else writes to them.
+    Running statistics of ``norms`` do; of other buffers it is known only where nothing else writes to them.
     """
     if wrapped is None:
         return []
@@ -277,7 +300,7 @@ def _changed_buffers(wrapped: nn.Module | None, versions: dict[str, int]) -> lis
     names = [
         f"{path}.{name}" if path else name
         for path, part in module.named_modules()
-        if isinstance(part, nn.modules.batchnorm._NormBase) and not isinstance(part, nn.SyncBatchNorm)
+        if id(part) in norms
         for name in ("running_mean", "running_var")
         if getattr(part, name, None) is not None
     ]

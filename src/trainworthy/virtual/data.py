@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
+from trainworthy.errors import UsageError
 from trainworthy.virtual.data_packages import install_packages
-from trainworthy.virtual.data_spec import DataSpec, Item, parse_spec
+from trainworthy.virtual.data_spec import IMAGE, DataSpec, Item, parse_spec
 
 if TYPE_CHECKING:
     from trainworthy.virtual.effects import Effects
@@ -53,19 +54,46 @@ class DataStandIns:
         """Return one sample: a tensor, a tuple or a dict; the same for the same index."""
         assert self.spec is not None
         self._generator.manual_seed(index)
-        values = [self.tensor(item) for item in self.spec.items]
+        values = [self._part(item, index) for item in self.spec.items]
         if self.spec.items[0].name:
             return {str(i.name): v for i, v in zip(self.spec.items, values, strict=True)}
         return values[0] if len(values) == 1 else tuple(values)
 
-    def tensor(self, item: Item) -> Any:
-        """Return a tensor of ``item``; a label (no sizes) is a plain number, as data sets give it."""
+    def _part(self, item: Item, index: int) -> Any:
+        """Return a tensor, a picture, or a label: a plain number, as data sets give it, with every class in turn."""
+        if item.dtype == IMAGE:
+            return picture(item, index)
+        if item.dtype == "int64" and not item.shape:
+            return index % max(item.below if item.below is not None else 2, 1)
+        return self.tensor(item)
+
+    def labels(self) -> list[int]:
+        """Return the label of every sample; zeros if a sample has none."""
+        assert self.spec is not None
+        label = next((item for item in self.spec.items if item.dtype == "int64" and not item.shape), None)
+        return [0 if label is None else self._part(label, index) for index in range(self.spec.samples)]
+
+    def tensor(self, item: Item) -> torch.Tensor:
+        """Return a tensor of ``item``."""
         dtype: torch.dtype = getattr(torch, item.dtype)
         if dtype.is_floating_point or dtype.is_complex:
             return torch.randn(item.shape, generator=self._generator, device="cpu").to(dtype)
         below = item.below if item.below is not None else 2
         drawn = torch.randint(0, max(below, 1), item.shape, generator=self._generator, device="cpu")
-        return int(drawn) if not item.shape and dtype is torch.int64 else drawn.to(dtype)
+        return drawn.to(dtype)
+
+
+def picture(item: Item, index: int) -> Any:
+    """Return a picture of one colour, as data sets that hold image files give it to their transforms."""
+    try:
+        from PIL import Image  # type: ignore[import-not-found,unused-ignore] # only scripts need it
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "Pictures need Pillow, which is not installed.", where="--data", fix="pip install pillow"
+        ) from error
+    channels, height, width = item.shape
+    colour = (index * 37 % 256,) * channels
+    return Image.new("L" if channels == 1 else "RGB", (width, height), colour if channels > 1 else colour[0])
 
 
 def install(text: str | None, effects: Effects) -> None:
@@ -130,15 +158,15 @@ def _stand_in_class(cls: type, makers: DataStandIns) -> type:
     samples = makers.spec.samples
 
     def labels(self: Any) -> list[int]:
-        return [0] * samples
+        return makers.labels()
 
     def iterate(self: Any) -> Iterator[Any]:
-        return (makers.sample(index) for index in range(samples))
+        return (_transformed(self, makers.sample(index)) for index in range(samples))
 
     def item(self: Any, index: Any) -> Any:
         if not -samples <= int(index) < samples:
             raise IndexError(index)
-        return makers.sample(int(index) % samples)
+        return _transformed(self, makers.sample(int(index) % samples))
 
     body: dict[str, Any] = {"__doc__": cls.__doc__, "__module__": cls.__module__}
     if issubclass(cls, IterableDataset):
@@ -149,6 +177,22 @@ def _stand_in_class(cls: type, makers: DataStandIns) -> type:
         body["classes"] = [str(i) for i in range(_classes(makers.spec))]
         body["__getitems__"] = lambda self, indices: [item(self, i) for i in indices]
     return type(cls.__name__, (cls,), body)
+
+
+def _transformed(dataset: Any, sample: Any) -> Any:
+    """Let the data set's own transform work on pictures; tensors are what comes out of it."""
+    transform = getattr(dataset, "transform", None)
+    if not callable(transform):
+        return sample
+    if isinstance(sample, tuple):
+        return tuple(transform(part) if _is_picture(part) else part for part in sample)
+    if isinstance(sample, dict):
+        return {name: transform(part) if _is_picture(part) else part for name, part in sample.items()}
+    return transform(sample) if _is_picture(sample) else sample
+
+
+def _is_picture(value: Any) -> bool:
+    return type(value).__module__ == "PIL.Image"
 
 
 def _classes(spec: DataSpec) -> int:
@@ -164,7 +208,7 @@ def _write_files(makers: DataStandIns, effects: Effects) -> None:
     for item in makers.spec.files:
         assert item.name is not None
         path = effects.overlay.make_file(item.name)
-        tensor = torch.as_tensor(makers.tensor(item))
+        tensor = makers.tensor(item)
         if path.endswith((".pt", ".pth")):
             torch.save(tensor, path)
         elif path.endswith(".npy"):

@@ -25,6 +25,7 @@ _METADATA = ("chmod", "chown", "lchown", "utime", "setxattr", "removexattr")
 def install_files(overlay: Overlay) -> None:
     """Redirect ``open``, ``os``, ``shutil``, and file functions written in C that go by name."""
     builtins.open = io.open = _open(overlay)
+    io.FileIO = _file_io(overlay)  # type: ignore[misc]
     for name, function in _replacements(overlay).items():
         if hasattr(real, name):
             _replace(name, function)
@@ -56,17 +57,37 @@ def _replace_pathlib() -> None:
 
 def _open(overlay: Overlay) -> Any:
     def open(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if isinstance(file, int):
-            return real.builtin_open(file, mode, *args, **kwargs)
-        if any(letter in mode for letter in "wax+"):
-            if "x" in mode and overlay.exists(overlay.absolute(file)):
-                raise FileExistsError(17, os.strerror(17), file)
-            path = overlay.to_write(file, copy="w" not in mode)
-        else:
-            path = overlay.to_read(file)
-        return real.builtin_open(path, mode, *args, **kwargs)
+        return real.builtin_open(_place(overlay, file, mode), mode, *args, **kwargs)
 
     return functools.wraps(real.builtin_open)(open)
+
+
+def _place(overlay: Overlay, file: Any, mode: str) -> Any:
+    """Return what to open for ``file``: a number stays what it is."""
+    if isinstance(file, int):
+        return file
+    if not any(letter in mode for letter in "wax+"):
+        return overlay.to_read(file)
+    if "x" in mode and overlay.exists(overlay.absolute(file)):
+        raise FileExistsError(17, os.strerror(17), file)
+    return overlay.to_write(file, copy="w" not in mode)
+
+
+def _file_io(overlay: Overlay) -> type[io.FileIO]:
+    """Return the class that takes the place of ``io.FileIO``; files opened by ``open`` are instances too."""
+    raw = io.FileIO
+
+    class Meta(type(raw)):  # type: ignore[misc]
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, raw)
+
+    class FileIO(raw, metaclass=Meta):  # type: ignore[misc,valid-type]
+        __doc__ = raw.__doc__
+
+        def __init__(self, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> None:
+            super().__init__(_place(overlay, file, mode), mode, *args, **kwargs)
+
+    return FileIO
 
 
 def _replacements(overlay: Overlay) -> dict[str, Callable[..., Any]]:

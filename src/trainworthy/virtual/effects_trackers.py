@@ -8,6 +8,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from trainworthy.virtual.effects_imports import when_imported
+
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
@@ -152,6 +154,14 @@ def install_trackers(effects: Effects) -> None:
     """Stand in for trackers from here on."""
     sys.meta_path.insert(0, _InnerFinder(effects))
     sys.meta_path.append(_Finder(effects))
+    for name in ("torch.utils.tensorboard.writer", "tensorboardX.writer"):
+        when_imported(name, _draw_no_graph)
+
+
+def _draw_no_graph(module: Any) -> None:
+    """Leave out ``add_graph``: it traces the model, and a picture of it is not what a rehearsal is for."""
+    if not isinstance(module, StandInModule):
+        module.SummaryWriter.add_graph = lambda self, *args, **kwargs: None
 
 
 def _is_installed(name: str) -> bool:

@@ -71,6 +71,10 @@ class VirtualGpu:
         self.total_memory_bytes = gpu.memory_bytes if gpu else 1 << 60
         self.context_bytes = gpu.context_bytes if gpu else 0
         self.assumptions: dict[str, list[str]] = {}
+        if gpu is not None and gpu.vendor != "NVIDIA":
+            # No line of the user's needed it, the choice of the GPU did.
+            text = f"kernels, workspaces and choice of attention on {gpu.id} are those of NVIDIA's libraries"
+            self.assumptions[text] = ["--gpu"]
         self.compile_requested = False
         granularity = 1 if imitate_cpu else _GRANULARITY_BYTES
         # Real tensors count too when the CPU is imitated: they share the memory with virtual ones.

@@ -30,6 +30,7 @@ from trainworthy.virtual.tensors import (
     raw_is_meta,
     raw_to,
 )
+from trainworthy.virtual.truths import truth_of
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
@@ -220,6 +221,9 @@ def _host_values(gpu: VirtualGpu) -> dict[str, Any]:
             )
         if not force and self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if values.is_spread(self) and self.numel() <= _MAX_REAL_ELEMENTS:
+            gpu.assume("numpy() of values that are unknown: they are taken as numbers around 1")
+            return raw_numpy(values.spread_values(self))
         return raw_numpy(_real_values(gpu, self, "numpy()"))
 
     def tolist(self: torch.Tensor) -> Any:
@@ -312,7 +316,7 @@ def tensor_patches(gpu: VirtualGpu) -> Patches:
         data=property(_raw_data.__get__, _set_data),
         grad=property(_raw_grad.__get__, _set_grad, _raw_grad.__delete__),
         to=_to, cuda=_cuda, cpu=_cpu, type=_tensor_type, **_small_methods(gpu), **_host_values(gpu),
-        __repr__=_repr(gpu),
+        __repr__=_repr(gpu), __bool__=truth_of(gpu),
     )  # fmt: skip
     for owner in (tensor, nn.Parameter):
         patches.set(owner, "__deepcopy__", deepcopying(owner.__deepcopy__))
@@ -334,7 +338,22 @@ def tensor_patches(gpu: VirtualGpu) -> Patches:
         property(lambda self: getattr(self, "_tw_device", None) or raw_storage_device(self)),
     )  # fmt: skip
     patches.set(torch.UntypedStorage, "is_cuda", property(lambda self: self.device.type == "cuda"))
+    patches.set(torch.TypedStorage, "_getitem", _storage_item(torch.TypedStorage._getitem))
     return patches
+
+
+def _storage_item(original: Any) -> Any:
+    """Read ``tensor.storage()[i]``, and ``tolist()`` of it, through a tensor over the whole storage."""
+
+    def _getitem(self: torch.TypedStorage, idx: Any) -> Any:
+        storage = self._untyped_storage
+        if not hasattr(storage, "_tw_device") or isinstance(idx, slice):
+            return original(self, idx)
+        with torch._C._DisableTorchDispatch():  # not an operation of the script
+            flat = torch.empty(0, dtype=self.dtype, device=META).set_(storage)
+        return flat[idx].item()
+
+    return _getitem
 
 
 def _parameter_repr(self: nn.Parameter) -> str:

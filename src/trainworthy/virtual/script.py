@@ -94,7 +94,10 @@ class Runner:
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
         self.gpu = VirtualGpu(row, finder=finder, cluster=self.cluster, mailbox=self._mailbox())
-        self.session = Session(self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None))
+        self.session = Session(
+            self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None),
+            whole_evaluation=self.job.whole_evaluation,
+        )  # fmt: skip
         script_accelerate.install(self.session)
         self._watch_limits()
         os._exit = self._script_exits  # type: ignore[assignment]
@@ -113,9 +116,7 @@ class Runner:
                 run_steps(self.program.function(), session)
             elif self.program.run is not None:
                 self.program.run()
-                self.notes["ended_by"] = "script"  # not by the stop rule: all that it does was seen
-        except RehearsalComplete as ended:
-            self._note_stop(ended)
+        except RehearsalComplete:
             return None
         except SystemExit as error:
             return self._system_exit(error)
@@ -127,16 +128,6 @@ class Runner:
                 return None
             return described
         return None
-
-    def _note_stop(self, ended: BaseException) -> None:
-        """Note the user's line at which the stop rule ended the script: all that lies before it was seen."""
-        from trainworthy.virtual.script_errors import user_frame
-
-        assert self.gpu is not None
-        frame, line = user_frame(ended.__traceback__, self.gpu.recorder)
-        if frame is not None:
-            path = self.gpu.recorder.finder.relative(frame.f_code.co_filename)
-            self.notes["stopped_at"] = {"path": path, "line": line}
 
     def _mailbox(self) -> Mailbox | None:
         if self.cluster is None or self.job.ranks_folder is None:
@@ -239,6 +230,7 @@ class Runner:
     def _save_tape(self, outcome: Outcome) -> None:
         notes = outcome.notes
         notes.update(self.notes, seconds=time.monotonic() - self._started, effects=self.effects.listed())
+        notes["evaluation_was_cut"] = self.session is not None and self.session.evaluation_was_cut
         notes["skipped_lines"] = self.program.skipped if hasattr(self, "program") else []
         if self.gpu is None:
             return

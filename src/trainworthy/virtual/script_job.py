@@ -43,6 +43,7 @@ class Job:
     time_limit_s: float = 300.0
     memory_limit_bytes: int | None = None
     data: str | None = None
+    whole_evaluation: bool = False
     world_size: int | None = None
     gpus_per_node: int | None = None
     rank: int = 0

@@ -102,11 +102,22 @@ class LoaderCuts:
         state = self._passes.get(iterator)
         if state is None:
             state = self._passes[iterator] = _Pass(began_finishing=self._session.finishing)
-        if self._ends(state, self._evaluates(state)) and not _is_fetched_by_hand(sys._getframe(2), self._session.gpu):
-            self._session.gpu.assume(_CUT)
-            raise StopIteration
+        evaluating = self._evaluates(state)
+        if self._ends(state, evaluating) and not _is_fetched_by_hand(sys._getframe(2), self._session.gpu):
+            if self._runs_in_full(evaluating):
+                self._session.gpu.assume(_IN_FULL)
+            else:
+                self._session.gpu.assume(_CUT)
+                raise StopIteration
         state.batches += 1
         state.forwards = (self._training_forwards, self._evaluation_forwards)
+
+    def _runs_in_full(self, evaluating: bool) -> bool:
+        """Tell whether an evaluation that could be cut here is not; remembers those that are."""
+        if not evaluating or self._session.finishing:
+            return False
+        self._session.evaluation_was_cut |= not self._session.whole_evaluation
+        return self._session.whole_evaluation
 
     def _evaluates(self, state: _Pass) -> bool:
         """Tell whether the pass feeds an evaluation: what was done with its last batch says so."""
@@ -170,6 +181,7 @@ def _is_fetched_by_hand(frame: FrameType | None, gpu: VirtualGpu) -> bool:
 
 
 _CUT = "DataLoaders are cut short: training ends after the wanted steps, evaluation after two batches"
+_IN_FULL = "an evaluation runs in full: with two batches of it, the script failed"
 
 
 def _act_as_worker(iterator: Any, loader: Any) -> None:

@@ -7,9 +7,11 @@ Whatever the script does (abort, loop for ever, print a gigabyte, fork, kill its
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,9 +85,24 @@ class Log:
 def run_job(job: Job, on_progress: Progress | None = None) -> tuple[Outcome, Log]:
     """Run ``job`` in a process group of its own and return how it ended, and what it printed.
 
+    A script that fails after one of its evaluations was cut short runs again, with evaluations in full.
+
     Raises:
         KeyboardInterrupt: If the user pressed Ctrl-C; the process group is gone by then.
     """
+    outcome, log = _run_once(job, on_progress)
+    failed = outcome.error is not None and outcome.error["kind"] == "exception"
+    if failed and outcome.notes.get("evaluation_was_cut"):
+        for left in Path(job.scratch).iterdir():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
+        return _run_once(dataclasses.replace(job, whole_evaluation=True), on_progress)
+    return outcome, log
+
+
+def _run_once(job: Job, on_progress: Progress | None) -> tuple[Outcome, Log]:
     scratch = Path(job.scratch)
     (scratch / "tmp").mkdir(parents=True, exist_ok=True)
     job_file = scratch / "job.json"

@@ -39,6 +39,8 @@ class Session:
         on_step: Called with the number of each completed step.
         stopped_at: The line (path and number) at which the script was ended, if it was.
         on_stuck: Called when the script does not let itself be ended; must not return.
+        whole_evaluation: Whether evaluation loops before the last step run in full.
+        evaluation_was_cut: Whether one of those was cut short.
     """
 
     def __init__(
@@ -48,11 +50,14 @@ class Session:
         steps: int = 2,
         on_step: Callable[[int], None] = lambda step: None,
         on_stuck: Callable[[], None] | None = None,
+        whole_evaluation: bool = False,
     ) -> None:
         self.gpu = gpu
         self.steps = steps
         self.on_step = on_step
         self.on_stuck = on_stuck
+        self.whole_evaluation = whole_evaluation
+        self.evaluation_was_cut = False
         self.finishing = False
         self.trained = False
         self._raises = 0

@@ -13,6 +13,8 @@ Where a value is needed and unknown:
 ``bool(...)``       False; True after ``isfinite``, ``allclose``, ``equal``, ``all``
 ``nonzero``, masks  every element is selected (an upper bound of the memory)
 ``unique``          all values differ (an upper bound)
+probabilities       those of a softmax are alike and add up to 1
+arrays for NumPy    from 64 elements on, different numbers around 1
 ==================  ================================================================
 
 Every assumption is listed in the report with the line that needed it.
@@ -28,6 +30,7 @@ from trainworthy.virtual.tensors import raw_is_meta
 
 MAX_FLOAT_ELEMENTS = 1024
 MAX_INTEGER_ELEMENTS = 1 << 18
+MIN_SPREAD_ELEMENTS = 64
 
 POSITIONS = frozenset({"argmax", "argmin", "max", "min", "topk", "sort", "argsort", "multinomial",
                        "randint", "kthvalue", "mode", "median", "max_pool2d_with_indices"})  # fmt: skip
@@ -117,6 +120,23 @@ def assumed_values(tensor: torch.Tensor) -> torch.Tensor:
     return torch.full(tensor.shape, assumed_value(tensor), dtype=tensor.dtype, device="cpu")
 
 
+def is_spread(tensor: torch.Tensor) -> bool:
+    """Tell whether unknown values handed to NumPy are numbers around 1, not all the same.
+
+    Libraries that look for structure in an array (an embedding, a fit) divide by its spread.
+    """
+    if not tensor.dtype.is_floating_point or tensor.numel() < MIN_SPREAD_ELEMENTS or tensor.layout is not torch.strided:
+        return False
+    return shadow_of(tensor) is None and hint_of(tensor) is None
+
+
+def spread_values(tensor: torch.Tensor) -> torch.Tensor:
+    """Return different numbers between 0.5 and 1.5 in the shape of ``tensor``; always the same ones."""
+    golden = 0.6180339887498949
+    numbers = torch.arange(tensor.numel(), dtype=torch.float64, device="cpu").mul_(golden).remainder_(1.0).add_(0.5)
+    return numbers.to(tensor.dtype).reshape(tensor.shape)
+
+
 def _assumed_coo(tensor: torch.Tensor) -> torch.Tensor:
     """Return a real sparse tensor whose elements fill it from the first position on."""
     shape, found = tensor.shape[: tensor.sparse_dim()], tensor._values()
@@ -139,6 +159,8 @@ def set_hints(name: str, args: tuple[Any, ...], tensors: list[torch.Tensor], out
         outputs, hint = [t for t in outputs if not t.dtype.is_floating_point], 0
         if name == "topk" and tensors[0].numel() > outputs[0].numel():
             hint = 1  # its positions differ; 0 would be the mean in a spectrum, a period of no length
+    elif name == "_softmax":
+        hint = 1.0 / max(tensors[0].shape[args[1]] if tensors[0].dim() else 1, 1)  # they add up to 1
     elif name in TRUTHS or _is_true(name, args):
         hint = True
     elif name in {"logical_not", "bitwise_not"} and tensors[0].dtype is torch.bool:

@@ -1,0 +1,1 @@
+"""One file a subject, or a small family; a file is found by being here."""
