@@ -158,7 +158,8 @@ def fully_sharded(
             fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard)
         fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard)
         sharded: Any = model
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        # One by one: lists of tensors are the default on GPUs, not on CPUs, and take temporary memory of their own.
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, foreach=False)
         for step in range(steps):
             for micro in range(accumulate):
                 sharded.set_requires_gradient_sync(micro == accumulate - 1)
@@ -172,7 +173,9 @@ def fully_sharded(
 # --- tensor parallel -----------------------------------------------------------------------------------
 
 
-def tensor_parallel(*, sequence: bool = False, shard: bool = False) -> None:
+def tensor_parallel(
+    *, sequence: bool = False, shard: bool = False, width: int = 64, depth: int = 3, length: int = 16
+) -> None:
     """Train under tensor parallelism: with sequence and loss parallelism, or under FSDP2 on a 2-D mesh."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -182,7 +185,7 @@ def tensor_parallel(*, sequence: bool = False, shard: bool = False) -> None:
         tp = world_size // 2 if shard else world_size
         mesh = init_device_mesh(_device().type, (world_size // tp, tp), mesh_dim_names=("dp", "tp"))
         torch.manual_seed(0)
-        model = Stack().to(_device())
+        model = Stack(width, depth).to(_device())
         parallelize_module(model, mesh["tp"], _outer_plan(sequence))
         for block in model.blocks:
             parallelize_module(block, mesh["tp"], _block_plan(sequence))
@@ -192,7 +195,7 @@ def tensor_parallel(*, sequence: bool = False, shard: bool = False) -> None:
             fully_shard(model, mesh=mesh["dp"])
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)  # not over both kinds of tensors
         for step in range(STEPS):
-            tokens = _tokens(10 * step + mesh["dp"].get_local_rank(), 16)
+            tokens = _tokens(10 * step + mesh["dp"].get_local_rank(), length)
             with loss_parallel() if sequence else nullcontext():
                 F.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
             optimizer.step()

@@ -25,17 +25,19 @@ PROGRAMS = {
     "hsdp": (partial(fully_sharded, replicate=2, **LARGE), 4),
     "ddp": (ddp, 2),
     "ddp_bucket_view": (partial(ddp, gradient_as_bucket_view=True), 2),
-    "tensor_parallel": (tensor_parallel, 2),
+    "tensor_parallel": (partial(tensor_parallel, **LARGE), 2),
+    "sequence_parallel": (partial(tensor_parallel, sequence=True, **LARGE), 2),
 }
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_peak_of_a_rank_is_what_the_profiler_saw(name: str, tmp_path: Path) -> None:
     program, world_size = PROGRAMS[name]
-    truth = run_ranks(partial(profiled_peak, program), world_size, tmp_path / "profiled")
+    # gloo's thread lets go of tensors some time after the call, which only adds; ranks are alike: the least counts.
+    runs = [run_ranks(partial(profiled_peak, program), world_size, tmp_path / f"profiled{i}") for i in range(2)]
+    truth = min(seen.peak_bytes for run in runs for seen in run)
     live = record_function(program, world_size, tmp_path / "live")
     virtual = rehearse_ranks(program, world_size, tmp_path / "virtual")
     for rank in range(world_size):
-        near = pytest.approx(truth[rank].peak_bytes, rel=TOLERANCE)
-        assert live[rank].memory("cpu").peak_bytes == near, f"live, rank {rank}"
-        assert virtual[rank].memory().peak_bytes == near, f"virtual, rank {rank}"
+        assert live[rank].memory("cpu").peak_bytes == pytest.approx(truth, rel=TOLERANCE), f"live, rank {rank}"
+        assert virtual[rank].memory().peak_bytes == pytest.approx(truth, rel=TOLERANCE), f"virtual, rank {rank}"

@@ -93,6 +93,7 @@ class Recorder(TorchDispatchMode):
         self.allocated_bytes: dict[str, int] = {}
         self.peak_bytes: dict[str, int] = {}
         self.paused = False
+        self._blind = False
         self.signatures: list[Signature] = []
         self._only = only
         self._phase_now = _OTHER
@@ -116,6 +117,7 @@ class Recorder(TorchDispatchMode):
             self._cleanup.enter_context(self.backward.installed())
             self._cleanup.enter_context(self._resizes_followed())
             self._cleanup.enter_context(self._swaps_let())
+            self._cleanup.enter_context(self._libraries_left_alone())
         self._depth += 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -160,6 +162,28 @@ class Recorder(TorchDispatchMode):
             owner.resize_ = resize
 
     @contextmanager
+    def _libraries_left_alone(self) -> Iterator[None]:
+        """Leave out what a communication library does while it is waited for: gloo copies out of buffers of its own."""
+        work: Any = getattr(torch.distributed, "Work", None)
+        if work is None:  # a build of torch without torch.distributed
+            yield
+            return
+        wait, recorder = work.wait, self
+
+        def waited(*args: Any, **kwargs: Any) -> Any:
+            before, recorder._blind = recorder._blind, True
+            try:
+                return wait(*args, **kwargs)
+            finally:
+                recorder._blind = before
+
+        work.wait = waited
+        try:
+            yield
+        finally:
+            work.wait = wait
+
+    @contextmanager
     def _swaps_let(self) -> Iterator[None]:
         """Let go of parameters while ``torch.utils.swap_tensors`` works, which refuses tensors with weak references."""
         swap: Any = torch.utils.swap_tensors
@@ -202,7 +226,7 @@ class Recorder(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         out = func(*args, **kwargs)
-        if noise:
+        if noise or self._blind:
             return out
         tensors = flat_tensors(args, kwargs)
         outputs = flat_tensors((out,), {})

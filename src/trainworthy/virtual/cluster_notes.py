@@ -328,7 +328,10 @@ def _sharding_ranks(module: nn.Module) -> list[int] | None:
     groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
     if groups[0] is None:
         return None
-    return sorted(_flat(groups[0].mesh_info.mesh.mesh.tolist()))
+    mesh = groups[0].mesh_info.mesh
+    if not dist.is_initialized() and mesh._get_root_mesh() is not mesh:
+        return None  # the script took its groups down: a part of a mesh no longer says which ranks it holds
+    return sorted(_flat(mesh.mesh.tolist()))
 
 
 def _flat(ranks: Any) -> list[int]:
