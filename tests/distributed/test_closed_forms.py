@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -90,8 +91,9 @@ def pipeline(microbatches: int) -> None:
     stage = PipelineStage(_blocks(1), rank, size, device, input_args=comes, output_args=goes)
     schedule = ScheduleGPipe(stage, microbatches, loss_fn=F.mse_loss)
     optimizer = torch.optim.SGD(stage.submod.parameters(), lr=0.1)
+    target: dict[str, Any] = {"target": x} if rank == size - 1 else {}
     for _ in range(2):
-        schedule.step(*([x] if rank == 0 else []), **({"target": x} if rank == size - 1 else {}))
+        schedule.step(*([x] if rank == 0 else []), **target)
         optimizer.step()
         optimizer.zero_grad()
 
