@@ -12,15 +12,15 @@ SCRIPTS = Path(__file__).parent / "scripts" / "distributed"
 
 # script -> world size, codes of warnings and errors, whether its line is that of the fault
 FOUND = {
-    "all_ranks_on_cuda0": (4, {"TW410"}, False),  # no line chooses the GPU
+    "all_ranks_on_cuda0": (2, {"TW410"}, False),  # no line chooses the GPU
     "batch_not_divisible": (8, {"TW408"}, False),  # the model's line, which gets the shares
-    "diverging_buffers": (4, {"TW406"}, True),
+    "diverging_buffers": (2, {"TW406"}, True),
     "group_order_mismatch": (4, {"TW404"}, True),
-    "no_set_epoch": (4, {"TW402"}, False),  # the sampler's line; what is missing has none
-    "parameter_no_rank_updates": (4, {"TW407"}, False),
-    "parameter_not_averaged": (4, {"TW413"}, False),
+    "no_set_epoch": (2, {"TW402"}, False),  # the sampler's line; what is missing has none
+    "parameter_no_rank_updates": (2, {"TW407"}, False),
+    "parameter_not_averaged": (2, {"TW413"}, False),
     "rank_branch_deadlock": (4, {"TW401"}, True),
-    "same_samples_everywhere": (4, {"TW409"}, False),  # the loop over the loader
+    "same_samples_everywhere": (2, {"TW409"}, False),  # the loop over the loader
     "unequal_all_gather": (4, {"TW403", "TW408"}, True),  # its batches differ, too
 }
 HANGS = {"group_order_mismatch", "rank_branch_deadlock", "unequal_all_gather"}
