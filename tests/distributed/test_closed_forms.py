@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def pipeline(microbatches: int) -> None:
     x = torch.ones(microbatches * BATCH, WIDTH, device=device)
     comes, goes = x[:BATCH].clone().requires_grad_(rank > 0), x[:BATCH].clone().requires_grad_()
     stage = PipelineStage(_blocks(1), rank, size, device, input_args=comes, output_args=goes)
-    schedule = ScheduleGPipe(stage, microbatches, loss_fn=F.mse_loss)
+    schedule: Any = ScheduleGPipe(stage, microbatches, loss_fn=F.mse_loss)
     optimizer = torch.optim.SGD(stage.submod.parameters(), lr=0.1)
     for _ in range(2):
         schedule.step(*([x] if rank == 0 else []), **({"target": x} if rank == size - 1 else {}))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,8 @@ from truth.profiled import profiled_peak
 pytestmark = pytest.mark.slow
 
 TOLERANCE = 0.02
-LARGE = {"width": 256, "depth": 6, "length": 64}
-PROGRAMS = {
+LARGE: dict[str, Any] = {"width": 256, "depth": 6, "length": 64}
+PROGRAMS: dict[str, tuple[Callable[[], None], int]] = {
     "fsdp2": (partial(fully_sharded, reshard=True, **LARGE), 2),
     "fsdp2_4_ranks": (partial(fully_sharded, reshard=True, **LARGE), 4),
     "fsdp2_kept": (partial(fully_sharded, reshard=False, **LARGE), 2),

@@ -28,6 +28,7 @@ from trainworthy.tape.operators import (
     describe,
     flat_tensors,
     host_syncs,
+    is_fake,
     is_wrapper,
     passed_on,
     plain_tensors,
@@ -230,6 +231,8 @@ class Recorder(TorchDispatchMode):
             return out
         tensors = flat_tensors(args, kwargs)
         outputs = flat_tensors((out,), {})
+        if outputs and is_fake(type(outputs[0])):  # made without a tensor to go by
+            return out
         if self._only is not None and not self._only(tensors + outputs):
             return out
         self._record(func, name, args, kwargs, out, tensors, outputs)
