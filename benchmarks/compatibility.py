@@ -87,6 +87,7 @@ def run_entry(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, A
         "args": entry.get("args", ""),
         "data": entry.get("data"),
         "group": entry.get("group", "list"),
+        **({"world_size": entry["world_size"]} if "world_size" in entry else {}),
     }
     result.update(run_rehearsal(entry, options))
     if options.plain == "all" or (options.plain == "failures" and result["result"] != "ok"):
@@ -220,6 +221,8 @@ def run_rehearsal(entry: dict[str, Any], options: argparse.Namespace) -> dict[st
     ours = ["-m", "trainworthy", "rehearse", "--gpu", GPU, "--format", "json", "--time-limit", str(limit_s)]
     if entry.get("data"):
         ours += ["--data", entry["data"]]
+    if entry.get("world_size"):  # its ranks that can differ, each in a process of its own
+        ours += ["--world-size", str(entry["world_size"])]
     command = [options.python, *ours, *command_of(entry, cwd, "rehearsal", options)]
     code, output, seconds = call(command, cwd, environment(entry, cwd, options), 2 * limit_s + 120, merge=False)
     shown: dict[str, Any] = {"seconds": round(seconds, 1)}
@@ -236,9 +239,21 @@ def run_rehearsal(entry: dict[str, Any], options: argparse.Namespace) -> dict[st
         verdict=report["verdict"], steps=report["steps"], parameters=report["parameters"],
         flops_per_step=report["flops_per_step"], peak_memory_bytes=report["peak_memory_bytes"],
         unknown_flop_ops=len(report.get("unknown_flop_ops") or ()),
+        **_of_cluster(report),
         on_cpu=any(f.get("code") == "TW701" for f in report.get("findings", ())),
     )  # fmt: skip
     return shown
+
+
+def _of_cluster(report: dict[str, Any]) -> dict[str, Any]:
+    cluster = report.get("cluster")
+    if not cluster:
+        return {}
+    sent = max((rank["wire_bytes_per_step"] or 0 for rank in cluster["ranks"]), default=0)
+    return {
+        "ranks_rehearsed": sum(len(rank["rehearsed"]) for rank in cluster["ranks"]), "sent_bytes_per_step": sent,
+        "finding_codes": sorted({finding["code"] for finding in report.get("findings") or ()}),
+    }  # fmt: skip
 
 
 def call(
@@ -349,9 +364,9 @@ def main() -> None:
     run_all(chosen, options, lambda result: store(result, entries, options.output))
 
 
-def key(entry: dict[str, Any]) -> tuple[str, str, str]:
+def key(entry: dict[str, Any]) -> tuple[str, str, str, int]:
     """Return what tells entries apart."""
-    return entry["repo"], entry["script"], entry.get("args", "")
+    return entry["repo"], entry["script"], entry.get("args", ""), entry.get("world_size", 0)
 
 
 def store(result: dict[str, Any], entries: list[dict[str, Any]], output: Path) -> None:

@@ -11,6 +11,7 @@ _GROUPS = {
     "list": "known while the virtual GPU was built",
     "outside": "outside: chosen before anyone ran them; some were then fixed",
     "second": "second: chosen and first run after those fixes",
+    "distributed": "distributed: as the ranks of a virtual cluster",
 }
 
 
@@ -91,6 +92,10 @@ def rehearsed(result: dict[str, Any]) -> str:
     notes = []
     if result.get("data"):
         notes.append("data: a stand-in")
+    if result.get("world_size"):
+        sent = f"{(result.get('sent_bytes_per_step') or 0) / 2**20:,.1f} MiB sent a step"
+        notes.append(f"{result['world_size']} GPUs, {result.get('ranks_rehearsed')} ranks rehearsed, {sent}")
+        notes += [f"finding {code}" for code in result.get("finding_codes") or ()]
     if result.get("on_cpu"):
         notes.append("the script itself stays on the CPU")
     if result.get("first", result)["result"] != "ok":

@@ -23,6 +23,9 @@ from trainworthy.hardware import link_rows
 from trainworthy.hardware.rows import built_in_rows
 from trainworthy.units import UNKNOWN, format_bytes
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import benchmark_table
+
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 _MARK, _END = "<!-- quickstart-output -->", "<!-- /quickstart-output -->"
@@ -155,21 +158,30 @@ def _shorter(block: str, path: Path) -> str:
     return "\n".join([*lines[:stop], "...", "```", _END])
 
 
+def readme_tables() -> dict[Path, str]:
+    """Put the stored benchmark results into the README."""
+    path = ROOT / "README.md"
+    text = path.read_text()
+    start, end = text.index(benchmark_table.MARK), text.index(benchmark_table.END) + len(benchmark_table.END)
+    return {path: text[:start] + benchmark_table.tables() + text[end:]}
+
+
 def quick_pages() -> dict[Path, str]:
     """Build every page that needs no rehearsal."""
-    return {**command_pages(), **gpu_page(), **json_page(), **explain_page()}
+    return {**command_pages(), **gpu_page(), **json_page(), **explain_page(), **readme_tables()}
 
 
 def main() -> int:
     """Write the pages that changed and name them."""
     pages = quick_pages()
-    if "--quick" not in sys.argv:
-        pages |= quickstart()
     for path, text in pages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+    if "--quick" not in sys.argv:  # after the tables: it goes into the README too
+        for path, text in quickstart().items():
+            path.write_text(text)
     return 0
 
 

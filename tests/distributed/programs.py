@@ -113,7 +113,7 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.down(F.gelu(self.up(self.norm(x))))
+        out: torch.Tensor = x + self.down(F.gelu(self.up(self.norm(x))))
         return out
 
 

@@ -89,10 +89,11 @@ def pipeline(microbatches: int) -> None:
     x = torch.ones(microbatches * BATCH, WIDTH, device=device)
     comes, goes = x[:BATCH].clone().requires_grad_(rank > 0), x[:BATCH].clone().requires_grad_()
     stage = PipelineStage(_blocks(1), rank, size, device, input_args=comes, output_args=goes)
-    schedule: Any = ScheduleGPipe(stage, microbatches, loss_fn=F.mse_loss)
+    schedule = ScheduleGPipe(stage, microbatches, loss_fn=F.mse_loss)
     optimizer = torch.optim.SGD(stage.submod.parameters(), lr=0.1)
+    target: dict[str, Any] = {"target": x} if rank == size - 1 else {}
     for _ in range(2):
-        schedule.step(*([x] if rank == 0 else []), **({"target": x} if rank == size - 1 else {}))
+        schedule.step(*([x] if rank == 0 else []), **target)
         optimizer.step()
         optimizer.zero_grad()
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 TOLERANCE = 0.02
 LARGE: dict[str, Any] = {"width": 256, "depth": 6, "length": 64}
-PROGRAMS: dict[str, tuple[Callable[[], None], int]] = {
+PROGRAMS: dict[str, tuple[Callable[[], object], int]] = {
     "fsdp2": (partial(fully_sharded, reshard=True, **LARGE), 2),
     "fsdp2_4_ranks": (partial(fully_sharded, reshard=True, **LARGE), 4),
     "fsdp2_kept": (partial(fully_sharded, reshard=False, **LARGE), 2),

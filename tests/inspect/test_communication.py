@@ -96,7 +96,10 @@ def test_stages_send_activations_to_their_peer() -> None:
 
 
 def test_only_the_measured_step_counts() -> None:
-    tape = ddp(0, before_step=lambda t, step: t.call("barrier", 0, step=step, line=99) and None)
+    def barrier(tape: RankBuilder, step: int) -> None:
+        tape.call("barrier", 0, step=step, line=99)
+
+    tape = ddp(0, before_step=barrier)
     barriers = [t for t in talk(tape).traffic if t.kind == "barrier"]
     assert [b.calls for b in barriers] == [1]
 

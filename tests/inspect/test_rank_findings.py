@@ -284,7 +284,7 @@ def test_parameters_that_other_ranks_may_update() -> None:
 
 
 def test_parameters_that_nobody_averages() -> None:
-    notes = {
+    notes: dict[str, Any] = {
         "ddp": [{"module": "net", "buckets": [25 * MIB]}],
         "unaveraged_parameters": [{"name": None, "shape": "float32[]"}],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from report.cluster_tapes import Change, RankBuilder, ddp, fsdp, pipeline
+from report.cluster_tapes import RankBuilder, ddp, fsdp, pipeline
 from report.tape_builder import MIB, small_training
 from trainworthy.errors import UsageError
 from trainworthy.inspect import RehearsalResult, summarize, summarize_ranks
@@ -80,7 +80,9 @@ def test_the_first_that_failed_is_shown() -> None:
 
 
 def test_ranks_that_would_hang_have_failed() -> None:
-    branch: Change = lambda tape, step: tape.call("barrier", 0, step=step, line=50) and None  # noqa: E731
+    def branch(tape: RankBuilder, step: int) -> None:
+        tape.call("barrier", 0, step=step, line=50)
+
     result = summarize_ranks([ddp(0, before_step=branch), ddp(1)])
     assert (result.verdict, result.error and result.error["kind"]) == ("failed", "deadlock")
     advice = advise(result)

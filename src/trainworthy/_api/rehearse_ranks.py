@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from typing import Any, Literal
 
 from trainworthy.errors import UsageError
@@ -125,6 +125,7 @@ class RankRunner:
         self._job, self._plan, self._tape_of = job, plan, tape_of
         self._on_progress, self._on_log = on_progress, on_log
         self._stop = threading.Event()
+        self._enough = threading.Event()  # no more ranks are begun
         self._lock = threading.RLock()
         self._slots = threading.Semaphore(_AT_A_TIME)
         self._futures: dict[int, Future[tuple[Tape, Log]]] = {}
@@ -159,7 +160,7 @@ class RankRunner:
                 left = f"{len(wanted) - room} more ranks may differ; pass --ranks to choose."
                 self._run_all(wanted[:room])
                 return f"{MOST_RANKS} ranks were rehearsed, and {left}"
-            self._run_all(wanted, until_failure=True)
+            self._run_all(wanted)
             left_out = [rank for rank in wanted if rank not in self.tapes]
             if left_out:
                 failed = next(rank for rank, tape in sorted(self.tapes.items()) if tape.notes.get("error"))
@@ -168,18 +169,16 @@ class RankRunner:
             wanted = next_choice(self.tapes, world_size=plan.world_size)
         return None
 
-    def _run_all(self, ranks: Sequence[int], *, until_failure: bool = False) -> None:
+    def _run_all(self, ranks: Sequence[int]) -> None:
         futures = {self._begin(rank): rank for rank in ranks}
         for future in as_completed(futures):
-            if future.cancelled():
+            ended = _result(future)
+            if ended is None:
                 continue
-            tape, log = future.result()
+            tape, log = ended
             self.tapes[futures[future]] = tape
             if self._on_log is not None:
                 self._on_log(log)
-            if until_failure and tape.notes.get("error"):
-                for other in futures:
-                    other.cancel()  # those that run come to their end
         if self._plan.ranks == "distinct":
             self._keep_others()
 
@@ -194,8 +193,9 @@ class RankRunner:
         with self._lock:
             others = {rank: future for rank, future in self._futures.items() if rank not in self.tapes}
         for rank, future in others.items():
-            if not future.cancelled():
-                self.tapes[rank], _ = future.result()
+            ended = _result(future)
+            if ended is not None:
+                self.tapes[rank] = ended[0]
 
     def _run(self, rank: int) -> tuple[Tape, Log]:
         plan, scratch = self._plan, scratch_of(self._folder, rank)
@@ -204,13 +204,17 @@ class RankRunner:
             self._job, scratch=str(scratch), world_size=plan.world_size, gpus_per_node=plan.gpus_per_node, rank=rank,
             ranks_folder=self._folder, memory_limit_bytes=self._share(),
         )  # fmt: skip
-        turn = _Turn(self._slots)
-        self._report(rank, {"state": "starting", "ops": 0, "steps": 0}, turn)
-        with self._lock:
-            self._active.add(rank)
+        turn = _Turn(self._slots, self._stop, self._enough)
         try:
+            self._report(rank, {"state": "starting", "ops": 0, "steps": 0}, turn)
+            with self._lock:
+                self._active.add(rank)
             outcome, log = run_job(job, lambda progress: self._report(rank, progress, turn))
+            tape = self._tape_of(job, outcome)
+            if tape.notes.get("error") and plan.ranks == "distinct":
+                self._enough.set()  # ranks that run come to their end
         finally:
+            (scratch / MAIL).mkdir(exist_ok=True)  # a second run of the script clears the folder
             (scratch / MAIL / ENDED).touch()
             turn.end()
             with self._lock:
@@ -218,7 +222,7 @@ class RankRunner:
                 self._waiting.pop(rank, None)
         log.rank = rank
         self._report(rank, {"state": "done", "ops": 0, "steps": 0}, turn)
-        return self._tape_of(job, outcome), log
+        return tape, log
 
     def _share(self) -> int | None:
         limit = self._job.memory_limit_bytes
@@ -255,15 +259,27 @@ class RankRunner:
 class _Turn:
     """One of the places at which ranks are rehearsed at the same time; given back once."""
 
-    def __init__(self, slots: threading.Semaphore) -> None:
-        self._slots, self._held = slots, True
-        slots.acquire()
+    def __init__(self, slots: threading.Semaphore, *stops: threading.Event) -> None:
+        self._slots, self._held = slots, False
+        while not self._held:
+            self._held = slots.acquire(timeout=0.05)
+            if any(stop.is_set() for stop in stops):
+                self.end()
+                raise _StoppedError
 
     def end(self) -> None:
         """Give the place back."""
         if self._held:
             self._held = False
             self._slots.release()
+
+
+def _result(future: Future[tuple[Tape, Log]]) -> tuple[Tape, Log] | None:
+    """Return what a rank left; None if it was not begun."""
+    try:
+        return future.result()
+    except (_StoppedError, CancelledError):
+        return None
 
 
 class _StoppedError(Exception):

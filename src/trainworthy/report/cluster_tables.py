@@ -34,7 +34,7 @@ def cluster_tables(result: RehearsalResult) -> list[Table]:
 
 def rank_table(cluster: ClusterResult) -> Table:
     """Show every kind of rank: what it needs, computes and sends, and which ranks it stands for."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             rank_list(row.stands_for), f"{len(row.stands_for):,}", rank_list(sorted((row.rank, *row.alike))),
             _verdict(row), format_bytes(row.needed_memory_bytes), format_bytes(row.peak_memory_bytes),
@@ -60,7 +60,8 @@ def rank_table(cluster: ClusterResult) -> Table:
     return Table(
         key="ranks", title=f"Ranks of {cluster.world_size:,} on {_nodes(cluster)}", rows=rows_of(rows), note=note,
         columns=(left("ranks"), right("number", from_width=90), left("rehearsed"), left("verdict"),
-                 right("needed"), right("peak", from_width=90), right("FLOP/step", from_width=70), right("payload", from_width=100),
+                 right("needed"), right("peak", from_width=90), right("FLOP/step", from_width=70),
+                 right("payload", from_width=100),
                  right("sent/step"), *([left("differs in")] if len(cluster.ranks) > 1 else [])),
         emphasis=frozenset({at} if len(rows) > 1 else ()),
     )  # fmt: skip

@@ -90,6 +90,10 @@ def formula(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     return decorate
 
 
+# Besides torch's own: FSDP2's copies in and out of its buffers, and waiting for a collective, multiply nothing.
+_KNOWN_NAMESPACES = frozenset({"aten", "prim", "prims", "fsdp", "_c10d_functional", "_dtensor"})
+
+
 def op_cost(func: Any, name: str, args: Args, kwargs: dict[str, Any], out: Any) -> Cost:
     """Count FLOPs and moved bytes of one call of ``func``; ``name`` is without overload."""
     tensors = list(_tensors(args)) + list(_tensors(kwargs.values()))
@@ -111,7 +115,7 @@ def _dot_flops(func: Any, name: str, args: Args, kwargs: dict[str, Any], out: An
     )
     if registered is not None:
         return int(registered(*args, **kwargs, out_val=out))
-    if getattr(func, "namespace", "aten") not in {"aten", "prim", "prims"}:
+    if getattr(func, "namespace", "aten") not in _KNOWN_NAMESPACES:
         return None
     if name.startswith(_UNKNOWN_PREFIXES) and name not in POINTWISE_FLOPS_PER_ELEMENT:
         return None

@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn.parameter import is_lazy
@@ -20,8 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.tape.autograd import BackwardWatch
 from trainworthy.tape.build import RawOp, StorageRecord, build_tape
-from trainworthy.tape.collectives import GroupTable, describe_communication
+from trainworthy.tape.collective_record import Ticket, note_wait, record_collective
+from trainworthy.tape.collectives import GroupTable
 from trainworthy.tape.flops import op_cost, sparse_parts
+from trainworthy.tape.library_watch import libraries_left_alone, resizes_followed, swaps_let
 from trainworthy.tape.modules import ModuleTracker
 from trainworthy.tape.operators import (
     Described,
@@ -49,13 +51,6 @@ _is_leaf: Callable[[torch.Tensor], bool] = _tensor.is_leaf.__get__
 _base: Any = torch._C.TensorBase  # a lazy parameter refuses its own shape
 _shape: Callable[[torch.Tensor], torch.Size] = _base.shape.__get__
 _requires_grad: Callable[[torch.Tensor], bool] = _tensor.requires_grad.__get__
-
-
-class Ticket(NamedTuple):
-    """The results of an asynchronous collective: what a later wait refers to, without keeping them alive."""
-
-    metas: tuple[TensorMeta, ...]
-    storages: tuple[int, ...]
 
 
 class _Death(weakref.ref):  # type: ignore[type-arg]
@@ -116,9 +111,9 @@ class Recorder(TorchDispatchMode):
             self._cleanup.enter_context(self.modules.installed())
             self._cleanup.enter_context(self.steps.installed())
             self._cleanup.enter_context(self.backward.installed())
-            self._cleanup.enter_context(self._resizes_followed())
-            self._cleanup.enter_context(self._swaps_let())
-            self._cleanup.enter_context(self._libraries_left_alone())
+            self._cleanup.enter_context(resizes_followed(self))
+            self._cleanup.enter_context(swaps_let(self))
+            self._cleanup.enter_context(libraries_left_alone(self))
         self._depth += 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -143,64 +138,6 @@ class Recorder(TorchDispatchMode):
         groups = tuple(self.groups.groups)
         return build_tape(self, **{"granularity_bytes": self.granularity_bytes, "groups": groups, **fields})
 
-    @contextmanager
-    def _resizes_followed(self) -> Iterator[None]:
-        """Follow ``storage.resize_``, which is no operator, when it happens and not at the next use."""
-        owner: Any = torch.UntypedStorage
-        resize, recorder = owner.resize_, self
-
-        def resize_(storage: torch.UntypedStorage, size: int) -> Any:
-            out = resize(storage, size)
-            record = recorder._live.get(storage._cdata)
-            if record is not None and record.size_bytes != size:
-                recorder._resize(record, size)
-            return out
-
-        owner.resize_ = resize_
-        try:
-            yield
-        finally:
-            owner.resize_ = resize
-
-    @contextmanager
-    def _libraries_left_alone(self) -> Iterator[None]:
-        """Leave out what a communication library does while it is waited for: gloo copies out of buffers of its own."""
-        work: Any = getattr(torch.distributed, "Work", None)
-        if work is None:  # a build of torch without torch.distributed
-            yield
-            return
-        wait, recorder = work.wait, self
-
-        def waited(*args: Any, **kwargs: Any) -> Any:
-            before, recorder._blind = recorder._blind, True
-            try:
-                return wait(*args, **kwargs)
-            finally:
-                recorder._blind = before
-
-        work.wait = waited
-        try:
-            yield
-        finally:
-            work.wait = wait
-
-    @contextmanager
-    def _swaps_let(self) -> Iterator[None]:
-        """Let go of parameters while ``torch.utils.swap_tensors`` works, which refuses tensors with weak references."""
-        swap: Any = torch.utils.swap_tensors
-        known = self._parameters
-
-        def swap_tensors(one: torch.Tensor, two: torch.Tensor) -> None:
-            held = [tensor for tensor in (one, two) if known.pop(id(tensor), None) is not None]
-            swap(one, two)
-            known.update({id(tensor): weakref.ref(tensor) for tensor in held})
-
-        torch.utils.swap_tensors = swap_tensors
-        try:
-            yield
-        finally:
-            torch.utils.swap_tensors = swap
-
     # --- recording ------------------------------------------------------------------------------
 
     @classmethod
@@ -219,7 +156,7 @@ class Recorder(TorchDispatchMode):
         name, composite, noise, communicates = info
         if communicates:
             out = func(*args, **kwargs)
-            self._record_collective(func, name, args, kwargs, out)
+            record_collective(self, func, name, args, kwargs, out)
             return out
         if composite:  # inference mode hands composites over undivided
             with self:
@@ -256,44 +193,9 @@ class Recorder(TorchDispatchMode):
         signature = self._signature(func, name, args, kwargs, out, tensors, outputs)
         self.ops.append(RawOp(signature, phase, self.steps.current, module, source, ids_in, ids_out))
 
-    def _record_collective(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        call = describe_communication(func, args, kwargs, out, self.groups)
-        if self.is_beside() and not call.collective.is_async:
-            call = call._replace(collective=call.collective._replace(is_async=True))
-        index = len(self.ops)
-        phase, module, source = self._place(call.inputs)
-        self._phase_now = phase
-        born = {id(t) for t in call.outputs if not any(t is i for i in call.inputs)}
-        ids_in = tuple([self._storage(t, index, None, source, module).number for t in call.inputs])
-        ids_out = tuple(
-            [self._storage(t, index, name if id(t) in born else None, source, module).number for t in call.outputs]
-        )
-        if self.paused:
-            return
-        metas = tuple([self._meta(t) for t in call.inputs]), tuple([self._meta(t) for t in call.outputs])
-        key = (func, *metas, call.collective)
-        number = self._signature_ids.get(key)
-        if number is None:
-            number = self._signature_ids[key] = len(self.signatures)
-            moved = call.collective.bytes_in + call.collective.bytes_out
-            self.signatures.append(
-                Signature(f"{func.namespace}.{name}", *metas, 0, 0, 0, moved, collective=call.collective)
-            )
-        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ids_in, ids_out))
-        if call.collective.is_async:
-            self.on_async_collective(func, Ticket(metas[1] or metas[0], ids_out or ids_in))
-
     def note_wait(self, ticket: Ticket) -> None:
         """Record that the compute stream waits for an asynchronous collective."""
-        if self.paused:
-            return
-        phase, module, source = self._place([])
-        key = ("c10d.wait", ticket.metas)
-        number = self._signature_ids.get(key)
-        if number is None:
-            number = self._signature_ids[key] = len(self.signatures)
-            self.signatures.append(Signature("c10d.wait", ticket.metas, (), 0, 0, 0, 0))
-        self.ops.append(RawOp(number, phase, self.steps.current, module, source, ticket.storages, ()))
+        note_wait(self, ticket)
 
     def _place(self, tensors: list[torch.Tensor]) -> tuple[int, int, int]:
         """Return phase, module number and source number of the operation at hand."""

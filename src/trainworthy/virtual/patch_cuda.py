@@ -244,6 +244,7 @@ def cuda_patches(gpu: VirtualGpu) -> Patches:
     patches.set_all(cudnn, is_available=lambda: True, version=lambda: cudnn_number,
                     is_acceptable=lambda tensor: False)  # fmt: skip
     patches.set(backend_cuda, "is_built", lambda: True)
+    patches.set(torch._C, "_get_accelerator", lambda check=None: torch.device("cuda"))
     if hasattr(torch, "accelerator"):
         _accelerator(patches, answers)
     return patches

@@ -17,7 +17,8 @@ from trainworthy.virtual.patch_factories import resolve_device
 from trainworthy.virtual.tensors import Gpus
 
 if TYPE_CHECKING:
-    from trainworthy.tape.recorder import Recorder, Ticket
+    from trainworthy.tape.collective_record import Ticket
+    from trainworthy.tape.recorder import Recorder
 
 
 class _Call:
