@@ -20,6 +20,7 @@ from trainworthy.virtual.script_job import make_error
 _MAX_TENSORS = 8
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _NETWORK = ("offline mode", "a rehearsal has no network", "couldn't connect to")
+_MESH = ("In order to get the mesh Tensor of a DeviceMesh", "Mesh should not be bigger than default world size")
 _DISPATCH = ("torch/_ops.py", "torch/overrides.py", "torch/utils/_python_dispatch.py")
 _PIP_NAMES = {
     "PIL": "pillow",
@@ -114,6 +115,11 @@ def _fix(error: BaseException) -> str | None:
         if top in {"torchvision", "datasets"}:
             install += ', or let shapes stand in for its data sets: --data "float32[1,28,28], int64[]<10"'
         return install
+    if any(text in str(error) for text in _MESH):
+        return (
+            "The degrees of a device mesh have to multiply to the world size: choose degrees that divide --world-size, "
+            "or a world size that they divide."
+        )
     if isinstance(error, FileNotFoundError):
         name = error.filename if isinstance(error.filename, str) else "PATH"
         return (
