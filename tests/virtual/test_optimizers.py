@@ -316,3 +316,14 @@ def test_ema_copies() -> None:
     loader = [torch.randn(2, 8) for _ in range(2)]
     torch.optim.swa_utils.update_bn(loader, plain, device="cuda")
     assert averaged(torch.randn(2, 8, device="cuda")).shape == (2, 4)
+
+
+def test_gradients_are_clipped_all_at_once_as_on_cuda(gpu: VirtualGpu) -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).cuda()
+    net(torch.zeros(2, 4, device="cuda")).sum().backward()
+    for foreach in (None, True):
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0, foreach=foreach)
+    names = [op.name.split(".")[0] for op in gpu.tape().ops]
+    assert names.count("_foreach_norm") == names.count("_foreach_mul_") == 2
+    assert "linalg_vector_norm" in names  # of the norms, not of the gradients
+    assert names.count("linalg_vector_norm") == 2

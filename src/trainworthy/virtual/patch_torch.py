@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.autograd.forward_ad
 from torch import nn
+from torch.nn.utils import clip_grad
 
 from trainworthy.virtual.errors import in_cuda_words
 from trainworthy.virtual.patch_copies import rebuild_virtual
@@ -239,6 +240,20 @@ def _parse_to() -> Any:
     return parse_to
 
 
+def _foreach_on_gpu(patches: Patches) -> None:
+    """Let gradient norms and clipping take all tensors at once, as on CUDA; C++ groups virtual tensors as meta ones."""
+    home: Any = clip_grad
+    raw_device, raw_tensors = home._device_has_foreach_support, home._has_foreach_support
+
+    def device_has(device: torch.device) -> bool:
+        return device.type == "meta" or bool(raw_device(device))
+
+    def tensors_have(tensors: list[torch.Tensor], device: torch.device) -> bool:
+        return bool(raw_tensors(tensors, CPU if device.type == "meta" else device))
+
+    patches.set_all(home, _device_has_foreach_support=device_has, _has_foreach_support=tensors_have)
+
+
 def torch_patches(gpu: VirtualGpu) -> Patches:
     """Plan the changes to the ``torch`` namespace."""
     patches = Patches()
@@ -253,6 +268,7 @@ def torch_patches(gpu: VirtualGpu) -> Patches:
     patches.set(torch, "load", _load(gpu))
     patches.set(torch.compiler, "cudagraph_mark_step_begin", lambda: None)
     _script_patches(patches)
+    _foreach_on_gpu(patches)
     patches.set(torch, "equal", torch.equal)
     raw_allclose = torch.allclose
     patches.set(torch, "allclose", lambda a, b, *r, **k: gpu.compare(raw_allclose, a, b, *r, **k))
