@@ -167,3 +167,14 @@ def test_no_group_is_left_behind(rank: VirtualGpu) -> None:
     dist.init_process_group("nccl")
     rank._stack.close()
     assert not dist.is_initialized()
+
+
+def test_a_result_that_only_a_future_held_is_let_go(rank: VirtualGpu) -> None:
+    dist.init_process_group("nccl")
+    before = torch.cuda.memory_allocated()
+    work = dist.all_reduce(torch.zeros(1 << 20, device="cuda"), async_op=True)
+    assert work is not None
+    chained = work.get_future().then(lambda done: done.value()[0].numel())
+    assert chained.wait() == 1 << 20
+    del work, chained
+    assert torch.cuda.memory_allocated() == before

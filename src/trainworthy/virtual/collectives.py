@@ -77,19 +77,23 @@ class VirtualWork(dist.Work):
         return 0
 
     def get_future(self) -> Any:
-        """Return a future that holds the results."""
-        future: Any = torch.futures.Future()
-        future.set_result(self._tensors)
-        if self.on_wait is not None:
-            future.wait = self._waited(future.wait)
-        return future
+        """Return a future that holds the results; it keeps the handle, which nobody else may ever wait for."""
+        _PENDING.pop(id(self), None)
+        return _Future(self)
 
-    def _waited(self, wait: Callable[[], Any]) -> Callable[[], Any]:
-        def waited() -> Any:
-            self._done()
-            return wait()
 
-        return waited
+class _Future(torch.futures.Future):  # type: ignore[type-arg]
+    """The results of a collective; waiting for it waits for the handle."""
+
+    def __init__(self, work: VirtualWork) -> None:
+        super().__init__()
+        self._work = work
+        self.set_result(work.result())
+
+    def wait(self) -> Any:
+        """Wait for the collective and return its results."""
+        self._work.wait()
+        return super().wait()
 
 
 _PENDING: dict[int, VirtualWork] = {}
