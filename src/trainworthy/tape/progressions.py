@@ -30,7 +30,7 @@ class Slot(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Storages ``start``, ``start + stride``, ... (``length`` of them): the same things happen to each, in this order."""
+    """Storages ``start``, ``start + stride``, ... (``length`` of them): the same happens to each, in this order."""
 
     start: int
     stride: int
