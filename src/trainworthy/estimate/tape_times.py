@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainworthy.estimate.cache_state import CacheState
-from trainworthy.estimate.curves import bandwidth_gb_per_s
+from trainworthy.estimate.curves import reuse_s_per_byte
 from trainworthy.estimate.host_heap import Block, HostHeap
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.op_cost import OpTime, op_time
@@ -79,7 +79,7 @@ class _HostMemory:
         calibration = machine.calibration
         assert calibration is not None
         self.tape = tape
-        self.points = calibration.bandwidth
+        self.points = calibration.reuse
         self.fault_s = calibration.page_fault_s_per_byte or 0.0
         self.heap = HostHeap()
         counts = tape.row_counts()
@@ -140,7 +140,7 @@ class _HostMemory:
         return stall
 
     def _misses(self, signature: Signature, numbers: tuple[int, ...]) -> float:
-        near = bandwidth_gb_per_s(self.points, max(signature.moved_bytes, 1))
+        near = reuse_s_per_byte(self.points, max(signature.moved_bytes, 1))
         seen: set[int] = set()
         stall = 0.0
         gathers = op_class(signature.name) in {"gather", "scatter"}
@@ -153,8 +153,7 @@ class _HostMemory:
             if gathers:
                 size = min(size, max(signature.moved_bytes, 1))
             for distance, held in self.cache.touch(block.address, size).items():
-                rate = bandwidth_gb_per_s(self.points, distance)
-                stall += held * (1 / rate - 1 / near) / 1e9
+                stall += held * (reuse_s_per_byte(self.points, distance) - near)
         return max(stall, 0.0)
 
 
