@@ -85,9 +85,9 @@ def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
         yield f"batched products, {name}", probes_products.bmm_probes(
             **made, count=int(90 * few), largest_flops=flops / 3)  # type: ignore[arg-type]
         yield f"convolutions, {name}", probes_products.conv_probes(
-            **made, count=int(220 * few), largest_flops=flops)  # type: ignore[arg-type]
+            **made, count=int(500 * few * few), largest_flops=flops)  # type: ignore[arg-type]
         yield f"transposed convolutions, {name}", probes_products.conv_probes(
-            **made, count=int(36 * few), largest_flops=flops, transposed=True)  # type: ignore[arg-type]
+            **made, count=int(60 * few * few), largest_flops=flops, transposed=True)  # type: ignore[arg-type]
         yield f"attention, {name}", probes_products.attention_probes(
             **made, count=int(50 * few), largest_flops=flops)  # type: ignore[arg-type]
         yield f"elementwise, {name}", probes_streams.stream_probes(**made)  # type: ignore[arg-type]

@@ -70,8 +70,8 @@ def _line_time_s(curve: Curve, size: float) -> float:
             # Fixed part and growing part: linear in the size itself within a piece, unless it is steeper than that.
             grown = (2.0**size - 2.0 ** left.features[0]) / (2.0 ** right.features[0] - 2.0 ** left.features[0])
             straight = exp((1 - share) * log(left.time_s) + share * log(right.time_s))
-            return max(straight, left.time_s + grown * (right.time_s - left.time_s))
-    return samples[-1].time_s * 2.0 ** (size - samples[-1].features[0])
+            return float(max(straight, left.time_s + grown * (right.time_s - left.time_s)))
+    return float(samples[-1].time_s * 2.0 ** (size - samples[-1].features[0]))
 
 
 def reuse_s_per_byte(points: Sequence[tuple[float, float]], distance_bytes: float) -> float:

@@ -53,6 +53,10 @@ def kernel_time(signature: Signature, *, machine: Machine) -> KernelTime:
     """Return the time of an operation's kernel from the machine's calibration."""
     calibration = machine.calibration
     assert calibration is not None
+    halves = _gradients(signature)
+    if halves:
+        times = [kernel_time(half, machine=machine) for half in halves]
+        return KernelTime(sum(t.total_s for t in times), times[0].compute_share, all(t.measured for t in times))
     compute_s, memory_s, fixed_s = roofline_s(signature, calibration=calibration)
     base_s = max(compute_s, memory_s) + fixed_s
     found = find_curve(signature, calibration)
@@ -62,6 +66,23 @@ def kernel_time(signature: Signature, *, machine: Machine) -> KernelTime:
     curve, features = found
     total_s = curve_time_s(curve, features, roofline_s=base_s) + _layout_s(signature, calibration)
     return KernelTime(total_s, share, measured=True)
+
+
+def _gradients(signature: Signature) -> list[Signature]:
+    """Split a convolution's backward pass into the kernels of its input's and its weight's gradient."""
+    if op_class(signature.name) != "conv_backward" or len(signature.inputs) < 3 or not signature.flops:
+        return []
+    x, weight = signature.inputs[1:3]
+    if not {x.shape, weight.shape} <= {meta.shape for meta in signature.outputs} or x.shape == weight.shape:
+        return []
+    to_input = tuple(meta for meta in signature.outputs if meta.shape == x.shape)
+    to_weight = tuple(meta for meta in signature.outputs if meta.shape != x.shape)
+    size = signature.moved_bytes / max(sum(prod(m.shape) for m in (*signature.inputs, *signature.outputs)), 1)
+    halves = []
+    for kept, dropped in ((to_input, to_weight), (to_weight, to_input)):
+        moved = signature.moved_bytes - round(size * sum(prod(m.shape) for m in dropped))
+        halves.append(signature._replace(outputs=kept, flops=signature.flops // 2, moved_bytes=moved))
+    return halves
 
 
 def _layout_s(signature: Signature, calibration: Calibration) -> float:

@@ -93,7 +93,8 @@ def _conv(signature: Signature) -> Placed:
     name = "conv_transposed" if transposed else "conv"
     if backward:
         wants_input = any(m.shape == x.shape for m in signature.outputs)
-        name += "_backward" if wants_input else "_backward_weight"
+        wants_weight = any(m.shape == weight.shape for m in signature.outputs)
+        name += "_backward" if wants_input and wants_weight else "_backward_input" if wants_input else "_backward_weight"
     return Placed(
         _family(signature, name),
         (
