@@ -1,0 +1,140 @@
+"""What the kernels of a convolution do on a GPU: an implicit product, forward and both gradients.
+
+Forward, ``y (n k) = x (n c r s) . w (c r s k)`` is a product whose rows are the pixels of the result; the gradient of
+the input has the pixels of the input as rows; that of the weight has ``c r s`` rows and sums over all pixels, cut into
+parts that are added up (split-k). A convolution in as many groups as channels is no product: its kernel does its few
+multiply-adds outside the matrix units and is bound by memory, most of all for the gradient of the weight.
+
+Source:   NVIDIA, "Convolutional layers user's guide" (implicit GEMM dimensions of the three passes; channels in
+          multiples of 8 for fp16 and 4 for TF32)
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Literal, NamedTuple
+
+from trainworthy.estimate.kernel_work import Gemm, Kind, KernelWork, element_bytes, padded_gemm_flops, tensor_bytes
+from trainworthy.tape.record import Signature, TensorMeta
+
+Pass = Literal["forward", "dgrad", "wgrad"]
+# A tile of a grouped kernel holds this many channels of one or several groups and multiplies them all.
+_GROUP_TILE = 32
+
+
+class Conv(NamedTuple):
+    """Sizes of a convolution: images, pixels in and out, channels, groups, taps of the kernel."""
+
+    images: int
+    pixels_in: int
+    pixels_out: int
+    channels_in: int
+    channels_out: int
+    groups: int
+    taps: int
+    dtype: str
+    channels_last: bool
+    bytes_x: int
+    bytes_y: int
+    bytes_w: int
+
+
+def conv_work(signature: Signature, *, sm_count: int) -> tuple[KernelWork, ...]:
+    """Describe ``convolution`` and ``convolution_backward`` (of which only the gradients asked for)."""
+    backward = signature.name.endswith("backward")
+    if backward:
+        grad, x, w = signature.inputs[:3]
+        wanted: list[Pass] = []
+        shapes = [tuple(t.shape) for t in signature.outputs]
+        if tuple(x.shape) in shapes:
+            wanted.append("dgrad")
+        if tuple(w.shape) in shapes or not shapes:
+            wanted.append("wgrad")
+        conv = _conv(x, w, grad, signature)
+        return tuple(_pass_work(conv, which, sm_count=sm_count) for which in wanted)
+    x, w = signature.inputs[:2]
+    return (_pass_work(_conv(x, w, signature.outputs[0], signature), "forward", sm_count=sm_count),)
+
+
+def _conv(x: TensorMeta, w: TensorMeta, y: TensorMeta, signature: Signature) -> Conv:
+    transposed = _is_transposed(x, w, y)
+    if transposed:  # its forward is the gradient of a convolution from y to x, of the same cost
+        x, y = y, x
+    groups = max(1, x.shape[1] // max(w.shape[1], 1))
+    return Conv(
+        images=x.shape[0], pixels_in=prod(x.shape[2:]), pixels_out=prod(y.shape[2:]), channels_in=x.shape[1],
+        channels_out=y.shape[1], groups=groups, taps=prod(w.shape[2:]), dtype=w.dtype,
+        channels_last=_is_channels_last(x) or prod(x.shape[2:]) == 1, bytes_x=tensor_bytes(x), bytes_y=tensor_bytes(y),
+        bytes_w=tensor_bytes(w),
+    )  # fmt: skip
+
+
+def _is_transposed(x: TensorMeta, w: TensorMeta, y: TensorMeta) -> bool:
+    """Tell by the channels: a weight is (out, in / groups, ...), a transposed one (in, out / groups, ...)."""
+    return w.shape[0] != y.shape[1] and w.shape[0] == x.shape[1]
+
+
+def _is_channels_last(meta: TensorMeta) -> bool:
+    return len(meta.stride) > 1 and meta.stride[1] == 1 and len(meta.shape) > 2
+
+
+def _pass_work(conv: Conv, which: Pass, *, sm_count: int) -> KernelWork:
+    if conv.groups > 1 and conv.groups == conv.channels_in:
+        return _depthwise(conv, which)
+    width = element_bytes(conv.dtype)
+    multiple = max(1, 16 // width) if width <= 4 else 1
+    rows = conv.images * (conv.pixels_in if which == "dgrad" else conv.pixels_out)
+    c, k = _up(conv.channels_in, multiple), _up(conv.channels_out, multiple)
+    if conv.groups > 1:
+        return _grouped(conv, which, sm_count=sm_count)
+    taps = conv.taps * (conv.pixels_out / conv.pixels_in if which == "dgrad" and conv.taps > 1 else 1.0)
+    if which == "forward":
+        gemm = Gemm(1, rows, k, round(c * conv.taps))
+    elif which == "dgrad":
+        gemm = Gemm(1, rows, c, max(1, round(k * taps)))
+    else:
+        gemm = Gemm(1, round(c * conv.taps), k, rows)
+    moved = conv.bytes_x + conv.bytes_y + conv.bytes_w
+    # Channels that are no multiple of 16 bytes are padded by a copy, and other layouts are brought to channels-last.
+    if conv.channels_in % multiple:
+        moved += 2 * conv.bytes_x
+    if conv.channels_out % multiple:
+        moved += 2 * conv.bytes_y
+    if not conv.channels_last and width == 2:
+        moved += 2 * (conv.bytes_x + conv.bytes_y)
+    return KernelWork(_kind(conv, which), padded_gemm_flops(gemm, sm_count=sm_count), moved, 1, conv.dtype)
+
+
+def _kind(conv: Conv, which: Pass) -> Kind:
+    if conv.channels_in <= 4:
+        return "conv_stem"
+    if conv.taps == 1:
+        return "conv_1x1"
+    return {"forward": "conv_forward", "dgrad": "conv_dgrad", "wgrad": "conv_wgrad"}[which]  # type: ignore[return-value]
+
+
+def _depthwise(conv: Conv, which: Pass) -> KernelWork:
+    flops = 2.0 * conv.bytes_y / element_bytes(conv.dtype) * conv.taps
+    moved = conv.bytes_x + conv.bytes_y + conv.bytes_w
+    kind: Kind = {"forward": "depthwise_forward", "dgrad": "depthwise_dgrad", "wgrad": "depthwise_wgrad"}[which]  # type: ignore[assignment]
+    return KernelWork(kind, flops, moved, 1, conv.dtype, "vector")
+
+
+def _grouped(conv: Conv, which: Pass, *, sm_count: int) -> KernelWork:
+    c, k = conv.channels_in // conv.groups, conv.channels_out // conv.groups
+    tile_c, tile_k = max(c, _GROUP_TILE), max(k, _GROUP_TILE)
+    groups = max(1, conv.channels_in // tile_c)
+    rows = conv.images * (conv.pixels_in if which == "dgrad" else conv.pixels_out)
+    if which == "wgrad":
+        gemm = Gemm(groups, tile_c * conv.taps, tile_k, rows)
+    else:
+        gemm = Gemm(groups, rows, tile_k if which == "forward" else tile_c, (tile_c if which == "forward" else tile_k) * conv.taps)
+    if which == "dgrad":
+        gemm = gemm._replace(k=max(1, round(gemm.k * conv.pixels_out / conv.pixels_in)))
+    moved = conv.bytes_x + conv.bytes_y + conv.bytes_w
+    kind: Kind = {"forward": "grouped_forward", "dgrad": "grouped_dgrad", "wgrad": "grouped_wgrad"}[which]  # type: ignore[assignment]
+    return KernelWork(kind, padded_gemm_flops(gemm, sm_count=sm_count), moved, 1, conv.dtype)
+
+
+def _up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
