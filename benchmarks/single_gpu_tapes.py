@@ -51,15 +51,20 @@ def timm_step(name: str, *, batch: int, size: int, train: bool, gpu: str = "rtx-
                 model(x)
         else:
             target = torch.zeros(batch, dtype=torch.long, device="cuda")
-            optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=1e-4,
-                                        foreach=False)
+            optimizer = torch.optim.SGD(
+                model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=False
+            )
             for parameter in model.parameters():  # momentum exists, as it does in all steps but the first
                 optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter)
             steps.begin()
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", dtype=torch.float16):
                 out = model(x)
-                loss = sum(cross_entropy(o, target) for o in out) if isinstance(out, (list, tuple)) else cross_entropy(out, target)
+                loss = (
+                    sum(cross_entropy(o, target) for o in out)
+                    if isinstance(out, (list, tuple))
+                    else cross_entropy(out, target)
+                )
             loss.backward()
             optimizer.step()
         steps.finish()
@@ -83,7 +88,7 @@ def cached_step(folder: Path, name: str, *, batch: int, size: int, train: bool) 
     """Read a recorded step, or record it."""
     path = folder / f"{name}-{batch}-{size}-{'train' if train else 'infer'}.pickle"
     if path.exists():
-        return pickle.loads(path.read_bytes())  # noqa: S301 - our own file
+        return pickle.loads(path.read_bytes())
     ops = timm_step(name, batch=batch, size=size, train=train)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps(ops))

@@ -49,7 +49,8 @@ def import_timm() -> Any:
         data = _Stub("timm.data")
         data.__path__ = [folder]
         constants = importlib.util.spec_from_file_location("timm.data.constants", f"{folder}/constants.py")
-        assert constants is not None and constants.loader is not None
+        assert constants is not None
+        assert constants.loader is not None
         module = importlib.util.module_from_spec(constants)
         constants.loader.exec_module(module)
         data.__dict__.update({k: v for k, v in vars(module).items() if k.isupper()})

@@ -10,16 +10,18 @@ from __future__ import annotations
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
+from trainworthy.estimate.op_classes import base_name, op_class
 from trainworthy.tape.record import Signature, TensorMeta
 
 Kind = Literal[
     "gemm", "gemm_batched", "gemm_misaligned",
     "conv_1x1", "conv_forward", "conv_dgrad", "conv_wgrad", "conv_stem",
-    "grouped_forward", "grouped_dgrad", "grouped_wgrad",
+    "grouped_forward", "grouped_dgrad", "grouped_wgrad", "grouped_general",
     "depthwise_forward", "depthwise_dgrad", "depthwise_wgrad",
-    "attention_forward", "attention_backward",
+    "attention_forward", "attention_backward", "rnn_forward", "rnn_backward",
     "batch_norm_forward", "batch_norm_backward", "norm_forward", "norm_backward",
-    "softmax", "pool", "reduction", "elementwise", "transpose", "gather", "random", "optimizer", "rnn",
+    "softmax", "pool", "reduction", "elementwise", "transcendental", "copy", "transpose", "fill", "gather", "scatter",
+    "random", "loss", "optimizer_fused", "optimizer_foreach", "other",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -79,7 +81,16 @@ class Gemm(NamedTuple):
 
 # Tiles of cuBLAS and CUTLASS with the share of the peak that a full wave of each reaches: a smaller tile reads more
 # for the same arithmetic. Shares: CUTLASS's profiler, "GEMM performance" of its documentation, rounded.
-_TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.96), (128, 64, 0.85), (64, 128, 0.85), (64, 64, 0.7), (32, 64, 0.45), (64, 32, 0.45))
+_TILES = (
+    (256, 128, 1.0),
+    (128, 256, 1.0),
+    (128, 128, 0.96),
+    (128, 64, 0.85),
+    (64, 128, 0.85),
+    (64, 64, 0.7),
+    (32, 64, 0.45),
+    (64, 32, 0.45),
+)
 _SPLITS = (1, 2, 4, 8, 16, 32)
 _K_STEP = 32
 _MIN_K_PER_SPLIT = 256
@@ -157,7 +168,9 @@ def norm_work(signature: Signature, *, training: bool) -> KernelWork:
     """Describe a normalisation; one in evaluation mode needs no statistics and is one pass."""
     backward = signature.name.endswith("backward")
     batch_norm = "batch_norm" in signature.name
-    large = [t for t in signature.inputs if prod(t.shape) == prod(signature.outputs[0].shape)] or list(signature.inputs[:1])
+    large = [t for t in signature.inputs if prod(t.shape) == prod(signature.outputs[0].shape)] or list(
+        signature.inputs[:1]
+    )
     passes = 0 if batch_norm and not training else _EXTRA_INPUT_PASSES.get(signature.name, 0)
     kind: Kind
     if batch_norm:
@@ -174,40 +187,50 @@ def other_work(signature: Signature) -> KernelWork:
     return KernelWork(other_kind(signature), signature.pointwise_flops, moved(signature), 1, dtype, "vector")
 
 
-_REDUCTIONS = ("sum", "mean", "amax", "amin", "max", "min", "var", "std", "norm", "linalg_vector_norm", "argmax", "nll_loss", "cumsum", "prod")
-_GATHERS = ("embedding", "index", "gather", "scatter", "take", "put", "nll_loss", "select_backward", "topk", "sort")
-_COPIES = ("clone", "_to_copy", "copy_", "contiguous")
-_RANDOM = ("normal_", "uniform_", "bernoulli", "native_dropout", "rand", "randn", "randperm", "randint")
-
-
 def other_kind(signature: Signature) -> Kind:
     """Return the kind of an operator that is no product, convolution, attention or norm."""
-    name = signature.name.split(".")[0]
-    if "softmax" in name:
-        return "softmax"
-    if "pool" in name or "upsample" in name:
-        return "pool"
-    if name in _COPIES and _transposes(signature):
+    kind = op_class(signature.name)
+    if kind == "copy" and _transposes(signature):
         return "transpose"
-    if name.startswith(_GATHERS):
-        return "gather"
-    if name.startswith(_REDUCTIONS) and "min" not in name.removeprefix("min") and prod(_first_shape(signature)) > 1:
-        return "reduction"
-    return "random" if name.startswith(_RANDOM) else "elementwise"
-
-
-def _first_shape(signature: Signature) -> tuple[int, ...]:
-    return signature.inputs[0].shape if signature.inputs else ()
+    return kind if kind in KINDS else "elementwise"
 
 
 def _transposes(signature: Signature) -> bool:
     """Tell whether a copy changes the order of dimensions in memory."""
-    if not signature.inputs or not signature.outputs:
+    if not signature.inputs or not signature.outputs or op_class(signature.name) != "copy":
         return False
-    source, target = signature.inputs[-1] if signature.name == "copy_" else signature.inputs[0], signature.outputs[0]
-    return _order(source) != _order(target)
+    source, target = (
+        signature.inputs[-1] if base_name(signature.name) == "copy_" else signature.inputs[0],
+        signature.outputs[0],
+    )
+    return len(source.shape) == len(target.shape) and _order(source) != _order(target)
 
 
 def _order(meta: TensorMeta) -> tuple[int, ...]:
     dims = [d for d, n in enumerate(meta.shape) if n > 1 and d < len(meta.stride) and meta.stride[d] != 0]
     return tuple(sorted(dims, key=lambda d: (-meta.stride[d], d)))
+
+
+# --- all of them --------------------------------------------------------------------------------------------------
+
+
+def kernel_work(signature: Signature, *, sm_count: int, training: bool = True) -> tuple[KernelWork, ...]:
+    """Describe the kernels of one operator; empty for one that only changes how a tensor is seen.
+
+    ``training`` is false for a step without a backward pass: batch norms then use their running statistics, which a
+    signature does not show.
+    """
+    from trainworthy.estimate.conv_work import conv_work
+
+    kind = op_class(signature.name)
+    if kind in ("view", "collective", "sync") or signature.collective is not None:
+        return ()
+    if kind == "gemm" and len(signature.inputs) >= 2 and len(signature.inputs[-1].shape) >= 2:
+        return (gemm_work(signature, sm_count=sm_count),)
+    if kind in ("conv_forward", "conv_backward") and len(signature.inputs[0].shape) >= 3:
+        return conv_work(signature, sm_count=sm_count)
+    if kind in ("attention_forward", "attention_backward"):
+        return (attention_work(signature, backward=kind == "attention_backward"),)
+    if kind == "norm":
+        return (norm_work(signature, training=training),)
+    return (other_work(signature),)
