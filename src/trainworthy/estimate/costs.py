@@ -9,11 +9,14 @@ from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.op_cost import Bound, op_time
 from trainworthy.estimate.topology import Topology
-from trainworthy.tape.record import PHASES, Phase, Signature, Tape
+from trainworthy.tape.record import PHASES, Phase, Row, Signature, Tape
 
-__all__ = ["COMPILED_CALL_S", "FUSED", "Cost", "Factors", "costs_of"]
+__all__ = ["COMPILED_CALL_S", "FUSED", "FUSED_ELEMENTWISE", "FUSED_REDUCTION", "Cost", "Factors", "costs_of"]
 
 FUSED = "compiled."  # begins the names of operations that stand for a compiled kernel, see ``fusion.py``
+
+FUSED_ELEMENTWISE, FUSED_REDUCTION = "fused_elementwise", "fused_reduction"
+_LIKE = {FUSED_ELEMENTWISE: "mul.Tensor", FUSED_REDUCTION: "_softmax"}  # whose share of the bandwidth it reaches
 
 # What the host spends on a kernel in compiled code: a launch by generated code, without dispatcher and autograd.
 # An assumption: CUDA's own launch takes the host 2 to 4 us, and the wrapper computes a grid and passes pointers.
@@ -35,6 +38,9 @@ class Cost(NamedTuple):
     delay_s: float = 0.0
 
 
+_LEFT_OUT = Cost(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "none", "evaluation", known=True)
+
+
 class Factors(NamedTuple):
     """How much longer than expected each kind of time takes, for the ends of a range."""
 
@@ -48,7 +54,9 @@ def costs_of(
 ) -> tuple[Cost, ...]:
     """Price every row of ``tape``."""
     return tuple(
-        _cost(
+        _LEFT_OUT
+        if is_evaluation(tape, row)
+        else _cost(
             tape, tape.signatures[row.signature], PHASES[row.phase], machine=machine, topology=topology,
             factors=factors, rank=rank,
         )
@@ -56,13 +64,23 @@ def costs_of(
     )  # fmt: skip
 
 
+def is_evaluation(tape: Tape, row: Row) -> bool:
+    """Whether a row belongs to an evaluation: a module ran, but not for the training. It is left out of a step."""
+    if PHASES[row.phase] != "other" or not tape.modules[row.module]:
+        return False
+    return tape.signatures[row.signature].collective is None
+
+
 def _cost(
     tape: Tape, signature: Signature, phase: Phase, *, machine: Machine, topology: Topology | None, factors: Factors,
     rank: int,
 ) -> Cost:  # fmt: skip
-    time = op_time(signature, machine=machine, phase=phase)
-    kind = op_class(signature.name.removeprefix(FUSED))
-    host_s = COMPILED_CALL_S if signature.name.startswith(FUSED) else time.host_s
+    name = signature.name.removeprefix(FUSED)
+    kind = "fused" if name in _LIKE else op_class(name)
+    time = op_time(signature._replace(name=_LIKE.get(name, name)), machine=machine, phase=phase)
+    host_s = time.host_s
+    if signature.name.startswith(FUSED):
+        host_s = 0.0 if kind == "view" else COMPILED_CALL_S  # strides of views are constants of generated code
     if signature.collective is not None:
         seconds = 0.0
         if topology is not None:
