@@ -19,6 +19,7 @@ from math import prod
 
 from trainworthy.estimate.costs import FUSED, FUSED_ELEMENTWISE, FUSED_REDUCTION, is_work
 from trainworthy.estimate.op_classes import op_class
+from trainworthy.estimate.metas import touched_bytes
 from trainworthy.estimate.rewrite import NewLeaf, Rows, rewrite
 from trainworthy.tape.record import PHASES, Leaf, Row, Signature, Tape, TensorMeta
 
@@ -29,10 +30,6 @@ _FUSIBLE = frozenset(
 )
 _COMPILED_PHASES = frozenset(PHASES.index(p) for p in ("forward", "loss", "recompute", "backward"))
 _NOT_FUSED = frozenset({"cat", "_foreach_copy_", "topk", "sort", "cumsum", "all_gather_copy_in", "split_with_sizes_copy"})
-_ELEMENT_BYTES = {
-    "float64": 8, "int64": 8, "complex64": 8, "complex128": 16, "float32": 4, "int32": 4, "bfloat16": 2, "float16": 2,
-    "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
-}  # fmt: skip
 
 
 def compiled(tape: Tape) -> Tape:
@@ -150,7 +147,7 @@ class _Group:
         dead = [each for number, each in self._dead.items() if number not in inside]
         inputs, outputs = tuple(meta for meta, _ in read), tuple(meta for meta, _ in written)
         signature = Signature(
-            FUSED + self._name, inputs, outputs, 0, self._pointwise, 0, sum(map(_bytes, (*inputs, *outputs)))
+            FUSED + self._name, inputs, outputs, 0, self._pointwise, 0, sum(map(touched_bytes, (*inputs, *outputs)))
         )
         row = Row(
             self._rows.signature(signature), self._first.phase, self._first.module, self._first.source,
@@ -172,9 +169,3 @@ def _numel(leaf: Leaf, rows: Rows) -> int:
     """Return over how many elements the kernel of a leaf runs."""
     signature = _signature(_row(leaf, rows), rows)
     return max((prod(meta.shape) for meta in (*signature.inputs, *signature.outputs)), default=0)
-
-
-def _bytes(meta: TensorMeta) -> int:
-    """Return what one pass over a tensor moves: elements that a stride of 0 repeats are read once."""
-    elements = prod(size for size, stride in zip(meta.shape, meta.stride, strict=True) if stride)
-    return elements * _ELEMENT_BYTES.get(meta.dtype, 4)

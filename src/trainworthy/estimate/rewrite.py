@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from trainworthy.tape.record import Leaf, Node, Repeat, Row, Segment, Signature, Tape, num_ints
+from trainworthy.tape.record import Leaf, Node, Repeat, Row, Segment, Signature, StorageClass, Tape, num_ints
 
-__all__ = ["NewLeaf", "Rows", "map_signatures", "rewrite"]
+__all__ = ["NewLeaf", "Numbers", "Rows", "each_leaf", "kept", "map_signatures", "numbers_of", "rewrite"]
 
 
 class NewLeaf(NamedTuple):
@@ -24,24 +24,40 @@ class NewLeaf(NamedTuple):
 
 
 class Rows:
-    """The tables of a tape that is being changed; a row or signature that is there already is used again."""
+    """The tables of a tape that is being changed: what was there keeps its number, what is new follows."""
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
-        self.rows: dict[Row, int] = {}
-        self.signatures: dict[Signature, int] = {}
-        for row in tape.rows:
-            self.rows.setdefault(row, len(self.rows))
-        for signature in tape.signatures:
-            self.signatures.setdefault(signature, len(self.signatures))
+        self._rows: dict[Row, int] = {}
+        self._signatures: dict[Signature, int] = {}
+        self._classes: dict[StorageClass, int] = {}
+
+    @property
+    def classes(self) -> tuple[StorageClass, ...]:
+        """All storage classes."""
+        return (*self.tape.classes, *self._classes)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows."""
+        return (*self.tape.rows, *self._rows)
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """All signatures."""
+        return (*self.tape.signatures, *self._signatures)
 
     def row(self, row: Row) -> int:
-        """Return the number of a row."""
-        return self.rows.setdefault(row, len(self.rows))
+        """Return the number of a new row."""
+        return self._rows.setdefault(row, len(self.tape.rows) + len(self._rows))
+
+    def storage_class(self, storage_class: StorageClass) -> int:
+        """Return the number of a new storage class."""
+        return self._classes.setdefault(storage_class, len(self.tape.classes) + len(self._classes))
 
     def signature(self, signature: Signature) -> int:
-        """Return the number of a signature."""
-        return self.signatures.setdefault(signature, len(self.signatures))
+        """Return the number of a new signature."""
+        return self._signatures.setdefault(signature, len(self.tape.signatures) + len(self._signatures))
 
 
 Change = Callable[[Sequence[Leaf], Rows], list[NewLeaf]]
@@ -50,15 +66,13 @@ Change = Callable[[Sequence[Leaf], Rows], list[NewLeaf]]
 def rewrite(tape: Tape, change: Change, *, steps: Sequence[int] | None = None) -> Tape:
     """Return the tape with every stretch of leaves that no block interrupts replaced as ``change`` says."""
     rows = Rows(tape)
-    if len(rows.rows) != len(tape.rows) or len(rows.signatures) != len(tape.signatures):
-        raise ValueError("the tables of the tape hold something twice")
     segments = tuple(
         Segment(s.step, s.complete, tuple(node for node, _ in _nodes(s.nodes, change, rows)))
         if steps is None or s.step in steps
         else s
         for s in tape.segments
     )
-    return replace(tape, segments=segments, rows=tuple(rows.rows), signatures=tuple(rows.signatures))
+    return replace(tape, segments=segments, rows=rows.rows, signatures=rows.signatures, classes=rows.classes)
 
 
 def _nodes(nodes: Sequence[Node], change: Change, rows: Rows) -> list[tuple[Node, tuple[int, ...]]]:
@@ -95,6 +109,49 @@ def _repeat(node: Repeat, start: int, change: Change, rows: Rows) -> tuple[Node,
     increments = tuple(tuple(growth[i] for i in picks) for _, picks in body)
     places = tuple(start + i for _, picks in body for i in picks)
     return Repeat(node.count, tuple(child for child, _ in body), increments), places
+
+
+class Numbers(NamedTuple):
+    """The integers of a leaf by what they are; all but the first are storage numbers."""
+
+    module: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    born: tuple[int, ...]
+    dead: tuple[int, ...]
+
+
+def numbers_of(leaf: Leaf, rows: Rows) -> Numbers:
+    """Split the integers of a leaf of the tape that is being changed."""
+    row = rows.tape.rows[leaf.row]
+    signature = rows.tape.signatures[row.signature]
+    ends = [rows.tape.modules[row.module].count("{}")]
+    for size in (len(signature.inputs), len(signature.outputs), len(row.births), len(row.deaths)):
+        ends.append(ends[-1] + size)
+    starts = [0, *ends[:-1]]
+    return Numbers(*(leaf.ints[start:end] for start, end in zip(starts, ends, strict=True)))
+
+
+def kept(leaf: Leaf, at: int, row: int | None = None) -> NewLeaf:
+    """Keep the integers of a leaf whose first is at ``at``, with another row if there is one."""
+    return NewLeaf(leaf.row if row is None else row, tuple(range(at, at + len(leaf.ints))))
+
+
+def each_leaf(
+    change: Callable[[Leaf, Row, Signature, Rows, int], list[NewLeaf]],
+) -> Change:
+    """Make a change of stretches from one of single leaves; it gets leaf, row, signature, tables and place."""
+
+    def change_stretch(leaves: Sequence[Leaf], rows: Rows) -> list[NewLeaf]:
+        out: list[NewLeaf] = []
+        at = 0
+        for leaf in leaves:
+            row = rows.tape.rows[leaf.row]
+            out += change(leaf, row, rows.tape.signatures[row.signature], rows, at)
+            at += len(leaf.ints)
+        return out
+
+    return change_stretch
 
 
 def map_signatures(tape: Tape, change: Callable[[Signature, Row], Signature]) -> Tape:
