@@ -147,6 +147,7 @@ def estimate_result(
     question = Question(
         tapes=_tapes(result), machine=machine, topology=topology, mode=chosen, amounts=amounts or Amounts(),
         memory=_memory(result, machine, chosen), world_size=world, gpus_per_node=per_node, members=_members(result),
+        fullest=None if cluster is None else cluster.rank,
     )  # fmt: skip
     found = dataclasses.replace(estimate_tapes(question), source=source)
     if what_ifs and found.step_time_s is not None:

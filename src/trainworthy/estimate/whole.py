@@ -55,6 +55,8 @@ class Question:
     world_size: int = 1
     gpus_per_node: int = 1
     members: Mapping[int, int] | None = None
+    fullest: int | None = None
+    """The rank whose memory is shown; None: the first."""
 
     @property
     def first(self) -> int:
@@ -101,6 +103,13 @@ def estimate_tapes(question: Question) -> Estimate:
         **_views(question, expected, workload),
         assumptions=_assumptions(question, expected, workload, band),
     )
+
+
+def loading_of(question: Question) -> Loading | None:
+    """Return how batches come."""
+    tape = question.tapes[question.first]
+    step = step_of(tape)
+    return None if step is None else _workload(question, tape, step).loading
 
 
 def _simulate(question: Question, loading: Loading | None, factors: Factors, data: float) -> Simulated:
