@@ -64,7 +64,9 @@ class _Autocast:
         outputs = []
         cast_back = []
         for meta, number in zip(signature.outputs, numbers.outputs, strict=True):
-            is_low = meta.dtype == "float32" and (gives_low if number not in numbers.inputs else number in self._lowered)
+            is_low = meta.dtype == "float32" and (
+                gives_low if number not in numbers.inputs else number in self._lowered
+            )
             if is_low and number in stays:  # the gradient of a weight is cast to the type of the weight
                 is_low = False
                 cast_back.append(self._cast_leaf(self._lower(meta), meta, row, rows, at, len(numbers.module)))
@@ -104,12 +106,8 @@ class _Autocast:
         number = at + holes + place
         return NewLeaf(rows.row(new), (*range(at, at + holes), number, number))
 
-    def _replaced(
-        self, leaf: Leaf, row: Row, signature: Signature, rows: Rows, at: int, numbers: Numbers
-    ) -> NewLeaf:
-        births = tuple(
-            self._class(number, which, rows) for number, which in zip(numbers.born, row.births, strict=True)
-        )
+    def _replaced(self, leaf: Leaf, row: Row, signature: Signature, rows: Rows, at: int, numbers: Numbers) -> NewLeaf:
+        births = tuple(self._class(number, which, rows) for number, which in zip(numbers.born, row.births, strict=True))
         deaths = tuple(self._classes.get(n, which) for n, which in zip(numbers.dead, row.deaths, strict=True))
         new = Row(rows.signature(signature), row.phase, row.module, row.source, births, deaths)
         return kept(leaf, at, rows.row(new))

@@ -176,9 +176,7 @@ def points(
     return tuple(sorted(found, key=lambda point: -point.seconds)[:limit])
 
 
-def _point(
-    tape: Tape, costs: Sequence[Cost], members: Sequence[tuple[int, int]], *, unit: str, step_s: float
-) -> Point:
+def _point(tape: Tape, costs: Sequence[Cost], members: Sequence[tuple[int, int]], *, unit: str, step_s: float) -> Point:
     first = tape.rows[members[0][0]]
     signature, cost = tape.signatures[first.signature], costs[members[0][0]]
     count = sum(n for _, n in members)

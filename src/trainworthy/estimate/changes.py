@@ -277,7 +277,11 @@ def in_channels_last(tape: Tape, step: int) -> Changed | None:
 
     for row in tape.row_counts(step):
         signature = tape.signatures[tape.rows[row].signature]
-        if op_class(signature.name).startswith("conv") and signature.inputs and meta(signature.inputs[0]) != signature.inputs[0]:
+        if (
+            op_class(signature.name).startswith("conv")
+            and signature.inputs
+            and meta(signature.inputs[0]) != signature.inputs[0]
+        ):
             wanted = True
     if not wanted:
         return None
@@ -303,4 +307,3 @@ def without_syncs(tape: Tape, step: int) -> Changed | None:
     if not any(tape.signatures[tape.rows[row].signature].host_syncs for row in tape.row_counts(step)):
         return None
     return Changed(map_signatures(tape, lambda s, _: s._replace(host_syncs=0)), None, "values are read every n steps")
-

@@ -46,6 +46,7 @@ class Conv(NamedTuple):
     bytes_x: int
     bytes_y: int
     bytes_w: int
+    dimensions: int
 
 
 def conv_work(signature: Signature, *, sm_count: int) -> tuple[KernelWork, ...]:
@@ -74,7 +75,7 @@ def _conv(x: TensorMeta, w: TensorMeta, y: TensorMeta, signature: Signature) -> 
         images=x.shape[0], pixels_in=prod(x.shape[2:]), pixels_out=prod(y.shape[2:]), channels_in=x.shape[1],
         channels_out=y.shape[1], groups=groups, taps=prod(w.shape[2:]), dtype=w.dtype,
         channels_last=_is_channels_last(x) or prod(x.shape[2:]) == 1, bytes_x=tensor_bytes(x), bytes_y=tensor_bytes(y),
-        bytes_w=tensor_bytes(w),
+        bytes_w=tensor_bytes(w), dimensions=len(w.shape) - 2,
     )  # fmt: skip
 
 
@@ -109,9 +110,21 @@ def _pass_work(conv: Conv, which: Pass, *, sm_count: int) -> KernelWork:
         moved += 2 * conv.bytes_x
     if conv.channels_out % multiple:
         moved += 2 * conv.bytes_y
-    if not conv.channels_last and width == 2:
-        moved += 2 * (conv.bytes_x + conv.bytes_y)
-    return KernelWork(_kind(conv, which), padded_gemm_flops(gemm, sm_count=sm_count), moved, 1, conv.dtype)
+    turned = 0 if conv.channels_last else 2 * (conv.bytes_x + conv.bytes_y)
+    flops = padded_gemm_flops(gemm, sm_count=sm_count)
+    return KernelWork(_kind(conv, which), flops, moved, 1, conv.dtype, turned_bytes=turned, saving=_saving(conv))
+
+
+def _saving(conv: Conv) -> float:
+    """Return how much cuDNN's Winograd and FFT kernels save of a direct convolution in float32.
+
+    Source:   Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015: F(2x2, 3x3) needs 2.25 times
+              fewer multiplications; transforms take a part of that. There are such kernels for planes and lines, not
+              for volumes, and not for strides.
+    """
+    if conv.dimensions == 3 or conv.taps < 3 or conv.pixels_in > 1.5 * conv.pixels_out or conv.groups > 1:
+        return 1.0
+    return 2.0
 
 
 def _kind(conv: Conv, which: Pass) -> Kind:

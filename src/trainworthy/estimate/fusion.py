@@ -29,7 +29,9 @@ _FUSIBLE = frozenset(
     {"elementwise", "transcendental", "copy", "fill", "norm", "softmax", "reduction", "random", "loss", "pool"}
 )
 _COMPILED_PHASES = frozenset(PHASES.index(p) for p in ("forward", "loss", "recompute", "backward"))
-_NOT_FUSED = frozenset({"cat", "_foreach_copy_", "topk", "sort", "cumsum", "all_gather_copy_in", "split_with_sizes_copy"})
+_NOT_FUSED = frozenset(
+    {"cat", "_foreach_copy_", "topk", "sort", "cumsum", "all_gather_copy_in", "split_with_sizes_copy"}
+)
 
 
 def compiled(tape: Tape) -> Tape:

@@ -51,6 +51,10 @@ def work_times(work: KernelWork, *, machine: Machine, rates: KernelRates) -> tup
         vector = min(vector, (machine.gpu and machine.gpu.peak_tflops("fp64")) or vector / 32)
     unit = machine.unit(work.dtype, conv=work.kind.startswith(("conv", "grouped", "rnn")))
     product = machine.achievable_tflops(unit) or vector
+    if work.unit == "matrix":
+        turned = work.turned_bytes if unit not in ("fp32", "fp64") else 0.0
+        saving = work.saving if unit == "fp32" else 1.0
+        work = work._replace(bytes=work.bytes + turned, flops=work.flops / saving)
     bandwidth = machine.memory_gb_per_s * 1e9
     l2_bytes = machine.gpu.l2_bytes if machine.gpu is not None else None
     if l2_bytes and work.bytes < 0.5 * l2_bytes * work.launches:

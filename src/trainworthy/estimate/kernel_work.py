@@ -38,6 +38,10 @@ class KernelWork(NamedTuple):
     launches: int
     dtype: str
     unit: Literal["matrix", "vector"] = "matrix"
+    turned_bytes: float = 0.0
+    """Moved besides, on matrix units only: they want channels last, and other layouts are turned for them."""
+    saving: float = 1.0
+    """In plain float32, by how much an algorithm of fewer multiplications than the direct one cuts the FLOPs."""
 
 
 def element_bytes(dtype: str) -> int:
@@ -155,6 +159,21 @@ def attention_work(signature: Signature, *, backward: bool) -> KernelWork:
     return KernelWork(kind, flops, moved(signature), 3 if backward else 1, query.dtype)
 
 
+def rnn_work(signature: Signature, *, backward: bool) -> KernelWork:
+    """Describe a recurrent layer of cuDNN: its weights are read, and kernels launched, at every step of the sequence.
+
+    The first input is (length, batch, features), or the batch before the length; the sequence is the longer part of
+    few dozens that is no multiple of 8, which a signature cannot tell: the first dimension is taken.
+    """
+    x = signature.inputs[0]
+    weights = [t for t in signature.inputs if len(t.shape) == 2]
+    steps = max(x.shape[0], 1) if len(x.shape) == 3 else 1
+    reread = steps * sum(tensor_bytes(t) for t in weights)
+    kind: Kind = "rnn_backward" if backward else "rnn_forward"
+    launches = steps * max(1, len(weights) // 2) * 2
+    return KernelWork(kind, float(signature.flops or 0), moved(signature) + reread, launches, x.dtype)
+
+
 # Passes over the data that kernels of torch make beyond one over each operand (ATen/native/cuda: Normalization.cuh,
 # batch_norm.cu, layer_norm_kernel.cu, group_norm_kernel.cu; the first pass of a training norm sums, the second writes).
 _EXTRA_INPUT_PASSES = {
@@ -231,6 +250,8 @@ def kernel_work(signature: Signature, *, sm_count: int, training: bool = True) -
         return conv_work(signature, sm_count=sm_count)
     if kind in ("attention_forward", "attention_backward"):
         return (attention_work(signature, backward=kind == "attention_backward"),)
+    if kind in ("rnn_forward", "rnn_backward"):
+        return (rnn_work(signature, backward=kind == "rnn_backward"),)
     if kind == "norm":
         return (norm_work(signature, training=training),)
     return (other_work(signature),)

@@ -91,17 +91,13 @@ def run_steps(tapes: Mapping[int, Tape], setting: Setting, *, factors: Factors =
     for rank, tape in ready.items():
         step = step_of(tape)
         if step is not None:
-            costs = costs_of(
-                tape, machine=setting.machine, topology=setting.topology, factors=factors, rank=rank
-            )
+            costs = costs_of(tape, machine=setting.machine, topology=setting.topology, factors=factors, rank=rank)
             priced[rank] = (tape, costs, step)
     programs = {
         rank: program_of(tape, costs=costs, step=step, in_order=setting.in_order)
         for rank, (tape, costs, step) in priced.items()
     }
-    times = simulate_ranks(
-        programs, loading=setting.loading, in_order=setting.in_order, stands_for=setting.stands_for
-    )
+    times = simulate_ranks(programs, loading=setting.loading, in_order=setting.in_order, stands_for=setting.stands_for)
     return Simulated(
         ranks={
             rank: RankStep(tape=tape, costs=costs, times=times[rank], step=step)

@@ -159,9 +159,7 @@ def _on_tapes(question: Question, setting: Setting, *, on_gpu: bool) -> Iterator
                 note = changed.note
                 saved = None if name == "no_checkpointing" else max(saved or 0, changed.saved_bytes or 0)
         if note:
-            yield _Change(
-                name=name, title=title, how=how, tapes=done, setting=setting, note=note, saved_bytes=saved
-            )
+            yield _Change(name=name, title=title, how=how, tapes=done, setting=setting, note=note, saved_bytes=saved)
 
 
 def _accumulation(question: Question, base: Estimate, setting: Setting) -> Iterator[_Change]:
@@ -180,7 +178,9 @@ def _accumulation(question: Question, base: Estimate, setting: Setting) -> Itera
 def _once_s(base: Estimate) -> float:
     """Return what a step does once, however many micro-steps it has: the optimizer, and waiting for all-reduces."""
     phases = sum(phase.seconds for phase in base.phases if phase.name in ("optimizer", "other"))
-    reduced = sum(call.exposed_s for call in base.communication if call.kind == "all_reduce" and call.phase == "backward")
+    reduced = sum(
+        call.exposed_s for call in base.communication if call.kind == "all_reduce" and call.phase == "backward"
+    )
     return phases + reduced
 
 
