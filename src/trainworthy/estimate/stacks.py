@@ -1,0 +1,90 @@
+"""Training software: how a table names it, and what it does where a table does not say.
+
+One file a stack in ``constants/``; `trainworthy.estimate.run_constants` reads the fitted constants of the same files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from trainworthy.errors import UsageError
+from trainworthy.estimate.run_words import Attention, Checkpointing
+from trainworthy.hardware.toml import read_toml
+
+CONSTANTS = Path(__file__).parent / "constants"
+GENERIC = "generic"
+# Where tables name the software, the most explicit first. None of them is measured.
+_NAMING_COLUMNS = ("stack", "framework", "model", "source_url", "id", "zero_stage", "compile_flash")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A training stack and its habits: what is assumed where a table is silent."""
+
+    name: str
+    words: tuple[str, ...]
+    """Regular expressions, in lower case; one that is found in a naming column of a row names the stack."""
+    priority: int
+    attention: Attention
+    checkpointing: Checkpointing
+    sequence_parallel: bool
+    zero_stage: int
+    reduces_fp32: bool
+    compiled: bool
+    source: str
+    """Where the habits come from."""
+
+
+def stack_of(row: Mapping[str, str]) -> Stack:
+    """Return the stack that a row names, or the generic one.
+
+    >>> stack_of({"source_url": "https://github.com/mosaicml/llm-foundry/blob/main/x.md"}).name
+    'llm-foundry'
+    >>> stack_of({"framework": "my own trainer"}).name
+    'generic'
+    """
+    for column in _NAMING_COLUMNS:
+        text = (row.get(column) or "").casefold()
+        for stack in _in_order() if text else ():
+            if any(re.search(word, text) for word in stack.words):
+                return stack
+    return stack_row(GENERIC)
+
+
+def stack_row(name: str) -> Stack:
+    """Return the stack of that name.
+
+    Raises:
+        UsageError: If there is none; the message lists them.
+    """
+    stacks = stack_rows()
+    if name not in stacks:
+        raise UsageError(
+            f"No constants for stack {name!r}. Known: {', '.join(stacks)}.",
+            where="estimate/constants/",
+            fix=f"Pass one of these; {GENERIC} is for software that has no row.",
+        )
+    return stacks[name]
+
+
+@cache
+def stack_rows() -> Mapping[str, Stack]:
+    """Return all stacks by name, sorted."""
+    return {path.stem: _stack(path.stem, read_toml(path)) for path in sorted(CONSTANTS.glob("*.toml"))}
+
+
+@cache
+def _in_order() -> tuple[Stack, ...]:
+    return tuple(sorted(stack_rows().values(), key=lambda stack: -stack.priority))
+
+
+def _stack(name: str, raw: Mapping[str, Any]) -> Stack:
+    habits = raw["habits"]
+    return Stack(
+        name=name, words=tuple(raw["words"]), priority=raw.get("priority", 0), source=raw["source"], **habits
+    )  # fmt: skip
