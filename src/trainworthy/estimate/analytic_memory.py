@@ -30,9 +30,11 @@ SURE = Quantity(0.99, 1.0, 1.02)
 ACTIVATIONS = Quantity(0.85, 1.0, 1.15)
 LOSS = Quantity(0.4, 1.0, 1.3)
 BUFFERS = Quantity(0.5, 1.0, 1.5)
-# Elements of the loss, in bytes at its highest point, for 16-bit logits: these, their float32 copy, log-softmax and
-# its gradient (eager); compiled or fused, no copy; Megatron's vocab-parallel loss works in place.
-_LOSS_BYTES = {"eager": 14.0, "compiled": 6.0, "vocab_parallel": 8.0, "fused": 4.0}
+# Elements of the loss, in bytes at its highest point, for 16-bit logits: these, log-softmax, the gradients of the loss
+# and of log-softmax in float32 (eager); with the gathered logits and their float32 copy too (gathered); compiled, one
+# float32 value; fused, the gradient only; Megatron's vocab-parallel loss works in place.
+_LOSS_BYTES = {"eager": 14.0, "gathered": 20.0, "compiled": 6.0, "vocab_parallel": 8.0, "fused": 4.0}
+_FLOAT32_LOSS_BYTES = {"eager": 12.0, "gathered": 20.0, "compiled": 8.0, "vocab_parallel": 8.0, "fused": 8.0}
 # A verdict needs this much distance from the memory of the GPU: identical layouts of one source differ by as much.
 _MARGIN = 0.02
 
@@ -66,12 +68,14 @@ class RunMemory:
     """Bytes that nvidia-smi shows: reserved, CUDA context and communicators."""
     memory_bytes: int
     """What the driver of the GPU reports."""
+    could_be_less: bool = False
+    """Whether the run may recompute activations without saying so; the low ends are with full recomputation."""
 
     @property
     def fits(self) -> Verdict:
         """Whether a step runs; ``"unsure"`` within 2 % of the memory of the GPU."""
         share = self.device.expected / self.memory_bytes
-        if abs(share - 1) < _MARGIN:
+        if abs(share - 1) < _MARGIN or (share > 1 and self.could_be_less and self.device.low < self.memory_bytes):
             return "unsure"
         return "yes" if share < 1 else "no"
 
@@ -90,7 +94,16 @@ def estimate_run_memory(config: RunConfig) -> RunMemory:
     Raises:
         UsageError: For sizes that cannot be.
     """
-    return estimate_memory(memory_input(config))
+    run = memory_input(config)
+    found = estimate_memory(run)
+    if run.checkpointing == "full" or not any("checkpointing" in each for each in config.assumptions):
+        return found
+    # A table that does not say whether activations are recomputed leaves open all that recomputation saves.
+    least = estimate_memory(replace(run, checkpointing="full"))
+    return replace(
+        found, allocated=_down_to(found.allocated, least.allocated), reserved=_down_to(found.reserved, least.reserved),
+        device=_down_to(found.device, least.device), could_be_less=True,
+    )  # fmt: skip
 
 
 def estimate_memory(run: MemoryInput) -> RunMemory:
@@ -150,10 +163,8 @@ def _activations(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryP
 
 def _loss_bytes(run: MemoryInput) -> float:
     vocabulary = (run.model.vocabulary or 0) / (run.tp if run.habits.logits_over_tp else 1)
-    each = _LOSS_BYTES[run.habits.loss]
-    if run.element_bytes == 4:  # no float32 copy of what is float32
-        each = {"eager": 12.0, "compiled": 8.0, "vocab_parallel": 8.0, "fused": 8.0}[run.habits.loss]
-    return run.tokens * vocabulary * each
+    each = _FLOAT32_LOSS_BYTES if run.element_bytes == 4 else _LOSS_BYTES  # no float32 copy of what is float32
+    return run.tokens * vocabulary * each[run.habits.loss]
 
 
 def _spread(parts: Iterable[tuple[str, float, str]], spread: Quantity) -> list[MemoryPart]:
@@ -174,6 +185,10 @@ def _communicators(run: MemoryInput) -> Quantity:
     dp = run.num_gpus // (run.tp * run.pp * run.cp)
     groups = sum(degree > 1 for degree in (dp, run.tp, run.pp, run.cp, run.ep))
     return NCCL_FIRST_GROUP.plus(NCCL_FURTHER_GROUP.times(max(groups - 1, 0)))
+
+
+def _down_to(quantity: Quantity, least: Quantity) -> Quantity:
+    return Quantity(min(quantity.low, least.low), quantity.expected, quantity.high)
 
 
 def _product(quantity: Quantity, factor: Quantity) -> Quantity:

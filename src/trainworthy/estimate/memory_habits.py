@@ -11,9 +11,9 @@ from typing import Literal
 
 from trainworthy.estimate.quantity import Quantity
 
-Loss = Literal["eager", "compiled", "vocab_parallel", "fused"]
+Loss = Literal["eager", "gathered", "compiled", "vocab_parallel", "fused"]
 Partition = Literal["layers", "modules"]
-NormKeeps = Literal["fused", "upcast"]
+NormKeeps = Literal["fused", "upcast", "float32"]
 
 GIB = 2**30
 # Reserved above allocated. Logs that print both: 4 % where expandable segments are on, 12 % as a rule in long runs of
@@ -39,8 +39,6 @@ class MemoryHabits:
     """A further float32 gradient that micro batches add to; sharded as the gradient."""
     optimizer_bytes: float
     """Master weights and two states of Adam; sharded from stage 1 on."""
-    unsharded_copy_bytes: float = 0
-    """A further flat copy of the weights that a rank keeps whole."""
     step_bytes: float = 0
     """Temporaries of the optimizer step, for each parameter that this rank updates."""
     step_buffer_bytes: float = 0
@@ -59,6 +57,8 @@ class MemoryHabits:
     norms: NormKeeps = "fused"
     residual_bytes: float = 2
     """An element of the hidden states between layers; autocast leaves them in float32."""
+    fuses_mlp: bool = False
+    """Whether a kernel of its own computes activation times gate, which keeps its two inputs and its result only."""
     stage_outputs: int = 0
     """Hidden states that a pipeline stage keeps for each micro batch beside those of its layers."""
     fragmentation: Quantity = FRAGMENTATION
@@ -85,10 +85,12 @@ HABITS: dict[str, MemoryHabits] = {
     "modded-nanogpt": replace(_AMP, loss="compiled", source="modded-nanogpt: train_gpt.py"),
     "megatron": MemoryHabits(
         weight_bytes=2, gradient_bytes=0, main_gradient_bytes=4, optimizer_bytes=12, loss="vocab_parallel",
+        fuses_mlp=True,
         source="Megatron-LM, theoretical_memory_usage.py: 18 bytes, or 6 + 12/DP with the distributed optimizer",
     ),
     "nemo": MemoryHabits(
         weight_bytes=2, gradient_bytes=0, main_gradient_bytes=2, optimizer_bytes=12, loss="vocab_parallel",
+        fuses_mlp=True,
         source="NeMo and Megatron-Bridge recipes: grad_reduce_in_fp32 = False, distributed optimizer",
     ),
     "megatron-deepspeed": MemoryHabits(
@@ -98,19 +100,22 @@ HABITS: dict[str, MemoryHabits] = {
         "reduce and all-gather buckets of 5e8 elements; pipe/engine.py keeps inputs and outputs of each buffer",
     ),
     "aleph-scaling": MemoryHabits(
-        weight_bytes=2, gradient_bytes=2, optimizer_bytes=12, step_bytes=4, step_buffer_bytes=3e9,
-        logits_over_tp=False, partition="modules", gathers_norm_output=True, norms="upcast", stage_outputs=1,
+        weight_bytes=2, gradient_bytes=2, optimizer_bytes=12, step_bytes=8, step_buffer_bytes=3e9,
+        logits_over_tp=False, partition="modules", gathers_norm_output=True, norms="float32", loss="gathered",
+        stage_outputs=1,
         source="Aleph Alpha, scaling/core/optimizer: bfloat16 flat weights and gradients, ZeRO-1 with float32 master "
         "weights, buckets of 5e8 elements reduced in float32; transformer/losses: logits gathered, float32",
     ),
     "nanotron": MemoryHabits(
-        weight_bytes=2, gradient_bytes=0, main_gradient_bytes=4, optimizer_bytes=12, loss="vocab_parallel",
-        partition="modules", norms="fused",
-        source="nanotron, optim/gradient_accumulator.py: float32 gradients and master weights; ZeRO-1",
+        weight_bytes=2, gradient_bytes=2, main_gradient_bytes=4, optimizer_bytes=12, loss="vocab_parallel",
+        partition="modules", stage_outputs=1, fragmentation=FRAGMENTATION_MANY_BUFFERS,
+        source="nanotron, optim/gradient_accumulator.py: bfloat16 gradients are added to float32 ones; ZeRO-1 shards "
+        "float32 masters and states",
     ),
     "internevo": MemoryHabits(
-        weight_bytes=2, gradient_bytes=2, optimizer_bytes=12, step_bytes=4, buffer_bytes=1e9, loss="vocab_parallel",
-        source="InternEvo, solver/optimizer/hybrid_zero_optim.py: bfloat16 weights and gradients, float32 masters",
+        weight_bytes=2, gradient_bytes=2, optimizer_bytes=12, step_bytes=10, buffer_bytes=1e9, loss="vocab_parallel",
+        source="InternEvo, solver/optimizer/hybrid_zero_optim.py: bfloat16 weights and gradients, float32 masters; the "
+        "step flattens gradients, copies them to float32, and AdamW over all tensors at once takes one square root",
     ),
 }  # fmt: skip
 
@@ -123,6 +128,6 @@ def memory_habits(stack: str, *, precision: str = "bf16") -> MemoryHabits:
     """
     habits = HABITS.get(stack, HABITS["generic"])
     if stack == "megatron-deepspeed" and precision == "bf16":
-        # DeepSpeed's BF16_Optimizer: flat bfloat16 weights beside the parameters, float32 gradients that add up.
-        return replace(habits, main_gradient_bytes=4, unsharded_copy_bytes=2, step_bytes=0)
+        # DeepSpeed's BF16_Optimizer: float32 gradients that add up, and nothing to copy in the step.
+        return replace(habits, main_gradient_bytes=4, step_bytes=0)
     return habits

@@ -80,6 +80,8 @@ def memory_input(config: RunConfig) -> MemoryInput:
     habits = memory_habits(config.stack, precision=config.precision)
     if config.reduces_fp32:
         habits = replace(habits, reduce_bytes=4.0)
+    if config.stack == "torchtitan" and config.compiled and _is_after_2024(config):
+        habits = replace(habits, loss="compiled")
     norms: NormKeeps = habits.norms
     if config.fused_norms is not None:
         norms = "fused" if config.fused_norms else "upcast"
@@ -88,12 +90,22 @@ def memory_input(config: RunConfig) -> MemoryInput:
     return MemoryInput(
         model=config.model, gpu=config.gpu, habits=habits, seq_len=config.seq_len, micro_batch=config.micro_batch,
         micro_batches=config.grad_accumulation, num_gpus=config.num_gpus, tp=config.tp, pp=config.pp, cp=config.cp,
-        ep=config.ep, interleave=config.interleave, zero_stage=config.zero_stage, shard_ranks=config.shard_ranks,
+        ep=config.ep, interleave=config.interleave, zero_stage=config.zero_stage, shard_ranks=_shard_ranks(config),
         sequence_parallel=config.sequence_parallel, checkpointing=_checkpointing(config), attention=config.attention,
         norms=norms, compiled=config.compiled, element_bytes=4 if config.precision in ("fp32", "tf32") else 2,
         frozen="base" if config.is_lora else "none",
         trainable_parameters=_lora_parameters(config.model) if config.is_lora else 0,
     )  # fmt: skip
+
+
+def _is_after_2024(config: RunConfig) -> bool:
+    """torchtitan compiles the loss too since early 2025; tables give no date, but GPUs that came later do."""
+    return config.generation not in {"volta", "ampere", "hopper"} or config.gpu.id.startswith("h200")
+
+
+def _shard_ranks(config: RunConfig) -> int:
+    """Context-parallel ranks hold the same weights, so whoever shards over all data-parallel ranks uses them too."""
+    return config.shard_ranks * config.cp if config.shard_ranks == config.dp else config.shard_ranks
 
 
 def _checkpointing(config: RunConfig) -> Checkpointing:

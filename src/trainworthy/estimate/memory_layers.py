@@ -59,7 +59,7 @@ def _whole_region(run: MemoryInput) -> float:
     hidden, size = run.model.hidden, run.element_bytes
     shared = _sequence_degree(run)
     residual = run.habits.residual_bytes
-    of_norms = 2 * hidden * (residual if run.norms == "fused" else 4 + size)
+    of_norms = 2 * hidden * {"fused": residual, "upcast": 4 + size, "float32": 8}[run.norms]
     of_products = 0 if run.frozen == "base" else 2 * hidden * size
     adapters = hidden * (2 * size + 1) if run.frozen == "base" else 0  # input of adapters, its dropout and mask
     dropout = 2 * hidden if run.model.dropout else 0
@@ -84,8 +84,7 @@ def _mlp_width(run: MemoryInput) -> float:
 
 
 def _mlp_elements(run: MemoryInput) -> float:
-    fused = run.compiled or run.habits.loss == "vocab_parallel"  # stacks with kernels of their own fuse SwiGLU too
-    copies = (3 if fused else 4) if run.model.mlp == "gated" else 2
+    copies = (3 if run.compiled or run.habits.fuses_mlp else 4) if run.model.mlp == "gated" else 2
     if run.frozen == "base":
         copies -= 1  # the input of a frozen product is not needed
     dispatched = 0.0

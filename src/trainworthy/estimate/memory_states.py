@@ -20,7 +20,7 @@ def state_parts(run: MemoryInput, stage: Stage, *, gradients: bool) -> list[Part
     weights = _shared(run, stage, habits.weight_bytes, from_stage=3)
     grads = _shared(run, stage, habits.gradient_bytes, from_stage=2) if gradients else 0.0
     return [
-        ("weights", weights + stage.parameters * habits.unsharded_copy_bytes, habits.source),
+        ("weights", weights, habits.source),
         ("gradients", grads, habits.source),
         ("main gradients", _shared(run, stage, habits.main_gradient_bytes, from_stage=2), habits.source),
         ("optimizer", _shared(run, stage, habits.optimizer_bytes, from_stage=1), _ZERO),
