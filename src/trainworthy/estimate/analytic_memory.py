@@ -21,7 +21,7 @@ from trainworthy.estimate.memory_words import Figure
 from trainworthy.estimate.quantity import Quantity, exactly, total
 from trainworthy.estimate.run_config import RunConfig
 
-Moment = Literal["loss", "backward", "step"]
+Moment = Literal["loading", "loss", "backward", "step"]
 Verdict = Literal["yes", "no", "unsure"]
 
 # How far a part may be off: states are counted, activations depend on what kernels keep, the loss on how it is
@@ -32,9 +32,12 @@ LOSS = Quantity(0.4, 1.0, 1.3)
 BUFFERS = Quantity(0.5, 1.0, 1.5)
 # Elements of the loss, in bytes at its highest point, for 16-bit logits: these, log-softmax, the gradients of the loss
 # and of log-softmax in float32 (eager); with the gathered logits and their float32 copy too (gathered); compiled, one
-# float32 value; fused, the gradient only; Megatron's vocab-parallel loss works in place.
-_LOSS_BYTES = {"eager": 14.0, "gathered": 20.0, "compiled": 6.0, "vocab_parallel": 8.0, "fused": 4.0}
-_FLOAT32_LOSS_BYTES = {"eager": 12.0, "gathered": 20.0, "compiled": 8.0, "vocab_parallel": 8.0, "fused": 8.0}
+# float32 value; fused, the gradient only; Megatron's vocab-parallel loss works in place; half, all of it in 16 bits;
+# chunked, the logits and their gradient.
+_LOSS_BYTES = {"eager": 14.0, "gathered": 20.0, "compiled": 6.0, "vocab_parallel": 8.0, "fused": 4.0,
+               "half": 8.0, "chunked": 4.0}  # fmt: skip
+_FLOAT32_LOSS_BYTES = {"eager": 12.0, "gathered": 20.0, "compiled": 8.0, "vocab_parallel": 8.0, "fused": 8.0,
+                       "half": 12.0, "chunked": 8.0}  # fmt: skip
 # A verdict needs this much distance from the memory of the GPU: identical layouts of one source differ by as much.
 _MARGIN = 0.02
 
@@ -108,13 +111,15 @@ def estimate_run_memory(config: RunConfig) -> RunMemory:
 
 def estimate_memory(run: MemoryInput) -> RunMemory:
     """Estimate the peak memory of what a `MemoryInput` describes."""
-    moments: tuple[Moment, ...] = ("loss", "backward", "step")
+    moments: tuple[Moment, ...] = ("loss", "backward", "step") if run.task == "train" else ("loss",)
     candidates = [
         (moment, stage, _parts(run, stage, moment))
         for stage in stages(run)
         for moment in moments
         if moment != "loss" or stage.has_loss
     ]
+    if run.loads_whole:
+        candidates.append(("loading", stages(run)[0], _loading(run)))
     moment, stage, parts = max(candidates, key=lambda found: sum(part.bytes.expected for part in found[2]))
     allocated = total(part.bytes for part in parts)
     reserved = _product(allocated, run.habits.fragmentation)
@@ -138,12 +143,24 @@ def _parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryPart]:
     return [part for part in parts if part.bytes.expected > 0]
 
 
+def _loading(run: MemoryInput) -> list[MemoryPart]:
+    """The whole model, the shards that are cut from it, and the unit that is being cut, whole and in one piece."""
+    stage = stages(run)[0]
+    whole = stage.parameters * run.element_bytes
+    unit = (stage.embedding_parameters + stage.head_parameters) * run.element_bytes
+    source = "Zhao et al. 2023 (PyTorch FSDP), section 3.1: initialisation on the GPU, then sharding unit by unit"
+    parts = [("weights", whole, source), ("shards", whole / run.shard_ranks, source), ("unit", unit, source)]
+    return _spread(parts, BUFFERS)
+
+
 def _gradients_exist(run: MemoryInput, moment: Moment) -> bool:
     """With one micro batch gradients appear as activations go; the sum is highest at one of the ends."""
     return moment == "step" or run.micro_batches > 1
 
 
 def _activations(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryPart]:
+    if run.task == "inference":
+        return []
     layer = layer_bytes(run)
     hidden = run.tokens * run.model.hidden * run.habits.residual_bytes
     hidden /= run.tp if run.sequence_parallel else 1

@@ -11,7 +11,7 @@ from typing import Literal
 
 from trainworthy.estimate.quantity import Quantity
 
-Loss = Literal["eager", "gathered", "compiled", "vocab_parallel", "fused"]
+Loss = Literal["eager", "gathered", "compiled", "vocab_parallel", "fused", "half", "chunked"]
 Partition = Literal["layers", "modules"]
 NormKeeps = Literal["fused", "upcast", "float32"]
 
@@ -59,6 +59,8 @@ class MemoryHabits:
     """An element of the hidden states between layers; autocast leaves them in float32."""
     fuses_mlp: bool = False
     """Whether a kernel of its own computes activation times gate, which keeps its two inputs and its result only."""
+    keeps_qkv: bool = False
+    """Values are a view of the joint projection, which is kept whole beside the rotated queries and keys."""
     stage_outputs: int = 0
     """Hidden states that a pipeline stage keeps for each micro batch beside those of its layers."""
     fragmentation: Quantity = FRAGMENTATION
@@ -116,6 +118,15 @@ HABITS: dict[str, MemoryHabits] = {
         weight_bytes=2, gradient_bytes=2, optimizer_bytes=12, step_bytes=10, buffer_bytes=1e9, loss="vocab_parallel",
         source="InternEvo, solver/optimizer/hybrid_zero_optim.py: bfloat16 weights and gradients, float32 masters; the "
         "step flattens gradients, copies them to float32, and AdamW over all tensors at once takes one square root",
+    ),
+    "litgpt": MemoryHabits(
+        weight_bytes=2, gradient_bytes=2, optimizer_bytes=4, loss="half", norms="upcast", keeps_qkv=True,
+        source="LitGPT, precision bf16-true: litgpt/model.py (RMSNorm in float32, values a view of qkv), lora.py, "
+        "adapter.py, adapter_v2.py; chunked cross-entropy of bfloat16 logits",
+    ),
+    "torchtune": MemoryHabits(
+        weight_bytes=2, gradient_bytes=2, optimizer_bytes=4, loss="chunked", norms="upcast",
+        source="torchtune recipes: dtype bf16, fused AdamW, CEWithChunkedOutputLoss",
     ),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from trainworthy.estimate.run_config import RunConfig
 from trainworthy.hardware.gpu import Gpu
 
 Checkpointing = Literal["none", "full", "op", "layer", "attention"]
-Frozen = Literal["none", "base"]
+Adapters = Literal["none", "lora", "prefix", "scale"]
 # Beyond this a size is a slip of the pen, and products of sizes would no longer be numbers anybody can read.
 _LARGEST = 10**12
 
@@ -43,12 +43,17 @@ class MemoryInput:
     compiled: bool = False
     element_bytes: int = 2
     """An element of an activation."""
-    frozen: Frozen = "none"
-    """``"base"``: the weights of the model are frozen, adapters are trained."""
+    adapters: Adapters = "none"
+    """What is trained instead of the weights: low-rank products, a prefix of attention, scales and biases."""
     trainable_parameters: int = 0
-    """Parameters of the adapters, where the base is frozen."""
-    frozen_linear_bytes: float = 2
-    """Bytes of a frozen weight of a linear layer: 2, or 4-bit formats with their scales."""
+    """Parameters of the adapters."""
+    quantized_bytes: float | None = None
+    """Bytes of a frozen weight of a linear layer in a 4-bit format, with its scales; None: not quantized."""
+    quantizes_head: bool = True
+    """Whether the output matrix is in the 4-bit format too."""
+    task: Literal["train", "inference"] = "train"
+    loads_whole: bool = False
+    """Each rank loads the whole model to its GPU and then shards it, as FSDP does without meta devices."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be.
@@ -93,7 +98,7 @@ def memory_input(config: RunConfig) -> MemoryInput:
         ep=config.ep, interleave=config.interleave, zero_stage=config.zero_stage, shard_ranks=_shard_ranks(config),
         sequence_parallel=config.sequence_parallel, checkpointing=_checkpointing(config), attention=config.attention,
         norms=norms, compiled=config.compiled, element_bytes=4 if config.precision in ("fp32", "tf32") else 2,
-        frozen="base" if config.is_lora else "none",
+        adapters="lora" if config.is_lora else "none",
         trainable_parameters=_lora_parameters(config.model) if config.is_lora else 0,
     )  # fmt: skip
 

@@ -58,21 +58,51 @@ def _whole_region(run: MemoryInput) -> float:
     """Norms, dropouts and the inputs of products: what tensor parallelism alone does not divide."""
     hidden, size = run.model.hidden, run.element_bytes
     shared = _sequence_degree(run)
-    residual = run.habits.residual_bytes
-    of_norms = 2 * hidden * {"fused": residual, "upcast": 4 + size, "float32": 8}[run.norms]
-    of_products = 0 if run.frozen == "base" else 2 * hidden * size
-    adapters = hidden * (2 * size + 1) if run.frozen == "base" else 0  # input of adapters, its dropout and mask
+    of_norms = 2 * hidden * _norm_bytes(run)
+    of_products = 2 * hidden * size if _keeps_inputs(run) else 0
     dropout = 2 * hidden if run.model.dropout else 0
     gathered = 1 if run.habits.gathers_norm_output else shared
-    return run.tokens * ((of_norms + dropout) / shared + (of_products + adapters) / gathered)
+    return run.tokens * ((of_norms + dropout) / shared + (of_products + _adapter_bytes(run)) / gathered)
+
+
+def _norm_bytes(run: MemoryInput) -> float:
+    """What one norm keeps, a hidden element; frozen weights need no normalised values."""
+    if run.norms == "fused" or run.model.norm == "layer_norm":
+        return run.habits.residual_bytes
+    if run.norms == "float32" or run.adapters == "scale":  # scales of norms are trained too
+        return 8
+    return 4 if run.adapters != "none" else 4 + run.element_bytes
+
+
+def _keeps_inputs(run: MemoryInput) -> bool:
+    """Whether inputs of products are kept: for the gradient of weights, and by bitsandbytes' 4-bit product always."""
+    return run.adapters == "none" or run.quantized_bytes is not None
+
+
+def _adapter_bytes(run: MemoryInput) -> float:
+    """What adapters keep for a token.
+
+    LoRA: the input of the low-rank product after dropout, and the dropout's mask (LitGPT, lora.py). Scales and biases:
+    the output of every product before it is scaled (adapter_v2.py). A prefix of attention keeps nothing of note.
+    """
+    model, size = run.model, run.element_bytes
+    if run.adapters == "lora":
+        return model.hidden * (size + 1)
+    if run.adapters == "scale":
+        outputs = model.attention_width + 2 * model.kv_width + 2 * model.hidden
+        return size * (outputs + (model.mlp_matrices - 1) * model.ffn_hidden)
+    return 0.0
 
 
 def _tensor_region(run: MemoryInput) -> float:
     model, size = run.model, run.element_bytes
     kv_width = model.kv_width / min(run.tp, model.kv_heads)
-    attention = size * (2 * model.attention_width / run.tp + 2 * kv_width)
+    attention = 2 * model.attention_width / run.tp + 2 * kv_width
+    if run.habits.keeps_qkv:
+        attention += model.attention_width / run.tp + kv_width
+        attention += 0 if model.kv_heads == model.heads else 2 * (model.attention_width / run.tp - kv_width)
     statistics = _STATISTIC_BYTES * model.heads / run.tp
-    return run.tokens * (attention + statistics + size * _mlp_elements(run)) + _scores(run)
+    return run.tokens * (size * attention + statistics + size * _mlp_elements(run)) + _scores(run)
 
 
 def _mlp_width(run: MemoryInput) -> float:
@@ -85,7 +115,7 @@ def _mlp_width(run: MemoryInput) -> float:
 
 def _mlp_elements(run: MemoryInput) -> float:
     copies = (3 if run.compiled or run.habits.fuses_mlp else 4) if run.model.mlp == "gated" else 2
-    if run.frozen == "base":
+    if not _keeps_inputs(run):
         copies -= 1  # the input of a frozen product is not needed
     dispatched = 0.0
     if run.model.experts is not None:  # tokens sent to experts, and what comes back
