@@ -14,9 +14,9 @@ from typing import Literal
 
 from trainworthy.estimate.memory_habits import NCCL_FIRST_GROUP, NCCL_FURTHER_GROUP
 from trainworthy.estimate.memory_input import MemoryInput, memory_input
-from trainworthy.estimate.memory_layers import layer_bytes
+from trainworthy.estimate.memory_layers import final_norm_bytes, layer_bytes, residual_bytes, sequence_degree
 from trainworthy.estimate.memory_stages import Stage, stages
-from trainworthy.estimate.memory_states import fsdp_parts, state_parts, step_parts
+from trainworthy.estimate.memory_states import cast_weight_bytes, fsdp_parts, state_parts, step_parts
 from trainworthy.estimate.memory_words import Figure
 from trainworthy.estimate.quantity import Quantity, exactly, total
 from trainworthy.estimate.run_config import RunConfig
@@ -135,6 +135,7 @@ def _parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryPart]:
         MemoryPart(name=name, bytes=_product(exactly(size), SURE), source=source)
         for name, size, source in state_parts(run, stage, gradients=_gradients_exist(run, moment))
     ]
+    parts.append(MemoryPart(name="libraries", bytes=exactly(_library_bytes(run)), source="cuBLAS workspace, torch 2.x"))
     if moment == "step":
         parts.extend(_spread(step_parts(run, stage), BUFFERS))
     else:
@@ -162,11 +163,16 @@ def _activations(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryP
     if run.task == "inference":
         return []
     layer = layer_bytes(run)
-    hidden = run.tokens * run.model.hidden * run.habits.residual_bytes
-    hidden /= run.tp if run.sequence_parallel else 1
-    ends = hidden * (2 + run.habits.stage_outputs * (stage.micro_batches_under_way if run.pp > 1 else 0))
-    kept = layer.kept * stage.layers_under_way + ends
-    parts = [("activations", kept, ACTIVATIONS, "estimate.memory_layers: kept by layers for the backward pass")]
+    kept = layer.kept * stage.layers_under_way
+    if run.pp > 1:
+        hidden = run.tokens * run.model.hidden * residual_bytes(run) / sequence_degree(run)
+        kept += hidden * run.habits.stage_outputs * stage.micro_batches_under_way
+    if stage.has_loss:
+        kept += final_norm_bytes(run)
+    parts = [
+        ("activations", kept, ACTIVATIONS, "estimate.memory_layers: kept by layers for the backward pass"),
+        ("cast weights", cast_weight_bytes(run, stage), SURE, "torch.autocast keeps 16-bit copies of weights"),
+    ]
     if moment == "loss":
         parts.append(("loss", _loss_bytes(run), LOSS, "logits and what cross-entropy makes of them"))
     elif stage.layers:
@@ -182,6 +188,14 @@ def _loss_bytes(run: MemoryInput) -> float:
     vocabulary = (run.model.vocabulary or 0) / (run.tp if run.habits.logits_over_tp else 1)
     each = _FLOAT32_LOSS_BYTES if run.element_bytes == 4 else _LOSS_BYTES  # no float32 copy of what is float32
     return run.tokens * vocabulary * each[run.habits.loss]
+
+
+def _library_bytes(run: MemoryInput) -> float:
+    """The workspace that torch allocates for cuBLAS: 32 MiB from Hopper on, before 4096 KiB twice and 16 KiB eight times.
+
+    Source: torch 2.13, aten/src/ATen/cuda/CublasHandlePool.cpp, getChosenWorkspaceSize
+    """
+    return float(32 << 20 if run.gpu.compute_capability >= (9, 0) else (2 * 4096 + 8 * 16) << 10)
 
 
 def _spread(parts: Iterable[tuple[str, float, str]], spread: Quantity) -> list[MemoryPart]:

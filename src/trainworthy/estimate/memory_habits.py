@@ -55,8 +55,8 @@ class MemoryHabits:
     gathers_norm_output: bool = False
     """Sequence parallelism keeps the gathered inputs of matrix products instead of gathering them again."""
     norms: NormKeeps = "fused"
-    residual_bytes: float = 2
-    """An element of the hidden states between layers; autocast leaves them in float32."""
+    autocast: bool = False
+    """torch.autocast: float32 hidden states between layers, and 16-bit copies of weights while a step computes."""
     fuses_mlp: bool = False
     """Whether a kernel of its own computes activation times gate, which keeps its two inputs and its result only."""
     keeps_qkv: bool = False
@@ -67,24 +67,28 @@ class MemoryHabits:
     source: str
 
 
-_AMP = MemoryHabits(
+_FLOAT32 = MemoryHabits(
     weight_bytes=4, gradient_bytes=4, optimizer_bytes=8,
-    source="torch.autocast: everything that lasts is float32; torch.optim.AdamW keeps two states",
+    source="everything that lasts is float32; torch.optim.AdamW keeps two states",
 )  # fmt: skip
 
 HABITS: dict[str, MemoryHabits] = {
-    "generic": _AMP,
+    "generic": replace(
+        _FLOAT32, autocast=True, norms="upcast", step_bytes=4,
+        source="torch.autocast: everything that lasts is float32; torch.optim.AdamW keeps two states, and takes one "
+        "square root of all parameters at once (foreach)",
+    ),
     "torchtitan": replace(
-        _AMP, reduce_bytes=4,
+        _FLOAT32, reduce_bytes=4,
         source="torchtitan, parallelize_llama.py: FSDP2 with float32 parameters, param_dtype bfloat16, reduce_dtype "
         "float32, AdamW; expandable segments",
     ),
     "llm-foundry": replace(
-        _AMP, loss="fused",
+        _FLOAT32, loss="fused",
         source="llm-foundry, scripts/train/yamls: FSDP mixed_precision PURE, fused_crossentropy, decoupled AdamW",
     ),
-    "maxtext": replace(_AMP, loss="compiled", source="MaxText: float32 weights and states, sharded by XLA"),
-    "modded-nanogpt": replace(_AMP, loss="compiled", source="modded-nanogpt: train_gpt.py"),
+    "maxtext": replace(_FLOAT32, loss="compiled", source="MaxText: float32 weights and states, sharded by XLA"),
+    "modded-nanogpt": replace(_FLOAT32, loss="compiled", source="modded-nanogpt: train_gpt.py"),
     "megatron": MemoryHabits(
         weight_bytes=2, gradient_bytes=0, main_gradient_bytes=4, optimizer_bytes=12, loss="vocab_parallel",
         fuses_mlp=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainworthy.estimate.memory_input import MemoryInput
+from trainworthy.estimate.memory_layers import is_autocast
 from trainworthy.estimate.memory_stages import Stage
 
 Part = tuple[str, float, str]
@@ -54,6 +55,14 @@ def _frozen_parts(run: MemoryInput, stage: Stage, *, gradients: bool) -> list[Pa
         ("optimizer", share * 2 * each / _ranks(run, 1), "two states of Adam in the type of the adapters"),
         ("dequantized", whole_again, "bitsandbytes, autograd/_functions.py: MatMul4Bit"),
     ]
+
+
+def cast_weight_bytes(run: MemoryInput, stage: Stage) -> float:
+    """Return the 16-bit copies of matrices that autocast makes in the forward pass and the backward pass needs."""
+    if not is_autocast(run):
+        return 0.0
+    head = stage.head_parameters if run.model.output == "untied" or run.pp > 1 else stage.embedding_parameters
+    return run.element_bytes * (stage.layers * stage.layer_parameters + stage.expert_parameters + head)
 
 
 def step_parts(run: MemoryInput, stage: Stage) -> list[Part]:
