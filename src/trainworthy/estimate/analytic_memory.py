@@ -140,7 +140,7 @@ def _parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryPart]:
         parts.extend(_spread(step_parts(run, stage), BUFFERS))
     else:
         parts.extend(_activations(run, stage, moment))
-        parts.extend(_spread(fsdp_parts(run, stage, head=moment == "loss"), BUFFERS))
+        parts.extend(_spread(fsdp_parts(run, stage, backward=moment == "backward"), BUFFERS))
     return [part for part in parts if part.bytes.expected > 0]
 
 
@@ -187,7 +187,7 @@ def _activations(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryP
 def _loss_bytes(run: MemoryInput) -> float:
     vocabulary = (run.model.vocabulary or 0) / (run.tp if run.habits.logits_over_tp else 1)
     each = _FLOAT32_LOSS_BYTES if run.element_bytes == 4 else _LOSS_BYTES  # no float32 copy of what is float32
-    return run.tokens * vocabulary * each[run.habits.loss]
+    return run.tokens * vocabulary * (each[run.habits.loss] if run.loss_bytes is None else run.loss_bytes)
 
 
 def _library_bytes(run: MemoryInput) -> float:

@@ -79,7 +79,7 @@ HABITS: dict[str, MemoryHabits] = {
         "square root of all parameters at once (foreach)",
     ),
     "torchtitan": replace(
-        _FLOAT32, reduce_bytes=4,
+        _FLOAT32, reduce_bytes=4, gathers_norm_output=True,
         source="torchtitan, parallelize_llama.py: FSDP2 with float32 parameters, param_dtype bfloat16, reduce_dtype "
         "float32, AdamW; expandable segments",
     ),

@@ -74,20 +74,21 @@ def step_parts(run: MemoryInput, stage: Stage) -> list[Part]:
     return [("optimizer step", temporary, run.habits.source), ("step buckets", buckets, run.habits.source)]
 
 
-def fsdp_parts(run: MemoryInput, stage: Stage, *, head: bool) -> list[Part]:
+def fsdp_parts(run: MemoryInput, stage: Stage, *, backward: bool) -> list[Part]:
     """Return gathered units and whole gradients of a unit, for sharded weights; nothing below stage 3.
 
-    While the loss is worked on, the unit of the output matrix is whole; in a layer's backward pass two layers are.
+    The root unit, embedding and output matrix, is whole from the forward pass on. In a layer's backward pass two
+    layers are whole, one layer's gradients are on their way, and those of the output matrix wait for the root's turn.
     """
     if run.zero_stage < 3 or run.shard_ranks == 1:
         return []
     layer = stage.layer_parameters + (stage.expert_parameters / stage.layers if stage.layers else 0)
-    ends = stage.head_parameters or stage.embedding_parameters
-    gathered, whole = (ends, ends) if head else (2 * layer, layer)
+    root = stage.embedding_parameters + stage.head_parameters
     size = run.element_bytes
-    parts = [("gathered weights", gathered * size, _FSDP)]
-    if run.adapters == "none":
-        parts.append(("whole gradients", whole * (size + run.habits.reduce_bytes), _FSDP))
+    parts = [("gathered weights", (root + (2 * layer if backward else 0)) * size, _FSDP)]
+    if run.adapters == "none" and backward:
+        gradients = layer * (size + run.habits.reduce_bytes) + stage.head_parameters * size
+        parts.append(("whole gradients", gradients, _FSDP))
     return parts
 
 
