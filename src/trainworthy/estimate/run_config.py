@@ -12,9 +12,9 @@ from trainworthy.errors import UsageError
 from trainworthy.estimate import run_words
 from trainworthy.estimate.model_dims import ModelDims
 from trainworthy.estimate.model_rows import dims_from_columns
-from trainworthy.estimate.run_gpu import run_gpu
+from trainworthy.estimate.run_gpu import RunGpu, run_gpu
 from trainworthy.estimate.run_words import Attention, Checkpointing, Fp8Recipe, Precision, Selection, whole_number
-from trainworthy.estimate.stacks import stack_of
+from trainworthy.estimate.stacks import Stack, stack_of
 from trainworthy.hardware.gpu import Gpu
 
 MEASURED_COLUMNS = (
@@ -42,7 +42,9 @@ class RunConfig:
     num_gpus: int
     gpus_per_node: int
     nvlink_domain: int
-    """GPUs that the fast link joins; the node's, or the rack's."""
+    """GPUs that the fast link joins; the node's, the rack's, or part of a node."""
+    switched: bool
+    """Whether a switch joins them, or links between neighbours."""
     network_gb_per_s: float
     """What one GPU has to other nodes, in one direction."""
     dp: int
@@ -65,6 +67,7 @@ class RunConfig:
     """Whether gradients travel in 4 bytes."""
     attention: Attention = "flash"
     flash_version: int | None = None
+    """None: the kernels that are written for the GPU."""
     fused_norms: bool | None = None
     """Whether a table says that norms are fused kernels (Aleph Alpha's "RMS kernel"); None: not said."""
     compiled: bool = False
@@ -110,8 +113,11 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
     model = dims_from_columns(row, assumptions)
     stack = stack_of(row)
     layout = _layout(row, assumptions)
+    layout["interleave"] = layout["interleave"] or _usual_interleave(
+        layout["pp"], layers=model.layers, stack=stack, assumptions=assumptions
+    )
     sharding = _sharding(row, layout["dp"], stack.zero_stage, assumptions)
-    words = row.get("compile_flash", "")
+    words, links = row.get("compile_flash", ""), row.get("interconnect", "").casefold()
     kernel, version = run_words.attention(words)
     kind, selection = run_words.checkpointing(row.get("activation_checkpointing", ""))
     precision, recipe = run_words.precision(row.get("precision", ""))
@@ -126,13 +132,14 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
     sp = row.get("sequence_parallel", "").casefold()
     return RunConfig(
         model=model, gpu=found.gpu, generation=found.generation, stack=stack.name,
-        gpus_per_node=gpus_per_node, nvlink_domain=found.nvlink_domain or gpus_per_node,
+        gpus_per_node=gpus_per_node, nvlink_domain=_fast_domain(row, found, gpus_per_node),
+        switched=found.generation not in {"pascal", "volta"} or "nvswitch" in links or "dgx-2" in row["gpu"].casefold(),
         network_gb_per_s=_network(row, gpus_per_node, found.generation, assumptions),
         sequence_parallel=layout["tp"] > 1 and (stack.sequence_parallel if not sp else sp in {"yes", "true", "1"}),
         checkpointing=kind or stack.checkpointing, selection=selection,
         precision=precision or ("bf16" if found.gpu.supports_bf16 else "fp16"), fp8_recipe=recipe,
         reduces_fp32=stack.reduces_fp32 and "mode PURE" not in row.get("note", ""),
-        attention=kernel or stack.attention, flash_version=version,
+        attention=kernel or stack.attention, flash_version=version or stack.flash_version or None,
         fused_norms="rms kernel" in words.casefold() or None,
         compiled=stack.compiled if compiled is None else compiled,
         task=row.get("task") or "pretrain", assumptions=tuple(assumptions), **layout, **sharding,
@@ -144,7 +151,7 @@ def _layout(row: Mapping[str, str], assumptions: list[str]) -> dict[str, int]:
     values = {name: _required(row, name) for name in names}
     values["cp"] = whole_number(row.get("cp")) or 1
     values["ep"] = whole_number(row.get("ep")) or 1
-    values["interleave"] = whole_number(row.get("vp_interleave")) or 1
+    values["interleave"] = whole_number(row.get("vp_interleave")) or 0
     model_ranks = values["tp"] * values["pp"] * values["cp"]
     stated = whole_number(row.get("dp"))
     implied, rest = divmod(values["num_gpus"], model_ranks)
@@ -160,12 +167,28 @@ def _layout(row: Mapping[str, str], assumptions: list[str]) -> dict[str, int]:
     return {**values, "dp": implied}
 
 
+def _usual_interleave(pp: int, *, layers: int, stack: Stack, assumptions: list[str]) -> int:
+    """Interleave as far as layers allow where the stack's recipes do (NeMo's do whenever there is a pipeline)."""
+    if pp == 1 or not stack.interleaves or layers % pp:
+        return 1
+    assumptions.append(f"interleaving {layers // pp}: as {stack.name}'s recipes do")
+    return layers // pp
+
+
 def _sharding(row: Mapping[str, str], dp: int, usual_stage: int, assumptions: list[str]) -> dict[str, int]:
     stage, ranks = run_words.zero_stage(row.get("zero_stage", ""))
     if stage is None:
         stage = usual_stage if dp > 1 else 0
         assumptions.append(f"ZeRO stage {stage}")
     return {"zero_stage": stage, "shard_ranks": min(ranks or dp, dp) if stage else 1}
+
+
+def _fast_domain(row: Mapping[str, str], found: RunGpu, gpus_per_node: int) -> int:
+    # Jean Zay's A100 nodes: "8 GPUs per node, NVLink 4 inter-gpu connects" (bigscience/train/tr11-176B-ml/README.md): two
+    # boards of four; the tables agree, TP 8 is a quarter slower than TP 4 there.
+    if "jean zay" in row.get("interconnect", "").casefold() and found.generation == "ampere":
+        return 4
+    return found.nvlink_domain or gpus_per_node
 
 
 def _network(row: Mapping[str, str], gpus_per_node: int, generation: str, assumptions: list[str]) -> float:

@@ -81,7 +81,8 @@ def generation(gpu: Gpu) -> str:
     >>> generation(gpu_row("a100-sxm-80gb")), generation(gpu_row("h200-sxm-141gb"))
     ('ampere', 'hopper')
     """
-    return gpu.architecture.name.split()[0].split("(")[0].casefold()
+    words = gpu.architecture.name.casefold()
+    return "blackwell-ultra" if "ultra" in words or gpu.compute_capability == (10, 3) else words.split()[0].split("(")[0]
 
 
 def _from_words(text: str, memory_gb: float | None) -> tuple[Gpu, list[str]]:

@@ -31,11 +31,17 @@ class Stack:
     """Regular expressions, in lower case; one that is found in a naming column of a row names the stack."""
     priority: int
     attention: Attention
+    flash_version: int
+    """Version of flash attention where a table does not say; 0: the kernels written for the GPU (cuDNN's)."""
     checkpointing: Checkpointing
     sequence_parallel: bool
     zero_stage: int
     reduces_fp32: bool
     compiled: bool
+    interleaves: bool
+    """Whether pipelines are interleaved where a table does not say."""
+    overlaps_gradients: bool
+    """Whether gradients are reduced while the last micro batch's backward pass runs."""
     source: str
     """Where the habits come from."""
 
