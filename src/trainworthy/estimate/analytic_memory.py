@@ -191,7 +191,7 @@ def _loss_bytes(run: MemoryInput) -> float:
 
 
 def _library_bytes(run: MemoryInput) -> float:
-    """The workspace that torch allocates for cuBLAS: 32 MiB from Hopper on, before 4096 KiB twice and 16 KiB eight times.
+    """The workspace that torch allocates for cuBLAS: 32 MiB from Hopper on, before it twice 4 MiB and 8 times 16 KiB.
 
     Source: torch 2.13, aten/src/ATen/cuda/CublasHandlePool.cpp, getChosenWorkspaceSize
     """

@@ -106,7 +106,7 @@ def memory_input(config: RunConfig) -> MemoryInput:
 
 
 def _is_after_2024(config: RunConfig) -> bool:
-    """torchtitan compiles the loss too since early 2025; tables give no date, but GPUs that came later do."""
+    """Torchtitan compiles the loss too since early 2025; tables give no date, but GPUs that came later do."""
     return config.generation not in {"volta", "ampere", "hopper"} or config.gpu.id.startswith("h200")
 
 

@@ -51,11 +51,12 @@ def layer_bytes(run: MemoryInput) -> LayerBytes:
 
 
 def sequence_degree(run: MemoryInput) -> int:
+    """Return by how many ranks the sequence is divided outside of tensor-parallel products."""
     return run.tp if run.sequence_parallel else 1
 
 
 def is_autocast(run: MemoryInput) -> bool:
-    """Whether torch.autocast computes in 16 bits on float32 weights; sharded weights are gathered in 16 bits instead."""
+    """Whether autocast computes in 16 bits on float32 weights; sharded weights are gathered in 16 bits instead."""
     return run.habits.autocast and run.element_bytes == 2 and run.zero_stage < 3 and run.adapters == "none"
 
 

@@ -84,10 +84,13 @@ def fsdp_parts(run: MemoryInput, stage: Stage, *, backward: bool) -> list[Part]:
         return []
     layer = stage.layer_parameters + (stage.expert_parameters / stage.layers if stage.layers else 0)
     root = stage.embedding_parameters + stage.head_parameters
+    head = stage.head_parameters
+    if run.habits.shards_ends:
+        root, head = (0.0 if backward else head), 0.0
     size = run.element_bytes
     parts = [("gathered weights", (root + (2 * layer if backward else 0)) * size, _FSDP)]
     if run.adapters == "none" and backward:
-        gradients = layer * (size + run.habits.reduce_bytes) + stage.head_parameters * size
+        gradients = layer * (size + run.habits.reduce_bytes) + head * size
         parts.append(("whole gradients", gradients, _FSDP))
     return parts
 
