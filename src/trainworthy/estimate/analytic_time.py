@@ -10,16 +10,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from trainworthy.estimate.layer_work import LayerTimes, Seconds, layer_times, product_s
-from trainworthy.estimate.network import Topology, collective_s, message_s
+from trainworthy.estimate.layer_work import Seconds, layer_times, product_s
+from trainworthy.estimate.quantity import Quantity
+from trainworthy.estimate.run_communication import (
+    RunSetup,
+    data_parallel_s,
+    layer_s,
+    topology_of,
+    transfers_s,
+    updated_parameters,
+)
 from trainworthy.estimate.run_config import RunConfig
-from trainworthy.estimate.run_constants import Constants, Rates, constants_for, rates_for
-from trainworthy.estimate.stacks import stack_row
+from trainworthy.estimate.run_constants import (
+    Constants,
+    Rates,
+    constants_for,
+    rates_for,
+    stored_error,
+    unfitted_reason,
+)
 from trainworthy.hardware.rows import gpu_row
-
-_ROW_BYTES = 2  # activations and weights travel in 16 bits
-_HOST_BACKWARD = 1.0
-"""Launches of a backward pass / forward: the autograd engine launches more kernels, from C++."""
 
 
 class Parts(NamedTuple):
@@ -52,6 +62,42 @@ class _Pass:
         return self.compute_s + self.memory_s + self.host_s + self.network_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTime:
+    """The step time of a run, and what it implies."""
+
+    step_s: Quantity
+    parts: Parts
+    tokens_per_s_per_gpu: Quantity
+    assumptions: tuple[str, ...]
+    """What the run's description did not say, and whether constants were fitted to such runs."""
+    error_p90: float
+    """Nine in ten of the stored runs of this kind were predicted within this share (docs/published-runs.md)."""
+
+    @property
+    def bound_by(self) -> dict[str, float]:
+        """Shares of the step: compute, memory, host, network, bubble, fixed; they add up to 1."""
+        total = self.parts.total_s
+        return {name.removesuffix("_s"): value / total for name, value in self.parts._asdict().items()}
+
+
+def estimate_run_time(config: RunConfig) -> RunTime:
+    """Return the step time of a run with the range that stored errors of such predictions give.
+
+    Unit:     s
+    Exact?    a model: the range holds nine in ten of the published runs of the same kind
+    Source:   `run_parts`; errors in ``constants/common/errors.toml``, written by ``benchmarks.published_runs``
+    """
+    parts = run_parts(config)
+    reason = unfitted_reason(generation=config.generation, stack=config.stack)
+    error = stored_error(generation=config.generation, stack=config.stack)
+    step = Quantity(parts.total_s * (1 - error), parts.total_s, parts.total_s * (1 + error))
+    return RunTime(
+        step_s=step, parts=parts, tokens_per_s_per_gpu=step.per(config.step_tokens / config.num_gpus),
+        assumptions=(*config.assumptions, *([reason] if reason else [])), error_p90=error,
+    )  # fmt: skip
+
+
 def run_parts(config: RunConfig, rates: Rates | None = None) -> Parts:
     """Return the expected step time of a run, by what it is spent on.
 
@@ -60,44 +106,32 @@ def run_parts(config: RunConfig, rates: Rates | None = None) -> Parts:
     Source:   the pieces say theirs
     """
     rates = rates or rates_for(generation=config.generation, stack=config.stack)
-    constants = constants_for(
-        config.gpu, precision=config.precision, rates=rates, usual_power_w=gpu_row(config.gpu.id).power_w
+    usual_power_w = gpu_row(config.gpu.id).power_w
+    constants = constants_for(config.gpu, precision=config.precision, rates=rates, usual_power_w=usual_power_w)
+    run = RunSetup(config=config, rates=rates, constants=constants, topology=topology_of(config))
+    stage, micro_batches = _stage(run), config.grad_accumulation
+    parts = _pipeline(run, stage, _ends(config, constants), micro_batches)
+    shared_s = data_parallel_s(run, work_s=stage.total_s, micro_batches=micro_batches)
+    optimizer_s = rates.optimizer_bytes * updated_parameters(config) / constants.memory_bytes_per_s
+    return parts._replace(
+        network_s=parts.network_s + shared_s, memory_s=parts.memory_s + optimizer_s,
+        fixed_s=(rates.step_ms + rates.step_layer_ms * config.model.layers / config.pp) / 1e3,
     )  # fmt: skip
-    topology = Topology(
-        domain=config.nvlink_domain, inside_gb_per_s=_inside_gb_per_s(config),
-        between_gb_per_s=config.network_gb_per_s, node=config.gpus_per_node, switched=config.switched,
-    )  # fmt: skip
-    layer = layer_times(config, constants)
-    stage_layers = config.model.layers / config.pp
-    stage = _stage(config, rates, layer, topology, stage_layers)
-    ends = _ends(config, constants)
-    micro = config.grad_accumulation
-    times = _pipeline(config, rates, stage, ends, topology, micro)
-    shared = _data_parallel_s(config, rates, stage, topology, micro)
-    optimizer = rates.optimizer_bytes * _updated_parameters(config) / constants.memory_bytes_per_s
-    return times._replace(
-        network_s=times.network_s + shared, memory_s=times.memory_s + optimizer, fixed_s=rates.step_ms / 1e3
-    )
 
 
-def _inside_gb_per_s(config: RunConfig) -> float:
-    link = config.gpu.gpu_link or config.gpu.host_link
-    return link.gb_per_s_per_direction if link else 16.0
-
-
-def _stage(
-    config: RunConfig, rates: Rates, layer: LayerTimes, topology: Topology, stage_layers: float
-) -> _Pass:  # fmt: skip
+def _stage(run: RunSetup) -> _Pass:
+    """All layers of a pipeline stage, forward and backward, for one micro batch."""
+    config, rates = run.config, run.rates
+    layer, layers = layer_times(config, run.constants), config.model.layers / config.pp
     work = layer.forward.plus(layer.backward).plus(layer.recomputed)
     again = layer.recomputed.total_s > 0.5 * layer.forward.total_s
-    host = rates.host_layer_us / 1e6 * (1 + _HOST_BACKWARD + again) * (rates.compiled_host if config.compiled else 1.0)
-    tensor = _tensor_parallel_s(config, topology, again=again) * rates.tp_exposed
-    network = tensor + rates.cp_exposed * _context_parallel_s(config, topology) + _expert_parallel_s(config, topology)
+    host = rates.host_layer_us / 1e6 * (2 + again) * (rates.compiled_host if config.compiled else 1.0)
+    network = layer_s(run, again=again)
     # The GPU waits for the host where kernels are shorter than launches; collectives are kernels too.
     waiting = _soft_max(work.total_s + network, host) - work.total_s - network
     return _Pass(
-        compute_s=stage_layers * work.compute_s, memory_s=stage_layers * work.memory_s,
-        host_s=stage_layers * waiting, network_s=stage_layers * network,
+        compute_s=layers * work.compute_s, memory_s=layers * work.memory_s, host_s=layers * waiting,
+        network_s=layers * network,
     )  # fmt: skip
 
 
@@ -113,7 +147,7 @@ def _ends(config: RunConfig, constants: Constants) -> Seconds:
     if not vocabulary:
         return Seconds()
     products = product_s(tokens, vocabulary, model.hidden, config=_sixteen_bits(config), constants=constants)
-    # Logits in 16 bits, copied to fp32, softmax and its gradient: 2 + 4 + 4 x 4 bytes by Megatron's fused cross entropy.
+    # Logits in 16 bits, copied to fp32, softmax and its gradient: 2 + 4 + 4 x 4 bytes (Megatron's cross entropy).
     logits_bytes = 22.0 * tokens * vocabulary
     embedding_bytes = 12.0 * tokens * model.hidden
     memory = (logits_bytes + embedding_bytes) / constants.memory_bytes_per_s
@@ -125,116 +159,20 @@ def _sixteen_bits(config: RunConfig) -> RunConfig:
     return replace(config, precision="bf16") if config.precision in {"fp8", "nvfp4"} else config
 
 
-def _pipeline(
-    config: RunConfig, rates: Rates, stage: _Pass, ends: Seconds, topology: Topology, micro: int
-) -> Parts:  # fmt: skip
-    per_micro = rates.host_micro_us / 1e6 * (rates.compiled_host if config.compiled else 1.0)
-    mean = stage.total_s + ends.total_s / config.pp
-    chunks = max(1, config.interleave)
-    transfer = _transfers_s(config, topology)
-    bubble = (config.pp - 1) / chunks * (mean + (transfer if config.pp > 1 else 0.0))
+def _pipeline(run: RunSetup, stage: _Pass, ends: Seconds, micro_batches: int) -> Parts:
+    """All micro batches through a stage that has its share of the ends, and the bubble of 1F1B.
+
+    The last stage has the logits and so decides the pace of all; the bubble is filled and emptied at the mean pace.
+    """
+    config, rates = run.config, run.rates
+    host_s = rates.host_micro_us / 1e6 * (rates.compiled_host if config.compiled else 1.0)
+    transfer_s, chunks = transfers_s(run), max(1, config.interleave)
+    mean_s = stage.total_s + ends.total_s / config.pp
     return Parts(
-        compute_s=micro * (stage.compute_s + ends.compute_s), memory_s=micro * (stage.memory_s + ends.memory_s),
-        host_s=micro * (stage.host_s + per_micro), network_s=micro * (stage.network_s + transfer * chunks),
-        bubble_s=bubble, fixed_s=0.0,
-    )  # fmt: skip
-
-
-def _transfers_s(config: RunConfig, topology: Topology) -> float:
-    """Activations to the next stage and gradients back, one micro batch."""
-    if config.pp == 1:
-        return 0.0
-    split = config.tp if config.stack in {"megatron", "nemo", "megatron-deepspeed"} else 1
-    payload = _ROW_BYTES * config.micro_batch_tokens * config.model.hidden / split
-    return 2 * message_s(
-        payload_bytes=payload, topology=topology, stride=config.tp * config.cp * config.dp
-    )  # fmt: skip
-
-
-def _tensor_parallel_s(config: RunConfig, topology: Topology, *, again: bool) -> float:
-    """Two all-reduces a layer and pass; with sequence parallel a gather and a scatter each, of the same bytes."""
-    if config.tp == 1:
-        return 0.0
-    payload = _ROW_BYTES * config.micro_batch_tokens * config.model.hidden
-    one = collective_s(kind="all_reduce", payload_bytes=payload, ranks=config.tp, topology=topology)
-    gathered = 0.0
-    if config.sequence_parallel:  # the backward pass gathers the inputs again for the weights' gradients
-        gathered = 2 * collective_s(kind="all_gather", payload_bytes=payload, ranks=config.tp, topology=topology) * 0.5
-    return one * (2 + 2 + 2 * again) + gathered
-
-
-def _context_parallel_s(config: RunConfig, topology: Topology) -> float:
-    """Keys and values of the other ranks, forward, and their gradients back."""
-    if config.cp == 1:
-        return 0.0
-    payload = 2.0 * _ROW_BYTES * config.micro_batch * config.seq_len * config.model.kv_width / config.tp
-    forward = collective_s(
-        kind="all_gather", payload_bytes=payload, ranks=config.cp, topology=topology, stride=config.tp
+        compute_s=micro_batches * (stage.compute_s + ends.compute_s),
+        memory_s=micro_batches * (stage.memory_s + ends.memory_s),
+        host_s=micro_batches * (stage.host_s + host_s),
+        network_s=micro_batches * (stage.network_s + transfer_s * chunks),
+        bubble_s=(config.pp - 1) / chunks * (mean_s + transfer_s),
+        fixed_s=0.0,
     )
-    return 3 * forward
-
-
-def _expert_parallel_s(config: RunConfig, topology: Topology) -> float:
-    """Tokens to their experts and back, forward and backward."""
-    experts = config.model.experts
-    if experts is None or config.ep == 1:
-        return 0.0
-    payload = _ROW_BYTES * config.micro_batch_tokens * experts.per_token * config.model.hidden
-    one = collective_s(kind="all_to_all", payload_bytes=payload, ranks=config.ep, topology=topology)
-    return 4 * one * config.model.moe_layers / config.model.layers
-
-
-def _local_parameters(config: RunConfig) -> float:
-    """Parameters of the heaviest model-parallel rank, all experts of it counted."""
-    model = config.model
-    experts = model.expert_parameters
-    dense = (model.parameters - experts) / (config.tp * config.pp)
-    return dense + experts / (config.ep * config.pp)
-
-
-def _updated_parameters(config: RunConfig) -> float:
-    if config.is_lora:
-        return 0.01 * _local_parameters(config)
-    return _local_parameters(config) / (config.shard_ranks if config.zero_stage else 1)
-
-
-def _data_parallel_s(config: RunConfig, rates: Rates, stage: _Pass, topology: Topology, micro: int) -> float:
-    ranks = config.dp * config.cp
-    if ranks == 1:
-        return 0.0
-    parameters, stride = _local_parameters(config), config.tp
-    gradient = (4 if config.reduces_fp32 else 2) * parameters * (0.01 if config.is_lora else 1.0)
-
-    def one(kind: str, payload: float) -> float:
-        return collective_s(kind=kind, payload_bytes=payload, ranks=ranks, topology=topology, stride=stride)  # type: ignore[arg-type]  # kinds below
-
-    if config.zero_stage == 3 and config.shard_ranks > 1:
-        return _fully_sharded_s(config, rates, stage, one("all_gather", 2 * parameters), one("reduce_scatter", gradient), micro)
-    if config.zero_stage in {1, 2} and config.shard_ranks > 1:
-        return _exposed(config, rates, stage, one("reduce_scatter", gradient), one("all_gather", 2 * parameters))
-    return _exposed(config, rates, stage, one("all_reduce", gradient), 0.0)
-
-
-def _exposed(config: RunConfig, rates: Rates, stage: _Pass, reduce_s: float, gather_s: float) -> float:
-    """What a step waits for: all of it, or what outlasts the last backward and the first forward pass and a share.
-
-    Only the last micro batch of an accumulation has gradients to send, and only the first one needs new weights.
-    """
-    if not stack_row(config.stack).overlaps_gradients:
-        return rates.dp_exposed * (reduce_s + gather_s)
-    hidden_s = min(reduce_s, 2 / 3 * stage.total_s) + min(gather_s, stage.total_s / 3)
-    return reduce_s + gather_s - (1 - rates.dp_exposed) * hidden_s
-
-
-def _fully_sharded_s(
-    config: RunConfig, rates: Rates, stage: _Pass, gather_s: float, scatter_s: float, micro: int
-) -> float:  # fmt: skip
-    """Gathers before forward and backward, a scatter after it, each micro batch; hidden behind the layers' work.
-
-    What is longer than the work is exposed, and a share of the rest: the first layer's gather, the last one's scatter,
-    and the SMs and bandwidth that collectives take from the products.
-    """
-    traffic = 2 * gather_s + scatter_s
-    work = stage.total_s
-    exposed = max(0.0, traffic - work)
-    return micro * (exposed + rates.fsdp_exposed * min(traffic, work))

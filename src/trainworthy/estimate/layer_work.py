@@ -13,8 +13,8 @@ from typing import NamedTuple
 from trainworthy.estimate.run_config import RunConfig
 from trainworthy.estimate.run_constants import Constants
 
-# (tile, speed relative to the largest): cuBLAS reaches about these with smaller tiles, which reuse less (CUTLASS profiler
-# tables; NVIDIA, "Matrix multiplication background user's guide", figure 4).
+# (tile, speed relative to the largest): smaller tiles reuse less (NVIDIA, "Matrix multiplication background user's
+# guide", on the efficiency of tile sizes).
 _TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.95), (128, 64, 0.78), (64, 128, 0.78), (64, 64, 0.6))
 _K_START = 160.0
 """Length of a dot product whose set-up costs as much as its arithmetic: prologue and epilogue of a tile."""
@@ -143,16 +143,17 @@ def _products(config: RunConfig, constants: Constants) -> tuple[float, float]:
     mlp = [(tokens, (model.mlp_matrices - 1) * model.ffn_hidden / tp, model.hidden, 1),
            (tokens, model.hidden, model.ffn_hidden / tp, 1)]  # fmt: skip
     for group, share in ((shapes, 1.0), (mlp, dense_share), (_expert_shapes(config), 1.0 - dense_share)):
-        for m, n, k, count in group if share else ():
-            one, other = _both_ways(m, n, k, count, config, constants)
+        for shape in group if share else ():
+            one, other = _both_ways(shape, config, constants)
             forward += share * one
             backward += share * other
     return forward, backward
 
 
 def _both_ways(
-    m: float, n: float, k: float, count: int, config: RunConfig, constants: Constants
+    shape: tuple[float, float, float, int], config: RunConfig, constants: Constants
 ) -> tuple[float, float]:  # fmt: skip
+    m, n, k, count = shape
     forward = product_s(m, n, k, config=config, constants=constants, count=count)
     inputs = product_s(m, k, n, config=config, constants=constants, count=count)
     weights = 0.0 if config.is_lora else product_s(k, n, m, config=config, constants=constants, count=count)
@@ -166,7 +167,10 @@ def _expert_shapes(config: RunConfig) -> list[tuple[float, float, float, int]]:
     local = max(1, experts.count // config.ep)
     per_expert = max(1.0, tokens * experts.per_token / local)  # balanced routing
     up, hidden, ffn = config.model.mlp_matrices - 1, config.model.hidden, experts.ffn_hidden
-    shapes = [(per_expert, up * ffn, hidden, local), (per_expert, hidden, ffn, local)]
+    shapes: list[tuple[float, float, float, int]] = [
+        (per_expert, up * ffn, hidden, local),
+        (per_expert, hidden, ffn, local),
+    ]
     if experts.shared_ffn_hidden:
         shared = experts.shared_ffn_hidden / config.tp
         shapes += [(tokens, up * shared, hidden, 1), (tokens, hidden, shared, 1)]

@@ -18,6 +18,7 @@ _FOLDER = Path(__file__).parent / "models"
 _GATED = ("llama", "mistral", "mixtral", "qwen", "gemma", "internlm", "phi3", "smollm", "yi", "olmo")
 _PLAIN = ("gpt", "mpt", "bloom", "opt", "falcon", "pythia", "nemotron", "megatron", "mtnlg")
 _WITHOUT_BIASES = ("mpt", "nemotron", "falcon")
+_LARGEST = 10**9
 _USUAL_VOCABULARY = 51200  # GPT-2's 50,257 padded by Megatron to a multiple of 128 x 8
 
 
@@ -40,6 +41,9 @@ def dims_from_columns(row: Mapping[str, str], assumptions: list[str]) -> ModelDi
         assumptions.append(f"sizes of {known.name}, transcribed")
         return known
     layers, hidden, heads = (int(value or 0) for value in sizes.values())
+    for column, value in sizes.items():
+        if value and value > _LARGEST:
+            raise UsageError(f"{column} is {row[column]!r}; no model is that large.")
     if hidden % heads and known is None:
         raise UsageError(f"heads is {heads}, which does not divide hidden = {hidden}.")
     return _from_sizes(row, name=name, layers=layers, hidden=hidden, heads=heads, known=known, assumptions=assumptions)
@@ -56,6 +60,8 @@ def _from_sizes(
         ffn = known.ffn_hidden if known else (4 * hidden if mlp == "plain" else -(-8 * hidden // 3 // 256) * 256)
         assumptions.append(f"ffn_hidden {ffn}")
     vocabulary = whole_number(row.get("vocab")) or (known.vocabulary if known else None)
+    if not vocabulary and "vocab ~250k" in row.get("note", ""):
+        vocabulary = 250_880  # BLOOM's, padded
     if not vocabulary:
         vocabulary = _USUAL_VOCABULARY
         assumptions.append(f"vocab {vocabulary}")

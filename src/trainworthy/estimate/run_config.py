@@ -17,13 +17,18 @@ from trainworthy.estimate.run_words import Attention, Checkpointing, Fp8Recipe, 
 from trainworthy.estimate.stacks import Stack, stack_of
 from trainworthy.hardware.gpu import Gpu
 
+LARGEST = 10**12
+"""Of any size or count: more is a slip of the pen."""
+
 MEASURED_COLUMNS = (
     "measured_tflops_per_gpu", "mfu", "hfu", "tokens_per_s_per_gpu", "step_time_s", "peak_memory_gb", "status",
 )  # fmt: skip
 """Results of a run; never an input."""
 
 LAYOUT_COLUMNS = ("seq_len", "global_batch", "micro_batch", "gpu", "num_gpus", "tp", "pp")
-"""Required of every row, besides the sizes of the model (layers, hidden, heads) or a model that is known by name."""
+MODEL_COLUMNS = ("layers", "hidden", "heads")
+"""Both are required for a prediction that is counted with the others. A row whose model is known by name, or without a
+micro batch, is predicted with what is assumed, and counted apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +109,14 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         UnknownGpuError: If the GPU has no row.
     """
     row = {name: (value or "").strip() for name, value in row.items() if name and name not in MEASURED_COLUMNS}
+    stack, assumptions = stack_of(row), list[str]()
+    row = _filled(row, stack, assumptions)
     missing = [name for name in LAYOUT_COLUMNS if not row.get(name)]
     if missing:
         raise UsageError(f"No value for {', '.join(missing)}.", fix="These columns are required.")
-    assumptions: list[str] = []
     found = run_gpu(row["gpu"], memory_gb=run_words.number(row.get("gpu_memory_gb", "")))
     assumptions.extend(found.assumptions)
     model = dims_from_columns(row, assumptions)
-    stack = stack_of(row)
     layout = _layout(row, assumptions)
     layout["interleave"] = layout["interleave"] or _usual_interleave(
         layout["pp"], layers=model.layers, stack=stack, assumptions=assumptions
@@ -144,6 +149,21 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         compiled=stack.compiled if compiled is None else compiled,
         task=row.get("task") or "pretrain", assumptions=tuple(assumptions), **layout, **sharding,
     )  # fmt: skip
+
+
+def states_layout(row: Mapping[str, str]) -> bool:
+    """Return whether a row has all required columns, so that only what a stack's habits say was assumed."""
+    return all((row.get(name) or "").strip() for name in (*LAYOUT_COLUMNS, *MODEL_COLUMNS))
+
+
+def _filled(row: dict[str, str], stack: Stack, assumptions: list[str]) -> dict[str, str]:
+    if not row.get("seq_len") and stack.seq_len:
+        row = {**row, "seq_len": str(stack.seq_len)}
+        assumptions.append(f"seq_len {stack.seq_len}: as {stack.name}'s benchmark")
+    if not row.get("micro_batch") and row.get("global_batch"):
+        row = {**row, "micro_batch": "1"}
+        assumptions.append("micro_batch 1")
+    return row
 
 
 def _layout(row: Mapping[str, str], assumptions: list[str]) -> dict[str, int]:
@@ -184,8 +204,8 @@ def _sharding(row: Mapping[str, str], dp: int, usual_stage: int, assumptions: li
 
 
 def _fast_domain(row: Mapping[str, str], found: RunGpu, gpus_per_node: int) -> int:
-    # Jean Zay's A100 nodes: "8 GPUs per node, NVLink 4 inter-gpu connects" (bigscience/train/tr11-176B-ml/README.md): two
-    # boards of four; the tables agree, TP 8 is a quarter slower than TP 4 there.
+    # Jean Zay's A100 nodes: "8 GPUs per node, NVLink 4 inter-gpu connects" (bigscience/train/tr11-176B-ml/README.md),
+    # two boards of four; the tables agree, TP 8 is a quarter slower than TP 4 there.
     if "jean zay" in row.get("interconnect", "").casefold() and found.generation == "ampere":
         return 4
     return found.nvlink_domain or gpus_per_node
@@ -207,6 +227,6 @@ def _network(row: Mapping[str, str], gpus_per_node: int, generation: str, assump
 
 def _required(row: Mapping[str, str], name: str) -> int:
     value = whole_number(row.get(name))
-    if value is None or value < 1:
-        raise UsageError(f"{name} is {row.get(name)!r}; it must be a whole number of at least 1.")
+    if value is None or not 1 <= value <= LARGEST:
+        raise UsageError(f"{name} is {row.get(name)!r}; it must be a whole number from 1 to {LARGEST:.0e}.")
     return value

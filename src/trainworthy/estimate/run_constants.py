@@ -12,6 +12,7 @@ from trainworthy.hardware.toml import read_toml
 
 GENERATIONS = CONSTANTS / "generations"
 COMMON = CONSTANTS / "common" / "rates.toml"
+ERRORS = CONSTANTS / "common" / "errors.toml"
 _USUAL_GENERATION = "ampere"
 _STAND_INS = {"pascal": "volta", "turing": "volta", "ada": "hopper"}
 
@@ -67,6 +68,8 @@ class Rates:
     """Time of the host for a micro batch, besides layers."""
     step_ms: float
     """What a step costs besides: optimizer set-up, logging, gradient norm, data."""
+    step_layer_ms: float
+    """The same for each layer of the model: the host's work for its tensors (gradient norm, sharded optimizer)."""
     tp_exposed: float
     """Share of tensor-parallel communication that nothing hides."""
     dp_exposed: float
@@ -132,6 +135,13 @@ def unfitted_reason(*, generation: str, stack: str) -> str | None:
     if generation not in read_toml(CONSTANTS / f"{stack}.toml"):
         return f"no measured runs of {stack} on {generation}: the constants of each"
     return None
+
+
+@cache
+def stored_error(*, generation: str, stack: str) -> float:
+    """Return the error of nine in ten stored runs of that pair; for a pair without runs, of left-out sources."""
+    errors = read_toml(ERRORS)
+    return float(errors["fitted"].get(f"{stack} {generation}", errors["left_out"]))
 
 
 def _numbers(raw: dict[str, Any]) -> dict[str, float]:

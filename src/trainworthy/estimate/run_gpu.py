@@ -82,7 +82,9 @@ def generation(gpu: Gpu) -> str:
     ('ampere', 'hopper')
     """
     words = gpu.architecture.name.casefold()
-    return "blackwell-ultra" if "ultra" in words or gpu.compute_capability == (10, 3) else words.split()[0].split("(")[0]
+    return (
+        "blackwell-ultra" if "ultra" in words or gpu.compute_capability == (10, 3) else words.split()[0].split("(")[0]
+    )
 
 
 def _from_words(text: str, memory_gb: float | None) -> tuple[Gpu, list[str]]:
@@ -116,6 +118,6 @@ def _stated_variant(gpu: Gpu, words: str, memory_gb: float | None) -> Gpu:
     if power:
         gpu = replace(gpu, power_w=int(power[1]))
     stated = number(re.sub(r"gb.*", "", found[0])) if (found := re.search(r"\d+\s*gb\b", words)) else memory_gb
-    if stated is not None and abs(gpu.memory_bytes / 1e9 - stated) > 0.12 * stated:
+    if stated is not None and abs(gpu.memory_bytes / 1e9 - stated) > 0.08 * stated:
         gpu = replace(gpu, memory_bytes=int(stated * 2**30 * 0.99), memory_bytes_source="what the table states")
     return gpu

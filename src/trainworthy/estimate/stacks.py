@@ -42,6 +42,10 @@ class Stack:
     """Whether pipelines are interleaved where a table does not say."""
     overlaps_gradients: bool
     """Whether gradients are reduced while the last micro batch's backward pass runs."""
+    scatters_transfers: bool
+    """Whether tensor-parallel ranks send a share each to the next pipeline stage (Narayanan et al. 2021)."""
+    seq_len: int | None
+    """Sequence length of the stack's published benchmark, where its tables leave it out."""
     source: str
     """Where the habits come from."""
 
@@ -90,7 +94,8 @@ def _in_order() -> tuple[Stack, ...]:
 
 
 def _stack(name: str, raw: Mapping[str, Any]) -> Stack:
-    habits = raw["habits"]
+    habits = dict(raw["habits"])
     return Stack(
-        name=name, words=tuple(raw["words"]), priority=raw.get("priority", 0), source=raw["source"], **habits
+        name=name, words=tuple(raw["words"]), priority=raw.get("priority", 0), source=raw["source"],
+        seq_len=habits.pop("seq_len", None), **habits,
     )  # fmt: skip
