@@ -36,8 +36,9 @@ def _errors(groups: Mapping[str, Mapping[str, Any]], what: str) -> list[str]:
     ]
     for name, found in groups.items():
         counts = f"{found['within_10_pct']} | {found['within_15_pct']}"
+        errors = f"{found['median_abs_pct']:.1f} % | {found['p90_abs_pct']:.1f} %"
         lines.append(
-            f"| {name or 'not said'} | {found['rows']} | {found['median_abs_pct']:.1f} % | {found['p90_abs_pct']:.1f} % "
+            f"| {name or 'not said'} | {found['rows']} | {errors} "
             f"| {counts} | {found['median_pct']:+.1f} % | {found['in_range']} |"
         )
     return lines

@@ -1,9 +1,10 @@
 """Peak memory of a run from its description alone: states, activations, loss, buffers, allocator, context.
 
-The peak is the highest of three moments of a step, on the pipeline stage where it is highest: when the loss is there
-and all activations are; in the backward pass, when a layer is computed again and its gradients are whole; and in the
-optimizer step. Each is a sum of named parts with their sources. Three figures are told apart (`RunMemory`): what
-tensors take (``torch.cuda.max_memory_allocated``), what the caching allocator reserves, and what nvidia-smi shows.
+The peak is the highest of a few moments of a step, on the pipeline stage where it is highest: when the loss is there
+and all activations are; in the backward pass of the last layer, and of the one before it, when gradients of the last
+are on their way; and in the optimizer step. Each is a sum of named parts with their sources. Three figures are told
+apart (`RunMemory`): what tensors take (``torch.cuda.max_memory_allocated``), what the caching allocator reserves, and
+what nvidia-smi shows.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from trainworthy.estimate.memory_habits import NCCL_FIRST_GROUP, NCCL_FURTHER_GR
 from trainworthy.estimate.memory_input import MemoryInput, memory_input
 from trainworthy.estimate.memory_layers import final_norm_bytes, layer_bytes, residual_bytes, sequence_degree
 from trainworthy.estimate.memory_stages import Stage, stages
-from trainworthy.estimate.memory_states import cast_weight_bytes, fsdp_parts, state_parts, step_parts
+from trainworthy.estimate.memory_states import Moment, cast_weight_bytes, fsdp_parts, state_parts, step_parts
 from trainworthy.estimate.memory_words import Figure
 from trainworthy.estimate.quantity import Quantity, exactly, total
 from trainworthy.estimate.run_config import RunConfig
 
-Moment = Literal["loading", "loss", "backward", "step"]
 Verdict = Literal["yes", "no", "unsure"]
 
 # How far a part may be off: states are counted, activations depend on what kernels keep, the loss on how it is
@@ -56,7 +56,7 @@ class RunMemory:
     """Peak memory of the fullest GPU of a run."""
 
     moment: Moment
-    """When in a step the peak is."""
+    """When in a step the peak is; ``last layer`` and ``backward`` are the backward pass, of it and of the others."""
     stage: int
     """The pipeline stage that is fullest."""
     parameters_per_gpu: float
@@ -111,7 +111,7 @@ def estimate_run_memory(config: RunConfig) -> RunMemory:
 
 def estimate_memory(run: MemoryInput) -> RunMemory:
     """Estimate the peak memory of what a `MemoryInput` describes."""
-    moments: tuple[Moment, ...] = ("loss", "backward", "step") if run.task == "train" else ("loss",)
+    moments: tuple[Moment, ...] = ("loss", "last layer", "backward", "step") if run.task == "train" else ("loss",)
     candidates = [
         (moment, stage, _parts(run, stage, moment))
         for stage in stages(run)
@@ -140,7 +140,7 @@ def _parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryPart]:
         parts.extend(_spread(step_parts(run, stage), BUFFERS))
     else:
         parts.extend(_activations(run, stage, moment))
-        parts.extend(_spread(fsdp_parts(run, stage, backward=moment == "backward"), BUFFERS))
+        parts.extend(_spread(fsdp_parts(run, stage, moment), BUFFERS))
     return [part for part in parts if part.bytes.expected > 0]
 
 
@@ -163,7 +163,7 @@ def _activations(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryP
     if run.task == "inference":
         return []
     layer = layer_bytes(run)
-    kept = layer.kept * stage.layers_under_way
+    kept = layer.kept * (stage.layers_under_way - (1 if moment == "backward" and stage.layers else 0))
     if run.pp > 1:
         hidden = run.tokens * run.model.hidden * residual_bytes(run) / sequence_degree(run)
         kept += hidden * run.habits.stage_outputs * stage.micro_batches_under_way

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from trainworthy.estimate.memory_input import MemoryInput
 from trainworthy.estimate.memory_layers import is_autocast
 from trainworthy.estimate.memory_stages import Stage
 
+Moment = Literal["loading", "loss", "last layer", "backward", "step"]
 Part = tuple[str, float, str]
 """Name, bytes, source."""
 
@@ -74,24 +77,27 @@ def step_parts(run: MemoryInput, stage: Stage) -> list[Part]:
     return [("optimizer step", temporary, run.habits.source), ("step buckets", buckets, run.habits.source)]
 
 
-def fsdp_parts(run: MemoryInput, stage: Stage, *, backward: bool) -> list[Part]:
+def fsdp_parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[Part]:
     """Return gathered units and whole gradients of a unit, for sharded weights; nothing below stage 3.
 
     The root unit, embedding and output matrix, is whole from the forward pass on. In a layer's backward pass two
-    layers are whole, one layer's gradients are on their way, and those of the output matrix wait for the root's turn.
+    layers are whole, and the gradients of the output matrix wait for the root's turn; from the second layer on, the
+    gradients of the layer before are on their way.
     """
     if run.zero_stage < 3 or run.shard_ranks == 1:
         return []
     layer = stage.layer_parameters + (stage.expert_parameters / stage.layers if stage.layers else 0)
     root = stage.embedding_parameters + stage.head_parameters
     head = stage.head_parameters
-    if run.habits.shards_ends:
-        root, head = (0.0 if backward else head), 0.0
     size = run.element_bytes
-    parts = [("gathered weights", (root + (2 * layer if backward else 0)) * size, _FSDP)]
-    if run.adapters == "none" and backward:
-        gradients = layer * (size + run.habits.reduce_bytes) + head * size
-        parts.append(("whole gradients", gradients, _FSDP))
+    if run.habits.shards_ends:
+        root, head = (head if moment == "loss" else 0.0), 0.0
+    if moment == "loss":
+        return [("gathered weights", root * size, _FSDP)]
+    parts = [("gathered weights", (root + 2 * layer) * size, _FSDP)]
+    if run.adapters == "none":
+        on_their_way = layer * (size + run.habits.reduce_bytes) if moment == "backward" else 0.0
+        parts.append(("whole gradients", on_their_way + head * size, _FSDP))
     return parts
 
 
