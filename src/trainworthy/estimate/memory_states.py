@@ -90,6 +90,8 @@ def fsdp_parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[Part]:
     root = stage.embedding_parameters + stage.head_parameters
     head = stage.head_parameters
     size = run.element_bytes
+    if run.pp > 1:
+        return _kept_whole(run, stage)
     if run.habits.shards_ends:
         root, head = (head if moment == "loss" else 0.0), 0.0
     if moment == "loss":
@@ -98,6 +100,19 @@ def fsdp_parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[Part]:
     if run.adapters == "none":
         on_their_way = layer * (size + run.habits.reduce_bytes) if moment == "backward" else 0.0
         parts.append(("whole gradients", on_their_way + head * size, _FSDP))
+    return parts
+
+
+def _kept_whole(run: MemoryInput, stage: Stage) -> list[Part]:
+    """In a pipeline weights stay gathered over all micro batches, and gradients add up whole before they are reduced.
+
+    Source: torchtitan, parallelize_llama.py: reshard_after_forward is off with pipeline parallelism; gradients that
+    are not reduced yet are kept in the type of the reduction (torch.distributed.fsdp, _fsdp_param.py)
+    """
+    whole = stage.parameters
+    parts = [("gathered weights", whole * run.element_bytes, _FSDP)]
+    if run.adapters == "none":
+        parts.append(("whole gradients", whole * run.habits.reduce_bytes, _FSDP))
     return parts
 
 
