@@ -28,7 +28,9 @@ _BINARY: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
     "mse_loss": F.mse_loss, "copy_": lambda x, y: x.copy_(y),
 }  # fmt: skip
 _RANDOM: dict[str, Callable[[torch.Tensor], Any]] = {
-    "bernoulli_": lambda x: x.bernoulli_(0.9), "normal_": lambda x: x.normal_(), "uniform_": lambda x: x.uniform_(),
+    "bernoulli_": lambda x: x.bernoulli_(0.9),
+    "normal_": lambda x: x.normal_(),
+    "uniform_": lambda x: x.uniform_(),
 }
 
 
@@ -156,12 +158,16 @@ def image_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
         yield lambda m=mean, x=x: m.expand_as(x).clone()  # type: ignore[misc]
         yield lambda m=mean, x=x: x * m  # type: ignore[misc]
         yield lambda x=pooled: aten.upsample_nearest2d(x, [2 * s for s in x.shape[2:]], None, None)  # type: ignore[misc]
-        yield lambda g=x, x=pooled: aten.upsample_nearest2d_backward(  # type: ignore[misc]
-            g, list(g.shape[2:]), list(x.shape), None, None
+        yield (
+            lambda g=x, x=pooled: aten.upsample_nearest2d_backward(  # type: ignore[misc]
+                g, list(g.shape[2:]), list(x.shape), None, None
+            )
         )
         yield lambda x=pooled: aten.upsample_bilinear2d(x, [2 * s for s in x.shape[2:]], False)  # type: ignore[misc]
-        yield lambda g=x, x=pooled: aten.upsample_bilinear2d_backward(  # type: ignore[misc]
-            g, list(g.shape[2:]), list(x.shape), False
+        yield (
+            lambda g=x, x=pooled: aten.upsample_bilinear2d_backward(  # type: ignore[misc]
+                g, list(g.shape[2:]), list(x.shape), False
+            )
         )
 
 

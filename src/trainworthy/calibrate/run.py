@@ -80,16 +80,20 @@ def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
         few = 1.0 if dtype is torch.float32 else 0.6
         flops = 6e8 * scale
         made = {"device": device, "dtype": dtype}
-        yield f"matrix products, {name}", probes_products.gemm_probes(
-            **made, count=int(260 * few), largest_flops=flops)  # type: ignore[arg-type]
-        yield f"batched products, {name}", probes_products.bmm_probes(
-            **made, count=int(90 * few), largest_flops=flops / 3)  # type: ignore[arg-type]
-        yield f"convolutions, {name}", probes_products.conv_probes(
-            **made, count=int(500 * few * few), largest_flops=flops)  # type: ignore[arg-type]
-        yield f"transposed convolutions, {name}", probes_products.conv_probes(
-            **made, count=int(60 * few * few), largest_flops=flops, transposed=True)  # type: ignore[arg-type]
-        yield f"attention, {name}", probes_products.attention_probes(
-            **made, count=int(50 * few), largest_flops=flops)  # type: ignore[arg-type]
+        yield f"matrix products, {name}", probes_products.gemm_probes(**made, count=int(260 * few), largest_flops=flops)  # type: ignore[arg-type]
+        yield (
+            f"batched products, {name}",
+            probes_products.bmm_probes(**made, count=int(90 * few), largest_flops=flops / 3),
+        )  # type: ignore[arg-type]
+        yield (
+            f"convolutions, {name}",
+            probes_products.conv_probes(**made, count=int(500 * few * few), largest_flops=flops),
+        )  # type: ignore[arg-type]
+        yield (
+            f"transposed convolutions, {name}",
+            probes_products.conv_probes(**made, count=int(60 * few * few), largest_flops=flops, transposed=True),
+        )  # type: ignore[arg-type]
+        yield f"attention, {name}", probes_products.attention_probes(**made, count=int(50 * few), largest_flops=flops)  # type: ignore[arg-type]
         yield f"elementwise, {name}", probes_streams.stream_probes(**made)  # type: ignore[arg-type]
         yield f"layouts, {name}", probes_streams.layout_probes(**made)  # type: ignore[arg-type]
         yield f"rows, {name}", probes_streams.row_probes(**made)  # type: ignore[arg-type]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from trainworthy.tape.record import TensorMeta
 
 
-
 _COPIES_FIRST = frozenset({"norm", "softmax", "pool", "conv_forward", "conv_backward", "rnn_forward", "rnn_backward"})
 
 

@@ -94,7 +94,9 @@ def _conv(signature: Signature) -> Placed:
     if backward:
         wants_input = any(m.shape == x.shape for m in signature.outputs)
         wants_weight = any(m.shape == weight.shape for m in signature.outputs)
-        name += "_backward" if wants_input and wants_weight else "_backward_input" if wants_input else "_backward_weight"
+        name += (
+            "_backward" if wants_input and wants_weight else "_backward_input" if wants_input else "_backward_weight"
+        )
     return Placed(
         _family(signature, name),
         (
@@ -143,7 +145,9 @@ def _norm(signature: Signature) -> Placed:
         return Placed(_family(signature, name), (_log(rows), _log(_numel(x) / max(rows, 1))))
     channels = x.shape[1] if len(x.shape) > 1 else 1
     samples = x.shape[0] if x.shape else 1
-    return Placed(_family(signature, name), (_log(samples), _log(channels), _log(_numel(x) / max(samples * channels, 1))))
+    return Placed(
+        _family(signature, name), (_log(samples), _log(channels), _log(_numel(x) / max(samples * channels, 1)))
+    )
 
 
 def _softmax(signature: Signature) -> Placed:
