@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,8 +13,8 @@ from trainworthy.calibrate.probes_products import attention_probes, bmm_probes, 
 from trainworthy.calibrate.probes_streams import image_probes, layout_probes, list_probes, row_probes, stream_probes
 from trainworthy.estimate.op_features import place
 
-FP32 = {"device": "cpu", "dtype": torch.float32}
-SMALL = {**FP32, "count": 6, "largest_flops": 1e6}
+FP32: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
+SMALL: dict[str, Any] = {**FP32, "count": 6, "largest_flops": 1e6}
 
 
 @pytest.mark.parametrize(
@@ -30,16 +33,16 @@ SMALL = {**FP32, "count": 6, "largest_flops": 1e6}
         (lambda: stream_probes(device="cpu", dtype=torch.bfloat16, sizes=(16,)), {"add:plain/bf16"}),
     ],
 )
-def test_each_probe_is_one_operation_of_its_family(probes: object, families: set[str]) -> None:
+def test_each_probe_is_one_operation_of_its_family(probes: Callable[..., Iterator[Any]], families: set[str]) -> None:
     with torch.no_grad():
-        found = {place(probe_signature(call)).family for call in probes()}  # type: ignore[operator]
+        found = {place(probe_signature(call)).family for call in probes()}
     assert families <= found
 
 
 @pytest.mark.parametrize("probes", [layout_probes, row_probes, image_probes])
-def test_the_first_of_the_larger_probes_run(probes: object) -> None:
+def test_the_first_of_the_larger_probes_run(probes: Callable[..., Iterator[Any]]) -> None:
     with torch.no_grad():
-        for call, _ in zip(probes(**FP32), range(12), strict=False):  # type: ignore[operator]
+        for call, _ in zip(probes(**FP32), range(12), strict=False):
             probe_signature(call)
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainworthy.estimate.host_heap import HostHeap
+from trainworthy.estimate.host_heap import Block, HostHeap
 
 MIB = 1 << 20
 
@@ -47,11 +49,12 @@ def test_a_small_block_at_the_top_holds_the_heap_up() -> None:
 
 
 @given(st.lists(st.integers(1, 3 * MIB), max_size=40), st.randoms(use_true_random=False))
-def test_live_blocks_never_overlap(sizes: list[int], random: object) -> None:
-    heap, live = HostHeap(), []
+def test_live_blocks_never_overlap(sizes: list[int], random: Random) -> None:
+    heap = HostHeap()
+    live: list[Block] = []
     for size in sizes:
-        if live and random.random() < 0.4:  # type: ignore[attr-defined]
-            heap.free(live.pop(random.randrange(len(live))))  # type: ignore[attr-defined]
+        if live and random.random() < 0.4:
+            heap.free(live.pop(random.randrange(len(live))))
         block = heap.allocate(size)
         assert block.size >= size
         assert 0 <= block.fresh_bytes <= block.size
