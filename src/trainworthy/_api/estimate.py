@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainworthy.estimate.machine import Machine
     from trainworthy.estimate.memory_facts import MemoryFacts
     from trainworthy.estimate.result import Estimate, Mode
-    from trainworthy.estimate.whole import Amounts, Question
+    from trainworthy.estimate.whole import Amounts
     from trainworthy.virtual.script_parent import Log, Progress
 
 __all__ = ["estimate", "estimate_result"]
@@ -134,7 +134,9 @@ def estimate_result(
     name = gpu or named_of(result.tape)
     if name is None:
         raise UsageError(
-            "The tape does not say for which GPU it is.", where="--gpu", fix="Add --gpu ID; `trainworthy gpus` lists them."
+            "The tape does not say for which GPU it is.",
+            where="--gpu",
+            fix="Add --gpu ID; `trainworthy gpus` lists them.",
         )
     machine = machine_named(name, notes=result.tape.notes)
     cluster = result.cluster
@@ -201,9 +203,7 @@ def _members(result: RehearsalResult) -> Mapping[int, int] | None:
     if cluster is None:
         return None
     tapes = _tapes(result)
-    return {
-        rank: rank if rank in tapes else row.rank for row in cluster.ranks for rank in row.stands_for
-    } or None
+    return {rank: rank if rank in tapes else row.rank for row in cluster.ranks for rank in row.stands_for} or None
 
 
 def _memory(result: RehearsalResult, machine: Machine, mode: Mode) -> MemoryFacts:

@@ -6,14 +6,15 @@ $ trainworthy estimate --tape FILE [OPTIONS]                  from a tape that `
 $ trainworthy estimate --model llama3-8b --world-size 64 ...  from sizes and a layout, without a script
 $ trainworthy estimate --runs FILE.csv --output OUT.csv       a table of runs, row by row
 
-Everything after the script is the script's own. Times come from a model of the hardware (`trainworthy gpus`) or, better,
-from a calibration of the machine (`trainworthy calibrate`); each figure has a low, an expected and a high value.
+Everything after the script is the script's own. Times come from a model of the hardware (`trainworthy gpus`) or,
+better, from a calibration of the machine (`trainworthy calibrate`). Figures have a low, an expected and a high value.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from trainworthy.cli.options import add_output_options, emit, size, write_file
@@ -100,7 +101,8 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="NAME", help="a transcribed model, or a Hugging Face config.json on disk")
     add("--runs", metavar="FILE.csv", help="a table of training runs; --output is written with predictions added")
     add("--gpu", metavar="ID[,ID...]",
-        help=f"row of `trainworthy gpus`, `cpu` (this one, calibrated) or a CPU row (default: {DEFAULT_GPU}, or the tape's)")  # fmt: skip
+        help="row of `trainworthy gpus`, `cpu` (this one, calibrated) or a CPU row (default: the tape's, or "
+        f"{DEFAULT_GPU})")  # fmt: skip
     add("--mode", choices=("eager", "compiled"), help="default: compiled if the script asks for torch.compile")
     add("--what-ifs", choices=("rehearsed", "tape", "none"), default="rehearsed",
         help="rehearsed: a larger batch is rehearsed too, where the script has an option for it (default); tape: only "
@@ -114,8 +116,12 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     add("--rank", type=int, metavar="R", help="rehearse rank R only")
     add("--ranks", metavar="WHICH", help="ranks to rehearse: distinct (default), all, or 0,3,8-15")
     add("--link", metavar="ID", help="link between the GPUs of a node (default: the GPU's own)")
-    add("--network-gbit-s", type=float, metavar="X",
-        help="what one GPU has to other nodes, one direction (default: the port of the vendor's reference system)")  # fmt: skip
+    add(
+        "--network-gbit-s",
+        type=float,
+        metavar="X",
+        help="what one GPU has to other nodes, one direction (default: a port of the vendor's reference system)",
+    )
 
 
 def _add_amounts(parser: argparse.ArgumentParser) -> None:
@@ -164,6 +170,6 @@ def number(text: str) -> float:
         value = float(text.replace("_", ""))
     except ValueError:
         raise argparse.ArgumentTypeError(f"not a number: {text!r}") from None
-    if value != value or value in (float("inf"), float("-inf")):
+    if not isfinite(value):
         raise argparse.ArgumentTypeError(f"not a finite number: {text!r}")
     return value

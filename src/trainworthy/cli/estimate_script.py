@@ -37,7 +37,9 @@ def estimate_tape_files(options: argparse.Namespace) -> list[Estimate]:
         if getattr(options, name) is not None:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"{option} needs a script; a tape is what it is.", where=option, fix="Pass the script instead of --tape."
+                f"{option} needs a script; a tape is what it is.",
+                where=option,
+                fix="Pass the script instead of --tape.",
             )
     result = summarize_ranks([_load(path) for path in options.tape], assume_others=True)
     names: list[str | None] = [*_machines(options)] if options.gpu else [None]

@@ -50,7 +50,7 @@ class _Sum:
     def row(self, name: str, step_s: float) -> ShareRow:
         """Return the sums as a row."""
         seconds = sum(self.by_bound.values())
-        bound = max(self.by_bound, key=lambda b: self.by_bound[b]) if self.by_bound else None
+        bound = max(self.by_bound.items(), key=lambda item: item[1])[0] if self.by_bound else None
         return ShareRow(
             name=name, seconds=seconds, share=seconds / step_s if step_s else 0.0, ops=self.ops, flops=self.flops,
             moved_bytes=self.moved_bytes, compute_s=self.compute_s, memory_s=self.memory_s, stalled_s=self.stalled_s,
@@ -60,7 +60,7 @@ class _Sum:
 
 def device_bound(cost: Cost) -> Bounds:
     """Return what decides how long a kernel takes."""
-    return cost.bound if cost.bound in ("compute", "memory", "latency") else "memory"  # type: ignore[return-value]
+    return cost.bound if cost.bound in ("compute", "memory", "latency") else "memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def breakdown(tape: Tape, costs: Sequence[Cost], times: StepTimes, *, step: int,
 
     phases = view(lambda row, _: PHASES[row.phase], in_place=True)
     return Breakdown(
-        phases=tuple(sorted(phases, key=lambda row: PHASES.index(row.name))),  # type: ignore[arg-type]
+        phases=tuple(sorted(phases, key=lambda row: PHASES.index(row.name))),
         classes=view(lambda _, cost: cost.op_class, in_place=False),
         modules=view(lambda row, _: tape.modules[row.module] or "(outside modules)", in_place=False),
         lines=view(lambda row, _: str(tape.sources[row.source]), in_place=False),
@@ -176,9 +176,7 @@ def points(
     return tuple(sorted(found, key=lambda point: -point.seconds)[:limit])
 
 
-def _point(
-    tape: Tape, costs: Sequence[Cost], members: Sequence[tuple[int, int]], *, unit: str, step_s: float
-) -> Point:
+def _point(tape: Tape, costs: Sequence[Cost], members: Sequence[tuple[int, int]], *, unit: str, step_s: float) -> Point:
     first = tape.rows[members[0][0]]
     signature, cost = tape.signatures[first.signature], costs[members[0][0]]
     count = sum(n for _, n in members)

@@ -11,7 +11,16 @@ from trainworthy.estimate.op_cost import Bound, op_time
 from trainworthy.estimate.topology import Topology
 from trainworthy.tape.record import PHASES, Phase, Row, Signature, Tape
 
-__all__ = ["COMPILED_CALL_S", "FUSED", "FUSED_ELEMENTWISE", "FUSED_REDUCTION", "Cost", "Factors", "costs_of"]
+__all__ = [
+    "AS_EXPECTED",
+    "COMPILED_CALL_S",
+    "FUSED",
+    "FUSED_ELEMENTWISE",
+    "FUSED_REDUCTION",
+    "Cost",
+    "Factors",
+    "costs_of",
+]
 
 FUSED = "compiled."  # begins the names of operations that stand for a compiled kernel, see ``fusion.py``
 
@@ -49,8 +58,11 @@ class Factors(NamedTuple):
     network: float = 1.0
 
 
+AS_EXPECTED = Factors()
+
+
 def costs_of(
-    tape: Tape, *, machine: Machine, topology: Topology | None = None, factors: Factors = Factors(), rank: int = 0
+    tape: Tape, *, machine: Machine, topology: Topology | None = None, factors: Factors = AS_EXPECTED, rank: int = 0
 ) -> tuple[Cost, ...]:
     """Price every row of ``tape``."""
     return tuple(

@@ -10,8 +10,16 @@ __all__ = ["ENERGY_NOTE", "gpu_power_w", "kwh", "money"]
 # Shares of the card's stated power (its limit). A card that trains takes 60 to 100 % of it: products of matrices reach
 # the limit, streaming takes about two thirds. A context that waits takes a fifth to a third.
 # Assumed, in the range of published measurements of training (Zeus, NSDI 2023; POLCA, ASPLOS 2024); not fitted.
-_BUSY = {"compute": Quantity(0.80, 0.92, 1.0), "memory": Quantity(0.50, 0.68, 0.85), "latency": Quantity(0.30, 0.42, 0.60)}
-_WAITING = {"host": Quantity(0.15, 0.25, 0.35), "network": Quantity(0.30, 0.45, 0.60), "bubble": Quantity(0.15, 0.25, 0.35)}
+_BUSY = {
+    "compute": Quantity(0.80, 0.92, 1.0),
+    "memory": Quantity(0.50, 0.68, 0.85),
+    "latency": Quantity(0.30, 0.42, 0.60),
+}
+_WAITING = {
+    "host": Quantity(0.15, 0.25, 0.35),
+    "network": Quantity(0.30, 0.45, 0.60),
+    "bubble": Quantity(0.15, 0.25, 0.35),
+}
 
 ENERGY_NOTE = (
     "energy: modelled from the card's power limit and what bounds the step, not measured; the rest of the computer and "

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from math import prod
 
 from trainworthy.estimate.costs import FUSED, FUSED_ELEMENTWISE, FUSED_REDUCTION, is_work
-from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.metas import touched_bytes
+from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.rewrite import NewLeaf, Rows, rewrite
 from trainworthy.tape.record import PHASES, Leaf, Row, Signature, Tape, TensorMeta
 
@@ -29,7 +29,9 @@ _FUSIBLE = frozenset(
     {"elementwise", "transcendental", "copy", "fill", "norm", "softmax", "reduction", "random", "loss", "pool"}
 )
 _COMPILED_PHASES = frozenset(PHASES.index(p) for p in ("forward", "loss", "recompute", "backward"))
-_NOT_FUSED = frozenset({"cat", "_foreach_copy_", "topk", "sort", "cumsum", "all_gather_copy_in", "split_with_sizes_copy"})
+_NOT_FUSED = frozenset(
+    {"cat", "_foreach_copy_", "topk", "sort", "cumsum", "all_gather_copy_in", "split_with_sizes_copy"}
+)
 
 
 def compiled(tape: Tape) -> Tape:

@@ -33,9 +33,7 @@ def touched_bytes(meta: TensorMeta) -> int:
     return elements * element_bytes(meta.dtype)
 
 
-def scaled_traffic(
-    signature: Signature, inputs: Sequence[TensorMeta], outputs: Sequence[TensorMeta]
-) -> Signature:
+def scaled_traffic(signature: Signature, inputs: Sequence[TensorMeta], outputs: Sequence[TensorMeta]) -> Signature:
     """Give an operation other tensors; its traffic changes as theirs does."""
     before = sum(map(touched_bytes, (*signature.inputs, *signature.outputs)))
     after = sum(map(touched_bytes, (*inputs, *outputs)))

@@ -164,9 +164,7 @@ class _Rank:
             self._host = max(self._host, len(self._ends) * self._loading.step_s / self._loading.workers)
         self._now.data_s += self._host - before
 
-    def _block(
-        self, instructions: Sequence[Instruction], repetitions: list[int], channels: Channel
-    ) -> Waiting:
+    def _block(self, instructions: Sequence[Instruction], repetitions: list[int], channels: Channel) -> Waiting:
         for instruction in instructions:
             if isinstance(instruction, Plain):
                 self._plain(instruction)
@@ -206,9 +204,7 @@ class _Rank:
             channels.setdefault((self._rank, self._stands_for(call.peer)), []).append(end)
         self._finish(call, _Awaited(end, call.row, 0.0), repetitions)
 
-    def _receive(
-        self, call: Call, repetitions: list[int], channels: Channel
-    ) -> Waiting:
+    def _receive(self, call: Call, repetitions: list[int], channels: Channel) -> Waiting:
         self._issue(call.host_s)
         source = self._stands_for(self._rank if call.peer is None else call.peer)
         sent = channels.setdefault((source, self._rank), [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trainworthy.estimate.costs import Cost, Factors, costs_of
+from trainworthy.estimate.costs import AS_EXPECTED, Cost, Factors, costs_of
 from trainworthy.estimate.fusion import compiled
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.program import program_of
@@ -84,24 +84,20 @@ def step_of(tape: Tape) -> int | None:
     return max(steps) if steps else None
 
 
-def run_steps(tapes: Mapping[int, Tape], setting: Setting, *, factors: Factors = Factors()) -> Simulated:
+def run_steps(tapes: Mapping[int, Tape], setting: Setting, *, factors: Factors = AS_EXPECTED) -> Simulated:
     """Simulate the step of every tape; tapes without a step are left out."""
     ready = as_run(tapes, setting.mode)
     priced: dict[int, tuple[Tape, tuple[Cost, ...], int]] = {}
     for rank, tape in ready.items():
         step = step_of(tape)
         if step is not None:
-            costs = costs_of(
-                tape, machine=setting.machine, topology=setting.topology, factors=factors, rank=rank
-            )
+            costs = costs_of(tape, machine=setting.machine, topology=setting.topology, factors=factors, rank=rank)
             priced[rank] = (tape, costs, step)
     programs = {
         rank: program_of(tape, costs=costs, step=step, in_order=setting.in_order)
         for rank, (tape, costs, step) in priced.items()
     }
-    times = simulate_ranks(
-        programs, loading=setting.loading, in_order=setting.in_order, stands_for=setting.stands_for
-    )
+    times = simulate_ranks(programs, loading=setting.loading, in_order=setting.in_order, stands_for=setting.stands_for)
     return Simulated(
         ranks={
             rank: RankStep(tape=tape, costs=costs, times=times[rank], step=step)

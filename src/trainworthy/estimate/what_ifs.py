@@ -159,9 +159,7 @@ def _on_tapes(question: Question, setting: Setting, *, on_gpu: bool) -> Iterator
                 note = changed.note
                 saved = None if name == "no_checkpointing" else max(saved or 0, changed.saved_bytes or 0)
         if note:
-            yield _Change(
-                name=name, title=title, how=how, tapes=done, setting=setting, note=note, saved_bytes=saved
-            )
+            yield _Change(name=name, title=title, how=how, tapes=done, setting=setting, note=note, saved_bytes=saved)
 
 
 def _accumulation(question: Question, base: Estimate, setting: Setting) -> Iterator[_Change]:
@@ -180,7 +178,9 @@ def _accumulation(question: Question, base: Estimate, setting: Setting) -> Itera
 def _once_s(base: Estimate) -> float:
     """Return what a step does once, however many micro-steps it has: the optimizer, and waiting for all-reduces."""
     phases = sum(phase.seconds for phase in base.phases if phase.name in ("optimizer", "other"))
-    reduced = sum(call.exposed_s for call in base.communication if call.kind == "all_reduce" and call.phase == "backward")
+    reduced = sum(
+        call.exposed_s for call in base.communication if call.kind == "all_reduce" and call.phase == "backward"
+    )
     return phases + reduced
 
 
@@ -192,7 +192,8 @@ def _workers(question: Question, base: Estimate, setting: Setting) -> Iterator[_
     enough = int(loading.step_s / alone) + 1 if alone > 0 else 0
     if enough > max(loading.workers, 0) and enough <= 256:
         yield _Change(
-            name="workers", title=f"{enough} loader processes", how=f"DataLoader(num_workers={enough}, pin_memory=True)",
+            name="workers", title=f"{enough} loader processes",
+            how=f"DataLoader(num_workers={enough}, pin_memory=True)",
             tapes=question.tapes, setting=replace(setting, loading=Loading(loading.step_s, enough)),
             note=f"{loading.workers} now; loading takes {loading.step_s * 1e3:.3g} ms of work a step",
         )  # fmt: skip

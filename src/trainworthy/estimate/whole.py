@@ -277,7 +277,7 @@ def _views(question: Question, expected: Simulated, workload: Workload) -> dict[
         "points": parts.points(rank.tape, rank.costs, machine=machine, step=rank.step, step_s=expected.step_s),
         "roofs_tflops": roofs, "memory_gb_per_s": machine.memory_gb_per_s if row is None else row.memory_gb_per_s,
         "communication": parts.call_times(rank.tape, rank.costs, rank.times, step=rank.step),
-        "ranks": tuple(_rank_time(question, number, each) for number, each in expected.ranks.items()) if several else (),
+        "ranks": tuple(_rank_time(question, *each) for each in expected.ranks.items()) if several else (),
         "floor_s": parts.floor_s(rank.tape, machine=machine, step=rank.step), "host_s": rank.times.host_s,
         "data_s": None if workload.loading is None else rank.times.data_s, "data_origin": workload.loading_origin,
         "unknown_ops": unknown_ops(rank.tape, rank.costs, rank.step),

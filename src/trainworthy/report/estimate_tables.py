@@ -19,9 +19,9 @@ def all_estimate_tables(e: Estimate, *, max_rows: int = _MAX_ROWS) -> Iterator[T
     """Yield every table that has something to say."""
     tables = (
         _figures(e), _phases(e), _bounds(e), _what_ifs(e),
-        _shares(e, e.classes, "classes", "Time by class of operation", "class", max_rows),
-        _shares(e, e.modules, "modules", "Time by module", "module", max_rows),
-        _shares(e, e.lines, "lines", "Time by line", "line", max_rows),
+        _shares(e.classes, key="classes", title="Time by class of operation", name="class", max_rows=max_rows),
+        _shares(e.modules, key="modules", title="Time by module", name="module", max_rows=max_rows),
+        _shares(e.lines, key="lines", title="Time by line", name="line", max_rows=max_rows),
         _communication(e, max_rows), _ranks(e, max_rows), _notes(e), _definitions(e),
     )  # fmt: skip
     yield from (table for table in tables if table is not None and table.rows)
@@ -39,7 +39,8 @@ def machine_table(estimates: Sequence[Estimate]) -> Table:
     return Table(
         key="machines", title="Machines", rows=rows_of(rows),
         columns=(left("machine"), left("fits"), right("needed"), right("low", from_width=100), right("step"),
-                 right("high", from_width=100), right("rate"), right("MFU"), left("bound"), right("money", from_width=100)),
+                 right("high", from_width=100), right("rate"), right("MFU"), left("bound"),
+                 right("money", from_width=100)),
     )  # fmt: skip
 
 
@@ -56,7 +57,9 @@ def _figures(e: Estimate) -> Table:
     add("tokens", e.tokens_per_s, "tokens/s", _counted(e.tokens_per_step, "tokens a step"))
     if e.world_size > 1:
         add("tokens per GPU", e.tokens_per_s_per_gpu, "tokens/s")
-    add("model FLOP/s per GPU", None if e.model_tflops_per_gpu is None else e.model_tflops_per_gpu.times(1e12), "FLOP/s")
+    add(
+        "model FLOP/s per GPU", None if e.model_tflops_per_gpu is None else e.model_tflops_per_gpu.times(1e12), "FLOP/s"
+    )
     peak = "" if e.peak_tflops is None else f"of {e.peak_tflops:g} TFLOP/s ({e.peak_unit}, dense)"
     add("MFU", e.mfu, "%", peak)
     add("HFU", e.hfu, "%", "recomputation included")
@@ -64,11 +67,21 @@ def _figures(e: Estimate) -> Table:
     limit = "" if e.driver_memory_bytes is None else f"of {format_bytes(e.driver_memory_bytes)} that the driver reports"
     add("memory needed", e.needed_memory_bytes, "B", limit)
     add("power per GPU", e.power_w, "W", "modelled")
-    add("energy a step", None if e.energy_kwh_per_step is None else e.energy_kwh_per_step.times(1e3), "Wh", "modelled; GPUs only")
+    add(
+        "energy a step",
+        None if e.energy_kwh_per_step is None else e.energy_kwh_per_step.times(1e3),
+        "Wh",
+        "modelled; GPUs only",
+    )
     add("money a step", e.money_per_step, "", "your price")
     if e.totals is not None:
         add(e.totals.wanted, e.totals.seconds, "s", f"{e.totals.steps:,.0f} steps")
-        add("  energy", None if e.totals.energy_kwh is None else e.totals.energy_kwh.times(1e3), "Wh", "modelled; GPUs only")
+        add(
+            "  energy",
+            None if e.totals.energy_kwh is None else e.totals.energy_kwh.times(1e3),
+            "Wh",
+            "modelled; GPUs only",
+        )
         add("  money", e.totals.money, "", f"at {e.price_per_hour:g} an hour and GPU" if e.price_per_hour else "")
     return Table(
         key="figures", title=f"Figures ({gpu_words(e)}, {e.mode})", rows=rows_of(rows),
@@ -120,7 +133,12 @@ def _bounds(e: Estimate) -> Table | None:
         return None
     shares = e.bound_by.to_dict()
     rows = [
-        (name, f"{100 * shares[name]:.1f} %", _ms(shares[name] * e.step_time_s.expected), "#" * round(40 * shares[name]))
+        (
+            name,
+            f"{100 * shares[name]:.1f} %",
+            _ms(shares[name] * e.step_time_s.expected),
+            "#" * round(40 * shares[name]),
+        )
         for name in BOUNDS
     ]
     return Table(
@@ -135,16 +153,16 @@ def _what_ifs(e: Estimate) -> Table | None:
     if not e.what_ifs:
         return None
     rows = [
-        (w.title, f"{w.speedup:.2f} x", _ms(w.step_s), _change(w.memory_change_bytes), w.fits or UNKNOWN, w.origin, w.how,
-         w.note)
+        (w.title, f"{w.speedup:.2f} x", _ms(w.step_s), _change(w.memory_change_bytes), w.fits or UNKNOWN, w.origin,
+         w.how, w.note)
         for w in e.what_ifs
     ]  # fmt: skip
     return Table(
         key="what-ifs", title="What would help", rows=rows_of(rows),
         columns=(left("change"), right("speed"), right("step"), right("memory"), left("fits"),
                  left("from", from_width=140), left("how", from_width=110), left("note", from_width=200)),
-        note="speed: samples a second after over before. Each alone; they do not simply multiply. tape: simulated on the "
-        "changed tape; rehearsed: the script was rehearsed again.",
+        note="speed: samples a second after over before. Each alone; they do not simply multiply. tape: simulated on "
+        "the changed tape; rehearsed: the script was rehearsed again.",
     )  # fmt: skip
 
 
@@ -156,9 +174,7 @@ def _change(num_bytes: int | None) -> str:
     return f"{'-' if num_bytes < 0 else '+'}{format_bytes(abs(num_bytes))}"
 
 
-def _shares(
-    e: Estimate, shown: tuple[ShareRow, ...], key: str, title: str, name: str, max_rows: int
-) -> Table | None:
+def _shares(shown: tuple[ShareRow, ...], *, key: str, title: str, name: str, max_rows: int) -> Table | None:
     if not shown:
         return None
     rows = [_share_cells(row, with_work=True) for row in shown[:max_rows]]
@@ -189,7 +205,15 @@ def _ranks(e: Estimate, max_rows: int) -> Table | None:
     if not e.ranks:
         return None
     rows = [
-        (str(r.rank), f"{r.stands_for:,}", _ms(r.step_s), _ms(r.busy_s), _ms(r.host_s), _ms(r.network_s), _ms(r.bubble_s))
+        (
+            str(r.rank),
+            f"{r.stands_for:,}",
+            _ms(r.step_s),
+            _ms(r.busy_s),
+            _ms(r.host_s),
+            _ms(r.network_s),
+            _ms(r.bubble_s),
+        )
         for r in e.ranks[: max(max_rows, 16)]
     ]
     return Table(
@@ -209,6 +233,8 @@ def _notes(e: Estimate) -> Table | None:
 
 def _definitions(e: Estimate) -> Table | None:
     rows = [(each.name, each.text) for each in e.definitions]
-    return Table(key="definitions", title="Definitions", rows=rows_of(rows), columns=(left(""), left(""))) if rows else None
-
-
+    return (
+        Table(key="definitions", title="Definitions", rows=rows_of(rows), columns=(left(""), left("")))
+        if rows
+        else None
+    )

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 _HEAD = 9  # width of "VERDICT  "
 
 
-def render_estimate_text(
-    estimates: Sequence[Estimate], *, width: int | None = None, color: bool | None = None
-) -> str:
+def render_estimate_text(estimates: Sequence[Estimate], *, width: int | None = None, color: bool | None = None) -> str:
     """Render estimates, one for each machine.
 
     Args:

@@ -127,7 +127,9 @@ def _why(e: Estimate) -> list[str]:
         lines.append(f"Time goes to {', '.join(parts)}.")
     if e.floor_s and e.step_time_s is not None:
         ratio = e.step_time_s.expected / e.floor_s
-        lines.append(f"At the stated peaks the same operations would take {_short_seconds(e.floor_s)}: {ratio:.1f} times less.")
+        lines.append(
+            f"At the stated peaks the same operations would take {_short_seconds(e.floor_s)}: {ratio:.1f} times less."
+        )
     if e.data_s:
         lines.append(f"The step waits {_short_seconds(e.data_s)} for its batches ({e.data_origin}).")
     elif e.data_origin and e.data_s is not None:
