@@ -93,7 +93,7 @@ def estimate(
         UsageError: If an argument makes no sense, or the machine meant was not calibrated.
         UnknownGpuError: If nothing has the name ``gpu``.
     """
-    from trainworthy.estimate.whole import Amounts
+    from trainworthy.estimate.amounts import Amounts, check_amounts
 
     amounts = Amounts(
         samples_per_step=samples_per_step, tokens_per_step=tokens_per_step, data_s_per_batch=data_s_per_batch,
@@ -129,7 +129,8 @@ def estimate_result(
     """Estimate what a rehearsal found, on the machine called ``gpu``."""
     from trainworthy.estimate.topology import make_topology
     from trainworthy.estimate.what_ifs import what_would_help
-    from trainworthy.estimate.whole import Amounts, Question, estimate_tapes
+    from trainworthy.estimate.amounts import Amounts
+    from trainworthy.estimate.whole import Question, estimate_tapes
 
     name = gpu or named_of(result.tape)
     if name is None:
@@ -155,30 +156,6 @@ def estimate_result(
     if what_ifs and found.step_time_s is not None:
         found = dataclasses.replace(found, what_ifs=what_would_help(question, found))
     return found
-
-
-def check_amounts(amounts: Amounts) -> None:
-    """Refuse amounts that cannot be.
-
-    Raises:
-        UsageError: Naming the option.
-    """
-    for each in dataclasses.fields(amounts):
-        value = getattr(amounts, each.name)
-        option = _OPTIONS.get(each.name, f"--{each.name.replace('_', '-')}")
-        at_least = 0 if each.name in ("workers", "data_s_per_batch", "price_per_hour") else None
-        wrong = value is not None and not (value > 0 or (at_least == 0 and value == 0))
-        if wrong:
-            raise UsageError(
-                f"{option} is {value:g}.", where=option,
-                fix="Pass 0 or more." if at_least == 0 else "Pass a number above 0, such as 1e9.",
-            )  # fmt: skip
-        if value is not None and value > _MOST:
-            raise UsageError(f"{option} is {value:g}, more than {_MOST:g}.", where=option, fix="Check the unit.")
-
-
-_MOST = 1e21  # a million times the tokens of the largest published training
-_OPTIONS = {"train_tokens": "--tokens", "train_samples": "--samples", "data_s_per_batch": "--data-s-per-batch"}
 
 
 def _tapes(result: RehearsalResult) -> Mapping[int, Tape]:

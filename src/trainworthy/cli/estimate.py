@@ -21,6 +21,7 @@ from trainworthy.cli.options import add_output_options, emit, size, write_file
 from trainworthy.errors import UsageError
 
 if TYPE_CHECKING:
+    from trainworthy.estimate.amounts import Amounts
     from trainworthy.estimate.result import Estimate
 
 DEFAULT_GPU = "h100-sxm-80gb"
@@ -48,6 +49,20 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
 
     estimates = estimate_tape_files(options) if options.tape else estimate_script(options, str(target), tuple(args))
     return finish(estimates, options)
+
+
+def amounts_of(options: argparse.Namespace) -> Amounts:
+    """Read the amounts, refusing what cannot be."""
+    from trainworthy.estimate.amounts import Amounts, check_amounts
+
+    amounts = Amounts(
+        samples_per_step=options.samples_per_step, tokens_per_step=options.tokens_per_step,
+        data_s_per_batch=options.data_s_per_batch, workers=options.workers, price_per_hour=options.price_per_hour,
+        train_steps=options.train_steps, train_samples=options.samples, train_tokens=options.tokens,
+        epochs=options.epochs,
+    )  # fmt: skip
+    check_amounts(amounts)
+    return amounts
 
 
 def finish(estimates: Sequence[Estimate], options: argparse.Namespace) -> int:

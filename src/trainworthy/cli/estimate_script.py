@@ -7,17 +7,17 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainworthy._api.estimate import check_amounts, estimate_result
+from trainworthy._api.estimate import estimate_result
 from trainworthy._api.estimate_machine import is_cpu, machine_named
-from trainworthy.cli.estimate import DEFAULT_GPU
+from trainworthy.cli.estimate import DEFAULT_GPU, amounts_of
 from trainworthy.cli.largest_batch import BatchOption, Search, search_batches, search_dict
 from trainworthy.cli.rehearse import Request
 from trainworthy.errors import UsageError
 from trainworthy.estimate.result import Estimate, WhatIf
-from trainworthy.estimate.whole import Amounts
 from trainworthy.inspect import summarize_ranks
 
 if TYPE_CHECKING:
+    from trainworthy.estimate.amounts import Amounts
     from trainworthy.inspect import RehearsalResult
     from trainworthy.tape.record import Tape
 
@@ -50,18 +50,6 @@ def estimate_tape_files(options: argparse.Namespace) -> list[Estimate]:
         )
         for name in names
     ]  # fmt: skip
-
-
-def amounts_of(options: argparse.Namespace) -> Amounts:
-    """Read the amounts, refusing what cannot be."""
-    amounts = Amounts(
-        samples_per_step=options.samples_per_step, tokens_per_step=options.tokens_per_step,
-        data_s_per_batch=options.data_s_per_batch, workers=options.workers, price_per_hour=options.price_per_hour,
-        train_steps=options.train_steps, train_samples=options.samples, train_tokens=options.tokens,
-        epochs=options.epochs,
-    )  # fmt: skip
-    check_amounts(amounts)
-    return amounts
 
 
 def _machines(options: argparse.Namespace) -> list[str]:
