@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from report.tape_builder import TapeBuilder
 from trainworthy.estimate.machine import Machine, gpu_machine
@@ -48,49 +49,17 @@ def chain(*, layers: int = 3, elements: int = 1 << 20) -> Tape:
     """One step: in every layer a product, then add, gelu and mul on its result; each reads what came before."""
     tape = TapeBuilder()
     size = 4 * elements
-    (x,) = tape.op("copy_", phase="data", births=(("input", size),), shape_out=(1024, elements // 1024), moved_bytes=0)
+    shape = (1024, elements // 1024)
+    op = partial(tape.op, module="layers.{}", shape_in=shape, shape_out=shape, pointwise_flops=elements)
+    (x,) = tape.op("copy_", phase="data", births=(("input", size),), shape_out=shape, moved_bytes=0)
     for n in range(layers):
-        place = {"module": "layers.{}", "numbers": (n,), "shape_in": (1024, elements // 1024),
-                 "shape_out": (1024, elements // 1024)}  # fmt: skip
-        (y,) = tape.op(
-            "mm",
-            reads=(x, x),
-            flops=10**9,
-            moved_bytes=3 * size,
-            births=(("temporary", size),),
-            deaths=(x,),
-            line=1,
-            **place,
-        )  # type: ignore[arg-type]
-        (a,) = tape.op(
-            "add.Tensor",
-            reads=(y,),
-            moved_bytes=2 * size,
-            births=(("temporary", size),),
-            line=2,
-            deaths=(y,),
-            pointwise_flops=elements,
-            **place,
-        )  # type: ignore[arg-type]
-        (g,) = tape.op(
-            "gelu",
-            reads=(a,),
-            moved_bytes=2 * size,
-            births=(("activation", size),),
-            line=3,
-            pointwise_flops=elements,
-            **place,
-        )  # type: ignore[arg-type]
-        (x,) = tape.op(
-            "mul.Tensor",
-            reads=(a, g),
-            moved_bytes=3 * size,
-            births=(("temporary", size),),
-            deaths=(a,),
-            line=4,
-            pointwise_flops=elements,
-            **place,
-        )  # type: ignore[arg-type]
+        (y,) = op("mm", reads=(x, x), flops=10**9, moved_bytes=3 * size, births=(("temporary", size),),
+                  deaths=(x,), line=1, numbers=(n,))  # fmt: skip
+        (a,) = op("add.Tensor", reads=(y,), moved_bytes=2 * size, births=(("temporary", size),), line=2,
+                  deaths=(y,), numbers=(n,))  # fmt: skip
+        (g,) = op("gelu", reads=(a,), moved_bytes=2 * size, births=(("activation", size),), line=3, numbers=(n,))
+        (x,) = op("mul.Tensor", reads=(a, g), moved_bytes=3 * size, births=(("temporary", size),), deaths=(a,),
+                  line=4, numbers=(n,))  # fmt: skip
     groups = (ParameterGroup(optimizer="AdamW", dtype="float32", device="cuda:0", layout="contiguous", tensors=layers,
                              elements=elements),)  # fmt: skip
     tape.op("_foreach_add_.List", phase="optimizer", reads=(x,), moved_bytes=30 * size, line=9)

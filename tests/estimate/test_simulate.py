@@ -66,8 +66,8 @@ def test_a_synchronous_collective_holds_the_device_but_not_the_host() -> None:
 
 
 def test_collectives_of_one_group_queue_and_of_two_groups_do_not() -> None:
-    one = [op(0, 1), call(4, 1), call(4, 2), wait(1), wait(2)]
-    two = [op(0, 1), call(4, 1), call(4, 2, group=1), wait(1), wait(2)]
+    one: list[Instruction] = [op(0, 1), call(4, 1), call(4, 2), wait(1), wait(2)]
+    two: list[Instruction] = [op(0, 1), call(4, 1), call(4, 2, group=1), wait(1), wait(2)]
     assert simulate(one).step_s == 9
     assert simulate(two).step_s == 5
 

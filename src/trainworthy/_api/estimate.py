@@ -14,10 +14,10 @@ from trainworthy.inspect.collectives import POINT_TO_POINT
 from trainworthy.tape.record import Tape
 
 if TYPE_CHECKING:
+    from trainworthy.estimate.amounts import Amounts
     from trainworthy.estimate.machine import Machine
     from trainworthy.estimate.memory_facts import MemoryFacts
     from trainworthy.estimate.result import Estimate, Mode
-    from trainworthy.estimate.whole import Amounts
     from trainworthy.virtual.script_parent import Log, Progress
 
 __all__ = ["estimate", "estimate_result"]
@@ -127,9 +127,9 @@ def estimate_result(
     source: Literal["script", "tape"] = "script",
 ) -> Estimate:  # fmt: skip
     """Estimate what a rehearsal found, on the machine called ``gpu``."""
+    from trainworthy.estimate.amounts import Amounts
     from trainworthy.estimate.topology import make_topology
     from trainworthy.estimate.what_ifs import what_would_help
-    from trainworthy.estimate.amounts import Amounts
     from trainworthy.estimate.whole import Question, estimate_tapes
 
     name = gpu or named_of(result.tape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainworthy.estimate import breakdown as parts
@@ -37,7 +37,7 @@ class Question:
     machine: Machine
     topology: Topology | None = None
     mode: Mode = "eager"
-    amounts: Amounts = Amounts()
+    amounts: Amounts = field(default_factory=Amounts)
     memory: MemoryFacts | None = None
     world_size: int = 1
     gpus_per_node: int = 1
