@@ -112,7 +112,7 @@ def estimate(
         result = rehearse(
             target, gpu=None if is_cpu(name) else name, args=args, steps=steps, time_limit_s=time_limit_s,  # type: ignore[arg-type]
             memory_limit_bytes=memory_limit_bytes, data=data, is_module=is_module, world_size=world_size,
-            gpus_per_node=gpus_per_node, ranks=ranks, on_progress=on_progress, on_log=on_log,
+            gpus_per_node=gpus_per_node, ranks=ranks, imitate_cpu=is_cpu(name), on_progress=on_progress, on_log=on_log,
         )  # fmt: skip
         gpu = name
     return estimate_result(
@@ -140,6 +140,8 @@ def estimate_result(
             fix="Add --gpu ID; `trainworthy gpus` lists them.",
         )
     machine = machine_named(name, notes=result.tape.notes)
+    if machine.kind == "cpu":
+        result = _on_cpu(result)
     cluster = result.cluster
     world = 1 if cluster is None else cluster.world_size
     per_node = 1 if cluster is None else cluster.gpus_per_node
@@ -156,6 +158,16 @@ def estimate_result(
     if what_ifs and found.step_time_s is not None:
         found = dataclasses.replace(found, what_ifs=what_would_help(question, found))
     return found
+
+
+def _on_cpu(result: RehearsalResult) -> RehearsalResult:
+    """Take a rehearsal for one on the CPU: whatever the script calls its device."""
+    from trainworthy.estimate.rewrite import on_device
+
+    return dataclasses.replace(
+        result, tape=on_device(result.tape, "cpu"),
+        rank_tapes={rank: on_device(tape, "cpu") for rank, tape in result.rank_tapes.items()},
+    )  # fmt: skip
 
 
 def _tapes(result: RehearsalResult) -> Mapping[int, Tape]:

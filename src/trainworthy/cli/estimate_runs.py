@@ -16,6 +16,7 @@ from trainworthy.errors import UsageError
 if TYPE_CHECKING:
     from trainworthy.estimate.model_run import ModelRun
 
+_PRECISIONS = ("bf16", "fp16", "fp32", "tf32", "fp8", "nvfp4")
 _MOST = 10**9  # of a size in the layout; more is a slip
 
 
@@ -36,6 +37,13 @@ def _run(options: argparse.Namespace, gpu: str) -> ModelRun:
     from trainworthy.estimate.model_run import model_run
 
     run = estimate_run(options.model, options={**_layout(options), "gpu": gpu})
+    config = run.config
+    per_pass = config.dp * config.micro_batch
+    if config.global_batch % per_pass:
+        raise UsageError(
+            f"A global batch of {config.global_batch:,} is no multiple of {config.dp:,} data-parallel ranks x "
+            f"micro-batch {config.micro_batch:,}.", where="--global-batch", fix=f"Pass a multiple of {per_pass:,}.",
+        )  # fmt: skip
     rate = options.network_gbit_s
     if rate is None:
         return run
@@ -55,6 +63,11 @@ def _layout(options: argparse.Namespace) -> dict[str, object]:
         if value is not None and not 1 <= value <= _MOST:
             option = {"num_gpus": "--world-size"}.get(name, f"--{name.replace('_', '-')}")
             raise UsageError(f"{option} is {value}.", where=option, fix="Pass a whole number of at least 1.")
+    if options.precision not in _PRECISIONS:
+        raise UsageError(
+            f"Unknown precision {options.precision!r}. Known: {', '.join(_PRECISIONS)}.", where="--precision",
+            fix="Pass one of these.",
+        )  # fmt: skip
     return {
         **{name: value for name, value in sizes.items() if value is not None},
         **({} if options.zero_stage is None else {"zero_stage": options.zero_stage}),

@@ -79,6 +79,7 @@ class _Script:
         self._options, self._name, self._amounts = options, name, amounts
         own = argparse.Namespace(**{**vars(options), "gpu": None if is_cpu(name) else name})
         self._request = Request(own, target, args)
+        self._request.imitate_cpu = is_cpu(name)
         self._gpu = self._request.gpus[0]
 
     def estimate(self) -> Estimate:

@@ -92,6 +92,8 @@ class _Autocast:
             for meta, number in zip(signature.inputs, numbers.inputs, strict=True)
             if meta.dtype == "float32" and len(meta.shape) > 1
         ]
+        if "backward" in signature.name:  # a gradient has the type of what was computed forward
+            return any(floats)
         return bool(floats) and all(floats)
 
     def _casts(self, site: Site, numbers: Numbers) -> list[NewLeaf]:

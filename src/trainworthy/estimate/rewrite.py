@@ -11,9 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from trainworthy.tape.record import Leaf, Node, Repeat, Row, Segment, Signature, StorageClass, Tape, num_ints
+from trainworthy.tape.record import (
+    Leaf,
+    Node,
+    Repeat,
+    Row,
+    Segment,
+    Signature,
+    StorageClass,
+    Tape,
+    TensorMeta,
+    num_ints,
+)
 
-__all__ = ["NewLeaf", "Numbers", "Rows", "Site", "each_leaf", "map_signatures", "numbers_of", "rewrite"]
+__all__ = ["NewLeaf", "Numbers", "Rows", "Site", "each_leaf", "map_signatures", "numbers_of", "on_device", "rewrite"]
 
 
 class NewLeaf(NamedTuple):
@@ -178,3 +189,16 @@ def map_signatures(tape: Tape, change: Callable[[Signature, Row], Signature]) ->
         new = change(tape.signatures[row.signature], row)
         rows.append(row._replace(signature=signatures.setdefault(new, len(signatures))))
     return replace(tape, signatures=tuple(signatures), rows=tuple(rows))
+
+
+def on_device(tape: Tape, device: str) -> Tape:
+    """Return the tape with everything on one device."""
+
+    def meta(old: TensorMeta) -> TensorMeta:
+        return old._replace(device=device)
+
+    signatures = tuple(
+        s._replace(inputs=tuple(map(meta, s.inputs)), outputs=tuple(map(meta, s.outputs))) for s in tape.signatures
+    )
+    classes = tuple(c._replace(device=device) for c in tape.classes)
+    return replace(tape, signatures=signatures, classes=classes, device=device)

@@ -71,7 +71,7 @@ def _figures(e: Estimate) -> Table:
         "energy a step",
         None if e.energy_kwh_per_step is None else e.energy_kwh_per_step.times(1e3),
         "Wh",
-        "modelled; GPUs only",
+        "modelled; the device only",
     )
     add("money a step", e.money_per_step, "", "your price")
     if e.totals is not None:
@@ -80,7 +80,7 @@ def _figures(e: Estimate) -> Table:
             "  energy",
             None if e.totals.energy_kwh is None else e.totals.energy_kwh.times(1e3),
             "Wh",
-            "modelled; GPUs only",
+            "modelled; the device only",
         )
         add("  money", e.totals.money, "", f"at {e.price_per_hour:g} an hour and GPU" if e.price_per_hour else "")
     return Table(

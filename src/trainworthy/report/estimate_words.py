@@ -66,7 +66,8 @@ def between(quantity: Quantity | None, unit: str) -> str:
     if low == high:
         return expected
     (first, first_unit), (_, last_unit) = low.rsplit(" ", 1), high.rsplit(" ", 1)
-    return f"{first if first_unit == last_unit and low.count(' ') == 1 else low}-{high} ({expected})"
+    joined = f"{first}-{high}" if first_unit == last_unit and low.count(" ") == 1 else f"{low} to {high}"
+    return f"{joined} ({expected})"
 
 
 def _one(value: float, unit: str) -> str:
@@ -156,7 +157,7 @@ def _next(e: Estimate) -> list[str]:
         steps += [_memory_words(w) for w in savers[:2] if (w.memory_change_bytes or 0) < 0]
         steps.append("Shard over several GPUs (--world-size), or find the batch that fits: --find-largest-batch.")
     steps += [_time_words(w) for w in e.what_ifs if w.speedup >= 1.01]
-    if e.fits == "unsure":
+    if e.fits == "unsure" and e.driver_memory_bytes is not None and e.needed_memory_bytes is not None:
         steps.append("The range of memory crosses the card's: a smaller batch or checkpointing makes it sure.")
     if e.largest_batch and e.largest_batch.get("batch") is not None:
         steps.append(f"The largest batch that fits is {e.largest_batch['batch']:,} (rehearsed).")
