@@ -45,7 +45,7 @@ def describe(func: Any) -> Described:
         return Described(name, composite=False, noise=True, collective=False)
     composite = torch._C._dispatch_has_kernel_for_dispatch_key(
         func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
-    )
+    ) and not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), torch._C.DispatchKey.CPU)  # silu_backward has both
     communicates = is_collective(func)
     noise = name in _NOISE
     return Described(name, composite and not communicates, noise, communicates)
@@ -79,6 +79,16 @@ def plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
         return [tensor]
     names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
     return [inner for name in names for inner in plain_tensors(getattr(tensor, name))]
+
+
+def is_causal(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether an attention kernel leaves out what lies after each query: it then does half the work."""
+    if "attention" not in func._schema.name:
+        return False
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.name == "is_causal":
+            return bool(args[position] if position < len(args) else kwargs.get("is_causal", False))
+    return False
 
 
 def host_syncs(
