@@ -98,7 +98,7 @@ def test_evaluation_is_no_part_of_a_step() -> None:
     tape = chain()
     rows = tuple(replace_phase(row) if tape.modules[row.module] == "layers.{}" else row for row in tape.rows)
     quiet = replace(tape, rows=rows)
-    assert times_of(quiet).step_s < 0.5 * times_of(tape).step_s
+    assert times_of(quiet).step_s < 0.7 * times_of(tape).step_s
 
 
 def replace_phase(row: Row) -> Row:

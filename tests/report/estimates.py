@@ -20,7 +20,10 @@ def of(result: RehearsalResult, **options: Any) -> Estimate:
 
 
 def single() -> Estimate:
-    return of(summarize(chain(layers=4)), amounts=Amounts(price_per_hour=2.5, samples_per_step=8, tokens_per_step=8192))
+    return of(
+        summarize(chain(layers=4, elements=1 << 24)),
+        amounts=Amounts(price_per_hour=2.5, samples_per_step=8, tokens_per_step=8192),
+    )
 
 
 def compiled() -> Estimate:

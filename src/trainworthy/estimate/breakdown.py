@@ -117,6 +117,10 @@ def _stalls(
             found[key] = found.get(key, 0.0) + count * costs[row].host_s
         if times.data_s:
             found["host", "data"] = found.get(("host", "data"), 0.0) + times.data_s
+        busy = sum(n * costs[row].device_s for row, n in tape.row_counts(step).items())
+        left = times.step_s - busy - sum(found.values())
+        if left > 1e-12:  # what the host does once a step
+            found["host", "other"] = found.get(("host", "other"), 0.0) + left
     return found
 
 
