@@ -27,7 +27,9 @@ _MOMENTUM = partial(torch.optim.SGD, lr=0.01, momentum=0.9, weight_decay=1e-4)
 _ADAMW = partial(torch.optim.AdamW, lr=1e-3)
 
 
-def _step(model: nn.Module, loss_fn: Callable[[], Tensor], make_optimizer: Any, dtype: torch.dtype | None = None) -> Step:
+def _step(
+    model: nn.Module, loss_fn: Callable[[], Tensor], make_optimizer: Any, dtype: torch.dtype | None = None
+) -> Step:
     optimizer = make_optimizer(model.parameters())
 
     def step() -> float:
@@ -110,7 +112,9 @@ def mobile(batch: int) -> Step:
         inverted_residual(24, 144, 40, kernel_size=5, stride=2, activation=nn.ReLU6),
         inverted_residual(40, 240, 40, kernel_size=5, stride=1, activation=nn.ReLU6),
     ]
-    return _classify(nn.Sequential(conv_norm(3, 16, 3, stride=2), *blocks, classifier(40, 10)), _images(batch, 96), 10, _MOMENTUM)
+    return _classify(
+        nn.Sequential(conv_norm(3, 16, 3, stride=2), *blocks, classifier(40, 10)), _images(batch, 96), 10, _MOMENTUM
+    )
 
 
 def unet(batch: int) -> Step:
@@ -168,9 +172,7 @@ def gpt_characters(batch: int) -> Step:
     """Character model: a small vocabulary, a small width."""
     model = _Gpt(vocabulary=65, length=64, width=96, depth=6, heads=6)
     tokens = torch.randint(65, (batch, 65))
-    return _step(
-        model, lambda: F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()), _ADAMW
-    )
+    return _step(model, lambda: F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()), _ADAMW)
 
 
 def bert(batch: int) -> Step:

@@ -12,7 +12,7 @@ from trainworthy.calibrate.probe import Call
 
 aten = torch.ops.aten
 # Elements: the smallest show the fixed part, the middle ones the caches, the largest memory.
-SIZES = (16, 2048, 16384, 65536, 262144, 1048576, 3000000)
+SIZES = (16, 1024, 6000, 28000, 40000, 120000, 400000, 1300000, 3500000)
 _UNARY: dict[str, Callable[[torch.Tensor], Any]] = {
     "relu": torch.relu, "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
     "gelu": F.gelu, "silu": F.silu, "sqrt": torch.sqrt, "cos": torch.cos, "clone": torch.clone,
@@ -28,7 +28,9 @@ _BINARY: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
     "mse_loss": F.mse_loss, "copy_": lambda x, y: x.copy_(y),
 }  # fmt: skip
 _RANDOM: dict[str, Callable[[torch.Tensor], Any]] = {
-    "bernoulli_": lambda x: x.bernoulli_(0.9), "normal_": lambda x: x.normal_(), "uniform_": lambda x: x.uniform_(),
+    "bernoulli_": lambda x: x.bernoulli_(0.9),
+    "normal_": lambda x: x.normal_(),
+    "uniform_": lambda x: x.uniform_(),
 }
 
 
@@ -48,7 +50,7 @@ def stream_probes(*, device: str, dtype: torch.dtype, sizes: tuple[int, ...] = S
             yield lambda x=x.float(), dtype=dtype: x.to(dtype)  # type: ignore[misc]
             continue
         for fill in _RANDOM.values():
-            if size <= 1048576:
+            if size <= 1300000:
                 yield lambda f=fill, x=x: f(x)  # type: ignore[misc]
         mask = x > 1
         yield lambda m=mask, x=x, y=y: torch.where(m, x, y)  # type: ignore[misc]
@@ -156,12 +158,16 @@ def image_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
         yield lambda m=mean, x=x: m.expand_as(x).clone()  # type: ignore[misc]
         yield lambda m=mean, x=x: x * m  # type: ignore[misc]
         yield lambda x=pooled: aten.upsample_nearest2d(x, [2 * s for s in x.shape[2:]], None, None)  # type: ignore[misc]
-        yield lambda g=x, x=pooled: aten.upsample_nearest2d_backward(  # type: ignore[misc]
-            g, list(g.shape[2:]), list(x.shape), None, None
+        yield (
+            lambda g=x, x=pooled: aten.upsample_nearest2d_backward(  # type: ignore[misc]
+                g, list(g.shape[2:]), list(x.shape), None, None
+            )
         )
         yield lambda x=pooled: aten.upsample_bilinear2d(x, [2 * s for s in x.shape[2:]], False)  # type: ignore[misc]
-        yield lambda g=x, x=pooled: aten.upsample_bilinear2d_backward(  # type: ignore[misc]
-            g, list(g.shape[2:]), list(x.shape), False
+        yield (
+            lambda g=x, x=pooled: aten.upsample_bilinear2d_backward(  # type: ignore[misc]
+                g, list(g.shape[2:]), list(x.shape), False
+            )
         )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from trainworthy.errors import UsageError
 from trainworthy.estimate import gpu_defaults
+from trainworthy.estimate.kernel_rates import DEFAULT_RATES, KernelRates
 from trainworthy.hardware.calibration import Calibration, HostCosts
 from trainworthy.hardware.cpus import Cpu, cpu_row
 from trainworthy.hardware.gpu import Gpu
@@ -35,6 +36,7 @@ class Machine:
     calibration: Calibration | None = None
     matmul_tf32: bool = False
     conv_tf32: bool = True
+    rates: KernelRates = DEFAULT_RATES
 
     def unit(self, dtype: str, *, conv: bool = False) -> str:
         """Return the unit that multiplies ``dtype`` (a name of torch's) here, such as ``"bf16"`` or ``"tf32"``."""
@@ -84,7 +86,12 @@ class Machine:
 
 
 def gpu_machine(
-    gpu: Gpu | str, *, calibration: Calibration | None = None, matmul_tf32: bool = False, conv_tf32: bool = True
+    gpu: Gpu | str,
+    *,
+    calibration: Calibration | None = None,
+    matmul_tf32: bool = False,
+    conv_tf32: bool = True,
+    rates: KernelRates = DEFAULT_RATES,
 ) -> Machine:
     """Return the machine of a GPU: a row, or the id or driver name of one.
 
@@ -97,7 +104,13 @@ def gpu_machine(
     """
     row = gpu_row(gpu) if isinstance(gpu, str) else gpu
     return Machine(
-        name=row.id, kind="gpu", gpu=row, calibration=calibration, matmul_tf32=matmul_tf32, conv_tf32=conv_tf32
+        name=row.id,
+        kind="gpu",
+        gpu=row,
+        calibration=calibration,
+        matmul_tf32=matmul_tf32,
+        conv_tf32=conv_tf32,
+        rates=rates,
     )
 
 

@@ -52,6 +52,8 @@ class MemoryInput:
     quantizes_head: bool = True
     """Whether the output matrix is in the 4-bit format too."""
     task: Literal["train", "inference"] = "train"
+    loss_bytes: float | None = None
+    """Bytes of the loss for each logit at its highest point, where it is known; None: as the software does."""
     loads_whole: bool = False
     """Each rank loads the whole model to its GPU and then shards it, as FSDP does without meta devices."""
 

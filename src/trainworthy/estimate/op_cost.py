@@ -38,17 +38,18 @@ class OpTime(NamedTuple):
         return max(self.compute_s, self.memory_s) + self.latency_s + self.stall_s
 
 
-def op_time(signature: Signature, *, machine: Machine, phase: Phase = "forward") -> OpTime:
+def op_time(signature: Signature, *, machine: Machine, phase: Phase = "forward", training: bool = True) -> OpTime:
     """Return the time of one operation on ``machine``, alone and with its operands in memory.
 
     ``phase`` decides what the host spends: Python with autograd, the engine of the backward pass, or an optimizer's
-    loop. Collectives take no time here: the network is another model.
+    loop. Collectives take no time here: the network is another model. ``training`` is false for a step without a
+    backward pass, whose batch norms read their running statistics.
     """
-    return _op_time(signature, machine, phase)
+    return _op_time(signature, machine, phase, training)
 
 
 @lru_cache(maxsize=65536)
-def _op_time(signature: Signature, machine: Machine, phase: Phase) -> OpTime:
+def _op_time(signature: Signature, machine: Machine, phase: Phase, training: bool) -> OpTime:
     kind = op_class(signature.name)
     host_s = _host_s(kind, machine, phase)
     if kind in {"view", "collective"} or signature.collective is not None:
@@ -56,7 +57,9 @@ def _op_time(signature: Signature, machine: Machine, phase: Phase) -> OpTime:
     if machine.calibration is not None and machine.calibration.curves:
         compute_s, memory_s, latency_s = _measured_times(signature, machine)
     else:
-        compute_s, memory_s, latency_s = gpu_kernel_times(signature, machine=machine)
+        compute_s, memory_s, latency_s = gpu_kernel_times(
+            signature, machine=machine, training=training, rates=machine.rates
+        )
     bound: Bound = "compute" if compute_s > memory_s else "memory"
     if latency_s > max(compute_s, memory_s):
         bound = "latency"
