@@ -2,10 +2,11 @@
 
 Few constants, each with a meaning and a prior (data sheets, papers, kernels' published rates). The fit moves a
 constant away from its prior only as far as the rows insist: least squares on the logarithm of predicted / measured with
-a Huber loss, sources weighted by a random effect per source, and a Gaussian prior on the logarithm of every constant. A
-left-out source is predicted with constants that never saw it; where it is the only one of its stack, that stack then has the
-priors, which are the constants of ``generic``. The form of the model and the priors were revised while these rows were
-looked at: the error of left-out sources is that of constants, not of a model built blind.
+a Huber loss, sources weighted by a random effect per source, and a Gaussian prior on the logarithm of every constant.
+
+A left-out source is predicted with constants that never saw it; where it is the only one of its stack, that stack then
+has the priors, which are the constants of ``generic``. The form of the model and the priors were revised while these
+rows were looked at: the error of left-out sources is that of constants, not of a model built blind.
 """
 
 from __future__ import annotations

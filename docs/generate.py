@@ -25,6 +25,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
+import published_runs_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -168,7 +169,14 @@ def readme_tables() -> dict[Path, str]:
 
 def quick_pages() -> dict[Path, str]:
     """Build every page that needs no rehearsal."""
-    return {**command_pages(), **gpu_page(), **json_page(), **explain_page(), **readme_tables()}
+    return {
+        **command_pages(),
+        **gpu_page(),
+        **json_page(),
+        **explain_page(),
+        **published_runs_page.page(),
+        **readme_tables(),
+    }
 
 
 def main() -> int:

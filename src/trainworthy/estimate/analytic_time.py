@@ -31,6 +31,13 @@ from trainworthy.estimate.run_constants import (
 )
 from trainworthy.hardware.rows import gpu_row
 
+_EXPERTS_HOST = 2.5
+"""Launches of a layer with experts / without: router, sorting of tokens, exchanges, grouped products."""
+_LOSS_BYTES = 22.0
+"""Bytes moved for each logit: in 16 bits, copied to fp32, softmax and its gradient (2 + 4 + 4 x 4)."""
+_COMPILED_LOSS_BYTES = 12.0
+"""The same where one kernel reads 16 bits for the sum and one for the gradient, and writes it (2 + 2 x 4 + 2)."""
+
 
 class Parts(NamedTuple):
     """What a step's time is made of, in seconds; they add up to the step."""
@@ -126,6 +133,7 @@ def _stage(run: RunSetup) -> _Pass:
     work = layer.forward.plus(layer.backward).plus(layer.recomputed)
     again = layer.recomputed.total_s > 0.5 * layer.forward.total_s
     host = rates.host_layer_us / 1e6 * (2 + again) * (rates.compiled_host if config.compiled else 1.0)
+    host *= 1 + (_EXPERTS_HOST - 1) * config.model.moe_layers / config.model.layers
     network = layer_s(run, again=again)
     # The GPU waits for the host where kernels are shorter than launches; collectives are kernels too.
     waiting = _soft_max(work.total_s + network, host) - work.total_s - network
@@ -147,8 +155,7 @@ def _ends(config: RunConfig, constants: Constants) -> Seconds:
     if not vocabulary:
         return Seconds()
     products = product_s(tokens, vocabulary, model.hidden, config=_sixteen_bits(config), constants=constants)
-    # Logits in 16 bits, copied to fp32, softmax and its gradient: 2 + 4 + 4 x 4 bytes (Megatron's cross entropy).
-    logits_bytes = 22.0 * tokens * vocabulary
+    logits_bytes = (_COMPILED_LOSS_BYTES if config.compiled else _LOSS_BYTES) * tokens * vocabulary
     embedding_bytes = 12.0 * tokens * model.hidden
     memory = (logits_bytes + embedding_bytes) / constants.memory_bytes_per_s
     return Seconds(products * (2 if config.is_lora else 3), memory)

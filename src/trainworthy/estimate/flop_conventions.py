@@ -2,8 +2,8 @@
 
 Tables differ in the parameters of 6 N (in matrix products, or all), in causal attention (in full, or half), in whether
 recomputation counts, and in the peak that they divide by. Which one a row means is read from its ``tflops_convention``
-column, else from its stack; where both are printed (508 rows), the convention reproduces the table's MFU from its own
-step time within 2 %.
+column, else from its stack; where both are printed (540 rows), the convention reproduces the table's MFU from its own
+step time within 2 % in 528.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trainworthy.estimate.run_config import RunConfig
 from trainworthy.estimate.run_words import number
 from trainworthy.hardware.rows import gpu_row
 
-Formula = Literal["palm", "palm_all", "causal_half", "megatron"]
+Formula = Literal["palm", "palm_all", "causal_half", "megatron", "weights"]
 _LORA_SHARE = 2 / 3  # NVIDIA's tables: forward and the gradient of activations, without that of frozen weights
 
 
@@ -26,7 +26,7 @@ class FlopConvention:
 
     formula: Formula
     """``palm``: 6 N + 12 L h s with N in matrix products; ``palm_all``: with all parameters; ``causal_half``: as palm
-    with half the attention; ``megatron``: 72 (or 96) L h^2 (1 + s/6h + V/16Lh)."""
+    with half the attention; ``weights``: 6 N alone; ``megatron``: 72 (or 96) L h^2 (1 + s/6h + V/16Lh)."""
     counts_recompute: bool
     peak_of_precision: bool
     """Whether MFU of fp8 runs divides by the peak of fp8."""
@@ -38,9 +38,13 @@ def convention_of(row: Mapping[str, str], config: RunConfig) -> FlopConvention:
     hardware = "hardware" in words or "recompute counted" in words or "recompute included" in words
     if "96*b*s" in words or hardware or (config.stack == "megatron" and "printed" in words):
         return FlopConvention(formula="megatron", counts_recompute=True, peak_of_precision=False)
-    if "6n+12" in words or config.stack in {"aleph-scaling", "llm-foundry", "torchtitan"}:
+    url, finetunes = (row.get("source_url") or "").casefold(), config.task.casefold() in {"sft", "lora"}
+    if config.stack == "nemo" and finetunes and (config.is_lora or "megatron-bridge" not in url):
+        return FlopConvention(formula="weights", counts_recompute=False, peak_of_precision=True)
+    own = config.stack in {"aleph-scaling", "llm-foundry"} or (config.stack == "torchtitan" and "fms-fsdp" not in url)
+    if "6n+12" in words or own:
         return FlopConvention(formula="palm_all", counts_recompute=False, peak_of_precision=True)
-    if "megatron-bridge" in (row.get("source_url") or "").casefold():
+    if "megatron-bridge" in url:
         return FlopConvention(formula="causal_half", counts_recompute=False, peak_of_precision=False)
     return FlopConvention(formula="palm", counts_recompute=False, peak_of_precision=config.stack in {"nemo", "maxtext"})
 
@@ -66,7 +70,8 @@ def flops_per_token(row: Mapping[str, str], config: RunConfig, convention: FlopC
         stated = number(row.get("params_b"))
         flops = 6.0 * (stated * 1e9 if stated else model.parameters) + attention
     else:
-        flops = 6.0 * model.active_matmul_parameters + attention * (0.5 if convention.formula == "causal_half" else 1.0)
+        counted = {"causal_half": 0.5, "weights": 0.0}.get(convention.formula, 1.0)
+        flops = 6.0 * model.active_matmul_parameters + attention * counted
     if convention.counts_recompute and config.checkpointing == "full":
         flops *= 4 / 3
     return flops * (_LORA_SHARE if config.is_lora else 1.0)
@@ -77,7 +82,10 @@ def peak_flops_per_s(config: RunConfig, convention: FlopConvention) -> float | N
     kind = "fp8" if convention.peak_of_precision and config.precision == "fp8" else "bf16"
     gpu = gpu_row(config.gpu.id)
     peak = gpu.peak_tflops(kind) or gpu.peak_tflops("fp16")
-    return None if peak is None else peak * 1e12
+    if peak is None:
+        return None
+    # NVIDIA's recipes divide by 2450 and 4900 TFLOP/s on GB200, the data sheet has 2500 and 5000.
+    return peak * 1e12 * (0.98 if config.stack == "nemo" and gpu.id.startswith("gb200") else 1.0)
 
 
 def predicted_mfu(row: Mapping[str, str], config: RunConfig, *, step_s: float) -> float | None:

@@ -145,8 +145,9 @@ def _products(config: RunConfig, constants: Constants) -> tuple[float, float]:
     for group, share in ((shapes, 1.0), (mlp, dense_share), (_expert_shapes(config), 1.0 - dense_share)):
         for shape in group if share else ():
             one, other = _both_ways(shape, config, constants)
-            forward += share * one
-            backward += share * other
+            slower = 1.0 if shape[-1] == 1 else 1 / constants.rates.expert_products
+            forward += share * slower * one
+            backward += share * slower * other
     return forward, backward
 
 

@@ -76,13 +76,20 @@ def _context_parallel_s(run: RunSetup) -> float:
 
 
 def _expert_parallel_s(run: RunSetup) -> float:
-    """Tokens to their experts and back, forward and backward."""
+    """Tokens to their experts and back, forward and backward; a token goes to each node, or GPU, only once (DeepEP)."""
     config, experts = run.config, run.config.model.experts
     if experts is None or config.ep == 1:
         return 0.0
-    payload = _ROW_BYTES * config.micro_batch_tokens * experts.per_token * config.model.hidden
+    nodes = -(-config.ep // run.topology.domain)
+    copies = _distinct(experts.per_token, nodes if nodes > 1 else config.ep)
+    payload = _ROW_BYTES * config.micro_batch_tokens * copies * config.model.hidden
     one = collective_s(kind="all_to_all", payload_bytes=payload, ranks=config.ep, topology=run.topology)
     return 4 * one * config.model.moe_layers / config.model.layers
+
+
+def _distinct(picks: int, places: int) -> float:
+    """Expected number of different places that random picks meet."""
+    return float(places * (1 - (1 - 1 / places) ** picks))
 
 
 def local_parameters(config: RunConfig) -> float:
@@ -109,7 +116,8 @@ def data_parallel_s(run: RunSetup, *, work_s: float, micro_batches: int) -> floa
         return _exposed(run, work_s=work_s, reduce_s=_over_data(run, "all_reduce", gradient), gather_s=0.0)
     gather_s = _over_data(run, "all_gather", _ROW_BYTES * parameters)
     scatter_s = _over_data(run, "reduce_scatter", gradient)
-    if config.zero_stage < 3:
+    # With a pipeline, weights stay gathered for the step (Dubey et al. 2024, section 3.3.2; torchtitan does the same).
+    if config.zero_stage < 3 or config.pp > 1:
         return _exposed(run, work_s=work_s, reduce_s=scatter_s, gather_s=gather_s)
     # Fully sharded: gathers before forward and backward, a scatter after it, each micro batch, behind the layers' work.
     # What is longer than the work is exposed, and a share of the rest: the first layer's gather, the last one's

@@ -14,7 +14,7 @@ from trainworthy.estimate.model_dims import ModelDims
 from trainworthy.estimate.model_rows import dims_from_columns
 from trainworthy.estimate.run_gpu import RunGpu, run_gpu
 from trainworthy.estimate.run_words import Attention, Checkpointing, Fp8Recipe, Precision, Selection, whole_number
-from trainworthy.estimate.stacks import Stack, stack_of
+from trainworthy.estimate.stacks import Stack, stack_of, stack_on
 from trainworthy.hardware.gpu import Gpu
 
 LARGEST = 10**12
@@ -116,6 +116,7 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         raise UsageError(f"No value for {', '.join(missing)}.", fix="These columns are required.")
     found = run_gpu(row["gpu"], memory_gb=run_words.number(row.get("gpu_memory_gb", "")))
     assumptions.extend(found.assumptions)
+    stack = stack_on(stack, found.generation)
     model = dims_from_columns(row, assumptions)
     layout = _layout(row, assumptions)
     layout["interleave"] = layout["interleave"] or _usual_interleave(

@@ -60,6 +60,8 @@ class Rates:
     """The same with separate kernels."""
     plain_norm_factor: float
     """Bytes of an RMS norm of separate kernels / fused."""
+    expert_products: float
+    """Rate of grouped products of experts / single products of their shapes."""
     host_layer_us: float
     """Time of the host to launch one layer's forward pass, without torch.compile."""
     compiled_host: float

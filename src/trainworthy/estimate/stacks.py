@@ -44,6 +44,8 @@ class Stack:
     """Whether gradients are reduced while the last micro batch's backward pass runs."""
     scatters_transfers: bool
     """Whether tensor-parallel ranks send a share each to the next pipeline stage (Narayanan et al. 2021)."""
+    successor: str | None
+    """The stack that its later versions are like, on GPUs that came with them."""
     seq_len: int | None
     """Sequence length of the stack's published benchmark, where its tables leave it out."""
     source: str
@@ -64,6 +66,17 @@ def stack_of(row: Mapping[str, str]) -> Stack:
             if any(re.search(word, text) for word in stack.words):
                 return stack
     return stack_row(GENERIC)
+
+
+def stack_on(stack: Stack, generation: str) -> Stack:
+    """Return what a stack was by the time of a GPU generation: Megatron-LM of the H100 is the core of NeMo.
+
+    >>> stack_on(stack_row("megatron"), "ampere").name, stack_on(stack_row("megatron"), "hopper").name
+    ('megatron', 'nemo')
+    """
+    if stack.successor is None or generation in {"pascal", "volta", "turing", "ampere"}:
+        return stack
+    return stack_row(stack.successor)
 
 
 def stack_row(name: str) -> Stack:
@@ -97,5 +110,5 @@ def _stack(name: str, raw: Mapping[str, Any]) -> Stack:
     habits = dict(raw["habits"])
     return Stack(
         name=name, words=tuple(raw["words"]), priority=raw.get("priority", 0), source=raw["source"],
-        seq_len=habits.pop("seq_len", None), **habits,
+        seq_len=habits.pop("seq_len", None), successor=raw.get("successor"), **habits,
     )  # fmt: skip
