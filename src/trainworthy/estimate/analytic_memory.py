@@ -1,9 +1,10 @@
 """Peak memory of a run from its description alone: states, activations, loss, buffers, allocator, context.
 
-The peak is the highest of three moments of a step, on the pipeline stage where it is highest: when the loss is there
-and all activations are; in the backward pass, when a layer is computed again and its gradients are whole; and in the
-optimizer step. Each is a sum of named parts with their sources. Three figures are told apart (`RunMemory`): what
-tensors take (``torch.cuda.max_memory_allocated``), what the caching allocator reserves, and what nvidia-smi shows.
+The peak is the highest of a few moments of a step, on the pipeline stage where it is highest: when the loss is there
+and all activations are; in the backward pass of the last layer, and of the one before it, when gradients of the last
+are on their way; and in the optimizer step. Each is a sum of named parts with their sources. Three figures are told
+apart (`RunMemory`): what tensors take (``torch.cuda.max_memory_allocated``), what the caching allocator reserves, and
+what nvidia-smi shows.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from typing import Literal
 
 from trainworthy.estimate.memory_habits import NCCL_FIRST_GROUP, NCCL_FURTHER_GROUP
 from trainworthy.estimate.memory_input import MemoryInput, memory_input
-from trainworthy.estimate.memory_layers import layer_bytes
+from trainworthy.estimate.memory_layers import final_norm_bytes, layer_bytes, residual_bytes, sequence_degree
 from trainworthy.estimate.memory_stages import Stage, stages
-from trainworthy.estimate.memory_states import fsdp_parts, state_parts, step_parts
+from trainworthy.estimate.memory_states import Moment, cast_weight_bytes, fsdp_parts, state_parts, step_parts
 from trainworthy.estimate.memory_words import Figure
 from trainworthy.estimate.quantity import Quantity, exactly, total
 from trainworthy.estimate.run_config import RunConfig
 
-Moment = Literal["loading", "loss", "backward", "step"]
 Verdict = Literal["yes", "no", "unsure"]
 
 # How far a part may be off: states are counted, activations depend on what kernels keep, the loss on how it is
@@ -56,7 +56,7 @@ class RunMemory:
     """Peak memory of the fullest GPU of a run."""
 
     moment: Moment
-    """When in a step the peak is."""
+    """When in a step the peak is; ``last layer`` and ``backward`` are the backward pass, of it and of the others."""
     stage: int
     """The pipeline stage that is fullest."""
     parameters_per_gpu: float
@@ -111,7 +111,7 @@ def estimate_run_memory(config: RunConfig) -> RunMemory:
 
 def estimate_memory(run: MemoryInput) -> RunMemory:
     """Estimate the peak memory of what a `MemoryInput` describes."""
-    moments: tuple[Moment, ...] = ("loss", "backward", "step") if run.task == "train" else ("loss",)
+    moments: tuple[Moment, ...] = ("loss", "last layer", "backward", "step") if run.task == "train" else ("loss",)
     candidates = [
         (moment, stage, _parts(run, stage, moment))
         for stage in stages(run)
@@ -135,11 +135,12 @@ def _parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryPart]:
         MemoryPart(name=name, bytes=_product(exactly(size), SURE), source=source)
         for name, size, source in state_parts(run, stage, gradients=_gradients_exist(run, moment))
     ]
+    parts.append(MemoryPart(name="libraries", bytes=exactly(_library_bytes(run)), source="cuBLAS workspace, torch 2.x"))
     if moment == "step":
         parts.extend(_spread(step_parts(run, stage), BUFFERS))
     else:
         parts.extend(_activations(run, stage, moment))
-        parts.extend(_spread(fsdp_parts(run, stage, head=moment == "loss"), BUFFERS))
+        parts.extend(_spread(fsdp_parts(run, stage, moment), BUFFERS))
     return [part for part in parts if part.bytes.expected > 0]
 
 
@@ -162,11 +163,16 @@ def _activations(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryP
     if run.task == "inference":
         return []
     layer = layer_bytes(run)
-    hidden = run.tokens * run.model.hidden * run.habits.residual_bytes
-    hidden /= run.tp if run.sequence_parallel else 1
-    ends = hidden * (2 + run.habits.stage_outputs * (stage.micro_batches_under_way if run.pp > 1 else 0))
-    kept = layer.kept * stage.layers_under_way + ends
-    parts = [("activations", kept, ACTIVATIONS, "estimate.memory_layers: kept by layers for the backward pass")]
+    kept = layer.kept * (stage.layers_under_way - (1 if moment == "backward" and stage.layers else 0))
+    if run.pp > 1:
+        hidden = run.tokens * run.model.hidden * residual_bytes(run) / sequence_degree(run)
+        kept += hidden * run.habits.stage_outputs * stage.micro_batches_under_way
+    if stage.has_loss:
+        kept += final_norm_bytes(run)
+    parts = [
+        ("activations", kept, ACTIVATIONS, "estimate.memory_layers: kept by layers for the backward pass"),
+        ("cast weights", cast_weight_bytes(run, stage), SURE, "torch.autocast keeps 16-bit copies of weights"),
+    ]
     if moment == "loss":
         parts.append(("loss", _loss_bytes(run), LOSS, "logits and what cross-entropy makes of them"))
     elif stage.layers:
@@ -181,7 +187,15 @@ def _activations(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryP
 def _loss_bytes(run: MemoryInput) -> float:
     vocabulary = (run.model.vocabulary or 0) / (run.tp if run.habits.logits_over_tp else 1)
     each = _FLOAT32_LOSS_BYTES if run.element_bytes == 4 else _LOSS_BYTES  # no float32 copy of what is float32
-    return run.tokens * vocabulary * each[run.habits.loss]
+    return run.tokens * vocabulary * (each[run.habits.loss] if run.loss_bytes is None else run.loss_bytes)
+
+
+def _library_bytes(run: MemoryInput) -> float:
+    """The workspace that torch allocates for cuBLAS: 32 MiB from Hopper on, before it twice 4 MiB and 8 times 16 KiB.
+
+    Source: torch 2.13, aten/src/ATen/cuda/CublasHandlePool.cpp, getChosenWorkspaceSize
+    """
+    return float(32 << 20 if run.gpu.compute_capability >= (9, 0) else (2 * 4096 + 8 * 16) << 10)
 
 
 def _spread(parts: Iterable[tuple[str, float, str]], spread: Quantity) -> list[MemoryPart]:

@@ -36,7 +36,7 @@ def layer_bytes(run: MemoryInput) -> LayerBytes:
     """
     everything = _whole_region(run) + _tensor_region(run)
     working = run.tokens * run.element_bytes * (_mlp_width(run) * 2 / run.tp + 2 * run.model.hidden)
-    inputs = run.tokens * run.model.hidden * run.habits.residual_bytes / _sequence_degree(run)
+    inputs = run.tokens * run.model.hidden * residual_bytes(run) / sequence_degree(run)
     if run.checkpointing == "full":
         return LayerBytes(inputs, everything - inputs, working)
     if run.checkpointing == "layer":
@@ -50,28 +50,54 @@ def layer_bytes(run: MemoryInput) -> LayerBytes:
     return LayerBytes(everything, 0.0, working)
 
 
-def _sequence_degree(run: MemoryInput) -> int:
+def sequence_degree(run: MemoryInput) -> int:
+    """Return by how many ranks the sequence is divided outside of tensor-parallel products."""
     return run.tp if run.sequence_parallel else 1
+
+
+def is_autocast(run: MemoryInput) -> bool:
+    """Whether autocast computes in 16 bits on float32 weights; sharded weights are gathered in 16 bits instead."""
+    return run.habits.autocast and run.element_bytes == 2 and run.zero_stage < 3 and run.adapters == "none"
+
+
+def residual_bytes(run: MemoryInput) -> int:
+    """Return the bytes of an element of the hidden states between layers."""
+    return 4 if is_autocast(run) else run.element_bytes
+
+
+def final_norm_bytes(run: MemoryInput) -> float:
+    """Return what the norm before the output matrix keeps, and the input of that matrix."""
+    product = run.element_bytes if _keeps_inputs(run) else 0
+    return run.tokens * run.model.hidden * (_norm_bytes(run) + product) / sequence_degree(run)
 
 
 def _whole_region(run: MemoryInput) -> float:
     """Norms, dropouts and the inputs of products: what tensor parallelism alone does not divide."""
     hidden, size = run.model.hidden, run.element_bytes
-    shared = _sequence_degree(run)
+    shared = sequence_degree(run)
     of_norms = 2 * hidden * _norm_bytes(run)
-    of_products = 2 * hidden * size if _keeps_inputs(run) else 0
+    of_products = _product_inputs(run) * hidden * size if _keeps_inputs(run) else 0
     dropout = 2 * hidden if run.model.dropout else 0
     gathered = 1 if run.habits.gathers_norm_output else shared
     return run.tokens * ((of_norms + dropout) / shared + (of_products + _adapter_bytes(run)) / gathered)
 
 
+def _product_inputs(run: MemoryInput) -> int:
+    """Inputs of the products after the two norms: one each, but autocast casts the result of a norm for each product.
+
+    Queries, keys and values of a gated model are products of their own, gate and up as well.
+    """
+    return 5 if is_autocast(run) and run.model.mlp == "gated" else 2
+
+
 def _norm_bytes(run: MemoryInput) -> float:
     """What one norm keeps, a hidden element; frozen weights need no normalised values."""
+    residual = residual_bytes(run)
     if run.norms == "fused" or run.model.norm == "layer_norm":
-        return run.habits.residual_bytes
+        return residual
     if run.norms == "float32" or run.adapters == "scale":  # scales of norms are trained too
         return 8
-    return 4 if run.adapters != "none" else 4 + run.element_bytes
+    return 4 if run.adapters != "none" else 4 + residual
 
 
 def _keeps_inputs(run: MemoryInput) -> bool:
@@ -142,8 +168,8 @@ def _selected_outputs(run: MemoryInput) -> float:
     model = run.model
     kv_width = model.kv_width / min(run.tp, model.kv_heads)
     products = model.attention_width / run.tp + kv_width + _mlp_width(run) / run.tp
-    products += model.hidden / _sequence_degree(run)
+    products += model.hidden / sequence_degree(run)
     if model.mlp == "plain":
-        products -= model.hidden / _sequence_degree(run)
+        products -= model.hidden / sequence_degree(run)
     attention = run.element_bytes * model.attention_width / run.tp + _STATISTIC_BYTES * model.heads / run.tp
     return run.tokens * (run.element_bytes * products + attention)

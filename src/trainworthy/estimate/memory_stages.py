@@ -48,7 +48,7 @@ def stages(run: MemoryInput) -> tuple[Stage, ...]:
     for index, layers in enumerate(counts):
         is_last = index == run.pp - 1
         tied_here = model.output == "tied" and run.pp == 1
-        head = (0 if tied_here else output) + model.hidden
+        head = (0 if tied_here else output) + model.hidden * (2 if model.norm == "layer_norm" else 1)
         under_way = min(run.pp - index, run.micro_batches)
         found.append(
             Stage(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from trainworthy.estimate.memory_input import MemoryInput
+from trainworthy.estimate.memory_layers import is_autocast
 from trainworthy.estimate.memory_stages import Stage
 
+Moment = Literal["loading", "loss", "last layer", "backward", "step"]
 Part = tuple[str, float, str]
 """Name, bytes, source."""
 
@@ -56,6 +60,14 @@ def _frozen_parts(run: MemoryInput, stage: Stage, *, gradients: bool) -> list[Pa
     ]
 
 
+def cast_weight_bytes(run: MemoryInput, stage: Stage) -> float:
+    """Return the 16-bit copies of matrices that autocast makes in the forward pass and the backward pass needs."""
+    if not is_autocast(run):
+        return 0.0
+    head = stage.head_parameters if run.model.output == "untied" or run.pp > 1 else stage.embedding_parameters
+    return run.element_bytes * (stage.layers * stage.layer_parameters + stage.expert_parameters + head)
+
+
 def step_parts(run: MemoryInput, stage: Stage) -> list[Part]:
     """Return what the optimizer step needs beside."""
     if run.adapters != "none":
@@ -65,20 +77,42 @@ def step_parts(run: MemoryInput, stage: Stage) -> list[Part]:
     return [("optimizer step", temporary, run.habits.source), ("step buckets", buckets, run.habits.source)]
 
 
-def fsdp_parts(run: MemoryInput, stage: Stage, *, head: bool) -> list[Part]:
+def fsdp_parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[Part]:
     """Return gathered units and whole gradients of a unit, for sharded weights; nothing below stage 3.
 
-    While the loss is worked on, the unit of the output matrix is whole; in a layer's backward pass two layers are.
+    The root unit, embedding and output matrix, is whole from the forward pass on. In a layer's backward pass two
+    layers are whole, and the gradients of the output matrix wait for the root's turn; from the second layer on, the
+    gradients of the layer before are on their way.
     """
     if run.zero_stage < 3 or run.shard_ranks == 1:
         return []
     layer = stage.layer_parameters + (stage.expert_parameters / stage.layers if stage.layers else 0)
-    ends = stage.head_parameters or stage.embedding_parameters
-    gathered, whole = (ends, ends) if head else (2 * layer, layer)
+    root = stage.embedding_parameters + stage.head_parameters
+    head = stage.head_parameters
     size = run.element_bytes
-    parts = [("gathered weights", gathered * size, _FSDP)]
+    if run.pp > 1:
+        return _kept_whole(run, stage)
+    if run.habits.shards_ends:
+        root, head = (head if moment == "loss" else 0.0), 0.0
+    if moment == "loss":
+        return [("gathered weights", root * size, _FSDP)]
+    parts = [("gathered weights", (root + 2 * layer) * size, _FSDP)]
     if run.adapters == "none":
-        parts.append(("whole gradients", whole * (size + run.habits.reduce_bytes), _FSDP))
+        on_their_way = layer * (size + run.habits.reduce_bytes) if moment == "backward" else 0.0
+        parts.append(("whole gradients", on_their_way + head * size, _FSDP))
+    return parts
+
+
+def _kept_whole(run: MemoryInput, stage: Stage) -> list[Part]:
+    """In a pipeline weights stay gathered over all micro batches, and gradients add up whole before they are reduced.
+
+    Source: torchtitan, parallelize_llama.py: reshard_after_forward is off with pipeline parallelism; gradients that
+    are not reduced yet are kept in the type of the reduction (torch.distributed.fsdp, _fsdp_param.py)
+    """
+    whole = stage.parameters
+    parts = [("gathered weights", whole * run.element_bytes, _FSDP)]
+    if run.adapters == "none":
+        parts.append(("whole gradients", whole * run.habits.reduce_bytes, _FSDP))
     return parts
 
 
