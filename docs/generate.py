@@ -26,6 +26,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import published_runs_page
+import single_gpu_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -175,6 +176,7 @@ def quick_pages() -> dict[Path, str]:
         **json_page(),
         **explain_page(),
         **published_runs_page.page(),
+        **single_gpu_page.page(),
         **readme_tables(),
     }
 
