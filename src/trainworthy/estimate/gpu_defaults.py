@@ -45,7 +45,7 @@ KERNEL_FLOOR_S = 2.0e-6
 
 # Eager PyTorch on a server CPU. Source: PyTorch's own performance guides speak of 5 to 10 us an operation of Python
 # with autograd; the engine of the backward pass is C++ and does with less.
-HOST = HostCosts(forward_op_s=7.0e-6, backward_op_s=6.0e-6, optimizer_op_s=6.0e-6, view_s=1.5e-6, module_call_s=2.0e-6)
+HOST = HostCosts(forward_op_s=7.0e-6, backward_op_s=6.0e-6, optimizer_op_s=6.0e-6, view_s=1.5e-6, step_s=100e-6)
 
 # Unlike its capability says: L2 bandwidth over memory bandwidth. Source: te42kyfo/gpu-benches, gpu-l2-cache: 2 to 3.
 L2_BANDWIDTH_FACTOR = 2.5

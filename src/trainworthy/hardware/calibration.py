@@ -51,8 +51,8 @@ class HostCosts:
     """An operation of an optimizer's Python loop."""
     view_s: float
     """An operation that moves no data."""
-    module_call_s: float = 0.0
-    """``nn.Module.__call__`` around ``forward``."""
+    step_s: float = 0.0
+    """What a step costs once, whatever its operations: entering the engine, the optimizer's hooks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # by identity: rows are large

@@ -90,6 +90,16 @@ def plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
     return [inner for name in names for inner in plain_tensors(getattr(tensor, name))]
 
 
+def is_causal(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether an attention kernel leaves out what lies after each query: it then does half the work."""
+    if "attention" not in func._schema.name:
+        return False
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.name == "is_causal":
+            return bool(args[position] if position < len(args) else kwargs.get("is_causal", False))
+    return False
+
+
 def host_syncs(
     func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any],
     metas_in: tuple[TensorMeta, ...], metas_out: tuple[TensorMeta, ...],

@@ -1,0 +1,162 @@
+"""Runs all probes and puts the calibration together."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from trainworthy.calibrate import memory, probes_products, probes_streams
+from trainworthy.calibrate.fit import fit_curves
+from trainworthy.calibrate.host import host_costs
+from trainworthy.calibrate.probe import Call, Measured, probe_signature
+from trainworthy.calibrate.timing import call_time_s
+from trainworthy.estimate.machine import Machine
+from trainworthy.hardware.calibration import Calibration, HostCosts
+
+Progress = Callable[[str], None]
+_NO_HOST = HostCosts(forward_op_s=0.0, backward_op_s=0.0, optimizer_op_s=0.0, view_s=0.0)
+
+
+def calibrate(
+    *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None, progress: Progress = lambda text: None
+) -> Calibration:
+    """Measure ``device`` for less than a minute; ``progress`` hears what is being measured."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        with torch.no_grad():
+            return _calibrate(device, progress)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _calibrate(device: Literal["cpu", "cuda"], progress: Progress) -> Calibration:
+    progress("memory")
+    if device == "cpu":
+        memory.keep_heap()
+    fixed_s = memory.fixed_time_s(device=device)
+    bare = Calibration(
+        id=calibration_id(device), device=device, device_name=device_name(device), date=date.today().isoformat(),
+        torch_version=torch.__version__, threads=torch.get_num_threads(), host_cpu=cpu_name(),
+        peaks_tflops=_peaks(device), bandwidth=memory.bandwidth_curve(device=device, fixed_s=fixed_s),
+        launch_latency_s=fixed_s, host=_NO_HOST, versions=_versions(device),
+        page_fault_s_per_byte=memory.page_fault_s_per_byte() if device == "cpu" else None,
+    )  # fmt: skip
+    measured: list[Measured] = []
+    for name, probes in _groups(device):
+        progress(name)
+        measured += _measure(probes, device=device)
+    bare = replace_curves(bare, fit_curves(measured, calibration=bare), _NO_HOST)
+    progress("host")
+    machine = Machine(name=bare.id, kind="cpu" if device == "cpu" else "gpu", calibration=bare)
+    with torch.enable_grad():
+        host = host_costs(machine=machine, device=device)
+    return replace_curves(bare, bare.curves, host)
+
+
+def replace_curves(calibration: Calibration, curves: object, host: HostCosts) -> Calibration:
+    """Return the calibration with other curves and host costs."""
+    from dataclasses import replace
+
+    return replace(calibration, curves=curves, host=host)  # type: ignore[arg-type]
+
+
+def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
+    """Yield the groups of probes; a 16-bit type is left out where matrix products are not faster in it."""
+    scale = 1.0 if device == "cpu" else 1000.0
+    for dtype in (torch.float32, torch.bfloat16):
+        name = "fp32" if dtype is torch.float32 else "bf16"
+        few = 1.0 if dtype is torch.float32 else 0.6
+        flops = 6e8 * scale
+        made = {"device": device, "dtype": dtype}
+        yield f"matrix products, {name}", probes_products.gemm_probes(
+            **made, count=int(160 * few), largest_flops=flops)  # type: ignore[arg-type]
+        yield f"batched products, {name}", probes_products.bmm_probes(
+            **made, count=int(60 * few), largest_flops=flops / 3)  # type: ignore[arg-type]
+        yield f"convolutions, {name}", probes_products.conv_probes(
+            **made, count=int(130 * few), largest_flops=flops)  # type: ignore[arg-type]
+        yield f"transposed convolutions, {name}", probes_products.conv_probes(
+            **made, count=int(20 * few), largest_flops=flops, transposed=True)  # type: ignore[arg-type]
+        yield f"attention, {name}", probes_products.attention_probes(
+            **made, count=int(50 * few), largest_flops=flops)  # type: ignore[arg-type]
+        yield f"elementwise, {name}", probes_streams.stream_probes(**made)  # type: ignore[arg-type]
+        yield f"layouts, {name}", probes_streams.layout_probes(**made)  # type: ignore[arg-type]
+        yield f"rows, {name}", probes_streams.row_probes(**made)  # type: ignore[arg-type]
+        if dtype is torch.float32:
+            yield "images", probes_streams.image_probes(**made)  # type: ignore[arg-type]
+    yield "recurrent layers", probes_products.rnn_probes(device=device, count=24)
+    yield "optimizers", probes_streams.list_probes(device=device)
+
+
+def _measure(probes: Iterable[Call], *, device: str) -> Iterator[Measured]:
+    for call in probes:
+        signature = probe_signature(call)
+        yield Measured(signature, call_time_s(call, device=device))
+
+
+def _peaks(device: str) -> dict[str, float]:
+    """Return the rate of a large square product of each type."""
+    side = 1024 if device == "cpu" else 8192
+    peaks = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        if name == "fp16" and device == "cpu":
+            continue
+        a, b = torch.randn(2, side, side, device=device).to(dtype)
+        time_s = call_time_s(lambda a=a, b=b: torch.mm(a, b), device=device, budget_s=0.3)  # type: ignore[misc]
+        peaks[name] = float(f"{2 * side**3 / time_s / 1e12:.4g}")
+    if device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32, before = True, torch.backends.cuda.matmul.allow_tf32
+        a, b = torch.randn(2, side, side, device=device)
+        peaks["tf32"] = float(f"{2 * side**3 / call_time_s(lambda: torch.mm(a, b), device=device) / 1e12:.4g}")
+        torch.backends.cuda.matmul.allow_tf32 = before
+    return peaks
+
+
+def cpu_name() -> str:
+    """Return the model name that the operating system has for the CPU."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def device_name(device: str) -> str:
+    """Return the name that the driver, or the operating system, has for the device."""
+    return cpu_name() if device == "cpu" else torch.cuda.get_device_name(0)
+
+
+def calibration_id(device: str) -> str:
+    """Return an id such as ``amd-epyc-2threads`` or that of the GPU's row."""
+    from trainworthy.errors import UnknownGpuError
+    from trainworthy.hardware.rows import gpu_row
+
+    name = device_name(device)
+    if device != "cpu":
+        try:
+            return gpu_row(name).id
+        except UnknownGpuError:
+            pass
+    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
+    stem = "-".join(words[:6])
+    return stem if device != "cpu" else f"{stem}-{torch.get_num_threads()}threads"
+
+
+def _versions(device: str) -> dict[str, str]:
+    versions = {"python": platform.python_version(), "system": platform.system().lower()}
+    if device == "cuda":
+        versions["cuda"] = str(torch.version.cuda)
+    return versions
+
+
+def now() -> float:
+    """Return a clock for progress lines."""
+    return time.perf_counter()

@@ -1,0 +1,70 @@
+"""Time of a kernel between measured ones: an interpolant of the logarithm of measured over roofline time.
+
+A roofline knows the orders of magnitude; a kernel's distance from it changes slowly with its sizes. So the logarithm of
+that distance is interpolated over the logarithms of the sizes by a Gaussian process with a Matern-3/2 kernel
+(Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, equations 2.25 and 4.17): exact at the samples
+but for noise, smooth between them, and back to the family's mean far from all of them. The weights are solved for when
+a machine is calibrated; here they are only summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log, sqrt
+
+from trainworthy.hardware.calibration import Curve
+
+_ROOT3 = sqrt(3.0)
+
+
+def matern(distance: float) -> float:
+    """Return the Matern-3/2 covariance at a distance in length scales.
+
+    >>> matern(0.0), round(matern(1.0), 3)
+    (1.0, 0.483)
+    """
+    return (1.0 + _ROOT3 * distance) * exp(-_ROOT3 * distance)
+
+
+def scaled_distance(a: Sequence[float], b: Sequence[float], scales: Sequence[float]) -> float:
+    """Return the distance of two points whose axes are measured in length scales.
+
+    >>> scaled_distance((0, 0), (3, 8), (1, 2))
+    5.0
+    """
+    return sqrt(sum(((x - y) / scale) ** 2 for x, y, scale in zip(a, b, scales, strict=True)))
+
+
+def log_ratio(curve: Curve, features: Sequence[float]) -> float:
+    """Return the logarithm of kernel time over roofline time at ``features``."""
+    total = curve.mean_log_ratio
+    for sample, weight in zip(curve.samples, curve.weights, strict=False):
+        total += weight * matern(scaled_distance(sample.features, features, curve.length_scales))
+    return total
+
+
+def curve_time_s(curve: Curve, features: Sequence[float], *, roofline_s: float) -> float:
+    """Return the time of a kernel whose roofline time is ``roofline_s``.
+
+    >>> from trainworthy.hardware.calibration import Sample
+    >>> flat = Curve(samples=(Sample((1.0,), 2e-3),), weights=(0.0,), length_scales=(1.0,), mean_log_ratio=log(2))
+    >>> round(curve_time_s(flat, (5.0,), roofline_s=1e-3), 6)
+    0.002
+    """
+    return roofline_s * exp(max(-3.0, min(5.0, log_ratio(curve, features))))
+
+
+def bandwidth_gb_per_s(points: Sequence[tuple[float, float]], working_set_bytes: float) -> float:
+    """Return the bandwidth for a working set, linear in its logarithm between (bytes, GB/s) points.
+
+    >>> points = [(1e3, 100.0), (1e6, 100.0), (1e9, 10.0)]
+    >>> [round(bandwidth_gb_per_s(points, size), 1) for size in (10, 1e6, 1e9, 1e12)]
+    [100.0, 100.0, 10.0, 10.0]
+    """
+    if working_set_bytes <= points[0][0]:
+        return points[0][1]
+    for (size, rate), (next_size, next_rate) in zip(points, points[1:], strict=False):
+        if working_set_bytes <= next_size:
+            share = log(working_set_bytes / size) / log(next_size / size)
+            return exp((1 - share) * log(rate) + share * log(next_rate))
+    return points[-1][1]
