@@ -44,10 +44,11 @@ def main() -> int:
             _in_child(_calibrate, path)
             print(f"calibrated in {time.perf_counter() - start:.0f} s")
         results = [_case(name, path, folder) for name in names]
+        calibration = _describe(path)
     summary = _summary(results)
     _print(results, summary)
     if not options.cases:
-        write_result("step_time", summary=summary, calibration=_describe(path), cases=results)
+        write_result("step_time", summary=summary, calibration=calibration, cases=results)
     return 0
 
 

@@ -30,6 +30,8 @@ def fit_curves(measured: Sequence[Measured], *, calibration: Calibration) -> dic
 
 
 def _fit(points: dict[tuple[float, ...], list[tuple[float, float]]]) -> Curve:
+    if all(len(features) == 1 for features in points):
+        return _line(points)
     samples = tuple(Sample(features, median(t for t, _ in found)) for features, found in points.items())
     x = torch.tensor([s.features for s in samples], dtype=torch.float64)
     y = torch.tensor([median(r for _, r in found) for found in points.values()], dtype=torch.float64)
@@ -43,6 +45,15 @@ def _fit(points: dict[tuple[float, ...], list[tuple[float, float]]]) -> Curve:
         mean_log_ratio=round(mean, 4),
         typical_error=round(float(errors.abs().median()), 4) if len(samples) > 2 else None,
     )
+
+
+def _line(points: dict[tuple[float, ...], list[tuple[float, float]]]) -> Curve:
+    """Return a family of one size as it was measured."""
+    samples = sorted(
+        Sample((round(features[0], 3),), float(f"{median(t for t, _ in found):.4g}"))
+        for features, found in points.items()
+    )  # fmt: skip
+    return Curve(samples=tuple(samples), length_scales=(1.0,))
 
 
 def _choose_scales(x: torch.Tensor, y: torch.Tensor) -> list[float]:

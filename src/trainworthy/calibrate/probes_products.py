@@ -18,9 +18,9 @@ aten = torch.ops.aten
 
 
 def _size(random: Random, low: int, high: int) -> int:
-    """Draw a size evenly in its logarithm; larger ones are multiples of 8, as most are."""
+    """Draw a size evenly in its logarithm; most larger ones are multiples of 8, as in most networks."""
     size = round(low * (high / low) ** random.random())
-    return size if size < 24 else max(8, size // 8 * 8)
+    return size if size < 24 or random.random() < 0.3 else max(8, size // 8 * 8)
 
 
 def gemm_probes(*, device: str, dtype: torch.dtype, count: int, largest_flops: float) -> Iterator[Call]:
@@ -65,8 +65,8 @@ def _conv_sizes(random: Random, largest_flops: float) -> tuple[int, ...]:
     while True:
         kernel = random.choice((1, 1, 3, 3, 3, 5, 7, 4))
         kind = random.random()
-        channels_in = _size(random, 1, 512) if kind > 0.15 else random.choice((1, 3))
-        channels_out = _size(random, 8, 512)
+        channels_in = _size(random, 4, 512) if kind > 0.2 or kind < 0.1 else random.choice((1, 3))
+        channels_out = _size(random, 8, 512) if 0.1 < kind else random.choice((1, 3, 4))
         groups = 1
         if kind > 0.85:  # depthwise
             channels_in = channels_out = groups = _size(random, 8, 512)
@@ -99,11 +99,10 @@ def conv_probes(
         yield lambda x=x, w=weight, b=bias, args=args: aten.convolution(x, w, b, *args)  # type: ignore[misc]
         grad = torch.randn_like(out)
         sizes = None if bias is None else [c_out]
-        for mask in ([True, True, bias is not None], [False, True, bias is not None]):
-            if mask[0] or made % 4 == 0:
-                yield lambda g=grad, x=x, w=weight, s=sizes, a=args, mask=mask: aten.convolution_backward(  # type: ignore[misc]
-                    g, x, w, s, *a, mask
-                )
+        for mask in ([True, False, False], [False, True, bias is not None]):
+            yield lambda g=grad, x=x, w=weight, s=sizes, a=args, mask=mask: aten.convolution_backward(  # type: ignore[misc]
+                g, x, w, s, *a, mask
+            )
 
 
 def attention_probes(*, device: str, dtype: torch.dtype, count: int, largest_flops: float) -> Iterator[Call]:

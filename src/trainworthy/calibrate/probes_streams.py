@@ -12,7 +12,7 @@ from trainworthy.calibrate.probe import Call
 
 aten = torch.ops.aten
 # Elements: the smallest show the fixed part, the middle ones the caches, the largest memory.
-SIZES = (16, 2048, 16384, 65536, 262144, 1048576, 3000000)
+SIZES = (16, 1024, 6000, 28000, 40000, 120000, 400000, 1300000, 3500000)
 _UNARY: dict[str, Callable[[torch.Tensor], Any]] = {
     "relu": torch.relu, "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
     "gelu": F.gelu, "silu": F.silu, "sqrt": torch.sqrt, "cos": torch.cos, "clone": torch.clone,
@@ -48,7 +48,7 @@ def stream_probes(*, device: str, dtype: torch.dtype, sizes: tuple[int, ...] = S
             yield lambda x=x.float(), dtype=dtype: x.to(dtype)  # type: ignore[misc]
             continue
         for fill in _RANDOM.values():
-            if size <= 1048576:
+            if size <= 1300000:
                 yield lambda f=fill, x=x: f(x)  # type: ignore[misc]
         mask = x > 1
         yield lambda m=mask, x=x, y=y: torch.where(m, x, y)  # type: ignore[misc]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 import torch
@@ -46,12 +48,17 @@ def _calibrate(device: Literal["cpu", "cuda"], progress: Progress) -> Calibratio
         torch_version=torch.__version__, threads=torch.get_num_threads(), host_cpu=cpu_name(),
         peaks_tflops=_peaks(device), bandwidth=memory.bandwidth_curve(device=device, fixed_s=fixed_s),
         launch_latency_s=fixed_s, host=_NO_HOST, versions=_versions(device),
-        page_fault_s_per_byte=memory.page_fault_s_per_byte() if device == "cpu" else None,
+        reuse=memory.reuse_curve() if device == "cpu" else (),
     )  # fmt: skip
     measured: list[Measured] = []
+    faults: list[float] = []
     for name, probes in _groups(device):
         progress(name)
         measured += _measure(probes, device=device)
+        if device == "cpu":  # again and again: the system's mood changes
+            faults.append(memory.page_fault_s_per_byte(budget_s=0.3))
+    if faults:
+        bare = replace(bare, page_fault_s_per_byte=median(faults))
     bare = replace_curves(bare, fit_curves(measured, calibration=bare), _NO_HOST)
     progress("host")
     machine = Machine(name=bare.id, kind="cpu" if device == "cpu" else "gpu", calibration=bare)
@@ -62,8 +69,6 @@ def _calibrate(device: Literal["cpu", "cuda"], progress: Progress) -> Calibratio
 
 def replace_curves(calibration: Calibration, curves: object, host: HostCosts) -> Calibration:
     """Return the calibration with other curves and host costs."""
-    from dataclasses import replace
-
     return replace(calibration, curves=curves, host=host)  # type: ignore[arg-type]
 
 
@@ -76,13 +81,13 @@ def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
         flops = 6e8 * scale
         made = {"device": device, "dtype": dtype}
         yield f"matrix products, {name}", probes_products.gemm_probes(
-            **made, count=int(160 * few), largest_flops=flops)  # type: ignore[arg-type]
+            **made, count=int(260 * few), largest_flops=flops)  # type: ignore[arg-type]
         yield f"batched products, {name}", probes_products.bmm_probes(
-            **made, count=int(60 * few), largest_flops=flops / 3)  # type: ignore[arg-type]
+            **made, count=int(90 * few), largest_flops=flops / 3)  # type: ignore[arg-type]
         yield f"convolutions, {name}", probes_products.conv_probes(
-            **made, count=int(130 * few), largest_flops=flops)  # type: ignore[arg-type]
+            **made, count=int(500 * few * few), largest_flops=flops)  # type: ignore[arg-type]
         yield f"transposed convolutions, {name}", probes_products.conv_probes(
-            **made, count=int(20 * few), largest_flops=flops, transposed=True)  # type: ignore[arg-type]
+            **made, count=int(60 * few * few), largest_flops=flops, transposed=True)  # type: ignore[arg-type]
         yield f"attention, {name}", probes_products.attention_probes(
             **made, count=int(50 * few), largest_flops=flops)  # type: ignore[arg-type]
         yield f"elementwise, {name}", probes_streams.stream_probes(**made)  # type: ignore[arg-type]
@@ -90,7 +95,7 @@ def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
         yield f"rows, {name}", probes_streams.row_probes(**made)  # type: ignore[arg-type]
         if dtype is torch.float32:
             yield "images", probes_streams.image_probes(**made)  # type: ignore[arg-type]
-    yield "recurrent layers", probes_products.rnn_probes(device=device, count=24)
+    yield "recurrent layers", probes_products.rnn_probes(device=device, count=40)
     yield "optimizers", probes_streams.list_probes(device=device)
 
 

@@ -2,8 +2,7 @@
 
 The number of other bytes touched between two uses of the same memory is its reuse distance; a cache that keeps what was
 used last holds it if the distance is below its size (Mattson et al., "Evaluation techniques for storage hierarchies",
-1970). A bandwidth curve over working sets is measured by touching a set again and again, where the distance is the
-working set itself: the same curve therefore gives the bandwidth at a distance.
+1970). What a byte costs at a distance is measured: a kernel is timed after so much other memory was touched.
 """
 
 from __future__ import annotations

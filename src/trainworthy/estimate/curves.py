@@ -51,7 +51,43 @@ def curve_time_s(curve: Curve, features: Sequence[float], *, roofline_s: float) 
     >>> round(curve_time_s(flat, (5.0,), roofline_s=1e-3), 6)
     0.002
     """
+    if not curve.weights and len(features) == 1:
+        return _line_time_s(curve, features[0])
     return roofline_s * exp(max(-3.0, min(5.0, log_ratio(curve, features))))
+
+
+def _line_time_s(curve: Curve, size: float) -> float:
+    """Interpolate the time itself, straight in logarithms; beyond the largest sample it grows with the size.
+
+    For kernels that depend on one size only: samples lie close, and the roofline has nothing to add.
+    """
+    samples = curve.samples  # sorted
+    if size <= samples[0].features[0]:
+        return samples[0].time_s
+    for left, right in zip(samples, samples[1:], strict=False):
+        if size <= right.features[0]:
+            share = (size - left.features[0]) / (right.features[0] - left.features[0])
+            # Fixed part and growing part: linear in the size itself within a piece, unless it is steeper than that.
+            grown = (2.0**size - 2.0 ** left.features[0]) / (2.0 ** right.features[0] - 2.0 ** left.features[0])
+            straight = exp((1 - share) * log(left.time_s) + share * log(right.time_s))
+            return float(max(straight, left.time_s + grown * (right.time_s - left.time_s)))
+    return float(samples[-1].time_s * 2.0 ** (size - samples[-1].features[0]))
+
+
+def reuse_s_per_byte(points: Sequence[tuple[float, float]], distance_bytes: float) -> float:
+    """Return what a byte costs more at a reuse distance, linear in its logarithm between (bytes, seconds) points.
+
+    >>> points = [(1e6, 0.0), (1e8, 4e-11)]
+    >>> [reuse_s_per_byte(points, distance) for distance in (1e3, 1e7, 1e9)]
+    [0.0, 2e-11, 4e-11]
+    """
+    if not points or distance_bytes <= points[0][0]:
+        return points[0][1] if points else 0.0
+    for (size, cost), (next_size, next_cost) in zip(points, points[1:], strict=False):
+        if distance_bytes <= next_size:
+            share = log(distance_bytes / size) / log(next_size / size)
+            return (1 - share) * cost + share * next_cost
+    return points[-1][1]
 
 
 def bandwidth_gb_per_s(points: Sequence[tuple[float, float]], working_set_bytes: float) -> float:

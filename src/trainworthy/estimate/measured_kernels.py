@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from math import log2, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainworthy.estimate.curves import bandwidth_gb_per_s, curve_time_s
-from trainworthy.estimate.op_features import place
+from trainworthy.estimate.op_classes import op_class
+from trainworthy.estimate.op_features import dtype_of, place
+from trainworthy.tape.record import Signature
 
 if TYPE_CHECKING:
     from trainworthy.estimate.machine import Machine
     from trainworthy.hardware.calibration import Calibration, Curve
-    from trainworthy.tape.record import Signature
+    from trainworthy.tape.record import TensorMeta
 
+
+
+_COPIES_FIRST = frozenset({"norm", "softmax", "pool", "conv_forward", "conv_backward", "rnn_forward", "rnn_backward"})
 
 
 class KernelTime(NamedTuple):
@@ -25,8 +31,6 @@ class KernelTime(NamedTuple):
 
 def roofline_s(signature: Signature, *, calibration: Calibration) -> tuple[float, float, float]:
     """Return seconds of arithmetic, of memory traffic within the operation's working set, and the fixed part."""
-    from trainworthy.estimate.op_features import dtype_of
-
     peaks = calibration.peaks_tflops
     rate = peaks.get(dtype_of(signature)) or peaks.get("fp32") or 1.0
     compute_s = (signature.flops or 0) / (rate * 1e12)
@@ -49,6 +53,10 @@ def kernel_time(signature: Signature, *, machine: Machine) -> KernelTime:
     """Return the time of an operation's kernel from the machine's calibration."""
     calibration = machine.calibration
     assert calibration is not None
+    halves = _gradients(signature)
+    if halves:
+        times = [kernel_time(half, machine=machine) for half in halves]
+        return KernelTime(sum(t.total_s for t in times), times[0].compute_share, all(t.measured for t in times))
     compute_s, memory_s, fixed_s = roofline_s(signature, calibration=calibration)
     base_s = max(compute_s, memory_s) + fixed_s
     found = find_curve(signature, calibration)
@@ -56,4 +64,59 @@ def kernel_time(signature: Signature, *, machine: Machine) -> KernelTime:
     if found is None:
         return KernelTime(max(compute_s, memory_s) * 2 + fixed_s, share, measured=False)
     curve, features = found
-    return KernelTime(curve_time_s(curve, features, roofline_s=base_s), share, measured=True)
+    total_s = curve_time_s(curve, features, roofline_s=base_s) + _layout_s(signature, calibration)
+    return KernelTime(total_s, share, measured=True)
+
+
+def _gradients(signature: Signature) -> list[Signature]:
+    """Split a convolution's backward pass into the kernels of its input's and its weight's gradient."""
+    if op_class(signature.name) != "conv_backward" or len(signature.inputs) < 3 or not signature.flops:
+        return []
+    x, weight = signature.inputs[1:3]
+    if not {x.shape, weight.shape} <= {meta.shape for meta in signature.outputs} or x.shape == weight.shape:
+        return []
+    to_input = tuple(meta for meta in signature.outputs if meta.shape == x.shape)
+    to_weight = tuple(meta for meta in signature.outputs if meta.shape != x.shape)
+    size = signature.moved_bytes / max(sum(prod(m.shape) for m in (*signature.inputs, *signature.outputs)), 1)
+    halves = []
+    for kept, dropped in ((to_input, to_weight), (to_weight, to_input)):
+        moved = signature.moved_bytes - round(size * sum(prod(m.shape) for m in dropped))
+        halves.append(signature._replace(outputs=kept, flops=signature.flops // 2, moved_bytes=moved))
+    return halves
+
+
+def _layout_s(signature: Signature, calibration: Calibration) -> float:
+    """Return what operands that lie across rows add: a copy first, or slow access where the kernel walks them itself."""
+    kind = op_class(signature.name)
+    if kind in _COPIES_FIRST:
+        return sum(_copy_s(meta, calibration) for meta in signature.inputs if is_across(meta))
+    placed = place(signature)
+    if kind not in {"elementwise", "transcendental", "loss", "other"} or ":strided/" not in placed.family:
+        return 0.0
+    if placed.family in calibration.curves:
+        return 0.0
+    features = placed.features[:1]
+    times = [_curve_s(f"add:{variant}/fp32", features, signature, calibration) for variant in ("strided", "plain")]
+    return max(times[0] - times[1], 0.0)
+
+
+def _copy_s(meta: TensorMeta, calibration: Calibration) -> float:
+    copied = Signature("clone", (meta,), (meta,), 0, 0, 0, 2 * prod(meta.shape) * 4)
+    return _curve_s("clone:strided/fp32", (log2(max(prod(meta.shape), 1)),), copied, calibration)
+
+
+def _curve_s(family: str, features: tuple[float, ...], signature: Signature, calibration: Calibration) -> float:
+    curve = calibration.curves.get(family)
+    if curve is None:
+        return 0.0
+    compute_s, memory_s, fixed_s = roofline_s(signature, calibration=calibration)
+    return curve_time_s(curve, features, roofline_s=max(compute_s, memory_s) + fixed_s)
+
+
+def is_across(meta: TensorMeta) -> bool:
+    """Tell whether a matrix or larger tensor does not lie in the order of its dimensions."""
+    if len(meta.shape) < 2 or prod(meta.shape) < 1024 or len(meta.stride) != len(meta.shape):
+        return False
+    strides = [stride for size, stride in zip(meta.shape, meta.stride, strict=True) if size > 1]
+    channels_last = len(meta.shape) >= 4 and meta.stride[1] == 1
+    return not channels_last and any(a < b for a, b in zip(strides, strides[1:], strict=False))

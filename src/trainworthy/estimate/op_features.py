@@ -93,16 +93,23 @@ def _conv(signature: Signature) -> Placed:
     name = "conv_transposed" if transposed else "conv"
     if backward:
         wants_input = any(m.shape == x.shape for m in signature.outputs)
-        name += "_backward" if wants_input else "_backward_weight"
+        wants_weight = any(m.shape == weight.shape for m in signature.outputs)
+        name += "_backward" if wants_input and wants_weight else "_backward_input" if wants_input else "_backward_weight"
     return Placed(
         _family(signature, name),
         (
             _log(x.shape[0]), _log(pixels_out), _log(pixels_in) - _log(pixels_out), _log(channels_in / groups),
             _log(channels_out / groups), _log(groups), _log(prod(weight.shape[2:])),
             float(len(x.stride) > 1 and x.stride[1] == 1 and x.shape[1] > 1),
+            _waste(channels_in // groups) + _waste(channels_out // groups),
         ),
         (_family(signature, name.replace("_transposed", "")), _family(signature, "conv")),
     )  # fmt: skip
+
+
+def _waste(channels: int) -> float:
+    """Return the doublings that padding channels to a multiple of 16 costs: vector units work on blocks of that size."""
+    return _log(-(-channels // 16) * 16 / max(channels, 1)) if channels > 1 else 0.0
 
 
 def is_transposed_conv(x: TensorMeta, weight: TensorMeta, out: TensorMeta) -> bool:

@@ -25,13 +25,20 @@ class BandwidthPoint(NamedTuple):
     gb_per_s: float
 
 
+class ReusePoint(NamedTuple):
+    """What a byte costs more, once, if ``distance_bytes`` of other memory were touched since its last use."""
+
+    distance_bytes: float
+    s_per_byte: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
     """Measurements of one family of kernels and the interpolant through them; see ``estimate/curves.py``."""
 
     samples: tuple[Sample, ...]
     weights: tuple[float, ...] = ()
-    """Of the interpolant, one a sample; empty: nearest samples are averaged."""
+    """Of the interpolant, one a sample; empty: straight lines through samples of a single feature."""
     length_scales: tuple[float, ...] = ()
     mean_log_ratio: float = 0.0
     """Of measured to roofline time, over all samples: what is assumed far from all of them."""
@@ -76,6 +83,8 @@ class Calibration:
     host: HostCosts
     page_fault_s_per_byte: float | None = None
     """CPU: first touch of memory fresh from the operating system."""
+    reuse: tuple[ReusePoint, ...] = ()
+    """CPU: by distance, rising."""
     curves: Mapping[str, Curve] = field(default_factory=dict, hash=False)
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
     notes: str | None = None

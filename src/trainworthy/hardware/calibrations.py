@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainworthy.errors import HardwareRowError
-from trainworthy.hardware.calibration import BandwidthPoint, Calibration, Curve, HostCosts, Sample
+from trainworthy.hardware.calibration import BandwidthPoint, Calibration, Curve, HostCosts, ReusePoint, Sample
 from trainworthy.hardware.toml import read_toml
 from trainworthy.hardware.user_rows import user_folder
 
@@ -63,14 +63,17 @@ def _from_toml(raw: dict[str, Any]) -> Calibration:
     bandwidth = tuple(BandwidthPoint(float(size), float(rate)) for size, rate in raw.pop("bandwidth"))
     if not bandwidth or any(size <= 0 or rate <= 0 for size, rate in bandwidth):
         raise ValueError("bandwidth must be pairs of bytes and GB/s above 0")
-    return Calibration(**{**raw, "host": HostCosts(**raw["host"]), "bandwidth": bandwidth, "curves": curves})
+    reuse = tuple(ReusePoint(float(distance), float(cost)) for distance, cost in raw.pop("reuse", ()))
+    host = HostCosts(**raw["host"])
+    return Calibration(**{**raw, "host": host, "bandwidth": bandwidth, "reuse": reuse, "curves": curves})
 
 
 def _curve(table: Mapping[str, Any]) -> Curve:
     samples = tuple(Sample(tuple(map(float, row[:-1])), float(row[-1])) for row in table["samples"])
     scales = tuple(map(float, table.get("length_scales", ())))
     weights = tuple(map(float, table.get("weights", ())))
-    if len(weights) != len(samples) or any(len(sample.features) != len(scales) for sample in samples):
+    plain = not weights and len(scales) == 1
+    if not (plain or len(weights) == len(samples)) or any(len(sample.features) != len(scales) for sample in samples):
         raise ValueError("a curve needs one weight a sample and one length scale a feature")
     return Curve(
         samples=samples, weights=weights, length_scales=scales,
@@ -103,6 +106,7 @@ def as_plain(calibration: Calibration) -> dict[str, Any]:
         "launch_latency_s": calibration.launch_latency_s,
         "page_fault_s_per_byte": calibration.page_fault_s_per_byte,
         "bandwidth": [list(point) for point in calibration.bandwidth],
+        "reuse": [list(point) for point in calibration.reuse],
         "host": {name: getattr(host, name) for name in host.__dataclass_fields__},
         "peaks_tflops": dict(calibration.peaks_tflops), "versions": dict(calibration.versions),
         "curves": {
