@@ -26,6 +26,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import published_runs_page
+import single_gpu_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -205,6 +206,7 @@ def quick_pages() -> dict[Path, str]:
         **explain_page(),
         **published_runs_page.page(),
         **_estimate_page("estimate-model", _MODEL),
+        **single_gpu_page.page(),
         **readme_tables(),
     }
 
