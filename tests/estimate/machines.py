@@ -62,5 +62,6 @@ def chain(*, layers: int = 3, elements: int = 1 << 20) -> Tape:
                   line=4, numbers=(n,))  # fmt: skip
     groups = (ParameterGroup(optimizer="AdamW", dtype="float32", device="cuda:0", layout="contiguous", tensors=layers,
                              elements=elements),)  # fmt: skip
-    tape.op("_foreach_add_.List", phase="optimizer", reads=(x,), moved_bytes=30 * size, line=9)
+    tape.op("_foreach_add_.List", phase="optimizer", reads=(x,), moved_bytes=30 * size, line=9,
+            shape_in=(1024, 30 * elements // 1024))  # fmt: skip
     return tape.build(parameter_groups=groups, gpu="h100-sxm-80gb", script="train.py")
