@@ -87,9 +87,16 @@ def estimate_runs(options: argparse.Namespace) -> int:
     source, target = Path(options.runs), Path(options.output)
     if source.resolve() == target.resolve():
         raise UsageError("The table would be overwritten.", where="--output", fix="Pass another file.")
-    from trainworthy.estimate.runs_table import predict_table
+    from trainworthy.estimate.runs_table import predict_table, read_table
+    from trainworthy.estimate.single_gpu import is_single_gpu_table
+    from trainworthy.estimate.single_gpu_runs import predict_single_gpu_table
     from trainworthy.report.runs_text import render_runs
+    from trainworthy.report.single_gpu_text import render_single_gpu
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
-    emit(render_runs(predict_table(source, target), width=width), None)
+    if is_single_gpu_table(read_table(source)[0]):
+        text = render_single_gpu(predict_single_gpu_table(source, target), width=width)
+    else:
+        text = render_runs(predict_table(source, target), width=width)
+    emit(text, None)
     return 0
