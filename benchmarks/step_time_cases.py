@@ -10,10 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import benchmarks.common  # noqa: F401  # puts tests/ on the path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+import benchmarks.common  # noqa: F401  # puts tests/ on the path
 from zoo import small
 from zoo.layers import Residual, classifier, conv_norm, mlp
 from zoo.mobile import inverted_residual

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import trainworthy
-from estimate.machines import chain
+from estimate.hand_made import chain
 from trainworthy.errors import UnknownGpuError, UsageError
 from trainworthy.estimate.result import Estimate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from estimate.machines import H100, chain, dense, with_shapes
+from estimate.hand_made import H100, chain, dense, with_shapes
 from report.tape_builder import TapeBuilder
 from trainworthy.estimate import changes
 from trainworthy.estimate.autocast import with_autocast

@@ -110,7 +110,7 @@ def _conv(signature: Signature) -> Placed:
 
 
 def _waste(channels: int) -> float:
-    """Return the doublings that padding channels to a multiple of 16 costs: vector units work on blocks of that size."""
+    """Return the doublings that padding channels to a multiple of 16 costs: vector units work on such blocks."""
     return _log(-(-channels // 16) * 16 / max(channels, 1)) if channels > 1 else 0.0
 
 
