@@ -1,6 +1,6 @@
 """Step times of the same published runs by calculon and llm-analysis, beside ours: error and time.
 
-``python -m benchmarks.published_runs_peers`` writes ``results/published_runs_peers.json``. The peers are used where they
+``python -m benchmarks.published_runs_peers`` writes ``results/published_runs_peers.json``. Peers are used where they
 can be imported (``pip install llm-analysis``; calculon from a copy of its repository, ``--calculon FOLDER``) and with
 the constants that they come with. Rows that a peer cannot express are left out of its comparison, and ours is shown on
 the same rows. Ours are fitted to these rows, theirs are not: see docs/published-runs.md for sources left out.
