@@ -109,3 +109,10 @@ def test_experts_cost_what_is_active() -> None:
     dense = config()
     moe = replace(dense, model=replace(dense.model, experts=None))
     assert seconds(moe) == seconds(dense)
+
+
+def test_packed_samples_attend_to_less() -> None:
+    packed, whole = config(task="sft"), config(task="sft", stack="torchtitan")
+    assert (packed.attention_span, whole.attention_span) == (512, 8192)
+    assert seconds(packed) < seconds(config())
+    assert any("packed" in line for line in packed.assumptions)
