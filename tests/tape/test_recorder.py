@@ -273,3 +273,12 @@ def test_recorders_may_be_nested() -> None:
             torch.ones(3)
     assert len(inner.ops) == 1
     assert len(outer.ops) == 2
+
+
+def test_the_gradient_of_silu_is_one_kernel_on_cuda() -> None:
+    with VirtualGpu() as gpu:
+        x = torch.randn(4, 8, device="cuda", requires_grad=True)
+        torch.nn.functional.silu(x).sum().backward()
+    names = [op.name for op in gpu.recorder.tape().ops]
+    assert "silu_backward" in names
+    assert "sigmoid" not in names

@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "render a saved tape again",
     "explain": "show a rule or formula step by step, such as broadcasting or convolution",
     "gpus": "list the GPUs that there is data for",
+    "calibrate": "measure this machine, so that estimates speak of it",
 }
 INTERRUPTED = 130
 

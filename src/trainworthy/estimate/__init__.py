@@ -1,1 +1,1 @@
-"""What a training step would cost: time, memory, energy and money, before it is run; imports no torch."""
+"""What a step costs on a machine: time of operations, of collectives, of whole runs. Pure; never imports torch."""

@@ -16,6 +16,11 @@ _NOISE = frozenset({"device", "_version", "sym_size", "sym_stride", "sym_numel",
                     "_wrap_tensor_autograd"})  # fmt: skip
 
 
+# Composed of others on backends without a kernel of its own; CPU and CUDA have one. (A meta tensor takes the operator
+# mish_backward apart before anything here sees it.)
+_ONE_KERNEL = frozenset({"silu_backward"})
+
+
 def flat_tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
     """Collect the tensors among arguments, also inside lists."""
     found: list[torch.Tensor] = []
@@ -43,12 +48,16 @@ def describe(func: Any) -> Described:
     name = func._schema.name.split("::")[-1]
     if func.namespace in {"prim", "profiler"}:  # the dispatcher does not know operators of prim
         return Described(name, composite=False, noise=True, collective=False)
-    composite = torch._C._dispatch_has_kernel_for_dispatch_key(
-        func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
-    )
     communicates = is_collective(func)
     noise = name in _NOISE
-    return Described(name, composite and not communicates, noise, communicates)
+    return Described(name, is_composite(func, name) and not communicates, noise, communicates)
+
+
+def is_composite(func: Any, name: str) -> bool:
+    """Tell whether an operator runs as the operators that it is composed of."""
+    return name not in _ONE_KERNEL and torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
+    )
 
 
 def is_wrapper(kind: type) -> bool:
@@ -79,6 +88,16 @@ def plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
         return [tensor]
     names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
     return [inner for name in names for inner in plain_tensors(getattr(tensor, name))]
+
+
+def is_causal(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether an attention kernel leaves out what lies after each query: it then does half the work."""
+    if "attention" not in func._schema.name:
+        return False
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.name == "is_causal":
+            return bool(args[position] if position < len(args) else kwargs.get("is_causal", False))
+    return False
 
 
 def host_syncs(

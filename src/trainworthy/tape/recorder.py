@@ -30,6 +30,7 @@ from trainworthy.tape.operators import (
     describe,
     flat_tensors,
     host_syncs,
+    is_causal,
     is_fake,
     is_wrapper,
     passed_on,
@@ -260,7 +261,7 @@ class Recorder(TorchDispatchMode):
     ) -> int:  # fmt: skip
         metas_in = tuple([self._meta(t) for t in tensors])
         metas_out = tuple([self._meta(t) for t in outputs])
-        extra = str(args[3:]) if name in _SCALARS_MATTER else None
+        extra = str(args[3:]) if name in _SCALARS_MATTER else is_causal(func, args, kwargs)
         key = (func, metas_in, metas_out, extra, kwargs.get("non_blocking", False))
         number = self._signature_ids.get(key)
         if number is None:
@@ -268,6 +269,7 @@ class Recorder(TorchDispatchMode):
             cost = op_cost(func, name, args, kwargs, out)
             syncs = host_syncs(func, name, args, kwargs, metas_in, metas_out)
             full = name if func._overloadname == "default" else f"{name}.{func._overloadname}"
+            full += ".causal" if is_causal(func, args, kwargs) else ""
             if func.namespace != "aten":
                 full = f"{func.namespace}.{full}"
             self.signatures.append(Signature(full, metas_in, metas_out, *cost, host_syncs=syncs))

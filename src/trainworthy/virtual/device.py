@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.tape.collectives import is_collective, is_wait
-from trainworthy.tape.operators import flat_tensors, passed_on
+from trainworthy.tape.operators import flat_tensors, is_composite, passed_on
 from trainworthy.virtual import values
 from trainworthy.virtual.collectives import communicate
 from trainworthy.virtual.device_specs import (
@@ -370,9 +370,7 @@ class VirtualDevice(TorchDispatchMode):
                 mutated.append(given.name if given.kwarg_only else i)
                 positions[i] = given.name
         is_view = not mutated and any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
-        composite = torch._C._dispatch_has_kernel_for_dispatch_key(
-            func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
-        )
+        composite = is_composite(func, name)
         returns = 0 if (len(schema.returns) == 1 and mutated and mutated[0] == 0) else None
         kwarg_out = any(isinstance(m, str) for m in mutated)
         simple = len(schema.returns) <= 1 and not kwarg_out

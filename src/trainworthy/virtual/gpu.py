@@ -37,6 +37,7 @@ from trainworthy.virtual.patch_leaves import leaf_patches
 from trainworthy.virtual.patch_parallel import parallel_patches
 from trainworthy.virtual.patch_tensor import tensor_patches
 from trainworthy.virtual.patch_torch import building_module, torch_patches
+from trainworthy.virtual.step_notes import StepNotes
 from trainworthy.virtual.tensors import Gpus, device_of, is_virtual, raw_is_meta
 from trainworthy.virtual.threads import threads_followed
 
@@ -76,6 +77,7 @@ class VirtualGpu:
             text = f"kernels, workspaces and choice of attention on {gpu.id} are those of NVIDIA's libraries"
             self.assumptions[text] = ["--gpu"]
         self.compile_requested = False
+        self.step_notes: StepNotes | None = None  # of a session
         granularity = 1 if imitate_cpu else _GRANULARITY_BYTES
         # Real tensors count too when the CPU is imitated: they share the memory with virtual ones.
         only = None if imitate_cpu else _concerns
@@ -150,6 +152,7 @@ class VirtualGpu:
                 "assumptions": [_with_places(t, p) for t, p in self.assumptions.items()],
                 "compile_requested": self.compile_requested,
                 "workspace_bytes": self._workspace_bytes() if used_gpu else 0,
+                **(self.step_notes.notes() if self.step_notes is not None else {}),
                 **self._cluster_notes(), **notes,
             },
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import inspect
 import sys
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class LoaderCuts:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._passes: weakref.WeakKeyDictionary[Any, _Pass] = weakref.WeakKeyDictionary()
+        self._loaders: weakref.WeakKeyDictionary[Any, tuple[Any, int]] = weakref.WeakKeyDictionary()  # and workers
         self._idle_passes = 0
         self._training_forwards = 0
         self._evaluation_forwards = 0
@@ -73,7 +75,7 @@ class LoaderCuts:
 
         def __next__(self: Any) -> Any:  # noqa: N807 - it replaces that method
             cuts._before_batch(self)
-            return next_batch(self)
+            return cuts._timed_batch(self, next_batch)
 
         def _get_iterator(self: Any) -> Any:
             return cuts._in_process(self, get_iterator)
@@ -111,6 +113,20 @@ class LoaderCuts:
                 raise StopIteration
         state.batches += 1
         state.forwards = (self._training_forwards, self._evaluation_forwards)
+
+    def _timed_batch(self, iterator: Any, next_batch: Any) -> Any:
+        """Load a batch; the time of those for the training is noted."""
+        notes = self._session.gpu.step_notes
+        if notes is None or iterator not in self._loaders or not torch.is_grad_enabled():
+            return next_batch(iterator)
+        began = time.perf_counter()
+        batch = next_batch(iterator)
+        seconds = time.perf_counter() - began
+        loader, workers = self._loaders[iterator]
+        finder = self._session.gpu.recorder.finder
+        source = finder.sources[finder.find(sys._getframe(2))[0]]
+        notes.batch(loader, workers=workers, seconds=seconds, place=(source.path or None, source.line or None))
+        return batch
 
     def _runs_in_full(self, evaluating: bool) -> bool:
         """Tell whether an evaluation that could be cut here is not; remembers those that are."""
@@ -151,13 +167,16 @@ class LoaderCuts:
         """Make the iterator of ``loader`` without worker processes."""
         workers, timeout = loader.num_workers, loader.timeout
         if workers == 0:
-            return get_iterator(loader)
+            iterator = get_iterator(loader)
+            self._loaders[iterator] = (loader, 0)
+            return iterator
         self._session.gpu.assume("DataLoader workers: batches are loaded in the process of the rehearsal")
         loader.num_workers = loader.timeout = 0
         try:
             iterator = get_iterator(loader)
         finally:
             loader.num_workers, loader.timeout = workers, timeout
+        self._loaders[iterator] = (loader, workers)
         if isinstance(iterator, _SingleProcessDataLoaderIter):
             _act_as_worker(iterator, loader)
         return iterator

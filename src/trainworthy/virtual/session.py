@@ -23,6 +23,7 @@ import torch
 from trainworthy.virtual.gpu import VirtualGpu
 from trainworthy.virtual.script_eval import EvaluationMemo
 from trainworthy.virtual.script_loaders import LoaderCuts
+from trainworthy.virtual.step_notes import StepNotes
 
 _MAX_RAISES = 3
 
@@ -82,6 +83,8 @@ class Session:
 
         counter.backward_begins = backward  # type: ignore[method-assign]
         with ExitStack() as stack:
+            self.gpu.step_notes = StepNotes(self.gpu)
+            stack.enter_context(self.gpu.step_notes.listening())
             cuts = LoaderCuts(self)
             stack.enter_context(cuts.installed())
             stack.enter_context(EvaluationMemo(self.gpu, cuts.note_evaluation).installed())

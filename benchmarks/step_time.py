@@ -1,0 +1,167 @@
+"""Predicted and measured time of training steps on this machine's CPU.
+
+    python -m benchmarks.step_time                # calibrate, then all cases; writes results/step_time.json
+    python -m benchmarks.step_time gpt-2 lstm-6   # only these; writes nothing
+
+Machines drift, so calibration and measurement belong to one run, and all cases are gone through three times. Every case
+runs in a process of its own each time: predicted from the tape that ``trainworthy.record`` makes of three steps,
+measured as the median step without any recording; of the three medians the middle one counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import write_result
+
+_SECONDS = 1.3  # of measured steps, at least 8 of them
+_PASSES = 3
+_WARM = 4
+
+
+def main() -> int:
+    """Calibrate, run the cases, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", help="default: all")
+    parser.add_argument("--calibration", help="use this file instead of calibrating")
+    options = parser.parse_args()
+    import torch  # noqa: F401  # once, before processes are forked; nothing is run here
+
+    from benchmarks.step_time_cases import CASES
+
+    names = options.cases or list(CASES)
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.calibration or str(Path(folder) / "calibration.toml")
+        if not options.calibration:
+            start = time.perf_counter()
+            _in_child(_calibrate, path)
+            print(f"calibrated in {time.perf_counter() - start:.0f} s")
+        passes = [[_in_child(_measure, name, _tape_path(folder, name, n)) for name in names] for n in range(_PASSES)]
+        middle = [sorted(each, key=lambda m: float(m["median_s"]))[_PASSES // 2] for each in zip(*passes, strict=True)]
+        spread = [[found["median_s"] for found in each] for each in zip(*passes, strict=True)]
+        tapes = [_tape_path(folder, name, 0) for name in names]
+        results = [_case(*each, path) for each in zip(names, middle, spread, tapes, strict=True)]
+        calibration = _describe(path)
+    summary = _summary(results)
+    _print(results, summary)
+    if not options.cases:
+        write_result("step_time", summary=summary, calibration=calibration, cases=results)
+    return 0
+
+
+def _tape_path(folder: str, name: str, number: int) -> str:
+    return str(Path(folder) / f"{name}.{number}.twt")
+
+
+def _case(
+    name: str, measured: dict[str, Any], medians: list[float], tape_path: str, calibration_path: str
+) -> dict[str, Any]:
+    from trainworthy import load_tape
+    from trainworthy.estimate.machine import cpu_machine
+    from trainworthy.estimate.tape_times import step_time_s
+    from trainworthy.hardware.calibrations import load_calibration
+
+    calibration = _CACHE.setdefault(calibration_path, load_calibration(Path(calibration_path)))
+    machine = _CACHE.setdefault("machine", cpu_machine(calibration=calibration))
+    tape = load_tape(tape_path)
+    predicted = step_time_s(tape, machine=machine)
+    error = predicted / measured["median_s"] - 1
+    line = f"{name:20} {measured['median_s'] * 1e3:9.2f} ms  {predicted * 1e3:9.2f} ms  {error:+7.1%}"
+    print(f"{line}   medians {min(medians) * 1e3:.2f} to {max(medians) * 1e3:.2f} ms", flush=True)
+    return {"case": name, **measured, "medians_s": medians, "predicted_s": predicted, "error": error}
+
+
+_CACHE: dict[str, Any] = {}
+
+
+def _measure(name: str, tape_path: str) -> dict[str, Any]:
+    import torch
+
+    import trainworthy
+    from benchmarks.step_time_cases import CASES
+
+    torch.manual_seed(0)
+    step = CASES[name]()
+    for _ in range(_WARM):
+        step()
+    times: list[float] = []
+    end = time.perf_counter() + _SECONDS
+    while len(times) < 8 or (time.perf_counter() < end and len(times) < 400):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    with trainworthy.record() as tape:
+        for _ in range(3):
+            step()
+    tape.tape.save(tape_path)
+    low, middle, high = statistics.quantiles(times, n=4)
+    return {"median_s": middle, "low_s": low, "high_s": high, "steps": len(times)}
+
+
+def _calibrate(path: str) -> None:
+    from trainworthy.calibrate.run import calibrate
+    from trainworthy.hardware.calibrations import dump_calibration
+
+    Path(path).write_text(dump_calibration(calibrate(device="cpu")), encoding="utf-8")
+
+
+def _in_child(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call ``function`` in a forked process: its heap and caches are as a script's would be."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def work() -> None:
+        sender.send(function(*arguments))
+        sender.close()
+        os._exit(0)
+
+    process = context.Process(target=work)
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        raise SystemExit(f"the process of {arguments} failed") from None
+    finally:
+        process.join()
+
+
+def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    errors = sorted(abs(result["error"]) for result in results)
+    return {
+        "cases": len(errors),
+        "median_error": statistics.median(errors),
+        "ninth_decile_error": errors[min(len(errors) - 1, round(0.9 * len(errors)) - 1)],
+        "within_25_percent": sum(error <= 0.25 for error in errors) / len(errors),
+        "mean_signed_error": statistics.fmean(result["error"] for result in results),
+    }
+
+
+def _describe(path: str) -> dict[str, Any]:
+    from trainworthy.hardware.calibrations import load_calibration
+
+    c = load_calibration(Path(path))
+    return {
+        "device_name": c.device_name, "date": c.date, "torch": c.torch_version, "threads": c.threads,
+        "peaks_tflops": dict(c.peaks_tflops), "samples": sum(len(curve.samples) for curve in c.curves.values()),
+    }  # fmt: skip
+
+
+def _print(results: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    print(
+        f"{summary['cases']} cases: median error {summary['median_error']:.1%}, nine in ten within "
+        f"{summary['ninth_decile_error']:.1%}, {summary['within_25_percent']:.0%} within 25 %"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

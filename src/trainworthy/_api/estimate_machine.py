@@ -1,0 +1,79 @@
+"""Which machine a name means, with its calibration where there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainworthy.errors import UnknownGpuError, UsageError
+
+if TYPE_CHECKING:
+    from trainworthy.estimate.machine import Machine
+    from trainworthy.tape.record import Tape
+
+__all__ = ["is_cpu", "machine_named"]
+
+
+def is_cpu(name: str | None) -> bool:
+    """Whether a name means a CPU: ``cpu``, or the id or model name of a CPU's row."""
+    if name is None:
+        return False
+    from trainworthy.errors import UnknownCpuError
+    from trainworthy.hardware import cpu_row
+
+    if name.casefold() == "cpu":
+        return True
+    try:
+        cpu_row(name)
+    except UnknownCpuError:
+        return False
+    return True
+
+
+def machine_named(name: str, *, notes: dict[str, Any] | None = None) -> Machine:
+    """Return the machine with that name: ``cpu``, a CPU row, or a GPU row or driver name.
+
+    Args:
+        name: What the user wrote.
+        notes: The notes of a tape: whether products may run as TF32.
+
+    Raises:
+        UnknownGpuError: If nothing has that name.
+        UsageError: If this machine is meant, and was not calibrated.
+    """
+    from trainworthy.estimate.machine import cpu_machine, gpu_machine
+    from trainworthy.hardware import gpu_row
+
+    notes = notes or {}
+    if is_cpu(name):
+        here = name.casefold() == "cpu"
+        calibration = _calibration("cpu", None if here else name)
+        if here and calibration is None:
+            raise UsageError(
+                "This CPU was not calibrated, and nothing is known of it.", where="--gpu cpu",
+                fix="Run `trainworthy calibrate` (about a minute), or name a CPU row such as xeon-8480plus.",
+            )  # fmt: skip
+        return cpu_machine(None if here else name, calibration=calibration)
+    try:
+        row = gpu_row(name)
+    except UnknownGpuError as error:
+        raise UnknownGpuError(
+            error.message, where=error.where, fix=f"{error.fix} `--gpu cpu` is this machine's CPU, once calibrated."
+        ) from error
+    calibration = _calibration("cuda", row.id)
+    return gpu_machine(
+        row, calibration=calibration, matmul_tf32=bool(notes.get("matmul_tf32", False)),
+        conv_tf32=bool(notes.get("conv_tf32", True)),
+    )  # fmt: skip
+
+
+def named_of(tape: Tape) -> str | None:
+    """Return the GPU that a tape was rehearsed on, or what it was recorded on."""
+    gpu = tape.notes.get("gpu")
+    if gpu:
+        return str(gpu)
+    return "cpu" if tape.device == "cpu" else None
+
+
+def _calibration(device: str, name: str | None) -> Any:
+    """Return the calibration of this machine or of a row; None if there is none."""
+    return None

@@ -1,0 +1,85 @@
+"""Bandwidth by working set, the fixed part of a kernel, and the first touch of fresh memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+from trainworthy.calibrate.timing import call_time_s
+from trainworthy.hardware.calibration import BandwidthPoint, ReusePoint
+
+_MIB = 1 << 20
+# Of what is read and written together: inside each level of the caches of today's CPUs and GPUs, and far beyond them.
+_CPU_SETS = tuple(_MIB * m for m in (0.125, 0.25, 0.5, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256))
+_GPU_SETS = tuple(_MIB * m for m in (0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024))
+
+_MAPPED_BYTES = 33 * _MIB  # just more than the C library ever takes from its heap
+REUSE_DISTANCES = tuple(_MIB * m for m in (1, 4, 12, 24, 48, 96, 256))
+
+
+def fixed_time_s(*, device: str) -> float:
+    """Return the time of an elementwise kernel that has nothing to do."""
+    x, out = torch.rand(16, device=device), torch.empty(16, device=device)
+    return call_time_s(lambda: torch.mul(x, 2.0, out=out), device=device)
+
+
+def bandwidth_curve(*, device: str, fixed_s: float) -> tuple[BandwidthPoint, ...]:
+    """Read one array and write another, of growing size, again and again."""
+    points = []
+    for working_set in _CPU_SETS if device == "cpu" else _GPU_SETS:
+        elements = int(working_set) // 8
+        x, out = torch.rand(elements, device=device), torch.empty(elements, device=device)
+        time_s = call_time_s(lambda x=x, out=out: torch.mul(x, 2.0, out=out), device=device, budget_s=0.15)  # type: ignore[misc]
+        rate = working_set / max(time_s - fixed_s, 0.2 * time_s) / 1e9
+        points.append(BandwidthPoint(float(working_set), float(f"{rate:.4g}")))
+    return tuple(points)
+
+
+def reuse_curve() -> tuple[ReusePoint, ...]:
+    """Time an elementwise kernel and a small product after other memory was touched, less their time without that."""
+    x, out = torch.rand(_MIB // 4), torch.empty(_MIB // 4)
+    a, b, product = torch.rand(160, 256), torch.rand(768, 256).t(), torch.empty(160, 768)
+    calls = ((lambda: torch.mul(x, 2.0, out=out), 2 * _MIB), (lambda: torch.mm(a, b, out=product), 1_441_792))
+    warm = [_after(call, None) for call, _ in calls]
+    points = []
+    for distance in REUSE_DISTANCES:
+        other = torch.rand(distance // 4)
+        costs = [max(_after(call, other) - base, 0.0) / size for (call, size), base in zip(calls, warm, strict=True)]
+        points.append(ReusePoint(float(distance), float(f"{sum(costs) / len(costs):.4g}")))
+    return tuple(points)
+
+
+def _after(call: Callable[[], object], other: torch.Tensor | None) -> float:
+    times = []
+    for _ in range(13):
+        if other is not None:
+            other.mul_(1.0)
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def page_fault_s_per_byte(*, budget_s: float = 3.0) -> float:
+    """Time blocks that are mapped, written once and unmapped, less a second write: all that fresh memory costs."""
+    costs: list[float] = []
+    end = time.perf_counter() + budget_s
+    while len(costs) < 3 or (len(costs) < 12 and time.perf_counter() < end):
+        start = time.perf_counter()
+        fresh = torch.empty(_MAPPED_BYTES // 4)  # too large for the heap: mapped anew each time
+        fresh.fill_(1.0)
+        first = time.perf_counter()
+        fresh.fill_(2.0)
+        second = time.perf_counter()
+        del fresh
+        costs.append((time.perf_counter() - start - 2 * (second - first)) / _MAPPED_BYTES)
+    return max(median(costs), 0.0)
+
+
+def keep_heap() -> None:
+    """Let the C library keep memory up to 31 MiB: it maps and unmaps larger blocks than it has seen freed."""
+    block = torch.empty(31 * _MIB // 4)
+    del block

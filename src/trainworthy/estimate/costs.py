@@ -1,0 +1,142 @@
+"""What every row of a tape costs on a machine: time of the host, of the device, of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from trainworthy.estimate.machine import Machine
+from trainworthy.estimate.op_classes import op_class
+from trainworthy.estimate.op_cost import Bound, op_time
+from trainworthy.estimate.topology import Topology
+from trainworthy.tape.record import PHASES, Phase, Row, Signature, Tape
+
+__all__ = ["COMPILED_CALL_S", "FUSED", "FUSED_ELEMENTWISE", "FUSED_REDUCTION", "Cost", "Factors", "costs_of"]
+
+FUSED = "compiled."  # begins the names of operations that stand for a compiled kernel, see ``fusion.py``
+
+FUSED_ELEMENTWISE, FUSED_REDUCTION = "fused_elementwise", "fused_reduction"
+_LIKE = {FUSED_ELEMENTWISE: "mul.Tensor", FUSED_REDUCTION: "_softmax"}  # whose share of the bandwidth it reaches
+
+# What the host spends on a kernel in compiled code: a launch by generated code, without dispatcher and autograd.
+# An assumption: CUDA's own launch takes the host 2 to 4 us, and the wrapper computes a grid and passes pointers.
+COMPILED_CALL_S = 5e-6
+
+
+class Cost(NamedTuple):
+    """One row of a tape. ``bound`` says which part of the device's time decides."""
+
+    host_s: float
+    device_s: float
+    network_s: float
+    compute_s: float
+    memory_s: float
+    latency_s: float
+    bound: Bound
+    op_class: str
+    known: bool
+    delay_s: float = 0.0
+
+
+_LEFT_OUT = Cost(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "none", "evaluation", known=True)
+
+
+class Factors(NamedTuple):
+    """How much longer than expected each kind of time takes, for the ends of a range."""
+
+    device: float = 1.0
+    host: float = 1.0
+    network: float = 1.0
+
+
+def costs_of(
+    tape: Tape, *, machine: Machine, topology: Topology | None = None, factors: Factors = Factors(), rank: int = 0
+) -> tuple[Cost, ...]:
+    """Price every row of ``tape``."""
+    return tuple(
+        _LEFT_OUT
+        if is_evaluation(tape, row)
+        else _cost(
+            tape, tape.signatures[row.signature], PHASES[row.phase], machine=machine, topology=topology,
+            factors=factors, rank=rank,
+        )
+        for row in tape.rows
+    )  # fmt: skip
+
+
+def is_evaluation(tape: Tape, row: Row) -> bool:
+    """Whether a row belongs to an evaluation: a module ran, but not for the training. It is left out of a step."""
+    if PHASES[row.phase] != "other" or not tape.modules[row.module]:
+        return False
+    return tape.signatures[row.signature].collective is None
+
+
+def _cost(
+    tape: Tape, signature: Signature, phase: Phase, *, machine: Machine, topology: Topology | None, factors: Factors,
+    rank: int,
+) -> Cost:  # fmt: skip
+    name = signature.name.removeprefix(FUSED)
+    kind = "fused" if name in _LIKE else op_class(name)
+    time = op_time(signature._replace(name=_LIKE.get(name, name)), machine=machine, phase=phase)
+    host_s = time.host_s
+    if signature.name.startswith(FUSED):
+        host_s = 0.0 if kind == "view" else COMPILED_CALL_S  # strides of views are constants of generated code
+    if signature.collective is not None:
+        seconds = 0.0
+        if topology is not None:
+            seconds = topology.seconds(signature.collective, tape.groups[signature.collective.group].ranks, rank=rank)
+        return Cost(
+            host_s=host_s * factors.host, device_s=0.0, network_s=seconds * factors.network, compute_s=0.0,
+            memory_s=0.0, latency_s=0.0, bound="none", op_class="collective", known=True,
+        )  # fmt: skip
+    on_device = runs_on(signature, tape.device)
+    device_s = time.device_s if on_device else 0.0
+    if not on_device and machine.kind == "gpu":
+        host_s += time.device_s * _HOST_SLOWER  # an operation of the host on the host's memory
+    copied_s = _host_copy_s(signature, tape.device, machine)
+    if copied_s is not None:
+        device_s = copied_s
+    return Cost(
+        host_s=host_s * factors.host, device_s=device_s * factors.device, network_s=0.0,
+        compute_s=time.compute_s, memory_s=time.memory_s, latency_s=time.latency_s, bound=time.bound, op_class=kind,
+        known=time.known or not is_work(signature), delay_s=machine.launch_latency_s if on_device else 0.0,
+    )  # fmt: skip
+
+
+# Memory of a server CPU is about a tenth as fast as that of a GPU: what is left of an operation that the host does
+# itself. Tapes of a GPU hold only small ones (indices, scalars).
+_HOST_SLOWER = 10.0
+_PAGEABLE_SHARE = 0.4  # of the host link for memory that is not pinned: CUDA copies it into a pinned buffer first
+
+
+def runs_on(signature: Signature, device: str) -> bool:
+    """Whether the operation runs on ``device``: it has a tensor there (an operation without tensors does, too)."""
+    tensors = (*signature.inputs, *signature.outputs)
+    return not tensors or any(meta.device == device for meta in tensors)
+
+
+def is_work(signature: Signature) -> bool:
+    """Whether there is something to do: views and empty tensors move and compute nothing."""
+    return bool(signature.moved_bytes or signature.flops or signature.pointwise_flops)
+
+
+def _host_copy_s(signature: Signature, device: str, machine: Machine) -> float | None:
+    """Return the time of a copy between host and device over the link between them; None for anything else."""
+    tensors = (*signature.inputs, *signature.outputs)
+    places = {meta.device.split(":")[0] for meta in tensors}
+    if machine.gpu is None or len(places) < 2 or "cpu" not in places or not device.startswith("cuda"):
+        return None
+    if op_class(signature.name) != "copy" or machine.gpu.host_link is None:
+        return None
+    half = signature.moved_bytes / 2  # read on one side, written on the other
+    return machine.launch_latency_s + half / (machine.gpu.host_link.gb_per_s_per_direction * _PAGEABLE_SHARE * 1e9)
+
+
+def unknown_ops(tape: Tape, costs: Sequence[Cost], step: int) -> dict[str, int]:
+    """Name the operations without a FLOP formula that do some work, with how often each runs in a step."""
+    found: dict[str, int] = {}
+    for row, count in tape.row_counts(step).items():
+        if not costs[row].known:
+            name = tape.signatures[tape.rows[row].signature].name
+            found[name] = found.get(name, 0) + count
+    return found
