@@ -110,7 +110,7 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
     """
     row = {name: (value or "").strip() for name, value in row.items() if name and name not in MEASURED_COLUMNS}
     stack, assumptions = stack_of(row), list[str]()
-    row = _filled(row, stack, assumptions)
+    row = _filled({name: _checked(name, value) for name, value in row.items()}, stack, assumptions)
     missing = [name for name in LAYOUT_COLUMNS if not row.get(name)]
     if missing:
         raise UsageError(f"No value for {', '.join(missing)}.", fix="These columns are required.")
@@ -133,6 +133,9 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         assumptions.append(f"attention {stack.attention}: as {stack.name} does")
     if kind is None:
         assumptions.append(f"activation checkpointing {stack.checkpointing}: as {stack.name} does")
+    for name, understood in (("activation_checkpointing", kind), ("precision", precision)):
+        if row.get(name) and understood is None:
+            assumptions.append(f"{name} {row[name][:20]!r} is not understood")
     if precision is None:
         assumptions.append("precision bf16" if found.gpu.supports_bf16 else "precision fp16")
     sp = row.get("sequence_parallel", "").casefold()
@@ -150,6 +153,26 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         compiled=stack.compiled if compiled is None else compiled,
         task=row.get("task") or "pretrain", assumptions=tuple(assumptions), **layout, **sharding,
     )  # fmt: skip
+
+
+_OPTIONAL_NUMBERS = frozenset(
+    {"layers", "hidden", "heads", "ffn_hidden", "kv_heads", "vocab", "params_b", "gpu_memory_gb", "gpus_per_node", "dp",
+     "cp", "ep", "vp_interleave"}
+)  # fmt: skip
+_EMPTY_WORDS = frozenset({"none", "null", "nan", "na", "n/a", "-", "?", "unknown"})
+
+
+def _checked(name: str, value: str) -> str:
+    """Return the value, "" where it says that there is none; a number that cannot be is refused, not skipped."""
+    if name not in _OPTIONAL_NUMBERS and name not in LAYOUT_COLUMNS:
+        return value
+    if value.casefold() in _EMPTY_WORDS:
+        return ""
+    if name in _OPTIONAL_NUMBERS and value:
+        read = run_words.number(value)
+        if read is None or not 0 < read <= LARGEST:
+            raise UsageError(f"{name} is {value!r}; it must be a number above 0 and at most {LARGEST:.0e}.")
+    return value
 
 
 def states_layout(row: Mapping[str, str]) -> bool:
