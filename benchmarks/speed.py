@@ -46,14 +46,14 @@ def llama(repeats: int) -> dict[str, Any]:
 
 
 def _line(sample: dict[str, Any]) -> str:
-    seconds, report = sample["seconds"], sample["report_seconds"]
+    seconds, report = sample["seconds"], sample["report_command_seconds"]
     return f"{seconds:.2f} s, report {report:.2f} s, {sample['peak_resident_bytes'] / 2**20:,.0f} MiB"
 
 
 def _doubling(middle: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Return what twice the layers cost, as ratios of medians."""
     names = ("seconds", "cpu_seconds", "tape_bytes", "text_seconds", "text_characters", "report_seconds",
-             "load_seconds", "num_ops", "peak_resident_bytes")  # fmt: skip
+             "report_command_seconds", "load_seconds", "num_ops", "peak_resident_bytes")  # fmt: skip
     ratios = {}
     for one, two in ((63, 126), (126, 252)):
         less, more = middle.get(f"{one}_layers_1_steps"), middle.get(f"{two}_layers_1_steps")

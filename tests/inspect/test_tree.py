@@ -29,7 +29,7 @@ def check_sums(tape: Tape, step: int) -> None:
     own = dict.fromkeys(SUMMED, 0)
     for instance in module_instances(tape, step):
         for name in SUMMED:
-            own[name] += getattr(instance.amounts, name)
+            own[name] += getattr(instance.amounts, name) if instance.amounts else 0
     for name in SUMMED:
         assert sum(getattr(row.amounts, name) for row in tops) == own[name]
     assert sum(row.parameters for row in tops) == sum(m.parameters * m.count for m in tape.model)

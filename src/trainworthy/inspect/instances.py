@@ -7,7 +7,7 @@ hold, descriptions (``ModuleInfo``) by working out which modules they describe.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 
 from trainworthy.tape.record import PHASES, Leaf, ModuleInfo, Node, Phase, Tape, fill_template, num_ints
@@ -55,11 +55,14 @@ class Amounts:
 
 @dataclass(slots=True)
 class Instance:
-    """One module: its path, what it is (None if the tape does not say) and what it did itself."""
+    """One module: its path, what it is (None if the tape does not say) and what it did itself (None: nothing).
+
+    Modules that did the same share the object that says so; it is not to be changed.
+    """
 
     path: str
     info: ModuleInfo | None = None
-    amounts: Amounts = field(default_factory=Amounts)
+    amounts: Amounts | None = None
 
 
 def module_instances(tape: Tape, step: int | None) -> list[Instance]:
@@ -71,7 +74,11 @@ def module_instances(tape: Tape, step: int | None) -> list[Instance]:
         instances.setdefault(path, Instance(path)).info = info
     for key, amount in amounts.items():
         path = fill_template(*key)
-        instances.setdefault(path, Instance(path)).amounts.add(amount)
+        instance = instances.setdefault(path, Instance(path))
+        if instance.amounts is None:
+            instance.amounts = amount
+        else:
+            instance.amounts = _sum([instance.amounts, amount])
     outside = instances.pop("", None)
     return [*instances.values(), *([outside] if outside else [])]
 
@@ -81,14 +88,28 @@ def module_instances(tape: Tape, step: int | None) -> list[Instance]:
 
 def _by_key(tape: Tape, step: int | None) -> tuple[dict[Key, Amounts], dict[Key, set[int]]]:
     """Return what every module did, and the signatures that it ran in the forward pass."""
+    works: dict[Key, list[_Work]] = {}
+    for (template, numbers, loops), work in _works(tape, step).items():
+        path = tape.modules[template]
+        for moved in _expanded(numbers, loops):
+            works.setdefault((path, moved), []).append(work)
+    # Layers did the same: each of their sums is made once.
+    sums: dict[tuple[int, ...], tuple[Amounts, set[int]]] = {}
     totals: dict[Key, Amounts] = {}
     ran: dict[Key, set[int]] = {}
-    for (template, numbers, loops), work in _works(tape, step).items():
-        for moved in _expanded(numbers, loops):
-            key = (tape.modules[template], moved)
-            totals.setdefault(key, Amounts()).add(work.amounts)
-            ran.setdefault(key, set()).update(work.signatures)
+    for key, parts in works.items():
+        same = tuple([id(work) for work in parts])
+        if same not in sums:
+            sums[same] = _sum([work.amounts for work in parts]), set().union(*(work.signatures for work in parts))
+        totals[key], ran[key] = sums[same]
     return totals, ran
+
+
+def _sum(parts: list[Amounts]) -> Amounts:
+    total = Amounts()
+    for part in parts:
+        total.add(part)
+    return total
 
 
 def _row_amounts(tape: Tape) -> list[Amounts]:

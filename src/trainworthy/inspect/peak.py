@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from trainworthy.inspect.replay import Replay, allocator_events, replay
+from trainworthy.inspect.allocator_note import AllocatorAnswer, allocator_answer
 from trainworthy.tape.memory import HeldStorages, MemoryPoint, MemoryTimeline
 from trainworthy.tape.record import (
     KINDS,
@@ -66,6 +66,7 @@ class PeakMemory:
     source: Source | None
     num_returned_segments: int = 0
     out_of_memory: MemoryFailure | None = None
+    allocator: AllocatorAnswer | None = None
 
 
 def peak_memory(tape: Tape) -> PeakMemory:
@@ -123,29 +124,19 @@ def _tensor_peak(timeline: MemoryTimeline, peak: MemoryPoint) -> PeakMemory:
 
 
 def _cached_peak(tape: Tape, timeline: MemoryTimeline) -> PeakMemory:
-    workspace = tape.notes.get("workspace_bytes") or 0
-    driver, context = tape.notes.get("driver_memory_bytes"), tape.notes.get("context_bytes") or 0
-    events = allocator_events(tape, tape.device, workspace)
-    played = replay(tape, workspace_bytes=workspace, events=events)
-    if driver is not None and played.peak_reserved_bytes + context > driver:
-        # On the card the allocator would now give free segments back; if that is enough, the script runs.
-        capped = replay(tape, workspace_bytes=workspace, capacity_bytes=driver - context, events=events)
-        played = capped if capped.out_of_memory is None else replace(
-            played, out_of_memory=capped.out_of_memory, out_of_memory_op=capped.out_of_memory_op
-        )  # fmt: skip
+    answer = allocator_answer(tape)
     assert timeline.peak is not None  # peak_memory has looked
     return replace(
-        _tensor_peak(timeline, timeline.peak), card_allocated_bytes=played.peak_allocated_bytes,
-        reserved_bytes=played.peak_reserved_bytes, num_returned_segments=played.num_returned_segments,
-        out_of_memory=_failure(tape, played),
+        _tensor_peak(timeline, timeline.peak), card_allocated_bytes=answer.peak_allocated_bytes,
+        reserved_bytes=answer.peak_reserved_bytes, num_returned_segments=answer.num_returned_segments,
+        out_of_memory=_failure(tape, answer), allocator=answer,
     )  # fmt: skip
 
 
-def _failure(tape: Tape, played: Replay) -> MemoryFailure | None:
-    failure = played.out_of_memory
-    if failure is None or played.out_of_memory_op is None:
+def _failure(tape: Tape, answer: AllocatorAnswer) -> MemoryFailure | None:
+    if answer.failed_op is None:
         return None
     return MemoryFailure(
-        requested_bytes=failure.requested_bytes, allocated_bytes=failure.allocated_bytes,
-        reserved_bytes=failure.reserved_bytes, place=place_at(tape, played.out_of_memory_op),
+        requested_bytes=answer.failed_requested_bytes or 0, allocated_bytes=answer.failed_allocated_bytes or 0,
+        reserved_bytes=answer.failed_reserved_bytes or 0, place=place_at(tape, answer.failed_op),
     )  # fmt: skip

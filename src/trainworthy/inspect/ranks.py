@@ -67,7 +67,8 @@ def _combine(
         pipeline=pipeline_schedule(tapes, calls, step=results[top].measured_step), not_compared=note,
     )  # fmt: skip
     changes: dict[str, Any] = {
-        "cluster": cluster, "findings": _all_findings(results, top, found), "rank_tapes": dict(tapes),
+        "cluster": cluster, "findings": _all_findings(results, top, found),
+        "rank_tapes": {rank: result.tape for rank, result in results.items()},
     }  # fmt: skip
     hang = next((f for f in found if f["code"] in _HANGING and f["severity"] == "error"), None)
     if hang is not None and results[top].error is None:

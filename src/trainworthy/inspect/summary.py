@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from trainworthy.inspect.allocator_note import NOTE, as_note
 from trainworthy.inspect.memory_kinds import by_group
 from trainworthy.inspect.peak import PeakMemory, peak_memory
 from trainworthy.inspect.receptive_field import receptive_fields
@@ -34,7 +35,7 @@ def summarize(tape: Tape) -> RehearsalResult:
         modules=module_tree(tape, step),
         lines=lines,
         receptive_fields=receptive_fields(tape, step),
-        tape=tape,
+        tape=tape if peak.allocator is None else replace(tape, notes={**notes, NOTE: as_note(peak.allocator)}),
         **_run(tape),
         **_parameters(tape),
         **_step_amounts(tape, step if _is_whole(tape, step) else None),

@@ -64,9 +64,8 @@ def module_tree(tape: Tape, step: int | None) -> list[ModuleRow]:
     instances = module_instances(tape, step)
     outside = [i for i in instances if not i.path]
     root = _nest([i for i in instances if i.path])
-    rows = [_row(child) for child in root.children.values()]
-    rows += [ModuleRow(name=OUTSIDE, path="", class_name="", amounts=i.amounts) for i in outside]
-    rows = _lift_lists(_fold(rows))
+    rows = _lift_lists(_Rows().of(root))
+    rows += [ModuleRow(name=OUTSIDE, path="", class_name="", amounts=i.amounts or Amounts()) for i in outside]
     total = sum(row.amounts.flops for row in rows)
     for top in rows:
         _finish(top, depth=0, total=total)
@@ -123,26 +122,52 @@ def _base(label: str) -> str:
     return label.partition("#")[0]
 
 
-def _row(node: _Node) -> ModuleRow:
-    instance = node.instance
-    info = (instance.info if instance else None) or ModuleInfo(template=node.path, class_name="")
-    row = ModuleRow(
-        name=node.name,
-        path=node.path,
-        class_name=info.class_name,
-        output_shape=info.output_shape,
-        parameters=info.parameters,
-        trainable_parameters=info.trainable_parameters,
-        tied_parameters=info.tied_parameters,
-        parameter_bytes=info.parameter_bytes,
-    )
-    if instance:
-        row.amounts.add(instance.amounts)
-    row.children = _fold([_row(child) for child in node.children.values()])
-    for child in row.children:
-        _add(row, child)
-    row.children = _lift_lists(row.children)
-    return row
+class _Rows:
+    """Makes rows of nodes; of neighbours that share what they are and did, all the way down, only one is made."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[object, ...], int] = {}
+
+    def of(self, parent: _Node) -> list[ModuleRow]:
+        """Return the folded rows of the children of ``parent``."""
+        runs: list[list[_Node]] = []
+        previous: int | None = None
+        for node in parent.children.values():
+            kind = self._kind(node) if node.name.isdigit() else None
+            if kind is not None and kind == previous:
+                runs[-1].append(node)
+            else:
+                runs.append([node])
+            previous = kind
+        return _fold([(self._row(run[0]), run) for run in runs])
+
+    def _kind(self, node: _Node) -> int:
+        """Return a number that is the same for nodes that would make the same row but for name and path."""
+        instance = node.instance
+        what = (None, None) if instance is None else (id(instance.info), id(instance.amounts))
+        key = (*what, *[(child.name, self._kind(child)) for child in node.children.values()])
+        return self._kinds.setdefault(key, len(self._kinds))
+
+    def _row(self, node: _Node) -> ModuleRow:
+        instance = node.instance
+        info = (instance.info if instance else None) or ModuleInfo(template=node.path, class_name="")
+        row = ModuleRow(
+            name=node.name,
+            path=node.path,
+            class_name=info.class_name,
+            output_shape=info.output_shape,
+            parameters=info.parameters,
+            trainable_parameters=info.trainable_parameters,
+            tied_parameters=info.tied_parameters,
+            parameter_bytes=info.parameter_bytes,
+        )
+        if instance and instance.amounts:
+            row.amounts.add(instance.amounts)
+        row.children = self.of(node)
+        for child in row.children:
+            _add(row, child)
+        row.children = _lift_lists(row.children)
+        return row
 
 
 def _add(row: ModuleRow, other: ModuleRow) -> None:
@@ -175,12 +200,15 @@ def _children_are_all(row: ModuleRow) -> bool:
 # --- folding ------------------------------------------------------------------------------------------------------
 
 
-def _fold(rows: list[ModuleRow]) -> list[ModuleRow]:
-    """Join neighbours with numbers for names that are alike all the way down."""
+def _fold(units: list[tuple[ModuleRow, list[_Node]]]) -> list[ModuleRow]:
+    """Join neighbours with numbers for names that are alike all the way down; a row stands for each of its nodes."""
     out: list[ModuleRow] = []
     previous: object = None
-    for row in rows:
+    for row, nodes in units:
         key = _alike(row) if row.name.isdigit() else None
+        if len(nodes) > 1:
+            _multiply(row, len(nodes))
+            _name_range(row, nodes[-1].name)
         if key is not None and key == previous:
             _join(out[-1], row)
         else:
@@ -193,6 +221,22 @@ def _fold(rows: list[ModuleRow]) -> list[ModuleRow]:
     return out
 
 
+def _multiply(row: ModuleRow, times: int) -> None:
+    row.count *= times
+    row.parameters *= times
+    row.trainable_parameters *= times
+    row.tied_parameters *= times
+    row.parameter_bytes *= times
+    row.amounts.add(row.amounts, times - 1)
+    for child in row.children:
+        _multiply(child, times)
+
+
+def _name_range(row: ModuleRow, last: str) -> None:
+    row.name = f"{row.name.partition('..')[0]}..{last}"
+    row.path = re.sub(r"\d+(\.\.\d+)?$", row.name, row.path)
+
+
 def _alike(row: ModuleRow) -> tuple[object, ...]:
     a = row.amounts
     return (
@@ -202,13 +246,8 @@ def _alike(row: ModuleRow) -> tuple[object, ...]:
 
 
 def _join(into: ModuleRow, row: ModuleRow) -> None:
-    into.count += row.count
-    if row.name.isdigit():
-        into.name = f"{into.name.partition('..')[0]}..{row.name}"
-        into.path = re.sub(r"\d+(\.\.\d+)?$", into.name, into.path)
-    _add(into, row)
-    for mine, other in zip(into.children, row.children, strict=True):
-        _join_alike(mine, other)
+    _name_range(into, row.name.rpartition("..")[2])
+    _join_alike(into, row)
 
 
 def _join_alike(into: ModuleRow, row: ModuleRow) -> None:

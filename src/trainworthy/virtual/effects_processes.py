@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shlex
 import shutil
@@ -125,6 +126,8 @@ def _words(args: Any) -> list[str]:
 
 
 def _is_query(words: Sequence[str]) -> bool:
+    if words and Path(words[0]).name.startswith("python"):
+        return _is_question_to_python(words[1:])
     if not words or any(mark in word for word in words for mark in (">", ";", "|", "&", "`", "$(")):
         return False
     program = Path(words[0]).name
@@ -132,6 +135,33 @@ def _is_query(words: Sequence[str]) -> bool:
         rest = [w for w in words[1:] if not w.startswith(("-C", "--git-dir", "--no-pager"))]
         return bool(rest) and (rest[0] in _GIT_QUERIES or (len(rest) > 1 and rest[1] in _GIT_QUERIES))
     return program in _QUERIES
+
+
+# What libraries ask another Python for: its version or its search path.
+_ASKED_MODULES = frozenset({"json", "platform", "site", "sys", "sysconfig"})
+
+
+def _is_question_to_python(words: Sequence[str]) -> bool:
+    """Whether Python is only asked what it is: ``--version``, or ``-c`` that prints what a few modules say."""
+    if list(words) in (["--version"], ["-V"]):
+        return True
+    if len(words) != 2 or words[0] != "-c":
+        return False
+    try:
+        statements = ast.parse(words[1]).body
+    except (SyntaxError, ValueError):
+        return False
+    return all(_only_asks(statement) for statement in statements)
+
+
+def _only_asks(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Import):
+        return all(alias.name in _ASKED_MODULES and alias.asname is None for alias in statement.names)
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+        return False
+    plain = (ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.expr_context)
+    names = [node.id for node in ast.walk(statement.value) if isinstance(node, ast.Name)]
+    return all(isinstance(node, plain) for node in ast.walk(statement.value)) and {*names} <= {*_ASKED_MODULES, "print"}
 
 
 def _run_spawned_functions_here(effects: Effects) -> None:

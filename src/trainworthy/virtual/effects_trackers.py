@@ -132,6 +132,12 @@ class _Finder:
             self._effects.note("stub", module.__name__.partition(".")[0])
         if module.__name__ == "wandb":
             _fill_wandb(module)
+        if module.__name__ == "torch.utils.tensorboard.summary":
+            cast("Any", module).hparams = lambda *args, **kwargs: (
+                Nothing(),
+                Nothing(),
+                Nothing(),
+            )  # Lightning unpacks it
 
 
 class _InnerFinder:
@@ -143,7 +149,7 @@ class _InnerFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        needed = _INNER.get(name)
+        needed = next((package for door, package in _INNER.items() if f"{name}.".startswith(f"{door}.")), None)
         if needed is None or _is_installed(needed):
             return None
         self._effects.note("stub", needed)
