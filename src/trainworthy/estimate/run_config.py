@@ -5,6 +5,7 @@ Nothing in a `RunConfig` was measured: `run_config_from_row` removes the measure
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -184,6 +185,14 @@ def _filled(row: dict[str, str], stack: Stack, assumptions: list[str]) -> dict[s
     if not row.get("seq_len") and stack.seq_len:
         row = {**row, "seq_len": str(stack.seq_len)}
         assumptions.append(f"seq_len {stack.seq_len}: as {stack.name}'s benchmark")
+    if not row.get("global_batch"):
+        product = [whole_number(row.get(name)) for name in ("micro_batch", "grad_accum", "num_gpus")]
+        model_ranks = [whole_number(row.get(name)) or 1 for name in ("tp", "pp", "cp")]
+        if all(product):
+            micro, accumulated, ranks = (value or 1 for value in product)
+            batch = micro * accumulated * max(1, ranks // math.prod(model_ranks))
+            row = {**row, "global_batch": str(batch)}
+            assumptions.append(f"global_batch {batch}, which grad_accum implies")
     if not row.get("micro_batch") and row.get("global_batch"):
         row = {**row, "micro_batch": "1"}
         assumptions.append("micro_batch 1")
