@@ -1,7 +1,7 @@
 """Other estimators of training runs, asked about the same runs; each is imported from where the user has it.
 
 None of them is part of the project: calculon and llm-analysis are read from source trees (``--peers DIR``), DeepSpeed,
-accelerate and torch are used where they are installed. A peer that cannot answer raises `CannotAnswerError` with the reason.
+accelerate and torch are used where they are installed. A peer that cannot answer raises `CannotAnswerError`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,11 +60,11 @@ def _tree(folder: Path | None, name: str) -> Path:
         raise CannotAnswerError(f"no source tree {name} in --peers")
     path = folder / name
     if str(path) not in sys.path:
-        sys.path.append(str(path))
+        sys.path.insert(0, str(path))  # before an older release that may be installed
     return path
 
 
-def _is_dense(config: RunConfig) -> None:
+def _refuse_experts_and_adapters(config: RunConfig) -> None:
     if config.model.experts is not None:
         raise CannotAnswerError("mixture of experts")
     if config.is_lora:
@@ -71,72 +72,75 @@ def _is_dense(config: RunConfig) -> None:
 
 
 def _calculon(config: RunConfig, tree: Path) -> Answer:
-    _is_dense(config)
+    _refuse_experts_and_adapters(config)
     system_name = {"a100-sxm-80gb": "a100_80g", "h100-sxm-80gb": "h100_80g_nvl8"}.get(config.gpu.id)
     if system_name is None:
         raise CannotAnswerError(f"no system file for {config.gpu.id}")
     if config.cp > 1:
         raise CannotAnswerError("context parallelism")
-    import calculon
-    from calculon.llm import Llm
+    calculon: Any = import_module("calculon")
+    Llm: Any = import_module("calculon.llm").Llm  # noqa: N806 - a class
 
     model = config.model
-    # It has an MLP of two matrices: a gated one of three is given as one of the same weights.
-    feedforward = model.ffn_hidden * model.mlp_matrices // 2
     app = Llm.Application({
-        "name": model.name, "hidden": model.hidden, "feedforward": feedforward, "seq_size": config.seq_len,
-        "attn_heads": model.heads, "attn_size": model.head_dim, "num_blocks": model.layers,
+        "name": model.name, "hidden": model.hidden, "seq_size": config.seq_len, "attn_heads": model.heads,
+        # It has an MLP of two matrices: a gated one of three is given as one of the same weights.
+        "feedforward": model.ffn_hidden * model.mlp_matrices // 2,
+        "attn_size": model.head_dim, "num_blocks": model.layers,
     })  # fmt: skip
-    recompute = {"full": "full", "none": "none"}.get(config.checkpointing, "attn_only")
-    if config.attention == "flash" and recompute == "none":
-        recompute = "attn_only"  # scores are not kept
-    tiers = {"tensor_par_net": 0, "pipeline_par_net": int(config.tp * config.pp > 8),
-             "data_par_net": int(config.num_gpus > 8)}  # fmt: skip
     try:
         run = Llm(app, logging.getLogger("calculon"))
-        run.compile(calculon.System(calculon.read_json_file(str(tree / "systems" / f"{system_name}.json"))),
-                    Llm.Execution.from_json({
-                        **tiers, "num_procs": config.num_gpus, "tensor_par": config.tp, "pipeline_par": config.pp,
-                        "data_par": config.dp, "batch_size": config.dp * config.micro_batch * config.grad_accumulation,
-                        "microbatch_size": config.micro_batch, "datatype": "float16", "fused_activation": True,
-                        "attention_type": "multihead", "activation_recompute": recompute,
-                        "pipeline_interleaving": config.interleave if config.pp > 1 else 1,
-                        "optimizer_sharding": config.zero_stage > 0 and config.dp > 1,
-                        "tensor_par_comm_type": "rs_ag" if config.sequence_parallel else "ar",
-                        "tensor_par_overlap": "none", "seq_par_ag_redo": False,
-                        "data_par_overlap": config.dp > 1, "weight_offload": False, "activations_offload": False,
-                        "optimizer_offload": False, "training": True,
-                    }))  # fmt: skip
-        run.run(run.sys)
+        system = calculon.System(calculon.read_json_file(str(tree / "systems" / f"{system_name}.json")))
+        run.compile(system, Llm.Execution.from_json(_calculon_execution(config)))
+        run.run(system)
     except (Llm.Error, AssertionError, AttributeError, KeyError, ZeroDivisionError) as error:
-        if "mem tier1" not in str(error):
+        if "mem tier1 needs" not in str(error).casefold():  # it says so, and has the figures
             raise CannotAnswerError(f"{type(error).__name__}: {error}") from error
     return Answer(float(run.get_mem_tier1_cap_req()), float(run.get_total_time()))
 
 
+def _calculon_execution(config: RunConfig) -> dict[str, Any]:
+    recompute = {"full": "full", "none": "none"}.get(config.checkpointing, "attn_only")
+    if config.attention == "flash" and recompute == "none":
+        recompute = "attn_only"  # scores are not kept
+    return {
+        "num_procs": config.num_gpus, "tensor_par": config.tp, "pipeline_par": config.pp, "data_par": config.dp,
+        "tensor_par_net": 0, "pipeline_par_net": int(config.tp * config.pp > 8),
+        "data_par_net": int(config.num_gpus > 8), "microbatch_size": config.micro_batch,
+        "batch_size": config.dp * config.micro_batch * config.grad_accumulation, "datatype": "float16",
+        "fused_activation": True, "attention_type": "multihead", "activation_recompute": recompute,
+        "pipeline_interleaving": config.interleave if config.pp > 1 else 1,
+        "optimizer_sharding": config.zero_stage > 0 and config.dp > 1,
+        "tensor_par_comm_type": "rs_ag" if config.sequence_parallel else "ar", "tensor_par_overlap": "none",
+        "seq_par_ag_redo": False, "data_par_overlap": config.dp > 1, "weight_offload": False,
+        "activations_offload": False, "optimizer_offload": False, "training": True,
+    }  # fmt: skip
+
+
 def _llm_analysis(config: RunConfig, tree: Path) -> Answer:
-    _is_dense(config)
+    _refuse_experts_and_adapters(config)
     if config.cp > 1:
         raise CannotAnswerError("context parallelism")
     with _quietly():
-        from llm_analysis.analysis import ActivationRecomputation, DSZeRO, LLMAnalysis
-        from llm_analysis.config import ModelConfig, ParallelismConfig, get_dtype_config_by_name, get_gpu_config_by_name
+        analysis_of: Any = import_module("llm_analysis.analysis")
+        settings: Any = import_module("llm_analysis.config")
+        recomputation = analysis_of.ActivationRecomputation
 
         try:
-            gpu = get_gpu_config_by_name(config.gpu.id.replace("sxm2", "sxm"))
+            gpu = settings.get_gpu_config_by_name(config.gpu.id.replace("sxm2", "sxm"))
         except Exception as error:
             raise CannotAnswerError(f"no configuration for {config.gpu.id}") from error
         model = config.model
-        recompute = {"full": ActivationRecomputation.FULL, "none": ActivationRecomputation.NONE}
+        recompute = {"full": recomputation.FULL, "none": recomputation.NONE}
         try:
-            analysis = LLMAnalysis(
-                ModelConfig(
+            analysis = analysis_of.LLMAnalysis(
+                settings.ModelConfig(
                     name=model.name, num_layers=model.layers, n_head=model.heads, hidden_dim=model.hidden,
                     vocab_size=model.vocabulary or 0, max_seq_len=config.seq_len, num_key_value_heads=model.kv_heads,
                     ffn_embed_dim=model.ffn_hidden, mlp_gated_linear_units=model.mlp == "gated",
                 ),
-                gpu, get_dtype_config_by_name("w16a16e16"),
-                ParallelismConfig(
+                gpu, settings.get_dtype_config_by_name("w16a16e16"),
+                settings.ParallelismConfig(
                     tp_size=config.tp, pp_size=config.pp, dp_size=config.dp,
                     sp_size=config.tp if config.sequence_parallel else 1,
                 ),
@@ -145,8 +149,8 @@ def _llm_analysis(config: RunConfig, tree: Path) -> Answer:
             found = analysis.training(
                 batch_size_per_gpu=config.micro_batch, gradient_accumulation_steps=config.grad_accumulation,
                 seq_len=config.seq_len, flash_attn=config.attention == "flash",
-                activation_recomputation=recompute.get(config.checkpointing, ActivationRecomputation.ATTN_COMPUTE),
-                ds_zero=DSZeRO(config.zero_stage),
+                activation_recomputation=recompute.get(config.checkpointing, recomputation.ATTN_COMPUTE),
+                ds_zero=analysis_of.DSZeRO(config.zero_stage),
             )  # fmt: skip
         except (AssertionError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
             raise CannotAnswerError(f"{type(error).__name__}: {error}"[:160]) from error
@@ -158,8 +162,8 @@ def _deepspeed(config: RunConfig) -> Answer:
         raise CannotAnswerError("its estimators are for ZeRO 2 and 3 without model parallelism")
     with _quietly():
         try:
-            from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs as stage3
-            from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs as stage2
+            stage3 = import_module("deepspeed.runtime.zero.stage3").estimate_zero3_model_states_mem_needs
+            stage2 = import_module("deepspeed.runtime.zero.stage_1_and_2").estimate_zero2_model_states_mem_needs
         except Exception as error:
             raise CannotAnswerError(f"not installed: {error}") from error
     nodes = max(1, config.num_gpus // config.gpus_per_node)
@@ -188,7 +192,7 @@ def _null_model(config: RunConfig) -> Answer:
         raise CannotAnswerError("no dense peak")
     model = config.model
     attention = 12 * model.layers * model.attention_width * config.seq_len
-    flops = (6 * model.active_matmul_parameters + attention) * config.step_tokens
+    flops = float((6 * model.active_matmul_parameters + attention) * config.step_tokens)
     if config.checkpointing == "full":
         flops *= 4 / 3
     bubble = (config.pp - 1) / (config.interleave * config.grad_accumulation)
