@@ -5,6 +5,7 @@ Nothing in a `RunConfig` was measured: `run_config_from_row` removes the measure
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -77,6 +78,8 @@ class RunConfig:
     """Whether a table says that norms are fused kernels (Aleph Alpha's "RMS kernel"); None: not said."""
     compiled: bool = False
     task: str = "pretrain"
+    packed_span: int | None = None
+    """Tokens of the samples that are packed into sequences, beyond which nothing attends; None: whole sequences."""
     assumptions: tuple[str, ...] = field(default=())
     """What the table did not say and how it was taken."""
 
@@ -94,6 +97,12 @@ class RunConfig:
     def step_tokens(self) -> int:
         """Tokens of one optimizer step, over all GPUs."""
         return self.global_batch * self.seq_len
+
+    @property
+    def attention_span(self) -> int:
+        """Keys that a token may attend to at most."""
+        spans = (self.seq_len, self.model.window, self.packed_span)
+        return min(span for span in spans if span is not None)
 
     @property
     def is_lora(self) -> bool:
@@ -138,7 +147,10 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
             assumptions.append(f"{name} {row[name][:20]!r} is not understood")
     if precision is None:
         assumptions.append("precision bf16" if found.gpu.supports_bf16 else "precision fp16")
-    sp = row.get("sequence_parallel", "").casefold()
+    sp, task = row.get("sequence_parallel", "").casefold(), row.get("task") or "pretrain"
+    span = stack.packed_span if task.casefold() in {"sft", "lora"} else None
+    if span is not None:
+        assumptions.append(f"samples of {span} tokens packed into sequences: as {stack.name}'s finetuning recipes do")
     return RunConfig(
         model=model, gpu=found.gpu, generation=found.generation, stack=stack.name,
         gpus_per_node=gpus_per_node, nvlink_domain=_fast_domain(row, found, gpus_per_node),
@@ -151,7 +163,7 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         attention=kernel or stack.attention, flash_version=version or stack.flash_version or None,
         fused_norms="rms kernel" in words.casefold() or None,
         compiled=stack.compiled if compiled is None else compiled,
-        task=row.get("task") or "pretrain", assumptions=tuple(assumptions), **layout, **sharding,
+        task=task, packed_span=span, assumptions=tuple(assumptions), **layout, **sharding,
     )  # fmt: skip
 
 
@@ -184,6 +196,14 @@ def _filled(row: dict[str, str], stack: Stack, assumptions: list[str]) -> dict[s
     if not row.get("seq_len") and stack.seq_len:
         row = {**row, "seq_len": str(stack.seq_len)}
         assumptions.append(f"seq_len {stack.seq_len}: as {stack.name}'s benchmark")
+    if not row.get("global_batch"):
+        product = [whole_number(row.get(name)) for name in ("micro_batch", "grad_accum", "num_gpus")]
+        model_ranks = [whole_number(row.get(name)) or 1 for name in ("tp", "pp", "cp")]
+        if all(product):
+            micro, accumulated, ranks = (value or 1 for value in product)
+            batch = micro * accumulated * max(1, ranks // math.prod(model_ranks))
+            row = {**row, "global_batch": str(batch)}
+            assumptions.append(f"global_batch {batch}, which grad_accum implies")
     if not row.get("micro_batch") and row.get("global_batch"):
         row = {**row, "micro_batch": "1"}
         assumptions.append("micro_batch 1")
