@@ -114,6 +114,7 @@ def _timm_case(row: dict[str, str], mode: str, cache: Path) -> Case | str:
         "task": mode,
         "num_gpus": "1",
         "precision": "amp",
+        "flops": str(sum(count * (signature.flops or 0) for count, _, signature in recorded.ops)),
     }
     return Case(row, RowParts(parts, step, TIMM_GPU, f"timm {mode}", "", batch, True), seconds)
 

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from math import prod
 from typing import Any, NamedTuple
 
 from trainworthy.errors import UsageError
+from trainworthy.estimate.kernel_work import tensor_bytes
+from trainworthy.estimate.op_classes import op_class
 from trainworthy.tape.record import Phase, Signature, TensorMeta
 
 DTYPES = {"h": "float16", "f": "float32", "d": "float64", "g": "bfloat16", "i": "int64", "o": "bool"}
@@ -105,7 +106,10 @@ def _signature(
     read = tuple(tensor_of(text, batch, sequence, replaced) for text in inputs.split(";") if text)
     made = tuple(tensor_of(text, batch, sequence, replaced) for text in outputs.split(";") if text)
     known = size_of(flops, batch, sequence) if flops else 0
-    return Signature(name, read, made, known, 0, 0, sum(prod(t.shape) for t in (*read, *made)))
+    moved_bytes = sum(map(tensor_bytes, (*read, *made)))
+    if op_class(name) == "gather" and read:  # of a table it reads the rows that it writes
+        moved_bytes += sum(map(tensor_bytes, made)) - tensor_bytes(read[0])
+    return Signature(name, read, made, known, 0, 0, moved_bytes)
 
 
 def size_of(text: str, batch: int, sequence: int) -> int:
