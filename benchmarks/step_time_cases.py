@@ -7,6 +7,7 @@ are ready before, as a data loader would have them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,7 @@ def _step(
 
     def step() -> float:
         optimizer.zero_grad()
-        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        with nullcontext() if dtype is None else torch.autocast("cpu", dtype):
             loss = loss_fn()
         loss.backward()
         optimizer.step()

@@ -21,8 +21,8 @@ from trainworthy.estimate.measured_kernels import kernel_time
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.hardware.calibration import HostCosts
 
-_DEPTHS = (4, 24)
-_REPEATS = 40
+_DEPTHS = (1, 20)
+_REPEATS = 80
 
 
 class _Phases(NamedTuple):

@@ -311,7 +311,8 @@ def _elementwise(signature: Signature) -> Placed:
     variant = layout_variant(metas)
     stem = known.removesuffix("_") if op_class(signature.name) not in {"random", "fill"} else known
     dtype = dtype_of(signature)
-    total = max((_numel(m) for m in metas), default=1)
+    # What is read and written decides, in numbers of four bytes: `x += y` moves less than `x + y`.
+    total = signature.moved_bytes / 4 or max((_numel(m) for m in metas), default=1)
     families = (f"{stem}:plain/{dtype}", f"add:{variant}/{dtype}", f"add:{variant}/fp32")
     return Placed(f"{stem}:{variant}/{dtype}", (_log(total),), (*families, *_plain_fallbacks(signature)))
 
