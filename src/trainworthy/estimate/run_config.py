@@ -147,7 +147,7 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         network_gb_per_s=_network(row, gpus_per_node, found.generation, assumptions),
         sequence_parallel=layout["tp"] > 1 and (stack.sequence_parallel if not sp else sp in {"yes", "true", "1"}),
         reduces_fp32=stack.reduces_fp32 and "mode PURE" not in row.get("note", ""),
-        task=task, packed_span=span, **layout, **sharding, **numerics, assumptions=tuple(assumptions),
+        task=task, packed_span=span, assumptions=tuple(assumptions), **layout, **sharding, **numerics,
     )  # fmt: skip
 
 
