@@ -139,7 +139,7 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
     span = stack.packed_span if task.casefold() in {"sft", "lora"} else None
     if span is not None:
         assumptions.append(f"samples of {span} tokens packed into sequences: as {stack.name}'s finetuning recipes do")
-    numerics = _numerics(row, stack, found, assumptions)
+    given = {**layout, **sharding, **_numerics(row, stack, found, assumptions)}
     return RunConfig(
         model=model, gpu=found.gpu, generation=found.generation, stack=stack.name,
         gpus_per_node=gpus_per_node, nvlink_domain=_fast_domain(row, found, gpus_per_node),
@@ -147,7 +147,7 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         network_gb_per_s=_network(row, gpus_per_node, found.generation, assumptions),
         sequence_parallel=layout["tp"] > 1 and (stack.sequence_parallel if not sp else sp in {"yes", "true", "1"}),
         reduces_fp32=stack.reduces_fp32 and "mode PURE" not in row.get("note", ""),
-        task=task, packed_span=span, assumptions=tuple(assumptions), **layout, **sharding, **numerics,
+        task=task, packed_span=span, assumptions=tuple(assumptions), **given,
     )  # fmt: skip
 
 
