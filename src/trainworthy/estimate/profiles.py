@@ -29,7 +29,7 @@ PHASE_LETTERS: Mapping[str, Phase] = {"f": "forward", "b": "backward", "o": "opt
 class CountedOp(NamedTuple):
     """An operator of a step and how often it runs there."""
 
-    count: int
+    times: int
     phase: Phase
     signature: Signature
 
@@ -86,7 +86,7 @@ def profiled_step(
         CountedOp(
             size_of(count, batch, sequence) if isinstance(count, str) else count,
             PHASE_LETTERS.get(phase, "other"),
-            _signature(op, inputs, outputs, flops, batch, sequence, replaced_dtype),
+            _signature(op, inputs, outputs, flops, batch=batch, sequence=sequence, replaced=replaced_dtype),
         )
         for count, phase, op, inputs, outputs, flops in raw["ops"]
     )
@@ -100,7 +100,7 @@ def profiled_step(
 
 
 def _signature(
-    name: str, inputs: str, outputs: str, flops: str, batch: int, sequence: int, replaced: str | None
+    name: str, inputs: str, outputs: str, flops: str, *, batch: int, sequence: int, replaced: str | None
 ) -> Signature:
     read = tuple(tensor_of(text, batch, sequence, replaced) for text in inputs.split(";") if text)
     made = tuple(tensor_of(text, batch, sequence, replaced) for text in outputs.split(";") if text)
@@ -116,7 +116,8 @@ def size_of(text: str, batch: int, sequence: int) -> int:
     """
     digits = text.rstrip("bs")
     letters = text[len(digits) :]
-    return int(digits or 1) * batch ** letters.count("b") * sequence ** letters.count("s")
+    size: int = int(digits or 1) * batch ** letters.count("b") * sequence ** letters.count("s")
+    return size
 
 
 def tensor_of(text: str, batch: int, sequence: int, replaced: str | None = None) -> TensorMeta:
