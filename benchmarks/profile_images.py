@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+
 from zoo.layers import classifier, conv_norm
 from zoo.mobile import MNASNET, ShuffleUnit, inverted_residual
 

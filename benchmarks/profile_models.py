@@ -57,12 +57,11 @@ def fused_adam(parameters: Any) -> Any:
 
 
 def _torchvision() -> None:
+    from benchmarks.profile_images import mnasnet, shufflenet
     from zoo.classic import squeezenet, vgg
     from zoo.densenet import densenet
     from zoo.mobile import mobilenet_v2
     from zoo.resnet import resnet
-
-    from benchmarks.profile_images import mnasnet, shufflenet
 
     builders: dict[str, Callable[[], Any]] = {"mobilenet_v2": mobilenet_v2}
     builders |= {f"vgg{n}": lambda n=n: vgg(n) for n in (11, 13, 16, 19)}
@@ -84,7 +83,8 @@ def _torchvision() -> None:
     builders["resnet50_plain"] = lambda: resnet(50)
     for name, build in builders.items():
         MODELS[name] = ProfileModel(
-            build=build, inputs=images(224), loss=classified, about="torchvision's architecture, 224 pixels, no optimizer",
+            build=build, inputs=images(224), loss=classified,
+            about="torchvision's architecture, 224 pixels, no optimizer",
             variants=("train-fp32", "infer-fp32"),
         )  # fmt: skip
     MODELS["resnet50"] = ProfileModel(

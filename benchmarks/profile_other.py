@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
 from zoo.resnet import resnet
 
 # --- SSD300 with a ResNet-50 backbone -----------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def speech(letters: int, frames: int) -> Any:
 
 
 class WaveGlow(nn.Module):
-    """WaveGlow: 12 flows over groups of 8 samples; each a WaveNet of 8 layers of 512 channels (DeepLearningExamples)."""
+    """WaveGlow: 12 flows over groups of 8 samples; each a WaveNet of 8 layers of 512 channels, as NVIDIA has it."""
 
     def __init__(self, channels: int = 512, flows: int = 12, layers: int = 8) -> None:
         super().__init__()
@@ -310,7 +311,7 @@ def frames(number: int) -> Any:
 
 
 class NnUnet(nn.Module):
-    """The U-Net of DeepLearningExamples' nnU-Net for brain tumours: instance norms, strided and transposed convolutions."""
+    """The U-Net of DeepLearningExamples' nnU-Net for brain tumours, with instance norms and strided convolutions."""
 
     def __init__(self, dimensions: int) -> None:
         super().__init__()
@@ -320,11 +321,11 @@ class NnUnet(nn.Module):
 
         def double(a: int, b: int, stride: int) -> nn.Sequential:
             return nn.Sequential(
-                conv(a, b, 3, stride=stride, padding=1, bias=False), norm(b, affine=True), nn.LeakyReLU(0.01, inplace=True),
-                conv(b, b, 3, padding=1, bias=False), norm(b, affine=True), nn.LeakyReLU(0.01, inplace=True),
+                conv(a, b, 3, stride=stride, padding=1, bias=False), norm(b, affine=True), nn.LeakyReLU(0.01, True),
+                conv(b, b, 3, padding=1, bias=False), norm(b, affine=True), nn.LeakyReLU(0.01, True),
             )  # fmt: skip
 
-        sources = (4 if dimensions == 3 else 4, *widths[:-1])
+        sources = (4, *widths[:-1])
         self.down = nn.ModuleList(
             double(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip(sources, widths, strict=True))
         )

@@ -1,4 +1,4 @@
-"""Language models: BERT, GPT-2's and OPT's shapes, one layer of each, Transformer-XL, GNMT, a translation transformer."""
+"""Language models: BERT, GPT-2's and OPT's shapes, one layer of each, Transformer-XL and GNMT."""
 
 from __future__ import annotations
 

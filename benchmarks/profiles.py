@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from benchmarks.common import ROOT
@@ -42,7 +41,8 @@ def profile_text(name: str, model: ProfileModel) -> str:
         rows, views = _ops(tape)
         lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
         variants.append(
-            f'"{variant}":{{"peak_bytes":{json.dumps(_peak(model, variant))},"views":{json.dumps(views)},"ops":[\n{lines}]}}'
+            f'"{variant}":{{"peak_bytes":{json.dumps(_peak(model, variant))},'
+            f'"views":{json.dumps(views)},"ops":[\n{lines}]}}'
         )
     about = json.dumps({"schema_version": 1, "model": name, "parameters": parameters, "about": model.about})
     return about[:-1] + ',"variants":{\n' + ",\n".join(variants) + "}}"

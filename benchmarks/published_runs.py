@@ -161,57 +161,61 @@ def report(folder: Path, *, write: bool) -> dict[str, Any]:
     predictions = [predict_row(row) for row in raw]
     seconds = time.perf_counter() - start
     rows, assumed = measured_rows(predictions, group="stated"), measured_rows(predictions, group="assumed")
-    # Rows of dense models that lack a column say something about constants too; they are not in the bars.
-    # Stacks without a name are what is predicted with priors alone.
+    # Rows of dense models that lack a column say something about constants too; they are not in the bars. Stacks
+    # without a name are what is predicted with priors alone.
     fitting = [*rows, *(row for row in assumed if row.config.model.experts is None)]
-    fitting = [row for row in fitting if row.config.stack != GENERIC]
-    found = fit(thinned(fitting))
+    found = fit(thinned([row for row in fitting if row.config.stack != GENERIC]))
+    fitted = [float(each) for each in errors_of(rows, found.constants, found.theta)]
+    out = left_out(found, rows, _source)
     if write:
         write_constants(found, fitting)
-    fitted = by_source(rows, list(errors_of(rows, found.constants, found.theta)), lambda row: row.source)
-    shipped = {each.id: each.step_s for each in predictions}
-    as_shipped = by_source(rows, [math.log((shipped[r.id] or 1) / r.measured_s) for r in rows], lambda row: row.source)
-    outside = by_source(assumed, [math.log((shipped[r.id] or 1) / r.measured_s) for r in assumed], lambda r: r.source)
-    out = left_out(found, rows, lambda row: row.source)
-    null = {
-        source: null_errors([r for r in rows if r.source == source], [r for r in rows if r.source != source])
-        for source in out
-    }
-    if write:
-        write_errors(rows, list(errors_of(rows, found.constants, found.theta)), out)
+        write_errors(rows, fitted, out)
+    shipped = {each.id: each.step_s or 1.0 for each in predictions}
     return {
         "columns": {"required": [*MODEL_COLUMNS, *LAYOUT_COLUMNS]},
-        "rows": {
-            "table": len(raw), "stated_with_time": len(rows), "assumed_with_time": len(assumed),
-            "stated": sum(each.group == "stated" for each in predictions),
-            "assumed": sum(each.group == "assumed" for each in predictions),
-            "not_predicted": dict(Counter(each.note for each in predictions if each.group is None).most_common(12)),
-        },
-        "seconds_a_row": seconds / len(raw),
-        "shipped": summary(as_shipped), "fitted": summary(fitted), "left_out": summary(out), "null": summary(null),
-        "half_of_each_source": summary(halves(rows)), "assumed": summary(outside),
-        "by_id_prefix": {
-            "fitted": summary(by_source(rows, list(errors_of(rows, found.constants, found.theta)), _prefix)),
-            "left_out": summary(left_out(found, rows, _prefix)),
-        },
-        "assumed_left_out": summary(left_out(found, assumed, lambda row: row.source)),
+        "rows": _counts(predictions, rows, assumed), "seconds_a_row": seconds / len(raw),
+        "shipped": summary(by_source(rows, _shipped(rows, shipped), _source)),
+        "fitted": summary(by_source(rows, fitted, _source)), "left_out": summary(out),
+        "null": summary(_null(rows)), "half_of_each_source": summary(halves(rows)),
+        "assumed": summary(by_source(assumed, _shipped(assumed, shipped), _source)),
+        "by_id_prefix": summary(by_source(rows, _shipped(rows, shipped), lambda row: row.id.split("-")[0])),
         "hardest": _hardest(rows, shipped), "constants": found.values(), "network": network(folder),
     }  # fmt: skip
 
 
-def _prefix(row: Row) -> str:
-    return row.id.split("-")[0]
+def _source(row: Row) -> str:
+    return row.source
 
 
-def _hardest(rows: Sequence[Row], shipped: Mapping[str, float | None]) -> list[dict[str, Any]]:
+def _shipped(rows: Sequence[Row], shipped: Mapping[str, float]) -> list[float]:
+    return [math.log(shipped[row.id] / row.measured_s) for row in rows]
+
+
+def _null(rows: Sequence[Row]) -> dict[str, list[float]]:
+    return {
+        source: null_errors([r for r in rows if r.source == source], [r for r in rows if r.source != source])
+        for source in dict.fromkeys(row.source for row in rows)
+    }
+
+
+def _counts(predictions: Sequence[RunPrediction], rows: Sequence[Row], assumed: Sequence[Row]) -> dict[str, Any]:
+    return {
+        "table": len(predictions), "stated_with_time": len(rows), "assumed_with_time": len(assumed),
+        "stated": sum(each.group == "stated" for each in predictions),
+        "assumed": sum(each.group == "assumed" for each in predictions),
+        "not_predicted": dict(Counter(each.note for each in predictions if each.group is None).most_common(12)),
+    }  # fmt: skip
+
+
+def _hardest(rows: Sequence[Row], shipped: Mapping[str, float]) -> list[dict[str, Any]]:
     """The rows that are furthest off, three a source at most."""
-    order = sorted(rows, key=lambda row: -abs(math.log((shipped[row.id] or 1) / row.measured_s)))
+    order = sorted(rows, key=lambda row: -abs(math.log(shipped[row.id] / row.measured_s)))
     seen: Counter[str] = Counter()
     found = []
     for row in order:
         seen[row.source] += 1
         if seen[row.source] <= 3 and len(found) < 20:
-            config, ratio = row.config, (shipped[row.id] or 1) / row.measured_s
+            config, ratio = row.config, shipped[row.id] / row.measured_s
             layout = f"TP {config.tp}, PP {config.pp}, DP {config.dp}, CP {config.cp}, micro batch {config.micro_batch}"
             found.append({
                 "id": row.id, "source": row.source, "ratio": ratio, "layout": layout, "model": config.model.name,

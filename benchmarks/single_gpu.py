@@ -1,8 +1,9 @@
 """Throughput and memory of ordinary models on single GPUs, predicted and measured by others.
 
 ``python -m benchmarks.single_gpu [--data DIR] [--cache DIR] [--fit]`` reads ``single_gpu.csv`` and the two tables of
-timm in DIR (see ../shared/data/README.md), writes ``results/single_gpu.json`` and docs/single-gpu.md, and says so where
-a table is not there. ``--fit`` first fits the scales of ``estimate/published_rates.toml`` to the stated subset.
+timm in DIR (see ../shared/data/README.md), writes ``results/single_gpu.json`` (from which docs/generate.py makes
+docs/single-gpu.md), and says so where a table is not there. ``--fit`` also writes the scales, fitted to the stated
+subset, to ``estimate/published_rates.toml``.
 """
 
 from __future__ import annotations
@@ -56,9 +57,7 @@ def main() -> None:
         print(f"wrote {RATES.relative_to(ROOT)}")
     result = compare(rows, good, bad, models, missing, subset, scales, timm_scales(calibration))
     write_result("single_gpu", **result)
-    from benchmarks.single_gpu_page import write_page
-
-    write_page(result)
+    print("docs/single-gpu.md is written from it by `python docs/generate.py --quick`")
 
 
 def timm_scales(calibration: list[Case]) -> Scales | None:
@@ -115,8 +114,9 @@ def _timm_case(row: dict[str, str], mode: str, cache: Path) -> Case | str:
         "task": mode,
         "num_gpus": "1",
         "precision": "amp",
+        "flops": str(sum(count * (signature.flops or 0) for count, _, signature in recorded.ops)),
     }
-    return Case(row, RowParts(parts, step, TIMM_GPU, f"timm {mode}", f"timm {mode}", batch, True), seconds)
+    return Case(row, RowParts(parts, step, TIMM_GPU, f"timm {mode}", "", batch, True), seconds)
 
 
 # --- the comparison -----------------------------------------------------------------------------------------------
@@ -141,6 +141,7 @@ def compare(
             mode: {
                 "sample": len(chosen := [c for c in sample if c.row["task"] == mode]),
                 "uncalibrated": figures(chosen, none), "calibrated": figures(chosen, scales),
+                "null": null_model(chosen, [c for c in subset if c.row["task"] == mode and "flops" in c.row]),
             }
             for mode in TIMM
         },
@@ -158,7 +159,10 @@ def compare(
         "by_model": grouped(test, scales, lambda c: c.row["model"]),
         "no_prediction": count_reasons(bad.values()),
         "worst": [
-            {"id": c.row["id"], "model": c.row["model"], "gpu": c.found.gpu, "error_pct": round(100 * error(c, scales), 1)}
+            {
+                "id": c.row["id"], "model": c.row["model"], "gpu": c.found.gpu,
+                "error_pct": round(100 * error(c, scales), 1),
+            }
             for c in sorted(test, key=lambda c: -abs(error(c, scales)))[:25]
         ],
         "memory": compare_memory(rows),
@@ -185,6 +189,14 @@ def summary(errors: list[float]) -> dict[str, Any]:
         "p90_pct": round(100 * sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))], 1),
         "bias_pct": round(100 * statistics.median(errors), 1),
     }  # fmt: skip
+
+
+def null_model(sample: list[Case], calibration: list[Case]) -> dict[str, Any]:
+    """Predict by FLOPs over one constant rate, the median of the calibration's."""
+    if not calibration:
+        return {"rows": 0}
+    rate = statistics.median(float(c.row["flops"]) / c.measured_s for c in calibration)
+    return summary([c.measured_s * rate / float(c.row["flops"]) - 1 for c in sample])
 
 
 def grouped(cases: list[Case], scales: Scales, key: Callable[[Case], str]) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from trainworthy.estimate.published_rates import GpuScales
+from trainworthy.estimate.published_rates import GpuScales, workload_names
 from trainworthy.estimate.single_gpu import RowParts, row_parts
 
-ROWS_PER_GPU, ROWS_PER_WORKLOAD, ROWS_PER_HOST = 3, 2, 6
+ROWS_PER_GPU, ROWS_PER_WORKLOAD, ROWS_PER_HOST = 3, 1, 6
 TWO_SCALES = ("rtx-3090-24gb",)  # the only one with rows enough to tell arithmetic from memory
 # How far a scale is expected to be from 1 (its logarithm), and an error of a row once the scales are right.
-_EXPECTED = {"host": 0.7, "workload": 0.35, "gpu": 0.25, "memory": 0.25}
+_EXPECTED = {"host": 0.7, "workload": 0.35, "precision": 0.15, "gpu": 0.25, "memory": 0.25}
+_PRECISIONS = (" amp", " fp32", " tf32", " float16", " bfloat16", " float64")  # a scale of their own beside the model's
 _ROW_ERROR = 0.08
 _SWEEPS = 12
 # Every scale is tried over its whole range: the host decides nothing until it is slower than the device.
@@ -95,7 +96,7 @@ def step_s(case: Case, scales: Scales) -> float:
     gpu = GpuScales(math.exp(speed), math.exp(speed + scales.memory.get(found.gpu, 0.0)))
     return found.parts.step_s(
         scales=gpu, host_scale=math.exp(scales.host.get(found.host, 0.0)),
-        factor=math.exp(scales.workload.get(found.workload, 0.0)),
+        factor=math.exp(sum(scales.workload.get(name, 0.0) for name in workload_names(found.workload))),
     )  # fmt: skip
 
 
@@ -105,8 +106,8 @@ def fit(subset: list[Case], *, known: Scales | None = None) -> Scales:
     users: dict[tuple[str, str], list[Case]] = defaultdict(list)
     for case in subset:
         users["host", case.found.host].append(case)
-        if case.found.workload:
-            users["workload", case.found.workload].append(case)
+        for name in workload_names(case.found.workload):
+            users["workload", name].append(case)
         if not known or case.found.gpu not in known.gpu:
             users["gpu", case.found.gpu].append(case)
         if not known and case.found.gpu in TWO_SCALES:
@@ -121,7 +122,9 @@ def fit(subset: list[Case], *, known: Scales | None = None) -> Scales:
             ) -> float:
                 values[name] = value
                 errors = sum(_loss(math.log(step_s(case, scales) / case.measured_s)) for case in rows)
-                return errors + (value / _EXPECTED[kind]) ** 2
+                return (
+                    errors + (value / (_EXPECTED["precision"] if name.endswith(_PRECISIONS) else _EXPECTED[kind])) ** 2
+                )
 
             values[name] = min(_GRID[kind], key=cost)
     return scales
@@ -136,17 +139,18 @@ def _loss(error: float) -> float:
 def toml_text(scales: Scales, subset: list[Case], *, date: str) -> str:
     """Write the scales as the package reads them."""
     lines = [
-        "# Written by `python -m benchmarks.single_gpu --fit`; see benchmarks/single_gpu_fit.py for how rows are chosen.",
+        "# Written by `python -m benchmarks.single_gpu --fit`; benchmarks/single_gpu_fit.py says how rows are chosen.",
         f"# Fitted on {date}. The ids are those of the table of published one-GPU measurements (single_gpu.csv).",
     ]
     for name in sorted(scales.gpu):
         rows = [c.row["id"] for c in subset if c.found.gpu == name]
         lines += ["", f'[gpu."{name}"]', f"compute_scale = {math.exp(scales.gpu[name]):.3f}",
-                  f"memory_scale = {math.exp(scales.gpu[name] + scales.memory.get(name, 0.0)):.3f}", _rows(rows)]  # fmt: skip
-    for kind, key in (("host", lambda c: c.found.host), ("workload", lambda c: c.found.workload)):
+                  f"memory_scale = {math.exp(scales.gpu[name] + scales.memory.get(name, 0.0)):.3f}",
+                  _rows(rows)]  # fmt: skip
+    for kind, key in (("host", lambda c: (c.found.host,)), ("workload", lambda c: workload_names(c.found.workload))):
         values: dict[str, float] = getattr(scales, kind)
         for name in sorted(values):
-            rows = [c.row["id"] for c in subset if key(c) == name]
+            rows = [c.row["id"] for c in subset if name in key(c)]
             lines += ["", f'[{kind}."{name}"]', f"time_scale = {math.exp(values[name]):.3f}", _rows(rows)]
     return "\n".join(lines) + "\n"
 

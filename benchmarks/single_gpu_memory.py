@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from trainworthy.estimate.single_gpu import predict_single_gpu_row
+from trainworthy.estimate.single_gpu_runs import run_prediction
+from trainworthy.estimate.single_gpu_tables import fills_the_card
 
 
 def compare_memory(rows: list[dict[str, str]]) -> dict[str, Any]:
@@ -13,18 +14,26 @@ def compare_memory(rows: list[dict[str, str]]) -> dict[str, Any]:
     from benchmarks.single_gpu import summary
 
     errors: dict[str, list[float]] = defaultdict(list)
-    oom: list[str] = []
+    said: dict[str, list[str]] = {"ok": [], "oom": []}
     for row in rows:
-        predicted = predict_single_gpu_row(row)
-        if predicted.peak_memory_bytes is None:
+        predicted = run_prediction(row)
+        if predicted.fits:
+            said[row["status"]].append(predicted.fits)
+        if predicted.peak_memory_gb is None or not row["peak_memory_gb"]:
             continue
-        if row["status"] == "oom":
-            oom.append(predicted.fits or "")
-        elif row["peak_memory_gb"]:
-            unit = 1e9 if "1e9" in row["memory_kind"] else 2**30
-            measured = float(row["peak_memory_gb"]) * unit
-            errors[row["memory_kind"]].append(predicted.peak_memory_bytes.expected / measured - 1)
+        measured = float(row["peak_memory_gb"])
+        errors[row["memory_kind"]].append(predicted.peak_memory_gb / measured - 1)
+        if fills_the_card(row):  # the note says how full the card is: the model of the step alone, for comparison
+            plain = run_prediction({**row, "note": ""})
+            if plain.peak_memory_gb is not None:
+                errors["the same, without the note that the batch fills the card"].append(
+                    plain.peak_memory_gb / measured - 1
+                )
     found = {kind: summary(values) for kind, values in sorted(errors.items())}
     for kind, values in errors.items():
         found[kind]["within_15_pct"] = round(100 * sum(abs(e) <= 0.15 for e in values) / len(values), 1)
-    return {"by_kind": found, "out_of_memory": {"rows": len(oom), "said_not_to_fit": sum(f != "yes" for f in oom)}}
+    fits = {
+        status: {answer: answers.count(answer) for answer in ("yes", "unsure", "no")}
+        for status, answers in said.items()
+    }
+    return {"by_kind": found, "fits": fits}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainworthy._version import __version__
 
 if TYPE_CHECKING:
+    from trainworthy._api.estimate import estimate
     from trainworthy._api.explain import explain
     from trainworthy._api.inspect_model import inspect
     from trainworthy._api.record import load_tape, record
@@ -27,6 +28,7 @@ __all__ = [
     "Tape",
     "TrainworthyError",
     "__version__",
+    "estimate",
     "explain",
     "gpu_row",
     "gpu_rows",
@@ -40,6 +42,7 @@ _HOMES = {
     "Step": "trainworthy.virtual.script_step",
     "Tape": "trainworthy.tape.record",
     "TrainworthyError": "trainworthy.errors",
+    "estimate": "trainworthy._api.estimate",
     "explain": "trainworthy._api.explain",
     "gpu_row": "trainworthy.hardware",
     "gpu_rows": "trainworthy.hardware",
@@ -60,10 +63,10 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Keeps ``explain`` and ``inspect`` the functions when the packages of those names are imported."""
+    """Keeps ``estimate``, ``explain`` and ``inspect`` the functions when the packages of those names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("explain", "inspect") and isinstance(value, ModuleType):
+        if name in ("estimate", "explain", "inspect") and isinstance(value, ModuleType):
             return
         super().__setattr__(name, value)
 

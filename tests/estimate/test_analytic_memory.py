@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimate.memory_cases import GPT3, LLAMA3_8B, memory_run
-from trainworthy.errors import UsageError
+from trainworthy.errors import TrainworthyError, UsageError
 from trainworthy.estimate.analytic_memory import estimate_memory, estimate_run_memory
 from trainworthy.estimate.run_config import run_config_from_row
 
@@ -114,3 +115,20 @@ def test_what_a_table_does_not_say_leaves_the_answer_open() -> None:
 def test_sizes_that_cannot_be(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=name):
         memory_run(**{name: value})
+
+
+def test_widths_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="vocabulary of the model is"):
+        memory_run(replace(LLAMA3_8B, vocabulary=10**30))
+
+
+BAD_CELLS = ("", "-1", "0", "1e30", "nan", "inf", "2.5", "8k", "99999999999999999999", "true", "H100;B200")
+
+
+@given(changes=st.dictionaries(st.sampled_from([*TORCHTITAN, "gpu_memory_gb", "ep"]), st.sampled_from(BAD_CELLS)))
+def test_bad_tables_are_refused_or_answered_with_numbers(changes: dict[str, str]) -> None:
+    with suppress(TrainworthyError):
+        found = estimate_run_memory(run_config_from_row({**TORCHTITAN, **changes}))
+        for quantity in (found.allocated, found.reserved, found.device):
+            assert 0 < quantity.low <= quantity.expected <= quantity.high < float("inf")
+        assert found.fits in {"yes", "no", "unsure"}

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainworthy.errors import UsageError
 from trainworthy.estimate.run_config import MEASURED_COLUMNS
@@ -86,7 +88,8 @@ def test_a_row_without_a_micro_batch_is_counted_apart() -> None:
     [
         ({"layers": "", "model": "my net"}, "my net"),
         ({"tp": "3"}, "does not divide"),
-        ({"hidden": "1e30"}, "no model is that large"),
+        ({"hidden": "1e30"}, "hidden is '1e30'"),
+        ({"hidden": "1e11", "heads": "1"}, "no model is that large"),
         ({"seq_len": "-5"}, "seq_len"),
         ({"num_gpus": ""}, "num_gpus"),
         ({"global_batch": "99999999999999999999"}, "global_batch"),
@@ -132,3 +135,30 @@ def test_the_summary_fits_the_terminal(tmp_path: Path, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     for words in ("5 rows: 3 predicted", "mosaicml/llm-foundry", "out of memory", "No prediction"):
         assert words in text
+
+
+ODD = st.sampled_from(
+    ["", "-1", "0", "1e30", "abc", "nan", "inf", "1.5", "\u0661", "  8 ", "8,192", "8k", '"', "=1+1", "9" * 20, "None"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=st.dictionaries(st.sampled_from(sorted({*FOUNDRY, *DGXC} - {"id"})), ODD, max_size=4))
+def test_no_row_breaks_a_table(changes: dict[str, str]) -> None:
+    found = predict_row({**DGXC, **changes})
+    if found.step_s is None:
+        assert found.note.startswith("no prediction: ")
+    else:
+        assert 0 < found.step_s < 1e9
+        assert found.fits in {"yes", "no", "unsure"}
+
+
+@pytest.mark.parametrize("name", ["cp", "vocab", "ffn_hidden", "dp", "gpus_per_node", "kv_heads"])
+def test_an_optional_column_that_cannot_be_read_is_refused(name: str) -> None:
+    assert name in predict_row({**DGXC, name: "-1"}).note
+    assert name in predict_row({**DGXC, name: "1e30"}).note
+    assert predict_row({**DGXC, name: "None"}).step_s == predict_row({**DGXC, name: ""}).step_s
+
+
+def test_words_that_are_not_understood_are_noted() -> None:
+    assert "precision 'int3' is not understood" in predict_row({**DGXC, "precision": "int3"}).note

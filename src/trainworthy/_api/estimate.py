@@ -14,10 +14,10 @@ from trainworthy.inspect.collectives import POINT_TO_POINT
 from trainworthy.tape.record import Tape
 
 if TYPE_CHECKING:
+    from trainworthy.estimate.amounts import Amounts
     from trainworthy.estimate.machine import Machine
     from trainworthy.estimate.memory_facts import MemoryFacts
     from trainworthy.estimate.result import Estimate, Mode
-    from trainworthy.estimate.whole import Amounts, Question
     from trainworthy.virtual.script_parent import Log, Progress
 
 __all__ = ["estimate", "estimate_result"]
@@ -93,7 +93,7 @@ def estimate(
         UsageError: If an argument makes no sense, or the machine meant was not calibrated.
         UnknownGpuError: If nothing has the name ``gpu``.
     """
-    from trainworthy.estimate.whole import Amounts
+    from trainworthy.estimate.amounts import Amounts, check_amounts
 
     amounts = Amounts(
         samples_per_step=samples_per_step, tokens_per_step=tokens_per_step, data_s_per_batch=data_s_per_batch,
@@ -112,7 +112,7 @@ def estimate(
         result = rehearse(
             target, gpu=None if is_cpu(name) else name, args=args, steps=steps, time_limit_s=time_limit_s,  # type: ignore[arg-type]
             memory_limit_bytes=memory_limit_bytes, data=data, is_module=is_module, world_size=world_size,
-            gpus_per_node=gpus_per_node, ranks=ranks, on_progress=on_progress, on_log=on_log,
+            gpus_per_node=gpus_per_node, ranks=ranks, imitate_cpu=is_cpu(name), on_progress=on_progress, on_log=on_log,
         )  # fmt: skip
         gpu = name
     return estimate_result(
@@ -127,16 +127,21 @@ def estimate_result(
     source: Literal["script", "tape"] = "script",
 ) -> Estimate:  # fmt: skip
     """Estimate what a rehearsal found, on the machine called ``gpu``."""
+    from trainworthy.estimate.amounts import Amounts
     from trainworthy.estimate.topology import make_topology
     from trainworthy.estimate.what_ifs import what_would_help
-    from trainworthy.estimate.whole import Amounts, Question, estimate_tapes
+    from trainworthy.estimate.whole import Question, estimate_tapes
 
     name = gpu or named_of(result.tape)
     if name is None:
         raise UsageError(
-            "The tape does not say for which GPU it is.", where="--gpu", fix="Add --gpu ID; `trainworthy gpus` lists them."
+            "The tape does not say for which GPU it is.",
+            where="--gpu",
+            fix="Add --gpu ID; `trainworthy gpus` lists them.",
         )
     machine = machine_named(name, notes=result.tape.notes)
+    if machine.kind == "cpu":
+        result = _on_cpu(result)
     cluster = result.cluster
     world = 1 if cluster is None else cluster.world_size
     per_node = 1 if cluster is None else cluster.gpus_per_node
@@ -155,28 +160,14 @@ def estimate_result(
     return found
 
 
-def check_amounts(amounts: Amounts) -> None:
-    """Refuse amounts that cannot be.
+def _on_cpu(result: RehearsalResult) -> RehearsalResult:
+    """Take a rehearsal for one on the CPU: whatever the script calls its device."""
+    from trainworthy.estimate.rewrite import on_device
 
-    Raises:
-        UsageError: Naming the option.
-    """
-    for each in dataclasses.fields(amounts):
-        value = getattr(amounts, each.name)
-        option = _OPTIONS.get(each.name, f"--{each.name.replace('_', '-')}")
-        at_least = 0 if each.name in ("workers", "data_s_per_batch", "price_per_hour") else None
-        wrong = value is not None and not (value > 0 or (at_least == 0 and value == 0))
-        if wrong:
-            raise UsageError(
-                f"{option} is {value:g}.", where=option,
-                fix="Pass 0 or more." if at_least == 0 else "Pass a number above 0, such as 1e9.",
-            )  # fmt: skip
-        if value is not None and value > _MOST:
-            raise UsageError(f"{option} is {value:g}, more than {_MOST:g}.", where=option, fix="Check the unit.")
-
-
-_MOST = 1e21  # a million times the tokens of the largest published training
-_OPTIONS = {"train_tokens": "--tokens", "train_samples": "--samples", "data_s_per_batch": "--data-s-per-batch"}
+    return dataclasses.replace(
+        result, tape=on_device(result.tape, "cpu"),
+        rank_tapes={rank: on_device(tape, "cpu") for rank, tape in result.rank_tapes.items()},
+    )  # fmt: skip
 
 
 def _tapes(result: RehearsalResult) -> Mapping[int, Tape]:
@@ -201,9 +192,7 @@ def _members(result: RehearsalResult) -> Mapping[int, int] | None:
     if cluster is None:
         return None
     tapes = _tapes(result)
-    return {
-        rank: rank if rank in tapes else row.rank for row in cluster.ranks for rank in row.stands_for
-    } or None
+    return {rank: rank if rank in tapes else row.rank for row in cluster.ranks for rank in row.stands_for} or None
 
 
 def _memory(result: RehearsalResult, machine: Machine, mode: Mode) -> MemoryFacts:

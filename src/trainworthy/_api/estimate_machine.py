@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainworthy.errors import UnknownGpuError, UsageError
 
 if TYPE_CHECKING:
     from trainworthy.estimate.machine import Machine
+    from trainworthy.hardware.calibration import Calibration
     from trainworthy.tape.record import Tape
 
 __all__ = ["is_cpu", "machine_named"]
@@ -41,12 +44,12 @@ def machine_named(name: str, *, notes: dict[str, Any] | None = None) -> Machine:
         UsageError: If this machine is meant, and was not calibrated.
     """
     from trainworthy.estimate.machine import cpu_machine, gpu_machine
-    from trainworthy.hardware import gpu_row
+    from trainworthy.hardware import cpu_row, gpu_row
 
     notes = notes or {}
     if is_cpu(name):
         here = name.casefold() == "cpu"
-        calibration = _calibration("cpu", None if here else name)
+        calibration = _calibration("cpu", (this_cpu(),) if here else cpu_row(name).names)
         if here and calibration is None:
             raise UsageError(
                 "This CPU was not calibrated, and nothing is known of it.", where="--gpu cpu",
@@ -59,7 +62,7 @@ def machine_named(name: str, *, notes: dict[str, Any] | None = None) -> Machine:
         raise UnknownGpuError(
             error.message, where=error.where, fix=f"{error.fix} `--gpu cpu` is this machine's CPU, once calibrated."
         ) from error
-    calibration = _calibration("cuda", row.id)
+    calibration = _calibration("cuda", row.names)
     return gpu_machine(
         row, calibration=calibration, matmul_tf32=bool(notes.get("matmul_tf32", False)),
         conv_tf32=bool(notes.get("conv_tf32", True)),
@@ -74,6 +77,26 @@ def named_of(tape: Tape) -> str | None:
     return "cpu" if tape.device == "cpu" else None
 
 
-def _calibration(device: str, name: str | None) -> Any:
-    """Return the calibration of this machine or of a row; None if there is none."""
-    return None
+def this_cpu() -> str:
+    """Return the name of this machine's CPU as ``/proc/cpuinfo`` prints it; empty where it is not known."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def _calibration(device: str, names: Sequence[str]) -> Calibration | None:
+    """Return the latest calibration of a device with one of these names; None if there is none."""
+    from trainworthy.hardware.calibrations import calibration_rows
+
+    wanted = {" ".join(name.split()).casefold() for name in names if name}
+    rows = [
+        row
+        for row in calibration_rows().values()
+        if row.device == device and " ".join(row.device_name.split()).casefold() in wanted
+    ]
+    return max(rows, key=lambda row: row.date, default=None)

@@ -34,6 +34,7 @@ def rehearse(
     gpus_per_node: int | None = None,
     rank: int | None = None,
     ranks: str | Iterable[int] | None = None,
+    imitate_cpu: bool = False,
     on_progress: Progress | None = None,
     on_log: Callable[[Log], None] | None = None,
 ) -> RehearsalResult:
@@ -56,6 +57,7 @@ def rehearse(
         gpus_per_node: Ranks of one node; default: 8, or all of a smaller world.
         rank: The one rank to rehearse.
         ranks: Or several: ``"distinct"`` (the default; those that can differ), ``"all"``, or their numbers.
+        imitate_cpu: Decompose operations as the CPU does, and count memory in exact bytes.
         on_progress: Called with ``{state, ops, steps}`` (on a cluster, ``rank`` too) a few times a second.
         on_log: Called at the end with what the script printed; on a cluster once a rank (``log.rank``).
 
@@ -75,10 +77,10 @@ def rehearse(
                 "A function that was passed as an object runs here, without a cluster.", where="world_size",
                 fix="Pass a script, or the function's name as 'package.module:function'.",
             )  # fmt: skip
-        return _summarize([_rehearse_here(target, gpu, steps)])
+        return _summarize([_rehearse_here(target, gpu, steps, imitate_cpu=imitate_cpu)])
     job = Job(
         target=str(target), kind=resolve_target(str(target), is_module=is_module), scratch="", gpu=gpu,
-        args=tuple(map(str, args)), steps=steps, time_limit_s=time_limit_s, data=data,
+        args=tuple(map(str, args)), steps=steps, time_limit_s=time_limit_s, data=data, imitate_cpu=imitate_cpu,
         memory_limit_bytes=memory_limit_bytes or _most_memory_bytes(),
     )  # fmt: skip
     if plan is not None:
@@ -171,7 +173,7 @@ def _empty_tape(job: Job, outcome: Outcome) -> Tape:
     return Tape(signatures=(), sources=(Source("", 0),), modules=("",), classes=(), rows=(), segments=(), notes=notes)
 
 
-def _rehearse_here(function: Callable[[], Any], gpu: str | None, steps: int) -> Tape:
+def _rehearse_here(function: Callable[[], Any], gpu: str | None, steps: int, *, imitate_cpu: bool) -> Tape:
     need_torch("Rehearsing a function")
     from trainworthy.hardware import gpu_row
     from trainworthy.virtual.gpu import VirtualGpu
@@ -179,7 +181,7 @@ def _rehearse_here(function: Callable[[], Any], gpu: str | None, steps: int) -> 
     from trainworthy.virtual.script_step import run_steps
     from trainworthy.virtual.session import RehearsalComplete, Session
 
-    virtual = VirtualGpu(gpu_row(gpu) if gpu else None)
+    virtual = VirtualGpu(gpu_row(gpu) if gpu else None, imitate_cpu=imitate_cpu)
     session = Session(virtual, steps=steps)
     error = None
     with virtual, session.installed():

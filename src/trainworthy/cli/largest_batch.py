@@ -28,9 +28,9 @@ _START = 8
 def find_largest_batch(request: Request) -> int:
     """Search on each GPU, print one table, return 0 if some batch fits everywhere."""
     option = BatchOption.of(request)
-    searches = [_search(request, gpu, option) for gpu in request.gpus]
+    searches = [search_batches(request, gpu, option) for gpu in request.gpus]
     if request.options.format == "json":
-        emit(json.dumps([_as_dict(t) for t in searches], indent=2), request.options.output)
+        emit(json.dumps([search_dict(t) for t in searches], indent=2), request.options.output)
     else:
         emit("\n\n".join(_as_text(t, option) for t in searches), request.options.output)
     good = all(search.fits for search in searches)
@@ -52,7 +52,15 @@ class BatchOption:
         Raises:
             UsageError: If there is none.
         """
-        wanted = request.options.find_largest_batch
+        return cls.named(request.options.find_largest_batch, request)
+
+    @classmethod
+    def named(cls, wanted: str | None, request: Request, *, where: str = "--find-largest-batch") -> BatchOption:
+        """Find an option by its name; without one, that for the batch.
+
+        Raises:
+            UsageError: If there is none.
+        """
         args = request.args
         names = (wanted,) if wanted else _NAMES
         for index, word in enumerate(args):
@@ -69,7 +77,7 @@ class BatchOption:
                 return cls(name, _START, args)
         raise UsageError(
             "The script's option for the batch was not found.",
-            where="--find-largest-batch",
+            where=where,
             fix="Name it before the script: --find-largest-batch=--my-batch-option.",
         )
 
@@ -93,7 +101,8 @@ class BatchOption:
         return tuple(out)
 
 
-def _search(request: Request, gpu: str | None, option: BatchOption) -> Search:
+def search_batches(request: Request, gpu: str | None, option: BatchOption) -> Search:
+    """Rehearse one batch after the other until the largest that fits is known."""
     if gpu is None:
         raise UsageError("Without a GPU everything fits.", where="--find-largest-batch", fix="Add --gpu ID.")
     search = Search(gpu)
@@ -183,7 +192,8 @@ def _as_text(search: Search, option: BatchOption) -> str:
     return "\n".join(lines)
 
 
-def _as_dict(search: Search) -> dict[str, Any]:
+def search_dict(search: Search) -> dict[str, Any]:
+    """Return what a search found as plain data."""
     runs = [
         {"batch": batch, "verdict": r.verdict, "needed_memory_bytes": r.needed_memory_bytes}
         for batch, r in sorted(search.runs.items())

@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "list the modules of a model: shapes, parameters, FLOPs",
     "compare": "compare two results and fail on a regression",
     "report": "render a saved tape again",
+    "estimate": "say how long a training step takes, what it costs, why, and what would help",
     "explain": "show a rule or formula step by step, such as broadcasting or convolution",
     "gpus": "list the GPUs that there is data for",
     "calibrate": "measure this machine, so that estimates speak of it",

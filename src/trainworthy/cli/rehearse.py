@@ -60,6 +60,7 @@ class Request:
         self.args = args
         self.gpus: list[str | None] = _gpus(options.gpu)
         self.rank: int | None = options.rank
+        self.imitate_cpu = False
 
     def rehearse(self, gpu: str | None, args: tuple[str, ...] | None = None) -> RehearsalResult:
         """Rehearse on ``gpu`` and show progress on a terminal."""
@@ -73,6 +74,7 @@ class Request:
                 data=options.data, is_module=options.module is not None, world_size=options.world_size,
                 gpus_per_node=options.gpus_per_node, rank=self.rank,
                 ranks=options.ranks if self.rank is None or options.rank is not None else None,
+                imitate_cpu=self.imitate_cpu,
                 on_progress=line.show, on_log=self._keep_log,
             )  # fmt: skip
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from trainworthy.estimate.metas import scaled_traffic, touched_bytes
 from trainworthy.estimate.op_classes import base_name, op_class
-from trainworthy.estimate.rewrite import NewLeaf, Numbers, Rows, each_leaf, kept, numbers_of, rewrite
-from trainworthy.tape.record import PHASES, Leaf, Row, Signature, Tape, TensorMeta
+from trainworthy.estimate.rewrite import NewLeaf, Numbers, Rows, Site, each_leaf, rewrite
+from trainworthy.tape.record import PHASES, Row, Signature, Tape, TensorMeta
 
 __all__ = ["with_autocast"]
 
@@ -22,9 +22,12 @@ _LOWER = frozenset(
 )
 _FLOAT32 = frozenset({"softmax", "loss"})
 _FLOAT32_NAMES = frozenset(
-    "native_layer_norm native_group_norm _fused_rms_norm sum prod cumsum exp expm1 log log2 log10 log1p pow rsqrt "
-    "reciprocal norm linalg_vector_norm cosh sinh tan acos asin erfinv".split()  # noqa: SIM905
-)
+    (
+        "native_layer_norm", "native_group_norm", "_fused_rms_norm", "sum", "prod", "cumsum", "exp", "expm1", "log",
+        "log2", "log10", "log1p", "pow", "rsqrt", "reciprocal", "norm", "linalg_vector_norm", "cosh", "sinh", "tan",
+        "acos", "asin", "erfinv",
+    )
+)  # fmt: skip
 _STAYS = frozenset({"parameter", "buffer", "gradient", "optimizer_state"})
 _PHASES = frozenset(PHASES.index(phase) for phase in ("forward", "loss", "recompute", "backward"))
 _CASTS = frozenset(PHASES.index(phase) for phase in ("forward", "loss", "recompute"))
@@ -44,37 +47,41 @@ class _Autocast:
         self._cast: set[int] = set()
         self._classes: dict[int, int] = {}  # storage -> its new class
 
-    def change(self, leaf: Leaf, row: Row, signature: Signature, rows: Rows, at: int) -> list[NewLeaf]:
+    def change(self, site: Site) -> list[NewLeaf]:
         """Give one operation its types."""
-        numbers = numbers_of(leaf, rows)
+        row, signature, numbers = site.row, site.signature, site.numbers
         if row.phase not in _PHASES:
             self._cast.clear()
-            return [self._replaced(leaf, row, signature, rows, at, numbers)]
+            return [self._replaced(site, signature, numbers)]
         lower = op_class(signature.name) in _LOWER
-        casts = self._casts(row, signature, numbers, rows, at) if lower and row.phase in _CASTS else []
+        casts = self._casts(site, numbers) if lower and row.phase in _CASTS else []
         inputs = [
             self._lower(meta) if lower or number in self._lowered else meta
             for meta, number in zip(signature.inputs, numbers.inputs, strict=True)
         ]
-        gives_low = lower or self._follows(signature, numbers)
+        outputs, cast_back = self._outputs(site, numbers, gives_low=lower or self._follows(signature, numbers))
+        changed = scaled_traffic(signature, inputs, outputs)
+        return [*casts, self._replaced(site, changed, numbers), *cast_back]
+
+    def _outputs(self, site: Site, numbers: Numbers, *, gives_low: bool) -> tuple[list[TensorMeta], list[NewLeaf]]:
+        """Return the results, and casts of gradients back to the type of their weights."""
         stays = {
-            number for number, which in zip(numbers.born, row.births, strict=True)
-            if rows.tape.classes[which].kind in _STAYS
-        }  # fmt: skip
-        outputs = []
-        cast_back = []
-        for meta, number in zip(signature.outputs, numbers.outputs, strict=True):
+            number
+            for number, which in zip(numbers.born, site.row.births, strict=True)
+            if site.rows.tape.classes[which].kind in _STAYS
+        }
+        outputs, casts = [], []
+        for meta, number in zip(site.signature.outputs, numbers.outputs, strict=True):
             is_low = meta.dtype == "float32" and (
                 gives_low if number not in numbers.inputs else number in self._lowered
             )
-            if is_low and number in stays:  # the gradient of a weight is cast to the type of the weight
+            if is_low and number in stays:
                 is_low = False
-                cast_back.append(self._cast_leaf(self._lower(meta), meta, row, rows, at, len(numbers.module)))
+                casts.append(_cast(site, self._lower(meta), meta, place=0))
             outputs.append(self._lower(meta) if is_low else meta)
             if is_low:
                 self._lowered.add(number)
-        changed = scaled_traffic(signature, inputs, outputs)
-        return [*casts, self._replaced(leaf, row, changed, rows, at, numbers), *cast_back]
+        return outputs, casts
 
     def _follows(self, signature: Signature, numbers: Numbers) -> bool:
         """Whether an operation that has no type of its own gives 16 bits."""
@@ -85,32 +92,26 @@ class _Autocast:
             for meta, number in zip(signature.inputs, numbers.inputs, strict=True)
             if meta.dtype == "float32" and len(meta.shape) > 1
         ]
+        if "backward" in signature.name:  # a gradient has the type of what was computed forward
+            return any(floats)
         return bool(floats) and all(floats)
 
-    def _casts(self, row: Row, signature: Signature, numbers: Numbers, rows: Rows, at: int) -> list[NewLeaf]:
+    def _casts(self, site: Site, numbers: Numbers) -> list[NewLeaf]:
         """Cast what comes in 32 bits; autocast remembers casts of weights."""
         out = []
-        for place, (meta, number) in enumerate(zip(signature.inputs, numbers.inputs, strict=True)):
+        for place, (meta, number) in enumerate(zip(site.signature.inputs, numbers.inputs, strict=True)):
             if meta.dtype != "float32" or number in self._lowered or number in self._cast or not meta.shape:
                 continue
             self._cast.add(number)
-            out.append(self._cast_leaf(meta, self._lower(meta), row, rows, at, len(numbers.module), place))
+            out.append(_cast(site, meta, self._lower(meta), place=place))
         return out
 
-    def _cast_leaf(
-        self, source: TensorMeta, target: TensorMeta, row: Row, rows: Rows, at: int, holes: int, place: int = 0
-    ) -> NewLeaf:
-        """Make a cast; its storage numbers are only placeholders."""
-        cast = Signature("_to_copy", (source,), (target,), 0, 0, 0, touched_bytes(source) + touched_bytes(target))
-        new = row._replace(signature=rows.signature(cast), births=(), deaths=())
-        number = at + holes + place
-        return NewLeaf(rows.row(new), (*range(at, at + holes), number, number))
-
-    def _replaced(self, leaf: Leaf, row: Row, signature: Signature, rows: Rows, at: int, numbers: Numbers) -> NewLeaf:
+    def _replaced(self, site: Site, signature: Signature, numbers: Numbers) -> NewLeaf:
+        row, rows = site.row, site.rows
         births = tuple(self._class(number, which, rows) for number, which in zip(numbers.born, row.births, strict=True))
         deaths = tuple(self._classes.get(n, which) for n, which in zip(numbers.dead, row.deaths, strict=True))
         new = Row(rows.signature(signature), row.phase, row.module, row.source, births, deaths)
-        return kept(leaf, at, rows.row(new))
+        return site.kept(rows.row(new))
 
     def _class(self, number: int, which: int, rows: Rows) -> int:
         if number in self._lowered:
@@ -121,3 +122,12 @@ class _Autocast:
 
     def _lower(self, meta: TensorMeta) -> TensorMeta:
         return meta._replace(dtype=self._dtype) if meta.dtype == "float32" else meta
+
+
+def _cast(site: Site, source: TensorMeta, target: TensorMeta, *, place: int) -> NewLeaf:
+    """Make a cast beside an operation; its storage numbers are only placeholders."""
+    moved = touched_bytes(source) + touched_bytes(target)
+    cast = Signature("_to_copy", (source,), (target,), 0, 0, 0, moved)
+    new = site.row._replace(signature=site.rows.signature(cast), births=(), deaths=())
+    first = site.at + len(site.numbers.module)
+    return NewLeaf(site.rows.row(new), (*range(site.at, first), first + place, first + place))

@@ -50,7 +50,7 @@ class _Sum:
     def row(self, name: str, step_s: float) -> ShareRow:
         """Return the sums as a row."""
         seconds = sum(self.by_bound.values())
-        bound = max(self.by_bound, key=lambda b: self.by_bound[b]) if self.by_bound else None
+        bound = max(self.by_bound.items(), key=lambda item: item[1])[0] if self.by_bound else None
         return ShareRow(
             name=name, seconds=seconds, share=seconds / step_s if step_s else 0.0, ops=self.ops, flops=self.flops,
             moved_bytes=self.moved_bytes, compute_s=self.compute_s, memory_s=self.memory_s, stalled_s=self.stalled_s,
@@ -60,7 +60,7 @@ class _Sum:
 
 def device_bound(cost: Cost) -> Bounds:
     """Return what decides how long a kernel takes."""
-    return cost.bound if cost.bound in ("compute", "memory", "latency") else "memory"  # type: ignore[return-value]
+    return cost.bound if cost.bound in ("compute", "memory", "latency") else "memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def breakdown(tape: Tape, costs: Sequence[Cost], times: StepTimes, *, step: int,
 
     phases = view(lambda row, _: PHASES[row.phase], in_place=True)
     return Breakdown(
-        phases=tuple(sorted(phases, key=lambda row: PHASES.index(row.name))),  # type: ignore[arg-type]
+        phases=tuple(sorted(phases, key=lambda row: PHASES.index(row.name))),
         classes=view(lambda _, cost: cost.op_class, in_place=False),
         modules=view(lambda row, _: tape.modules[row.module] or "(outside modules)", in_place=False),
         lines=view(lambda row, _: str(tape.sources[row.source]), in_place=False),
@@ -117,6 +117,10 @@ def _stalls(
             found[key] = found.get(key, 0.0) + count * costs[row].host_s
         if times.data_s:
             found["host", "data"] = found.get(("host", "data"), 0.0) + times.data_s
+        busy = sum(n * costs[row].device_s for row, n in tape.row_counts(step).items())
+        left = times.step_s - busy - sum(found.values())
+        if left > 1e-12:  # what the host does once a step
+            found["host", "other"] = found.get(("host", "other"), 0.0) + left
     return found
 
 

@@ -11,20 +11,27 @@ from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
+from trainworthy.estimate.costs import FUSED_LOSS
 from trainworthy.estimate.gpu_kernels import gemm_shape
 from trainworthy.estimate.metas import element_bytes, scaled_traffic
 from trainworthy.estimate.op_classes import base_name, op_class
-from trainworthy.estimate.rewrite import NewLeaf, Rows, each_leaf, kept, map_signatures, rewrite
+from trainworthy.estimate.rewrite import NewLeaf, Site, each_leaf, map_signatures, rewrite
 from trainworthy.tape.record import PHASES, Leaf, Row, Signature, Tape, TensorMeta
 
 __all__ = [
-    "Changed", "checkpointed", "in_channels_last", "padded", "with_fused_loss", "with_fused_optimizer",
-    "without_checkpointing", "without_syncs",
-]  # fmt: skip
+    "Changed",
+    "checkpointed",
+    "in_channels_last",
+    "padded",
+    "with_fused_loss",
+    "with_fused_optimizer",
+    "without_checkpointing",
+    "without_syncs",
+]
 
 
 class Changed(NamedTuple):
-    """A changed tape; ``saved_bytes`` is what the peak shrinks by beside what the tape shows, None: the tape says it."""
+    """A changed tape; ``saved_bytes`` is what the peak shrinks by; None: the memory of the tape says it."""
 
     tape: Tape
     saved_bytes: int | None
@@ -56,10 +63,11 @@ def with_fused_optimizer(tape: Tape, step: int) -> Changed | None:
     moved = 3 * weights + 2 * min(states, 3 * weights)
     fused = Signature(_FUSED[groups[0].optimizer], (), (), 0, sum(g.elements for g in groups) * 10, 0, moved)
 
-    def change(leaf: Leaf, row: Row, signature: Signature, rows: Rows, at: int) -> list[NewLeaf]:
-        if row.phase != _OPTIMIZER or signature.collective is not None or signature.host_syncs:
-            return [kept(leaf, at)]
-        return [kept(leaf, at, rows.row(row._replace(signature=rows.signature(_idle(signature)))))]
+    def change(site: Site) -> list[NewLeaf]:
+        signature = site.signature
+        if site.row.phase != _OPTIMIZER or signature.collective is not None or signature.host_syncs:
+            return [site.kept()]
+        return [site.as_signature(_idle(signature))]
 
     idle = rewrite(tape, each_leaf(change), steps=[step])
     changed = _with_last(idle, step, fused, _OPTIMIZER)
@@ -115,15 +123,16 @@ def with_fused_loss(tape: Tape, step: int) -> Changed | None:
         name = base_name(signature.name)
         return whole == numel and (name in _LOSS or name == "_to_copy")
 
-    def change(leaf: Leaf, row: Row, signature: Signature, rows: Rows, at: int) -> list[NewLeaf]:
+    def change(site: Site) -> list[NewLeaf]:
+        signature = site.signature
         if not is_loss(signature):
-            return [kept(leaf, at)]
+            return [site.kept()]
         if base_name(signature.name) == "_log_softmax":
             moved = 3 * numel * min(2 if _is_cast(tape, numel) else 4, element_bytes(logits.dtype))
-            new = signature._replace(moved_bytes=moved)
+            new = signature._replace(name=FUSED_LOSS, moved_bytes=moved)
         else:
             new = _idle(signature)
-        return [kept(leaf, at, rows.row(row._replace(signature=rows.signature(new))))]
+        return [site.as_signature(new)]
 
     timeline = tape.memory()
     held = sum(
@@ -164,14 +173,15 @@ def checkpointed(tape: Tape, step: int) -> Changed | None:
         return None
     inside = [m == block or m.startswith(f"{block}.") for m in tape.modules]
 
-    def change(leaf: Leaf, row: Row, signature: Signature, rows: Rows, at: int) -> list[NewLeaf]:
+    def change(site: Site) -> list[NewLeaf]:
+        row, signature = site.row, site.signature
         again = []
         if row.phase == _FORWARD and inside[row.module] and signature.collective is None:
             bare = signature._replace(host_syncs=0)
-            new = Row(rows.signature(bare), _RECOMPUTE, row.module, row.source, (), ())
-            picks = range(at, at + len(leaf.ints) - len(row.births) - len(row.deaths))
-            again = [NewLeaf(rows.row(new), tuple(picks))]
-        return [kept(leaf, at), *again]
+            new = Row(site.rows.signature(bare), _RECOMPUTE, row.module, row.source, (), ())
+            picks = range(site.at, site.at + len(site.leaf.ints) - len(row.births) - len(row.deaths))
+            again = [NewLeaf(site.rows.row(new), tuple(picks))]
+        return [site.kept(), *again]
 
     saved = _saved_by_checkpointing(tape, step, block, inside)
     return Changed(rewrite(tape, each_leaf(change), steps=[step]), saved, f"blocks {block.replace('{}', '*')}")
@@ -211,10 +221,10 @@ def without_checkpointing(tape: Tape, step: int) -> Changed | None:
     if not any(tape.rows[row].phase == _RECOMPUTE for row in tape.row_counts(step)):
         return None
 
-    def change(leaf: Leaf, row: Row, signature: Signature, rows: Rows, at: int) -> list[NewLeaf]:
-        if row.phase != _RECOMPUTE or signature.collective is not None:
-            return [kept(leaf, at)]
-        return [kept(leaf, at, rows.row(row._replace(signature=rows.signature(_idle(signature)))))]
+    def change(site: Site) -> list[NewLeaf]:
+        if site.row.phase != _RECOMPUTE or site.signature.collective is not None:
+            return [site.kept()]
+        return [site.as_signature(_idle(site.signature))]
 
     return Changed(rewrite(tape, each_leaf(change), steps=[step]), None, "activations are kept instead")
 
@@ -272,7 +282,7 @@ def in_channels_last(tape: Tape, step: int) -> Changed | None:
     def meta(old: TensorMeta) -> TensorMeta:
         if len(old.shape) != 4 or prod(old.shape) == 0 or old.stride != _contiguous(old.shape):
             return old
-        n, c, h, w = old.shape
+        _, c, h, w = old.shape
         return old._replace(stride=(h * w * c, 1, w * c, c))
 
     for row in tape.row_counts(step):

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from math import prod
 
 from trainworthy.estimate.costs import FUSED, FUSED_ELEMENTWISE, FUSED_REDUCTION, is_work
-from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.metas import touched_bytes
+from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.rewrite import NewLeaf, Rows, rewrite
 from trainworthy.tape.record import PHASES, Leaf, Row, Signature, Tape, TensorMeta
 

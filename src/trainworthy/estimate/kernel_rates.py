@@ -30,7 +30,7 @@ MEMORY_SHARE: Mapping[Kind, float] = {
     "gemm": 0.68, "elementwise": 1.0, "transcendental": 0.77, "copy": 0.76, "transpose": 0.85,
     "depthwise_forward": 0.75, "depthwise_dgrad": 0.8, "depthwise_wgrad": 0.8, "batch_norm_forward": 0.86,
     "batch_norm_backward": 0.84, "norm_forward": 0.87, "norm_backward": 0.73, "reduction": 0.79, "conv_1x1": 0.91,
-    "gather": 0.6, "scatter": 0.35, "random": 0.75, "optimizer_foreach": 0.9, "fill": 1.0,
+    "gather": 0.6, "scatter": 0.35, "random": 0.75, "optimizer_foreach": 0.9, "optimizer_fused": 1.0, "fill": 1.0,
 }  # fmt: skip
 _OTHER_MEMORY_SHARE = 0.88
 _OTHER_COMPUTE_SHARE = 0.5  # of the vector units: element by element, with conversions and index arithmetic

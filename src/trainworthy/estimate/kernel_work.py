@@ -142,8 +142,8 @@ def gemm_work(signature: Signature, *, sm_count: int) -> KernelWork:
 
 
 def _factors(signature: Signature) -> tuple[TensorMeta, TensorMeta]:
-    tensors = signature.inputs
-    return (tensors[1], tensors[2]) if signature.name in ("addmm", "baddbmm") else (tensors[0], tensors[1])
+    matrices = [t for t in signature.inputs if len(t.shape) >= 2]
+    return matrices[-2], matrices[-1]  # what is added comes before them
 
 
 # --- attention, norms, and the rest -------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ def _factors(signature: Signature) -> tuple[TensorMeta, TensorMeta]:
 
 def attention_work(signature: Signature, *, backward: bool) -> KernelWork:
     """Describe a fused attention kernel: head dimensions are padded to 32, 64, 128 or 256 (FlashAttention-2)."""
-    query = signature.inputs[1] if backward else signature.inputs[0]
-    head = max(query.shape[-1], 1)
+    query = next((t for t in signature.inputs[int(backward) :] if t.shape), None) or signature.outputs[0]
+    head = max(query.shape[-1:] or (1,))
     padded = next((size for size in (32, 64, 96, 128, 160, 192, 256) if size >= head), head)
     flops = float(signature.flops or 0) * padded / head
     kind: Kind = "attention_backward" if backward else "attention_forward"
@@ -203,7 +203,8 @@ def norm_work(signature: Signature, *, training: bool) -> KernelWork:
 def other_work(signature: Signature) -> KernelWork:
     """Describe what only moves data and does arithmetic element by element."""
     dtype = (signature.outputs or signature.inputs)[0].dtype if signature.outputs or signature.inputs else "float32"
-    return KernelWork(other_kind(signature), signature.pointwise_flops, moved(signature), 1, dtype, "vector")
+    moved_bytes = signature.moved_bytes or moved(signature)  # the tape knows which rows a gather reads
+    return KernelWork(other_kind(signature), signature.pointwise_flops, moved_bytes, 1, dtype, "vector")
 
 
 def other_kind(signature: Signature) -> Kind:
@@ -244,10 +245,16 @@ def kernel_work(signature: Signature, *, sm_count: int, training: bool = True) -
     kind = op_class(signature.name)
     if kind in ("view", "collective", "sync") or signature.collective is not None:
         return ()
-    if kind == "gemm" and len(signature.inputs) >= 2 and len(signature.inputs[-1].shape) >= 2:
-        return (gemm_work(signature, sm_count=sm_count),)
-    if kind in ("conv_forward", "conv_backward") and len(signature.inputs[0].shape) >= 3:
-        return conv_work(signature, sm_count=sm_count)
+    dims = [len(t.shape) for t in signature.inputs]
+    if not dims or not signature.outputs:
+        return (other_work(signature),)
+    if kind == "gemm":
+        whole = sum(n >= 2 for n in dims) >= 2 and len(signature.outputs[0].shape) >= 2
+        return (gemm_work(signature, sm_count=sm_count) if whole else flops_work(signature, "gemm"),)
+    if kind in ("conv_forward", "conv_backward"):
+        needed = 3 if kind == "conv_backward" else 2
+        whole = len(dims) >= needed and min(dims[:needed]) >= 3
+        return conv_work(signature, sm_count=sm_count) if whole else (flops_work(signature, "conv_forward"),)
     if kind in ("attention_forward", "attention_backward"):
         return (attention_work(signature, backward=kind == "attention_backward"),)
     if kind in ("rnn_forward", "rnn_backward"):
@@ -255,3 +262,8 @@ def kernel_work(signature: Signature, *, sm_count: int, training: bool = True) -
     if kind == "norm":
         return (norm_work(signature, training=training),)
     return (other_work(signature),)
+
+
+def flops_work(signature: Signature, kind: Kind) -> KernelWork:
+    """Describe an operation whose shapes say less than they should: its counted FLOPs, without padding."""
+    return KernelWork(kind, float(signature.flops or 0), moved(signature), 1, signature.inputs[0].dtype)

@@ -15,6 +15,7 @@ Checkpointing = Literal["none", "full", "op", "layer", "attention"]
 Adapters = Literal["none", "lora", "prefix", "scale"]
 # Beyond this a size is a slip of the pen, and products of sizes would no longer be numbers anybody can read.
 _LARGEST = 10**12
+_LARGEST_WIDTH = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,12 @@ class MemoryInput:
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= _LARGEST:
                 raise UsageError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+        for name in ("layers", "hidden", "ffn_hidden", "heads", "kv_heads", "head_dim", "vocabulary"):
+            value = getattr(self.model, name)
+            if value is not None and not 1 <= value <= _LARGEST_WIDTH:
+                raise UsageError(f"{name} of the model is {value!r}; it must be between 1 and {_LARGEST_WIDTH}.")
+        if self.gpu.memory_bytes <= 0:
+            raise UsageError(f"The memory of {self.gpu.id} is {self.gpu.memory_bytes} bytes.", where="gpu_memory_gb")
         if self.zero_stage not in (0, 1, 2, 3):
             raise UsageError(f"zero_stage is {self.zero_stage!r}; stages are 0, 1, 2 and 3.")
         if self.pp > self.model.layers + 3:

@@ -54,6 +54,9 @@ def _from_sizes(
     assumptions: list[str],
 ) -> ModelDims:  # fmt: skip
     plain = plain_name(name)
+    for column in ("ffn_hidden", "vocab"):
+        if (whole_number(row.get(column)) or 0) > _LARGEST:
+            raise UsageError(f"{column} is {row[column]!r}; no model is that wide.")
     mlp = _mlp(row, plain, layers=layers, hidden=hidden, known=known)
     ffn = whole_number(row.get("ffn_hidden"))
     if not ffn:
@@ -69,13 +72,22 @@ def _from_sizes(
     # Dropout: GPT as Megatron trains it (Narayanan et al. 2021); BLOOM, MPT, OPT's successors and Llama have none.
     return ModelDims(
         name=name, layers=layers, hidden=hidden, ffn_hidden=ffn, heads=heads,
-        kv_heads=whole_number(row.get("kv_heads")) or (known.kv_heads if known else heads),
+        kv_heads=_kv_heads(row, heads, known),
         head_dim=known.head_dim if known and known.hidden == hidden and known.heads == heads else hidden // heads,
         vocabulary=vocabulary, mlp=mlp, norm="rms_norm" if mlp == "gated" else "layer_norm",
         biases="all" if is_gpt else "none", output="tied" if mlp == "plain" and "nemotron" not in plain else "untied",
         positions=(whole_number(row.get("seq_len")) or 0) if is_gpt or "mpt" in plain else 0,
         dropout=is_gpt and "bloom" not in plain, experts=known.experts if known else None,
     )  # fmt: skip
+
+
+def _kv_heads(row: Mapping[str, str], heads: int, known: ModelDims | None) -> int:
+    stated = whole_number(row.get("kv_heads"))
+    if stated and heads % stated:
+        raise UsageError(f"kv_heads is {stated}, which does not divide heads = {heads}.")
+    if stated:
+        return stated
+    return known.kv_heads if known and heads % known.kv_heads == 0 else heads
 
 
 def _mlp(

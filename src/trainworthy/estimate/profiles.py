@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from math import prod
 from typing import Any, NamedTuple
 
 from trainworthy.errors import UsageError
+from trainworthy.estimate.kernel_work import tensor_bytes
+from trainworthy.estimate.op_classes import op_class
 from trainworthy.tape.record import Phase, Signature, TensorMeta
 
 DTYPES = {"h": "float16", "f": "float32", "d": "float64", "g": "bfloat16", "i": "int64", "o": "bool"}
@@ -29,7 +30,7 @@ PHASE_LETTERS: Mapping[str, Phase] = {"f": "forward", "b": "backward", "o": "opt
 class CountedOp(NamedTuple):
     """An operator of a step and how often it runs there."""
 
-    count: int
+    times: int
     phase: Phase
     signature: Signature
 
@@ -86,7 +87,7 @@ def profiled_step(
         CountedOp(
             size_of(count, batch, sequence) if isinstance(count, str) else count,
             PHASE_LETTERS.get(phase, "other"),
-            _signature(op, inputs, outputs, flops, batch, sequence, replaced_dtype),
+            _signature(op, inputs, outputs, flops, batch=batch, sequence=sequence, replaced=replaced_dtype),
         )
         for count, phase, op, inputs, outputs, flops in raw["ops"]
     )
@@ -100,12 +101,15 @@ def profiled_step(
 
 
 def _signature(
-    name: str, inputs: str, outputs: str, flops: str, batch: int, sequence: int, replaced: str | None
+    name: str, inputs: str, outputs: str, flops: str, *, batch: int, sequence: int, replaced: str | None
 ) -> Signature:
     read = tuple(tensor_of(text, batch, sequence, replaced) for text in inputs.split(";") if text)
     made = tuple(tensor_of(text, batch, sequence, replaced) for text in outputs.split(";") if text)
     known = size_of(flops, batch, sequence) if flops else 0
-    return Signature(name, read, made, known, 0, 0, sum(prod(t.shape) for t in (*read, *made)))
+    moved_bytes = sum(map(tensor_bytes, (*read, *made)))
+    if op_class(name) == "gather" and read:  # of a table it reads the rows that it writes
+        moved_bytes += sum(map(tensor_bytes, made)) - tensor_bytes(read[0])
+    return Signature(name, read, made, known, 0, 0, moved_bytes)
 
 
 def size_of(text: str, batch: int, sequence: int) -> int:
@@ -116,7 +120,8 @@ def size_of(text: str, batch: int, sequence: int) -> int:
     """
     digits = text.rstrip("bs")
     letters = text[len(digits) :]
-    return int(digits or 1) * batch ** letters.count("b") * sequence ** letters.count("s")
+    size: int = int(digits or 1) * batch ** letters.count("b") * sequence ** letters.count("s")
+    return size
 
 
 def tensor_of(text: str, batch: int, sequence: int, replaced: str | None = None) -> TensorMeta:

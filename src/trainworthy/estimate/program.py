@@ -118,30 +118,32 @@ class _Compiler:
 
     def _instructions(self, node: Node, growths: _Growths) -> list[Instruction]:
         if isinstance(node, Leaf):
-            return [self._leaf(node, growths)]
+            return self._leaf(node, growths)
         body = self.sequence(_children(node, growths))
         if len(body) == 1 and isinstance(body[0], Plain):
             return [Plain(body[0].run.times(node.count), body[0].phase)]
         return [Loop(node.count, tuple(body))]
 
-    def _leaf(self, leaf: Leaf, growths: _Growths) -> Instruction:
+    def _leaf(self, leaf: Leaf, growths: _Growths) -> list[Instruction]:
         row = self._tape.rows[leaf.row]
         if not self._meets[leaf.row]:
-            return Plain(self._run(leaf.row), row.phase)
+            return [Plain(self._run(leaf.row), row.phase)]
         signature, cost = self._tape.signatures[row.signature], self._costs[leaf.row]
         start = self._holes[row.module]
         middle = start + len(signature.inputs)
         end = middle + len(signature.outputs)
         call = signature.collective
         if call is None and signature.host_syncs:
-            return Sync(cost.host_s, row.phase)
+            # The copy to the host, or what else the operation does, then the wait for it.
+            return [Plain(self._run(leaf.row), row.phase), Sync(0.0, row.phase)]
         if call is None:
-            return Wait(_numbers(leaf, growths, start, middle), cost.host_s, row.phase)
+            return [Wait(_numbers(leaf, growths, start, middle), cost.host_s, row.phase)]
         low, high = (middle, end) if end > middle else (start, middle)  # a send is waited for by what it sends
-        return Call(
+        issued = Call(
             row=leaf.row, kind=call.kind, group=call.group, peer=call.peer, seconds=cost.network_s, host_s=cost.host_s,
             is_async=call.is_async, results=_numbers(leaf, growths, low, high), phase=row.phase,
         )  # fmt: skip
+        return [issued]
 
     def _is_meeting(self, row: int) -> bool:
         signature = self._tape.signatures[self._tape.rows[row].signature]

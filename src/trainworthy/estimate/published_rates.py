@@ -9,6 +9,7 @@ measured with ``trainworthy calibrate`` is better.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ class GpuScales(NamedTuple):
 
     compute: float = 1.0
     memory: float = 1.0
+
+
+AS_ITS_ROW = GpuScales()
 
 
 class PublishedRates(NamedTuple):
@@ -50,3 +54,17 @@ def published_rates() -> PublishedRates:
         {name: t["time_scale"] for name, t in tables.get("workload", {}).items()},
         frozenset(row for entry in every for row in entry["rows"]),
     )
+
+
+def workload_names(workload: str) -> tuple[str, ...]:
+    """Return the names under which factors of a workload are kept: of the model, and of it at its precision.
+
+    >>> workload_names("Detection/SSD amp")
+    ('Detection/SSD', 'Detection/SSD amp')
+    """
+    return (workload.rsplit(" ", 1)[0], workload) if workload else ()
+
+
+def workload_factor(rates: PublishedRates, workload: str) -> float:
+    """Return by what a workload takes longer than its profile says: both factors together; 1 where none is known."""
+    return prod(rates.workloads.get(name, 1.0) for name in workload_names(workload))

@@ -151,7 +151,7 @@ class WhatIf:
     speedup: float
     memory_change_bytes: int | None
     fits: Fits | None
-    origin: Literal["tape", "rehearsed"]
+    origin: Literal["tape", "rehearsed", "model"]
     how: str
     note: str = ""
 

@@ -11,9 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from trainworthy.tape.record import Leaf, Node, Repeat, Row, Segment, Signature, StorageClass, Tape, num_ints
+from trainworthy.tape.record import (
+    Leaf,
+    Node,
+    Repeat,
+    Row,
+    Segment,
+    Signature,
+    StorageClass,
+    Tape,
+    TensorMeta,
+    num_ints,
+)
 
-__all__ = ["NewLeaf", "Numbers", "Rows", "each_leaf", "kept", "map_signatures", "numbers_of", "rewrite"]
+__all__ = ["NewLeaf", "Numbers", "Rows", "Site", "each_leaf", "map_signatures", "numbers_of", "on_device", "rewrite"]
 
 
 class NewLeaf(NamedTuple):
@@ -132,22 +143,38 @@ def numbers_of(leaf: Leaf, rows: Rows) -> Numbers:
     return Numbers(*(leaf.ints[start:end] for start, end in zip(starts, ends, strict=True)))
 
 
-def kept(leaf: Leaf, at: int, row: int | None = None) -> NewLeaf:
-    """Keep the integers of a leaf whose first is at ``at``, with another row if there is one."""
-    return NewLeaf(leaf.row if row is None else row, tuple(range(at, at + len(leaf.ints))))
+class Site(NamedTuple):
+    """One leaf as a change sees it: its row and signature, the tables, and the place of its first integer."""
+
+    leaf: Leaf
+    row: Row
+    signature: Signature
+    rows: Rows
+    at: int
+
+    @property
+    def numbers(self) -> Numbers:
+        """The integers of the leaf by what they are."""
+        return numbers_of(self.leaf, self.rows)
+
+    def kept(self, row: int | None = None) -> NewLeaf:
+        """Keep the integers, with another row if there is one."""
+        return NewLeaf(self.leaf.row if row is None else row, tuple(range(self.at, self.at + len(self.leaf.ints))))
+
+    def as_signature(self, signature: Signature) -> NewLeaf:
+        """Keep all but the signature."""
+        return self.kept(self.rows.row(self.row._replace(signature=self.rows.signature(signature))))
 
 
-def each_leaf(
-    change: Callable[[Leaf, Row, Signature, Rows, int], list[NewLeaf]],
-) -> Change:
-    """Make a change of stretches from one of single leaves; it gets leaf, row, signature, tables and place."""
+def each_leaf(change: Callable[[Site], list[NewLeaf]]) -> Change:
+    """Make a change of stretches from one of single leaves."""
 
     def change_stretch(leaves: Sequence[Leaf], rows: Rows) -> list[NewLeaf]:
         out: list[NewLeaf] = []
         at = 0
         for leaf in leaves:
             row = rows.tape.rows[leaf.row]
-            out += change(leaf, row, rows.tape.signatures[row.signature], rows, at)
+            out += change(Site(leaf, row, rows.tape.signatures[row.signature], rows, at))
             at += len(leaf.ints)
         return out
 
@@ -162,3 +189,16 @@ def map_signatures(tape: Tape, change: Callable[[Signature, Row], Signature]) ->
         new = change(tape.signatures[row.signature], row)
         rows.append(row._replace(signature=signatures.setdefault(new, len(signatures))))
     return replace(tape, signatures=tuple(signatures), rows=tuple(rows))
+
+
+def on_device(tape: Tape, device: str) -> Tape:
+    """Return the tape with everything on one device."""
+
+    def meta(old: TensorMeta) -> TensorMeta:
+        return old._replace(device=device)
+
+    signatures = tuple(
+        s._replace(inputs=tuple(map(meta, s.inputs)), outputs=tuple(map(meta, s.outputs))) for s in tape.signatures
+    )
+    classes = tuple(c._replace(device=device) for c in tape.classes)
+    return replace(tape, signatures=signatures, classes=classes, device=device)

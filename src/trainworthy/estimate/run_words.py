@@ -119,19 +119,20 @@ def checkpointing(text: str) -> tuple[Checkpointing | None, Selection | None]:
 def attention(text: str) -> tuple[Attention | None, int | None]:
     """Return the attention kernel, and the version of flash attention where it is stated.
 
-    "torch" and "fused" are the kernels of Aleph Alpha's grid: plain PyTorch, and Megatron's fused softmax.
+    PyTorch's SDPA takes cuDNN's kernel where there is one, which is as fast as version 3. "torch" and "fused" are the
+    kernels of Aleph Alpha's grid: plain PyTorch, and Megatron's fused softmax.
 
     >>> attention("flash_attention2 + RMS kernel"), attention("flash_attentionv1.0.8"), attention("torch")
     (('flash', 2), ('flash', 1), ('unfused', None))
     >>> attention("torch.compile; SDPA"), attention("fused"), attention("TE + DeepEP"), attention("")
-    (('flash', 2), ('fused', None), ('flash', None), (None, None))
+    (('flash', 3), ('fused', None), ('flash', None), (None, None))
     """
     words = text.casefold().strip()
     version = re.search(r"(?:flash[-_ ]?attention|flash attn|flash|fa)[-_ ]?v?(\d)", words)
     if "flash" in words or re.search(r"\bfa\d", words):
         return "flash", int(version[1]) if version else None
     if "sdpa" in words or "flexattention" in words:
-        return "flash", 2
+        return "flash", 3
     if words in {"torch", "eager", "unfused", "math"}:
         return ("unfused", None) if words != "eager" else (None, None)
     if words.startswith("te ") or words == "te" or "cudnn" in words:

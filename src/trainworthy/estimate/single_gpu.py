@@ -17,9 +17,9 @@ from trainworthy.estimate import single_gpu_tables as tables
 from trainworthy.estimate.machine import Machine, gpu_machine
 from trainworthy.estimate.op_cost import op_time
 from trainworthy.estimate.profiles import ProfiledStep, has_variant, profiled_step
-from trainworthy.estimate.published_rates import NO_RATES, GpuScales, published_rates
+from trainworthy.estimate.published_rates import AS_ITS_ROW, NO_RATES, GpuScales, published_rates, workload_factor
 from trainworthy.estimate.quantity import Quantity
-from trainworthy.estimate.single_gpu_memory import memory_of
+from trainworthy.estimate.single_gpu_memory import fits, memory_of
 from trainworthy.hardware.rows import gpu_rows
 
 # What several GPUs of a node exchange a second, each way, in an all-reduce: FACTS of NCCL (bus bandwidths measured by
@@ -45,7 +45,7 @@ class StepParts(NamedTuple):
     outside_s: float = 0.0
     """Copies and exchange that nothing hides."""
 
-    def step_s(self, *, scales: GpuScales = GpuScales(), host_scale: float = 1.0, factor: float = 1.0) -> float:
+    def step_s(self, *, scales: GpuScales = AS_ITS_ROW, host_scale: float = 1.0, factor: float = 1.0) -> float:
         """Return the time of the step: the host runs ahead of the device, so the slower of the two decides."""
         device_s = self.compute_s / scales.compute + self.memory_s / scales.memory + self.latency_s
         return max(factor * device_s, host_scale * self.host_s) + self.outside_s
@@ -106,6 +106,9 @@ def row_parts(row: Mapping[str, str]) -> RowParts | str:
         return f"no hardware row for the GPU {row.get('gpu', '')!r}"
     if precision is None:
         return f"unknown precision {row.get('precision', '')!r}"
+    num_gpus = tables.num_gpus_of(row)
+    if num_gpus is None:
+        return f"{row.get('num_gpus', '')!r} is no number of GPUs"
     stated = tables.batch_of(row)
     batch = stated or work.usual_batch
     if batch is None:
@@ -115,7 +118,6 @@ def row_parts(row: Mapping[str, str]) -> RowParts | str:
         return f"the profile {work.profile} has no variant for this task"
     machine = gpu_machine_of(gpu, precision)
     parts = step_parts(step, machine=machine, accumulation=tables.accumulation_of(row))
-    num_gpus = int(row.get("num_gpus") or 1)
     outside_s = exposed_exchange_s(step, parts, gpu, num_gpus) / tables.accumulation_of(row)
     outside_s += tables.copied_bytes(row, batch) / _PAGEABLE_BYTES_PER_S
     host = f"{row.get('framework', '')} {'train' if step.trains else 'infer'}"
@@ -139,15 +141,16 @@ def _predict(row: Mapping[str, str], *, calibrated: bool) -> SingleGpuPrediction
         return _nothing(found)
     rates = published_rates() if calibrated else NO_RATES
     seconds = found.parts.step_s(
-        scales=rates.gpus.get(found.gpu, GpuScales()), host_scale=rates.hosts.get(found.host, 1.0),
-        factor=rates.workloads.get(found.workload, 1.0),
+        scales=rates.gpus.get(found.gpu, AS_ITS_ROW), host_scale=rates.hosts.get(found.host, 1.0),
+        factor=workload_factor(rates, found.workload),
     )  # fmt: skip
     known = found.gpu in rates.gpus
     spread = _SPREAD if known else _SPREAD_UNCALIBRATED
-    memory = memory_of(found.step, gpu=found.gpu, kind=row.get("memory_kind", "")) if found.batch_stated else None
-    fits = None if memory is None else "yes" if memory.expected < gpu_rows()[found.gpu].memory_bytes else "no"
+    kind, full = row.get("memory_kind", ""), tables.fills_the_card(row)
+    memory = memory_of(found.step, gpu=found.gpu, kind=kind, fills=full) if found.batch_stated or full else None
+    fit = fits(found.step, gpu=found.gpu) if found.batch_stated else None
     return SingleGpuPrediction(
-        Quantity(seconds / spread, seconds, seconds * spread), found.items_per_step / seconds, memory, fits,
+        Quantity(seconds / spread, seconds, seconds * spread), found.items_per_step / seconds, memory, fit,
         "" if found.batch_stated else "the batch is not stated: the benchmark's usual one is taken", calibrated=known,
     )  # fmt: skip
 

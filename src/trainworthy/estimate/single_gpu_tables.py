@@ -229,8 +229,21 @@ def _choose(text: str, mixed: bool) -> str:
 
 
 def _number(text: str) -> int | None:
-    found = re.fullmatch(r"(\d+)(k?)", text.strip())
-    return int(found.group(1)) * (1024 if found.group(2) else 1) if found else None
+    """Return a count of at least 1 that a table may hold; None for anything else, absurd ones included."""
+    found = re.fullmatch(r"([0-9]{1,9})(k?)", text.strip())
+    number = int(found.group(1)) * (1024 if found.group(2) else 1) if found else 0
+    return number or None
+
+
+def num_gpus_of(row: Mapping[str, str]) -> int | None:
+    """Return how many GPUs a row is about, 1 if it does not say, or None if it cannot be read."""
+    text = row.get("num_gpus", "").strip()
+    return _number(text) if text else 1
+
+
+def fills_the_card(row: Mapping[str, str]) -> bool:
+    """Tell whether a row's note says that its batch was chosen to fill the card."""
+    return "chosen to fill the card" in row.get("note", "")
 
 
 def copied_bytes(row: Mapping[str, str], batch: int) -> float:
@@ -242,5 +255,5 @@ def copied_bytes(row: Mapping[str, str], batch: int) -> float:
 
 def sequence_of(row: Mapping[str, str], default: int) -> int:
     """Return the sequence length a row states, else the benchmark's."""
-    found = re.match(r"\d+", row.get("seq_len_or_img", "").strip())
-    return int(found.group()) if found and default > 1 else default
+    found = re.match(r"[0-9]{1,7}", row.get("seq_len_or_img", "").strip())
+    return max(int(found.group()), 1) if found and default > 1 else default

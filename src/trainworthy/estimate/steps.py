@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trainworthy.estimate.costs import Cost, Factors, costs_of
+from trainworthy.estimate.costs import AS_EXPECTED, Cost, Factors, costs_of
 from trainworthy.estimate.fusion import compiled
 from trainworthy.estimate.machine import Machine
-from trainworthy.estimate.program import program_of
+from trainworthy.estimate.program import Plain, program_of
 from trainworthy.estimate.result import Mode
 from trainworthy.estimate.simulate import Loading, StepTimes, simulate_ranks
+from trainworthy.estimate.timeline import on_host
 from trainworthy.estimate.topology import Topology
-from trainworthy.tape.record import Tape
+from trainworthy.tape.record import PHASES, Tape
 
 __all__ = ["RankStep", "Setting", "Simulated", "step_of"]
 
@@ -84,7 +85,7 @@ def step_of(tape: Tape) -> int | None:
     return max(steps) if steps else None
 
 
-def run_steps(tapes: Mapping[int, Tape], setting: Setting, *, factors: Factors = Factors()) -> Simulated:
+def run_steps(tapes: Mapping[int, Tape], setting: Setting, *, factors: Factors = AS_EXPECTED) -> Simulated:
     """Simulate the step of every tape; tapes without a step are left out."""
     ready = as_run(tapes, setting.mode)
     priced: dict[int, tuple[Tape, tuple[Cost, ...], int]] = {}
@@ -93,8 +94,10 @@ def run_steps(tapes: Mapping[int, Tape], setting: Setting, *, factors: Factors =
         if step is not None:
             costs = costs_of(tape, machine=setting.machine, topology=setting.topology, factors=factors, rank=rank)
             priced[rank] = (tape, costs, step)
+    # What the host does once a step, whatever its operations.
+    once = Plain(on_host(setting.machine.host.step_s * factors.host), PHASES.index("other"))
     programs = {
-        rank: program_of(tape, costs=costs, step=step, in_order=setting.in_order)
+        rank: (once, *program_of(tape, costs=costs, step=step, in_order=setting.in_order))
         for rank, (tape, costs, step) in priced.items()
     }
     times = simulate_ranks(programs, loading=setting.loading, in_order=setting.in_order, stands_for=setting.stands_for)

@@ -120,7 +120,7 @@ def make_topology(
         UnknownLinkError: If ``link`` has no row.
         UsageError: If a rate makes no sense.
     """
-    notes = []
+    notes: list[str] = []
     inside = _inside(gpu, link, notes)
     port = link_row(next(name for at_least, name in _PORTS if _capability(gpu) >= at_least))
     rate = port.gb_per_s_per_direction * _NETWORK_SHARE

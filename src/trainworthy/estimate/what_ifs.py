@@ -192,7 +192,8 @@ def _workers(question: Question, base: Estimate, setting: Setting) -> Iterator[_
     enough = int(loading.step_s / alone) + 1 if alone > 0 else 0
     if enough > max(loading.workers, 0) and enough <= 256:
         yield _Change(
-            name="workers", title=f"{enough} loader processes", how=f"DataLoader(num_workers={enough}, pin_memory=True)",
+            name="workers", title=f"{enough} loader processes",
+            how=f"DataLoader(num_workers={enough}, pin_memory=True)",
             tapes=question.tapes, setting=replace(setting, loading=Loading(loading.step_s, enough)),
             note=f"{loading.workers} now; loading takes {loading.step_s * 1e3:.3g} ms of work a step",
         )  # fmt: skip

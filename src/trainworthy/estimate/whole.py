@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainworthy.estimate import breakdown as parts
+from trainworthy.estimate.amounts import Amounts
 from trainworthy.estimate.bands import Band, band_of
 from trainworthy.estimate.costs import Factors, is_evaluation, unknown_ops
 from trainworthy.estimate.definitions import DEFINITIONS
@@ -14,29 +15,15 @@ from trainworthy.estimate.energy import ENERGY_NOTE, gpu_power_w, kwh, money
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.memory_facts import MemoryFacts, NeededMemory, fits_in, needed_memory
 from trainworthy.estimate.quantity import Quantity, maybe_ratio
-from trainworthy.estimate.result import BoundBy, Estimate, Mode, RankTime, RunTotals
+from trainworthy.estimate.result import BoundBy, Estimate, Mode, RankTime
 from trainworthy.estimate.simulate import Loading
 from trainworthy.estimate.steps import RankStep, Setting, Simulated, run_steps, step_of
 from trainworthy.estimate.topology import Topology
+from trainworthy.estimate.totals import run_totals
 from trainworthy.estimate.workload import Workload, workload_of
 from trainworthy.tape.record import PHASES, Tape
 
-__all__ = ["Amounts", "Question", "estimate_tapes"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Amounts:
-    """What the user says of the run; None: what the tape says, or nothing."""
-
-    samples_per_step: float | None = None
-    tokens_per_step: float | None = None
-    data_s_per_batch: float | None = None
-    workers: int | None = None
-    price_per_hour: float | None = None
-    train_steps: float | None = None
-    train_samples: float | None = None
-    train_tokens: float | None = None
-    epochs: float | None = None
+__all__ = ["Question", "estimate_tapes", "loading_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +37,7 @@ class Question:
     machine: Machine
     topology: Topology | None = None
     mode: Mode = "eager"
-    amounts: Amounts = Amounts()
+    amounts: Amounts = field(default_factory=Amounts)
     memory: MemoryFacts | None = None
     world_size: int = 1
     gpus_per_node: int = 1
@@ -218,44 +205,8 @@ def _costs(question: Question, bounds: BoundBy | None, step_s: Quantity, workloa
     return {
         "power_w": power, "energy_kwh_per_step": kwh(power, step_s, gpus=gpus),
         "money_per_step": money(step_s, price_per_hour=amounts.price_per_hour, gpus=gpus),
-        "totals": _totals(amounts, power, step_s, workload, gpus=gpus),
+        "totals": run_totals(amounts, power, step_s, workload, gpus=gpus),
     }  # fmt: skip
-
-
-def _totals(
-    amounts: Amounts, power: Quantity | None, step_s: Quantity, workload: Workload, *, gpus: int
-) -> RunTotals | None:
-    wanted, steps = _wanted(amounts, workload)
-    if steps is None:
-        return None
-    seconds = step_s.times(steps)
-    return RunTotals(
-        wanted=wanted, steps=steps, seconds=seconds, energy_kwh=kwh(power, seconds, gpus=gpus),
-        money=money(seconds, price_per_hour=amounts.price_per_hour, gpus=gpus),
-    )  # fmt: skip
-
-
-def _wanted(amounts: Amounts, workload: Workload) -> tuple[str, float | None]:
-    """Return what the whole training is, in words, and how many steps that takes."""
-    if amounts.train_tokens is not None:
-        return f"{amounts.train_tokens:.4g} tokens", _ratio(amounts.train_tokens, workload.tokens)
-    if amounts.train_samples is not None:
-        return f"{amounts.train_samples:.4g} samples", _ratio(amounts.train_samples, workload.samples)
-    if amounts.epochs is not None:
-        size = workload.dataset_size
-        samples = None if size is None else amounts.epochs * size
-        return f"{amounts.epochs:g} epochs of {size or 0:,} samples", _ratio(samples, workload.samples)
-    if amounts.train_steps is not None:
-        return f"{amounts.train_steps:,.0f} steps", amounts.train_steps
-    if workload.tokens:
-        return "1e+09 tokens", 1e9 / workload.tokens
-    if workload.samples and workload.dataset_size:
-        return f"1 epoch of {workload.dataset_size:,} samples", workload.dataset_size / workload.samples
-    return "1,000 steps", 1000.0
-
-
-def _ratio(amount: float | None, per_step: float | None) -> float | None:
-    return None if amount is None or not per_step else amount / per_step
 
 
 def _bound_by(question: Question, expected: Simulated) -> BoundBy | None:
@@ -277,7 +228,7 @@ def _views(question: Question, expected: Simulated, workload: Workload) -> dict[
         "points": parts.points(rank.tape, rank.costs, machine=machine, step=rank.step, step_s=expected.step_s),
         "roofs_tflops": roofs, "memory_gb_per_s": machine.memory_gb_per_s if row is None else row.memory_gb_per_s,
         "communication": parts.call_times(rank.tape, rank.costs, rank.times, step=rank.step),
-        "ranks": tuple(_rank_time(question, number, each) for number, each in expected.ranks.items()) if several else (),
+        "ranks": tuple(_rank_time(question, *each) for each in expected.ranks.items()) if several else (),
         "floor_s": parts.floor_s(rank.tape, machine=machine, step=rank.step), "host_s": rank.times.host_s,
         "data_s": None if workload.loading is None else rank.times.data_s, "data_origin": workload.loading_origin,
         "unknown_ops": unknown_ops(rank.tape, rank.costs, rank.step),

@@ -40,6 +40,11 @@ def render_html(results: Sequence[RehearsalResult]) -> str:
         "<footer><p>Written by trainworthy. Memory and FLOPs are modelled, not measured; one multiply-add is 2 FLOPs; "
         "1 GiB is 2<sup>30</sup> bytes.</p></footer>",
     ]
+    return page_html(title, body)
+
+
+def page_html(title: str, body: Sequence[str]) -> str:
+    """Put the parts of a page into one; it may load and run nothing."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"

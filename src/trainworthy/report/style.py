@@ -10,6 +10,8 @@ h3 { font-size: 12px; margin: 16px 0 2px; text-transform: uppercase; letter-spac
 ul { margin: 0; padding-left: 20px; }
 .verdict { margin: 0; padding: 12px 16px; border-left: 6px solid; border-radius: 4px; font-size: 18px; }
 .good { border-color: #2a9d4a; background: #2a9d4a22; }
+.unsure { border-color: #d99a00; background: #d99a0022; }
+.numbers dd.range { font-size: 13px; opacity: .75; }
 .bad { border-color: #d33a2c; background: #d33a2c22; }
 .numbers { display: flex; flex-wrap: wrap; gap: 12px; margin: 14px 0 0; }
 .numbers div { flex: 1 1 180px; border: 1px solid var(--line); border-radius: 6px; padding: 8px 14px; }

@@ -46,11 +46,12 @@ def render_text(results: Sequence[RehearsalResult], *, width: int | None = None,
     if color is None:
         color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     out = io.StringIO()
-    _print(results, _console(out, width, color), width)
+    _print(results, make_console(out, width, color), width)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _console(out: io.StringIO, width: int, color: bool) -> Console:
+def make_console(out: io.StringIO, width: int, color: bool) -> Console:
+    """Make a console of a fixed width that writes into ``out``."""
     from rich.console import Console
 
     return Console(
@@ -64,7 +65,7 @@ def _console(out: io.StringIO, width: int, color: bool) -> Console:
 
 def _print(results: Sequence[RehearsalResult], console: Console, width: int) -> None:
     if len(results) > 1:
-        _print_table(gpu_table(results), console, width)
+        print_table(gpu_table(results), console, width)
     for result in results:
         _print_advice(result, advise(result), console, width, titled=len(results) > 1)
     first = results[0]
@@ -73,10 +74,10 @@ def _print(results: Sequence[RehearsalResult], console: Console, width: int) -> 
     if len(results) > 1:
         console.print(f"\nDetails for {gpu_label(first)}", style="bold")
     for table in cluster_tables(first):
-        _print_table(table, console, width)
+        print_table(table, console, width)
     _print_lines(_wrapped(drawing_lines(first, width=width), width), console)
     for table in all_tables(first, max_module_rows=_MAX_MODULE_ROWS):
-        _print_table(table, console, width)
+        print_table(table, console, width)
         if table.key == "memory":
             for line in spark_lines(first, width=min(width, 100)):
                 console.print(line, no_wrap=True, overflow="crop")
@@ -104,7 +105,8 @@ def _advice_parts(advice: Advice) -> Iterator[tuple[str, list[str]]]:
     yield "NEXT", [clean(text) for text in advice.next]
 
 
-def _print_table(table: Table, console: Console, width: int) -> None:
+def print_table(table: Table, console: Console, width: int) -> None:
+    """Print a table with the columns that the width has room for."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -170,7 +172,7 @@ def _print_lines(lines: list[str], console: Console) -> None:
 
 def _plain(results: Sequence[RehearsalResult]) -> Iterator[str]:
     if len(results) > 1:
-        yield from _plain_table(gpu_table(results))
+        yield from plain_table(gpu_table(results))
     for result in results:
         if len(results) > 1:
             yield from ("", clean(gpu_label(result)))
@@ -181,17 +183,18 @@ def _plain(results: Sequence[RehearsalResult]) -> Iterator[str]:
     yield from (*_error_lines(first), *_log_lines(first))
     findings = finding_table(first)
     if findings:
-        yield from _plain_table(findings)
+        yield from plain_table(findings)
     for table in cluster_tables(first):
-        yield from _plain_table(table)
+        yield from plain_table(table)
     yield from drawing_lines(first, width=_PLAIN_WIDTH)
     for table in all_tables(first):
-        yield from _plain_table(table)
+        yield from plain_table(table)
         if table.key == "memory":
             yield from spark_lines(first, width=_PLAIN_WIDTH)
 
 
-def _plain_table(table: Table) -> Iterator[str]:
+def plain_table(table: Table) -> Iterator[str]:
+    """Yield a table as plain lines, as wide as they have to be."""
     heads = tuple(column.title for column in table.columns)
     rows = [heads, *table.rows] if any(heads) else list(table.rows)
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]

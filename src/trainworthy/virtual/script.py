@@ -93,7 +93,9 @@ class Runner:
 
         finder = SourceFinder(self.program.roots, str(Path.cwd()))
         row = gpu_row(self.job.gpu) if self.job.gpu else None
-        self.gpu = VirtualGpu(row, finder=finder, cluster=self.cluster, mailbox=self._mailbox())
+        self.gpu = VirtualGpu(
+            row, imitate_cpu=self.job.imitate_cpu, finder=finder, cluster=self.cluster, mailbox=self._mailbox()
+        )
         self.session = Session(
             self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None),
             whole_evaluation=self.job.whole_evaluation,

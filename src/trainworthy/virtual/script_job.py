@@ -31,7 +31,8 @@ FAULTS = "faults.txt"
 class Job:
     """One rehearsal of one script on one virtual GPU (``gpu`` None: a GPU without a row).
 
-    With ``world_size``, the GPU is that of ``rank`` in a virtual cluster.
+    With ``world_size``, the GPU is that of ``rank`` in a virtual cluster. With ``imitate_cpu`` operations decompose as
+    on the CPU, whatever device the script asks for.
     """
 
     target: str
@@ -43,6 +44,7 @@ class Job:
     time_limit_s: float = 300.0
     memory_limit_bytes: int | None = None
     data: str | None = None
+    imitate_cpu: bool = False
     whole_evaluation: bool = False
     world_size: int | None = None
     gpus_per_node: int | None = None

@@ -56,7 +56,8 @@ class StepNotes:
             if len(self._loaders) >= _MAX_LOADERS:
                 return
             entry = {
-                "path": place[0], "line": place[1], "workers": workers, "batch_size": getattr(loader, "batch_size", None),
+                "path": place[0], "line": place[1], "workers": workers,
+                "batch_size": getattr(loader, "batch_size", None),
                 "dataset_size": _length(getattr(loader, "dataset", None)), "batches": 0, "seconds": [],
             }  # fmt: skip
             self._by_place[(*place, workers)] = entry
