@@ -82,7 +82,8 @@ def _peers(stored: Mapping[str, Any] | None) -> list[str]:
         return ["Not measured: run `python -m benchmarks.estimators`."]
     lines = [
         f"From `python -m benchmarks.estimators`, {stored['date'][:10]}, {stored['rows']} rows; what each one models "
-        "is in `results/estimators.json`.", "",
+        "is in `results/estimators.json`. Read it with care: our constants were chosen with these sources in sight, "
+        "theirs were not; memory of the peers has no CUDA context and no allocator; seconds are of a busy machine.", "",
         "| tool | step time: rows | median error | ours there | memory: rows | median error | ours there | ms a row |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]  # fmt: skip

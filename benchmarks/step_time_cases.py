@@ -7,13 +7,15 @@ are ready before, as a data loader would have them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-import benchmarks.common  # noqa: F401  # puts tests/ on the path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+import benchmarks.common  # noqa: F401  # puts tests/ on the path
 from zoo import small
 from zoo.layers import Residual, classifier, conv_norm, mlp
 from zoo.mobile import inverted_residual
@@ -27,12 +29,14 @@ _MOMENTUM = partial(torch.optim.SGD, lr=0.01, momentum=0.9, weight_decay=1e-4)
 _ADAMW = partial(torch.optim.AdamW, lr=1e-3)
 
 
-def _step(model: nn.Module, loss_fn: Callable[[], Tensor], make_optimizer: Any, dtype: torch.dtype | None = None) -> Step:
+def _step(
+    model: nn.Module, loss_fn: Callable[[], Tensor], make_optimizer: Any, dtype: torch.dtype | None = None
+) -> Step:
     optimizer = make_optimizer(model.parameters())
 
     def step() -> float:
         optimizer.zero_grad()
-        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        with nullcontext() if dtype is None else torch.autocast("cpu", dtype):
             loss = loss_fn()
         loss.backward()
         optimizer.step()
@@ -110,7 +114,9 @@ def mobile(batch: int) -> Step:
         inverted_residual(24, 144, 40, kernel_size=5, stride=2, activation=nn.ReLU6),
         inverted_residual(40, 240, 40, kernel_size=5, stride=1, activation=nn.ReLU6),
     ]
-    return _classify(nn.Sequential(conv_norm(3, 16, 3, stride=2), *blocks, classifier(40, 10)), _images(batch, 96), 10, _MOMENTUM)
+    return _classify(
+        nn.Sequential(conv_norm(3, 16, 3, stride=2), *blocks, classifier(40, 10)), _images(batch, 96), 10, _MOMENTUM
+    )
 
 
 def unet(batch: int) -> Step:
@@ -168,9 +174,7 @@ def gpt_characters(batch: int) -> Step:
     """Character model: a small vocabulary, a small width."""
     model = _Gpt(vocabulary=65, length=64, width=96, depth=6, heads=6)
     tokens = torch.randint(65, (batch, 65))
-    return _step(
-        model, lambda: F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()), _ADAMW
-    )
+    return _step(model, lambda: F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()), _ADAMW)
 
 
 def bert(batch: int) -> Step:

@@ -31,6 +31,8 @@ import single_gpu_page
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 _MARK, _END = "<!-- quickstart-output -->", "<!-- /quickstart-output -->"
+_ESTIMATE = ("estimate", "--gpu", "h100-sxm-80gb", "examples/transformer_lm.py")
+_MODEL = ("estimate", "--model", "llama3-8b", "--gpu", "h100-sxm-80gb", "--world-size", "64", "--zero-stage", "3")
 _EXAMPLE = ("rehearse", "--gpu", "h100-sxm-80gb", "examples/transformer_lm.py")
 
 
@@ -94,22 +96,40 @@ def _known(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:g}"
 
 
-def json_page() -> dict[Path, str]:
-    """Build the page of the machine interface from its schema."""
-    schema: dict[str, Any] = json.loads((ROOT / "src/trainworthy/report/schema.json").read_text())
-    result = schema["$defs"]["result"]
+def json_pages() -> dict[Path, str]:
+    """Build the pages of the machine interfaces from their schemas."""
+    return {
+        DOCS / "json.md": _json_page("schema.json", "result", "The JSON result", "rehearse"),
+        DOCS / "estimate-json.md": _json_page("estimate_schema.json", "estimate", "The JSON estimate", "estimate"),
+    }
+
+
+def _json_page(file: str, definition: str, title: str, command: str) -> str:
+    schema: dict[str, Any] = json.loads((ROOT / "src/trainworthy/report" / file).read_text())
+    result = schema["$defs"][definition]
     required = set(result["required"])
     lines = [
-        "# The JSON result", "",
-        "`trainworthy rehearse --format json` prints one object; `tw.rehearse(...)` returns the same as an",
+        f"# {title}", "",
+        f"`trainworthy {command} --format json` prints one object; `tw.{command}(...)` returns the same as an",
         "object. Fields marked * are always there and keep their meaning within a `schema_version`.", "",
         "| field | type | meaning |", "|---|---|---|",
     ]  # fmt: skip
     for name, field in result["properties"].items():
-        kind = field.get("type", field.get("$ref", "").rsplit("/", 1)[-1] or "any")
+        kind = field.get("type", _reference(field))
         shown = " or ".join(kind) if isinstance(kind, list) else kind
         lines.append(f"| `{name}`{' *' if name in required else ''} | {shown} | {field.get('description', '')} |")
-    return {DOCS / "json.md": "\n".join(lines) + "\n"}
+    return "\n".join(lines) + "\n"
+
+
+def _reference(field: dict[str, Any]) -> str:
+    """Name the type of a field that has none of its own."""
+    if "enum" in field:
+        return "one of " + ", ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    options = [option for option in field.get("anyOf", [field]) if "$ref" in option]
+    name = options[0]["$ref"].rsplit("/", 1)[-1] if options else "any"
+    return f"{name} or null" if options and "anyOf" in field else name
 
 
 def explain_page() -> dict[Path, str]:
@@ -151,6 +171,15 @@ def quickstart() -> dict[Path, str]:
     return pages
 
 
+def _estimate_page(mark: str, words: tuple[str, ...], text: str | None = None) -> dict[Path, str]:
+    """Put real output between two marks of the page of estimates."""
+    path = DOCS / "estimate.md"
+    text = path.read_text() if text is None else text
+    start, end = text.index(f"<!-- {mark} -->"), text.index(f"<!-- /{mark} -->")
+    block = f"<!-- {mark} -->\n```\n$ trainworthy {' '.join(words)}\n{run(*words, columns=110)}\n```\n"
+    return {path: text[:start] + block + text[end:]}
+
+
 def _shorter(block: str, path: Path) -> str:
     """Show the verdict and the module table in the README, everything in the quickstart."""
     if path.name != "README.md":
@@ -173,9 +202,10 @@ def quick_pages() -> dict[Path, str]:
     return {
         **command_pages(),
         **gpu_page(),
-        **json_page(),
+        **json_pages(),
         **explain_page(),
         **published_runs_page.page(),
+        **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
         **readme_tables(),
     }
@@ -190,7 +220,7 @@ def main() -> int:
             path.write_text(text)
             sys.stdout.write(f"{path.relative_to(ROOT)}\n")
     if "--quick" not in sys.argv:  # after the tables: it goes into the README too
-        for path, text in quickstart().items():
+        for path, text in {**quickstart(), **_estimate_page("estimate-script", _ESTIMATE)}.items():
             path.write_text(text)
     return 0
 

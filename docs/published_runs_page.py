@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent
+PEERS = DOCS.parent / "benchmarks" / "results" / "published_runs_peers.json"
 RESULT = DOCS.parent / "benchmarks" / "results" / "published_runs.json"
 _SCOPES = {"common": "all", "generation": "GPU generation", "stack": "stack", "pair": "stack on generation"}
 
@@ -18,7 +19,7 @@ def page() -> dict[Path, str]:
     if not RESULT.exists():
         return {}
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    lines = [*_head(result), *_overall(result), *_by_source(result), *_assumed(result), *_hardest(result)]
+    lines = [*_head(result), *_overall(result), *_by_source(result), *_assumed(result), *_peers(), *_hardest(result)]
     return {DOCS / "published-runs.md": "\n".join([*lines, *_constants(result), *_network(result)]) + "\n"}
 
 
@@ -94,6 +95,29 @@ def _assumed(result: Mapping[str, Any]) -> Iterator[str]:
             f"| {source} | {found['rows']} | {_percent(found['median'])} | {_percent(found['p90'])} | "
             f"{_percent(found['within_20'])} | {100 * found['bias']:+.0f} % |"
         )
+    yield ""
+
+
+def _peers() -> Iterator[str]:
+    if not PEERS.exists():
+        return
+    result = json.loads(PEERS.read_text(encoding="utf-8"))
+    yield from ("## Beside other tools", "")
+    yield from _paragraph(
+        f"On the rows that each can express, with the constants that it comes with (`python -m "
+        f"benchmarks.published_runs_peers`, {result['date'][:10]}). Ours are fitted to these rows, theirs are not: the "
+        "error of left-out sources above is the fair one to hold against them."
+    )
+    yield "| tool | rows | median error | within 20 % | bias | ours on these rows: median | within 20 % | ms a row |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, found in result["peers"].items():
+        if found["rows"]:
+            peer, ours = found["peer"], found["ours"]
+            yield (
+                f"| {name} | {found['rows']} | {_percent(peer['weighted_median'])} | {_percent(peer['within_20'])} | "
+                f"{100 * found['bias']:+.0f} % | {_percent(ours['weighted_median'])} | {_percent(ours['within_20'])} | "
+                f"{found['seconds_a_row'] * 1000:.1f} (ours {found['our_seconds_a_row'] * 1000:.1f}) |"
+            )
     yield ""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from estimate.machines import chain
+from estimate.hand_made import chain
 from report import cluster_tapes
 from trainworthy.cli.main import main
 

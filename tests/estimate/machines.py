@@ -1,66 +1,46 @@
-"""Machines and tapes for tests of the estimate; nothing here needs torch."""
+"""A made-up calibration that tests can compute with by hand."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
+from typing import Any
 
-from report.tape_builder import TapeBuilder
-from trainworthy.estimate.machine import Machine, gpu_machine
-from trainworthy.hardware import gpu_row
-from trainworthy.tape.record import ParameterGroup, Tape, TensorMeta
+from trainworthy.estimate.machine import Machine, cpu_machine
+from trainworthy.hardware.calibration import BandwidthPoint, Calibration, Curve, HostCosts, ReusePoint
+from trainworthy.tape.record import Signature, TensorMeta
 
-H100 = gpu_machine("h100-sxm-80gb")
-
-
-def faster_memory(factor: float) -> Machine:
-    row = gpu_row("h100-sxm-80gb")
-    return gpu_machine(replace(row, memory_gb_per_s=row.memory_gb_per_s * factor))
+MIB = 1 << 20
 
 
-def faster_products(factor: float) -> Machine:
-    row = gpu_row("h100-sxm-80gb")
-    return gpu_machine(replace(row, peaks_tflops={name: peak * factor for name, peak in row.peaks_tflops.items()}))
+def fake_calibration(*, curves: Mapping[str, Curve] | None = None, **fields: Any) -> Calibration:
+    """100 GFLOP/s, 10 GB/s, 1 us a kernel, 2 us a forward operation; no curves unless given."""
+    values: dict[str, Any] = {
+        "id": "fake", "device": "cpu", "device_name": "Fake CPU", "date": "2026-11-01", "torch_version": "2.13.0",
+        "threads": 2, "host_cpu": "Fake CPU", "peaks_tflops": {"fp32": 0.1},
+        "bandwidth": (BandwidthPoint(1e6, 10.0), BandwidthPoint(1e8, 10.0)), "launch_latency_s": 1e-6,
+        "host": HostCosts(forward_op_s=2e-6, backward_op_s=1e-6, optimizer_op_s=5e-7, view_s=3e-7, step_s=1e-5),
+        "reuse": (ReusePoint(1.0 * MIB, 0.0), ReusePoint(64.0 * MIB, 1e-10)), "page_fault_s_per_byte": 1e-9,
+        "curves": curves or {},
+    }  # fmt: skip
+    return Calibration(**{**values, **fields})
 
 
-def with_shapes(tape: Tape, shapes: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]]) -> Tape:
-    """Give the operations called so other shapes of inputs and outputs; strides are dense."""
-    signatures = []
-    for signature in tape.signatures:
-        if signature.name in shapes:
-            ins, outs = shapes[signature.name]
-            signature = signature._replace(  # noqa: PLW2901
-                inputs=tuple(dense(s, m.dtype, m.device) for s, m in zip(ins, signature.inputs, strict=True)),
-                outputs=tuple(dense(s, m.dtype, m.device) for s, m in zip(outs, signature.outputs, strict=True)),
-            )
-        signatures.append(signature)
-    return replace(tape, signatures=tuple(signatures))
+def fake_machine(**fields: Any) -> Machine:
+    """The machine of `fake_calibration`."""
+    return cpu_machine(calibration=fake_calibration(**fields))
 
 
-def dense(shape: tuple[int, ...], dtype: str = "float32", device: str = "cuda:0") -> TensorMeta:
-    stride, strides = 1, []
+def tensor(*shape: int, dtype: str = "float32", stride: tuple[int, ...] | None = None) -> TensorMeta:
+    """A dense tensor on the CPU."""
+    strides, step = [], 1
     for size in reversed(shape):
-        strides.append(stride)
-        stride *= size
-    return TensorMeta(shape, tuple(reversed(strides)), dtype, device)
+        strides.append(step)
+        step *= size
+    return TensorMeta(shape, stride or tuple(reversed(strides)), dtype, "cpu")
 
 
-def chain(*, layers: int = 3, elements: int = 1 << 20) -> Tape:
-    """One step: in every layer a product, then add, gelu and mul on its result; each reads what came before."""
-    tape = TapeBuilder()
-    size = 4 * elements
-    shape = (1024, elements // 1024)
-    op = partial(tape.op, module="layers.{}", shape_in=shape, shape_out=shape, pointwise_flops=elements)
-    (x,) = tape.op("copy_", phase="data", births=(("input", size),), shape_out=shape, moved_bytes=0)
-    for n in range(layers):
-        (y,) = op("mm", reads=(x, x), flops=10**9, moved_bytes=3 * size, births=(("temporary", size),),
-                  deaths=(x,), line=1, numbers=(n,))  # fmt: skip
-        (a,) = op("add.Tensor", reads=(y,), moved_bytes=2 * size, births=(("temporary", size),), line=2,
-                  deaths=(y,), numbers=(n,))  # fmt: skip
-        (g,) = op("gelu", reads=(a,), moved_bytes=2 * size, births=(("activation", size),), line=3, numbers=(n,))
-        (x,) = op("mul.Tensor", reads=(a, g), moved_bytes=3 * size, births=(("temporary", size),), deaths=(a,),
-                  line=4, numbers=(n,))  # fmt: skip
-    groups = (ParameterGroup(optimizer="AdamW", dtype="float32", device="cuda:0", layout="contiguous", tensors=layers,
-                             elements=elements),)  # fmt: skip
-    tape.op("_foreach_add_.List", phase="optimizer", reads=(x,), moved_bytes=30 * size, line=9)
-    return tape.build(parameter_groups=groups, gpu="h100-sxm-80gb", script="train.py")
+def operation(
+    name: str, inputs: list[TensorMeta], outputs: list[TensorMeta], *, flops: int | None = 0, moved: int = 0
+) -> Signature:
+    """An operation of a tape."""
+    return Signature(name, tuple(inputs), tuple(outputs), flops, 0, 0, moved)

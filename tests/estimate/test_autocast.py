@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from estimate.machines import H100
+from estimate.hand_made import H100
 from tape.tapes import Block
 from trainworthy.estimate.autocast import with_autocast
 from trainworthy.estimate.steps import Setting, run_steps

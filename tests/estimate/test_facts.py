@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from estimate.machines import H100
+from estimate.hand_made import H100
 from report.tape_builder import TapeBuilder
 from trainworthy.errors import UnknownLinkError, UsageError
 from trainworthy.estimate.amounts import Amounts, check_amounts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from estimate.machines import chain
+from estimate.hand_made import chain
 from report.tape_builder import TapeBuilder, unfolded
 from trainworthy.estimate.fusion import compiled
 from trainworthy.tape.record import Tape

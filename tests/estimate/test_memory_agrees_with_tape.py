@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import pytest
@@ -150,15 +151,19 @@ LAYOUTS = (
 SEQUENCE = 2048
 
 
+def _program() -> Any:
+    return import_module("benchmarks.cluster_llama")
+
+
 def _rank(layout: Layout) -> Tape:
     """Train as rank 0 of a virtual cluster: FSDP2 over data-parallel ranks, DTensor over tensor-parallel ones."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.nn import functional
 
-    from benchmarks import cluster_llama
     from trainworthy.virtual.cluster import Cluster
     from trainworthy.virtual.gpu import VirtualGpu
 
+    cluster_llama = _program()
     cluster = Cluster(world_size=layout.ranks, gpus_per_node=8, rank=0)
     with VirtualGpu(gpu_row(GPU), cluster=cluster) as gpu:
         torch.cuda.set_device(0)
@@ -182,8 +187,7 @@ def _rank(layout: Layout) -> Tape:
     "layout", LAYOUTS, ids=lambda layout: f"{layout.checkpointing}-{layout.vocabulary}-tp{layout.tp}"
 )
 def test_rank_of_a_cluster(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import cluster_llama
-
+    cluster_llama = _program()
     if layout.checkpointing == "none":
         monkeypatch.setattr(cluster_llama, "checkpoint", lambda module: module)
     peak = peak_memory(_rank(layout))

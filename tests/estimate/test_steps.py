@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimate.machines import H100, chain, faster_memory, faster_products
+from estimate.hand_made import H100, chain, faster_memory, faster_products
 from report import cluster_tapes
 from report.tape_builder import small_training, unfolded
 from trainworthy.estimate.costs import Factors, costs_of

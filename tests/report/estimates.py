@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from estimate.machines import chain
+from estimate.hand_made import chain
 from report import cases, cluster_tapes
 from trainworthy._api.estimate import estimate_result
 from trainworthy.estimate.amounts import Amounts

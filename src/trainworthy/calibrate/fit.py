@@ -65,7 +65,8 @@ def _choose_scales(x: torch.Tensor, y: torch.Tensor) -> list[float]:
     for _ in range(2):
         for axis in range(axes):
             tried: list[tuple[float, ...]] = [(*scales[:axis], scale, *scales[axis + 1 :]) for scale in _SCALES]
-            scales = list(min(tried, key=lambda s: float(_solve(x, y, s)[1].square().clamp(max=1.0).mean())))
+            losses = [float(_solve(x, y, s)[1].square().clamp(max=1.0).mean()) for s in tried]
+            scales = list(tried[losses.index(min(losses))])
     return scales
 
 

@@ -1,4 +1,4 @@
-"""What the host spends beside the kernels: tiny networks of several depths are trained, and the slope is an operation's.
+"""What the host spends beside the kernels: tiny networks of several depths are trained; the slope is an operation's.
 
 Everything in these networks is so small that kernels cost their fixed part only. From the time of a phase we take what
 the curves say its operations cost, and divide the rest by their number; depth separates what each operation costs from
@@ -7,6 +7,7 @@ what each step costs once.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from statistics import median
@@ -20,8 +21,8 @@ from trainworthy.estimate.measured_kernels import kernel_time
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.hardware.calibration import HostCosts
 
-_DEPTHS = (4, 24)
-_REPEATS = 40
+_DEPTHS = (1, 20)
+_REPEATS = 80
 
 
 class _Phases(NamedTuple):
@@ -78,7 +79,8 @@ class _Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         heads = self.norm(x).view(2, 4, 2, 4).transpose(1, 2)
-        return x + self.down(torch.tanh(self.up(heads.transpose(1, 2).reshape(2, 4, 8))))
+        y: torch.Tensor = self.down(torch.tanh(self.up(heads.transpose(1, 2).reshape(2, 4, 8))))
+        return x + y
 
 
 def _norm_net(depth: int) -> tuple[nn.Module, torch.Tensor]:
@@ -138,7 +140,7 @@ def _kernels(
         optimizer.step()
         marks.append(len(recorder.ops))
     costs, counts = [], []
-    for begin, end in zip(marks, marks[1:], strict=False):
+    for begin, end in itertools.pairwise(marks):
         signatures = [recorder.signatures[op.signature] for op in recorder.ops[begin:end]]
         working = [s for s in signatures if op_class(s.name) != "view"]
         # On a GPU the host does not wait for kernels.

@@ -65,7 +65,7 @@ def _after(call: Callable[[], object], other: torch.Tensor | None) -> float:
 
 def page_fault_s_per_byte(*, budget_s: float = 3.0) -> float:
     """Time blocks that are mapped, written once and unmapped, less a second write: all that fresh memory costs."""
-    costs = []
+    costs: list[float] = []
     end = time.perf_counter() + budget_s
     while len(costs) < 3 or (len(costs) < 12 and time.perf_counter() < end):
         start = time.perf_counter()
@@ -81,5 +81,5 @@ def page_fault_s_per_byte(*, budget_s: float = 3.0) -> float:
 
 def keep_heap() -> None:
     """Let the C library keep memory up to 31 MiB: it maps and unmaps larger blocks than it has seen freed."""
-    del_me = torch.empty(31 * _MIB // 4)
-    del del_me
+    block = torch.empty(31 * _MIB // 4)
+    del block

@@ -19,7 +19,7 @@ aten = torch.ops.aten
 
 def _size(random: Random, low: int, high: int) -> int:
     """Draw a size evenly in its logarithm; most larger ones are multiples of 8, as in most networks."""
-    size = round(low * (high / low) ** random.random())
+    size = round(float(low * (high / low) ** random.random()))
     return size if size < 24 or random.random() < 0.3 else max(8, size // 8 * 8)
 
 
@@ -66,7 +66,7 @@ def _conv_sizes(random: Random, largest_flops: float) -> tuple[int, ...]:
         kernel = random.choice((1, 1, 3, 3, 3, 5, 7, 4))
         kind = random.random()
         channels_in = _size(random, 4, 512) if kind > 0.2 or kind < 0.1 else random.choice((1, 3))
-        channels_out = _size(random, 8, 512) if 0.1 < kind else random.choice((1, 3, 4))
+        channels_out = _size(random, 8, 512) if kind > 0.1 else random.choice((1, 3, 4))
         groups = 1
         if kind > 0.85:  # depthwise
             channels_in = channels_out = groups = _size(random, 8, 512)
@@ -135,7 +135,7 @@ def _attention_pair(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal
         return
     yield lambda: F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     inputs = [t.detach().requires_grad_() for t in (q, k, v)]
-    result = F.scaled_dot_product_attention(*inputs, is_causal=causal)
+    result = F.scaled_dot_product_attention(inputs[0], inputs[1], inputs[2], is_causal=causal)
     grad = torch.randn_like(result)
     yield lambda: torch.autograd.grad(result, inputs, grad, retain_graph=True)
 

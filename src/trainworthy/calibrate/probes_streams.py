@@ -20,15 +20,19 @@ _UNARY: dict[str, Callable[[torch.Tensor], Any]] = {
     "fill_": lambda x: x.fill_(0.5), "eq": lambda x: x == 0, "sum": torch.sum, "mean": torch.mean,
 }  # fmt: skip
 _BINARY: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
-    "add": torch.add, "mul": torch.mul, "div": torch.div, "add_": lambda x, y: x.add_(y), "mul_": lambda x, y: x.mul_(y),
+    "add": torch.add, "mul": torch.mul, "div": torch.div, "add_": lambda x, y: x.add_(y),
+    "mul_": lambda x, y: x.mul_(y),
     "lerp_": lambda x, y: x.lerp_(y, 0.1), "addcdiv_": lambda x, y: x.addcdiv_(y, y, value=-1e-6),
     "threshold_backward": lambda x, y: aten.threshold_backward(x, y, 0),
-    "gelu_backward": lambda x, y: aten.gelu_backward(x, y), "silu_backward": lambda x, y: aten.silu_backward(x, y),
-    "tanh_backward": lambda x, y: aten.tanh_backward(x, y), "sigmoid_backward": lambda x, y: aten.sigmoid_backward(x, y),
+    "gelu_backward": aten.gelu_backward, "silu_backward": aten.silu_backward,
+    "tanh_backward": aten.tanh_backward,
+    "sigmoid_backward": aten.sigmoid_backward,
     "mse_loss": F.mse_loss, "copy_": lambda x, y: x.copy_(y),
 }  # fmt: skip
 _RANDOM: dict[str, Callable[[torch.Tensor], Any]] = {
-    "bernoulli_": lambda x: x.bernoulli_(0.9), "normal_": lambda x: x.normal_(), "uniform_": lambda x: x.uniform_(),
+    "bernoulli_": lambda x: x.bernoulli_(0.9),
+    "normal_": lambda x: x.normal_(),
+    "uniform_": lambda x: x.uniform_(),
 }
 
 
@@ -96,7 +100,7 @@ def row_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
                           (8192, 64), (16384, 16)):  # fmt: skip
         x = torch.rand(rows, columns, device=device, dtype=dtype)
         weight, bias = torch.rand(2, columns, device=device, dtype=dtype)
-        out, mean, rstd = aten.native_layer_norm(x, [columns], weight, bias, 1e-5)
+        _, mean, rstd = aten.native_layer_norm(x, [columns], weight, bias, 1e-5)
         yield lambda x=x, w=weight, b=bias: aten.native_layer_norm(x, [x.shape[1]], w, b, 1e-5)  # type: ignore[misc]
         yield lambda x=x, m=mean, r=rstd, w=weight, b=bias: aten.native_layer_norm_backward(  # type: ignore[misc]
             x, x, [x.shape[1]], m, r, w, b, [True, True, True]
@@ -156,12 +160,16 @@ def image_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
         yield lambda m=mean, x=x: m.expand_as(x).clone()  # type: ignore[misc]
         yield lambda m=mean, x=x: x * m  # type: ignore[misc]
         yield lambda x=pooled: aten.upsample_nearest2d(x, [2 * s for s in x.shape[2:]], None, None)  # type: ignore[misc]
-        yield lambda g=x, x=pooled: aten.upsample_nearest2d_backward(  # type: ignore[misc]
-            g, list(g.shape[2:]), list(x.shape), None, None
+        yield (
+            lambda g=x, x=pooled: aten.upsample_nearest2d_backward(  # type: ignore[misc]
+                g, list(g.shape[2:]), list(x.shape), None, None
+            )
         )
         yield lambda x=pooled: aten.upsample_bilinear2d(x, [2 * s for s in x.shape[2:]], False)  # type: ignore[misc]
-        yield lambda g=x, x=pooled: aten.upsample_bilinear2d_backward(  # type: ignore[misc]
-            g, list(g.shape[2:]), list(x.shape), False
+        yield (
+            lambda g=x, x=pooled: aten.upsample_bilinear2d_backward(  # type: ignore[misc]
+                g, list(g.shape[2:]), list(x.shape), False
+            )
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,11 +14,15 @@ from typing import Literal
 
 import torch
 
-from trainworthy.calibrate import memory, probes_products, probes_streams
+from trainworthy.calibrate import memory
 from trainworthy.calibrate.fit import fit_curves
 from trainworthy.calibrate.host import host_costs
+from trainworthy.calibrate.load import OtherWork
 from trainworthy.calibrate.probe import Call, Measured, probe_signature
+from trainworthy.calibrate.probes_products import attention_probes, bmm_probes, conv_probes, gemm_probes, rnn_probes
+from trainworthy.calibrate.probes_streams import image_probes, layout_probes, list_probes, row_probes, stream_probes
 from trainworthy.calibrate.timing import call_time_s
+from trainworthy.errors import UsageError
 from trainworthy.estimate.machine import Machine
 from trainworthy.hardware.calibration import Calibration, HostCosts
 
@@ -25,17 +30,45 @@ Progress = Callable[[str], None]
 _NO_HOST = HostCosts(forward_op_s=0.0, backward_op_s=0.0, optimizer_op_s=0.0, view_s=0.0)
 
 
+def choose_device(wanted: Literal["cpu", "cuda"] | None) -> Literal["cpu", "cuda"]:
+    """Return the device to measure: the GPU if there is one, unless another was asked for.
+
+    Raises:
+        UsageError: If a GPU was asked for and PyTorch sees none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        built = "is built without CUDA" if torch.version.cuda is None else f"is built for CUDA {torch.version.cuda}"
+        raise UsageError(
+            f"PyTorch sees no GPU here (torch {torch.__version__} {built}).", where="--device cuda",
+            fix="Run it on the machine with the GPU, check the driver with nvidia-smi, or pass --device cpu.",
+        )  # fmt: skip
+    return wanted or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def calibrate(
     *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None, progress: Progress = lambda text: None
 ) -> Calibration:
-    """Measure ``device`` for less than a minute; ``progress`` hears what is being measured."""
+    """Measure ``device`` for less than a minute; ``progress`` hears what is being measured.
+
+    Raises:
+        UsageError: If the device is not there.
+    """
+    choose_device(device)
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
+    others, start = OtherWork(), time.perf_counter()
     try:
         with torch.no_grad():
-            return _calibrate(device, progress)
+            calibration = _calibrate(device, progress)
     finally:
         torch.set_num_threads(before)
+    busy = others.cores(time.perf_counter() - start)
+    if busy is not None and busy > 0.25:
+        calibration = replace(
+            calibration,
+            notes=f"Other processes kept {busy:.1f} of {os.cpu_count()} cores busy meanwhile; repeat it when idle.",
+        )
+    return calibration
 
 
 def _calibrate(device: Literal["cpu", "cuda"], progress: Progress) -> Calibration:
@@ -59,44 +92,43 @@ def _calibrate(device: Literal["cpu", "cuda"], progress: Progress) -> Calibratio
             faults.append(memory.page_fault_s_per_byte(budget_s=0.3))
     if faults:
         bare = replace(bare, page_fault_s_per_byte=median(faults))
-    bare = replace_curves(bare, fit_curves(measured, calibration=bare), _NO_HOST)
+    bare = replace(bare, curves=fit_curves(measured, calibration=bare))
     progress("host")
     machine = Machine(name=bare.id, kind="cpu" if device == "cpu" else "gpu", calibration=bare)
     with torch.enable_grad():
         host = host_costs(machine=machine, device=device)
-    return replace_curves(bare, bare.curves, host)
-
-
-def replace_curves(calibration: Calibration, curves: object, host: HostCosts) -> Calibration:
-    """Return the calibration with other curves and host costs."""
-    return replace(calibration, curves=curves, host=host)  # type: ignore[arg-type]
+    return replace(bare, host=host)
 
 
 def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
-    """Yield the groups of probes; a 16-bit type is left out where matrix products are not faster in it."""
-    scale = 1.0 if device == "cpu" else 1000.0
-    for dtype in (torch.float32, torch.bfloat16):
-        name = "fp32" if dtype is torch.float32 else "bf16"
-        few = 1.0 if dtype is torch.float32 else 0.6
-        flops = 6e8 * scale
-        made = {"device": device, "dtype": dtype}
-        yield f"matrix products, {name}", probes_products.gemm_probes(
-            **made, count=int(260 * few), largest_flops=flops)  # type: ignore[arg-type]
-        yield f"batched products, {name}", probes_products.bmm_probes(
-            **made, count=int(90 * few), largest_flops=flops / 3)  # type: ignore[arg-type]
-        yield f"convolutions, {name}", probes_products.conv_probes(
-            **made, count=int(500 * few * few), largest_flops=flops)  # type: ignore[arg-type]
-        yield f"transposed convolutions, {name}", probes_products.conv_probes(
-            **made, count=int(60 * few * few), largest_flops=flops, transposed=True)  # type: ignore[arg-type]
-        yield f"attention, {name}", probes_products.attention_probes(
-            **made, count=int(50 * few), largest_flops=flops)  # type: ignore[arg-type]
-        yield f"elementwise, {name}", probes_streams.stream_probes(**made)  # type: ignore[arg-type]
-        yield f"layouts, {name}", probes_streams.layout_probes(**made)  # type: ignore[arg-type]
-        yield f"rows, {name}", probes_streams.row_probes(**made)  # type: ignore[arg-type]
-        if dtype is torch.float32:
-            yield "images", probes_streams.image_probes(**made)  # type: ignore[arg-type]
-    yield "recurrent layers", probes_products.rnn_probes(device=device, count=40)
-    yield "optimizers", probes_streams.list_probes(device=device)
+    """Yield the groups of probes. The second type has fewer: what it shares with the first need not be seen again."""
+    flops = 6e8 if device == "cpu" else 6e11
+    for dtype, name, few in ((torch.float32, "fp32", 1.0), (torch.bfloat16, "bf16", 0.6)):
+        yield (
+            f"matrix products, {name}",
+            gemm_probes(device=device, dtype=dtype, count=int(260 * few), largest_flops=flops),
+        )
+        yield (
+            f"batched products, {name}",
+            bmm_probes(device=device, dtype=dtype, count=int(90 * few), largest_flops=flops / 3),
+        )
+        for transposed, count in ((False, 500), (True, 60)):
+            yield (
+                f"{'transposed ' if transposed else ''}convolutions, {name}",
+                conv_probes(
+                    device=device, dtype=dtype, count=int(count * few * few), largest_flops=flops, transposed=transposed
+                ),
+            )
+        yield (
+            f"attention, {name}",
+            attention_probes(device=device, dtype=dtype, count=int(50 * few), largest_flops=flops),
+        )
+        yield f"elementwise, {name}", stream_probes(device=device, dtype=dtype)
+        yield f"layouts, {name}", layout_probes(device=device, dtype=dtype)
+        yield f"rows, {name}", row_probes(device=device, dtype=dtype)
+    yield "images", image_probes(device=device, dtype=torch.float32)
+    yield "recurrent layers", rnn_probes(device=device, count=40)
+    yield "optimizers", list_probes(device=device)
 
 
 def _measure(probes: Iterable[Call], *, device: str) -> Iterator[Measured]:
@@ -160,8 +192,3 @@ def _versions(device: str) -> dict[str, str]:
     if device == "cuda":
         versions["cuda"] = str(torch.version.cuda)
     return versions
-
-
-def now() -> float:
-    """Return a clock for progress lines."""
-    return time.perf_counter()

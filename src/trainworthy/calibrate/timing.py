@@ -37,7 +37,7 @@ def _gpu_time_s(call: Callable[[], Any], *, repeats: int) -> float:
     for _ in range(3):
         call()
     torch.cuda.synchronize()
-    times = []
+    times: list[float] = []
     for _ in range(repeats):
         first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         torch.cuda._sleep(_QUEUE_CYCLES)
@@ -46,5 +46,5 @@ def _gpu_time_s(call: Callable[[], Any], *, repeats: int) -> float:
             call()
         last.record()
         last.synchronize()
-        times.append(first.elapsed_time(last) / 1e3 / 10)
+        times.append(float(first.elapsed_time(last)) / 1e3 / 10)
     return median(times)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import shutil
 import sys
@@ -88,8 +89,24 @@ def estimate_runs(options: argparse.Namespace) -> int:
     if source.resolve() == target.resolve():
         raise UsageError("The table would be overwritten.", where="--output", fix="Pass another file.")
     from trainworthy.estimate.runs_table import predict_table
+    from trainworthy.estimate.single_gpu import is_single_gpu_table
+    from trainworthy.estimate.single_gpu_runs import predict_single_gpu_table
     from trainworthy.report.runs_text import render_runs
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
-    emit(render_runs(predict_table(source, target), width=width), None)
+    predict = predict_single_gpu_table if is_single_gpu_table(_columns(source)) else predict_table
+    emit(render_runs(predict(source, target), width=width), None)
     return 0
+
+
+def _columns(path: Path) -> list[str]:
+    """Return the columns of a table.
+
+    Raises:
+        UsageError: If it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"Cannot be read as a table: {error}.", where=str(path), fix="Pass a CSV file.") from error

@@ -21,6 +21,7 @@ COMMANDS = {
     "estimate": "say how long a training step takes, what it costs, why, and what would help",
     "explain": "show a rule or formula step by step, such as broadcasting or convolution",
     "gpus": "list the GPUs that there is data for",
+    "calibrate": "measure this machine, so that estimates speak of it",
 }
 INTERRUPTED = 130
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
+from trainworthy.estimate.costs import FUSED_LOSS
 from trainworthy.estimate.gpu_kernels import gemm_shape
 from trainworthy.estimate.metas import element_bytes, scaled_traffic
 from trainworthy.estimate.op_classes import base_name, op_class
@@ -128,7 +129,7 @@ def with_fused_loss(tape: Tape, step: int) -> Changed | None:
             return [site.kept()]
         if base_name(signature.name) == "_log_softmax":
             moved = 3 * numel * min(2 if _is_cast(tape, numel) else 4, element_bytes(logits.dtype))
-            new = signature._replace(moved_bytes=moved)
+            new = signature._replace(name=FUSED_LOSS, moved_bytes=moved)
         else:
             new = _idle(signature)
         return [site.as_signature(new)]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.op_classes import op_class
-from trainworthy.estimate.op_cost import Bound, op_time
+from trainworthy.estimate.op_cost import Bound, OpTime, op_time
 from trainworthy.estimate.tape_times import step_op_times
 from trainworthy.estimate.topology import Topology
 from trainworthy.tape.record import PHASES, Phase, Row, Signature, Tape
@@ -17,6 +17,7 @@ __all__ = [
     "COMPILED_CALL_S",
     "FUSED",
     "FUSED_ELEMENTWISE",
+    "FUSED_LOSS",
     "FUSED_REDUCTION",
     "Cost",
     "Factors",
@@ -25,8 +26,11 @@ __all__ = [
 
 FUSED = "compiled."  # begins the names of operations that stand for a compiled kernel, see ``fusion.py``
 
-FUSED_ELEMENTWISE, FUSED_REDUCTION = "fused_elementwise", "fused_reduction"
-_LIKE = {FUSED_ELEMENTWISE: "mul.Tensor", FUSED_REDUCTION: "_softmax"}  # whose share of the bandwidth it reaches
+FUSED_ELEMENTWISE, FUSED_REDUCTION, FUSED_LOSS = "fused_elementwise", "fused_reduction", "fused_cross_entropy"
+# Kernels that stand for several operations: class, and share of the bandwidth of streaming (as `kernel_rates` has it
+# for elementwise work, reductions and losses).
+_JOINED = {FUSED_ELEMENTWISE: ("fused", 1.0), FUSED_REDUCTION: ("fused", 0.8), FUSED_LOSS: ("loss", 0.8)}
+_SHARE = 0.88  # of any other operation that is known by its traffic only
 
 # What the host spends on a kernel in compiled code: a launch by generated code, without dispatcher and autograd.
 # An assumption: CUDA's own launch takes the host 2 to 4 us, and the wrapper computes a grid and passes pointers.
@@ -117,8 +121,8 @@ def _cost(
     rank: int,
 ) -> Cost:  # fmt: skip
     name = signature.name.removeprefix(FUSED)
-    kind = "fused" if name in _LIKE else op_class(name)
-    time = op_time(signature._replace(name=_LIKE.get(name, name)), machine=machine, phase=phase)
+    kind = _JOINED[name][0] if name in _JOINED else op_class(name)
+    time = _time(signature._replace(name=name), machine, phase)
     host_s = time.host_s
     if signature.name.startswith(FUSED):
         host_s = 0.0 if kind == "view" else COMPILED_CALL_S  # strides of views are constants of generated code
@@ -142,6 +146,29 @@ def _cost(
         compute_s=time.compute_s, memory_s=time.memory_s, latency_s=time.latency_s, bound=time.bound, op_class=kind,
         known=time.known or not is_work(signature), delay_s=machine.launch_latency_s if on_device else 0.0,
     )  # fmt: skip
+
+
+def _time(signature: Signature, machine: Machine, phase: Phase) -> OpTime:
+    """Return the time of an operation; one that is known by its traffic only takes the time of that."""
+    has_tensors = bool(signature.inputs or signature.outputs)
+    if signature.name not in _JOINED and (has_tensors or not signature.moved_bytes):
+        try:
+            return op_time(signature, machine=machine, phase=phase)
+        except (ArithmeticError, IndexError, ValueError):  # shapes that no kernel of that name takes
+            return _by_traffic(signature, machine, phase)._replace(known=False)
+    return _by_traffic(signature, machine, phase)
+
+
+def _by_traffic(signature: Signature, machine: Machine, phase: Phase) -> OpTime:
+    share = _JOINED.get(signature.name, ("", _SHARE))[1]
+    memory_s = signature.moved_bytes / (machine.memory_gb_per_s * 1e9 * share)
+    latency_s = machine.launch_latency_s
+    issued = op_time(_ISSUED, machine=machine, phase=phase)
+    bound: Bound = "latency" if latency_s > memory_s else "memory"
+    return OpTime(0.0, memory_s, latency_s, issued.host_s, bound, known=True)
+
+
+_ISSUED = Signature("fill_", (), (), 0, 0, 0, 0)  # for what the host spends on any operation
 
 
 # Memory of a server CPU is about a tenth as fast as that of a GPU: what is left of an operation that the host does

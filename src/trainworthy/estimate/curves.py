@@ -9,6 +9,7 @@ a machine is calibrated; here they are only summed.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from math import exp, log, sqrt
 
@@ -64,7 +65,7 @@ def _line_time_s(curve: Curve, size: float) -> float:
     samples = curve.samples  # sorted
     if size <= samples[0].features[0]:
         return samples[0].time_s
-    for left, right in zip(samples, samples[1:], strict=False):
+    for left, right in itertools.pairwise(samples):
         if size <= right.features[0]:
             share = (size - left.features[0]) / (right.features[0] - left.features[0])
             # Fixed part and growing part: linear in the size itself within a piece, unless it is steeper than that.
@@ -83,7 +84,7 @@ def reuse_s_per_byte(points: Sequence[tuple[float, float]], distance_bytes: floa
     """
     if not points or distance_bytes <= points[0][0]:
         return points[0][1] if points else 0.0
-    for (size, cost), (next_size, next_cost) in zip(points, points[1:], strict=False):
+    for (size, cost), (next_size, next_cost) in itertools.pairwise(points):
         if distance_bytes <= next_size:
             share = log(distance_bytes / size) / log(next_size / size)
             return (1 - share) * cost + share * next_cost
@@ -99,7 +100,7 @@ def bandwidth_gb_per_s(points: Sequence[tuple[float, float]], working_set_bytes:
     """
     if working_set_bytes <= points[0][0]:
         return points[0][1]
-    for (size, rate), (next_size, next_rate) in zip(points, points[1:], strict=False):
+    for (size, rate), (next_size, next_rate) in itertools.pairwise(points):
         if working_set_bytes <= next_size:
             share = log(working_set_bytes / size) / log(next_size / size)
             return exp((1 - share) * log(rate) + share * log(next_rate))

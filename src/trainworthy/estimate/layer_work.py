@@ -184,8 +184,7 @@ def attention_times(config: RunConfig, constants: Constants) -> tuple[Seconds, S
     Flash kernels skip what a causal mask hides, so their arithmetic is halved, and run the forward products again on
     the way back (2.5 times forward; Dao 2023). Without them all scores are computed and written to memory.
     """
-    model, queries = config.model, config.seq_len / config.cp
-    keys = config.seq_len if model.window is None else min(config.seq_len, model.window)
+    model, queries, keys = config.model, config.seq_len / config.cp, config.attention_span
     heads = model.heads / config.tp
     flops = 4.0 * config.micro_batch * queries * keys * heads * model.head_dim
     if config.attention == "flash":

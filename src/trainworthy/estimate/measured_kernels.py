@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from math import log2, prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from trainworthy.estimate.machine import Machine
     from trainworthy.hardware.calibration import Calibration, Curve
     from trainworthy.tape.record import TensorMeta
-
 
 
 _COPIES_FIRST = frozenset({"norm", "softmax", "pool", "conv_forward", "conv_backward", "rnn_forward", "rnn_backward"})
@@ -86,7 +86,7 @@ def _gradients(signature: Signature) -> list[Signature]:
 
 
 def _layout_s(signature: Signature, calibration: Calibration) -> float:
-    """Return what operands that lie across rows add: a copy first, or slow access where the kernel walks them itself."""
+    """Return what operands that lie across rows add: a copy first, or slow access by the kernel itself."""
     kind = op_class(signature.name)
     if kind in _COPIES_FIRST:
         return sum(_copy_s(meta, calibration) for meta in signature.inputs if is_across(meta))
@@ -119,4 +119,4 @@ def is_across(meta: TensorMeta) -> bool:
         return False
     strides = [stride for size, stride in zip(meta.shape, meta.stride, strict=True) if size > 1]
     channels_last = len(meta.shape) >= 4 and meta.stride[1] == 1
-    return not channels_last and any(a < b for a, b in zip(strides, strides[1:], strict=False))
+    return not channels_last and any(a < b for a, b in itertools.pairwise(strides))

@@ -18,8 +18,8 @@ NormKeeps = Literal["fused", "upcast", "float32"]
 GIB = 2**30
 # Reserved above allocated, from runs that print a reserved or total peak: the median over sources of what is measured
 # above the parts that can be counted. 8 % for eager code with one kind of layer; 16 % where buckets, pipeline buffers
-# and gradients of many sizes come and go (BLOOM's chronicles, nanotron). modded-nanogpt's logs, which print both
-# figures, have 4 to 73 %.
+# and gradients of many sizes come and go (BLOOM's chronicles, nanotron, InternEvo). modded-nanogpt's logs, which print
+# both figures, have 4 to 73 %.
 FRAGMENTATION = Quantity(1.01, 1.08, 1.25)
 FRAGMENTATION_MANY_BUFFERS = Quantity(1.03, 1.16, 1.35)
 # NCCL's own buffers a communicator, from the difference of nvidia-smi and the allocator: 1 to 1.5 GiB for a job with
@@ -123,6 +123,7 @@ HABITS: dict[str, MemoryHabits] = {
     ),
     "internevo": MemoryHabits(
         weight_bytes=2, gradient_bytes=2, optimizer_bytes=12, step_bytes=10, buffer_bytes=1e9, loss="vocab_parallel",
+        fragmentation=FRAGMENTATION_MANY_BUFFERS,
         source="InternEvo, solver/optimizer/hybrid_zero_optim.py: bfloat16 weights and gradients, float32 masters; the "
         "step flattens gradients, copies them to float32, and AdamW over all tensors at once takes one square root",
     ),

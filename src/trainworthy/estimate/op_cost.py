@@ -19,8 +19,8 @@ Bound = Literal["compute", "memory", "latency", "host", "none"]
 class OpTime(NamedTuple):
     """Seconds of one operation. ``known`` is false where the operation's arithmetic has no formula.
 
-    The device is busy for ``device_s``: arithmetic and memory traffic overlap, the fixed part comes on top, and on a CPU
-    what ``stall_s`` says: data that is further away than the operation's own working set, pages that are fresh. The host
+    The device is busy for ``device_s``: arithmetic and memory traffic overlap, the fixed part comes on top, and on a
+    CPU what ``stall_s`` says: data further away than the operation's own working set, pages that are fresh. The host
     is busy for ``host_s``; on a GPU it runs ahead of the device, on a CPU both are the same thread and add up.
     """
 

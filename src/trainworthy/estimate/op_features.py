@@ -94,7 +94,9 @@ def _conv(signature: Signature) -> Placed:
     if backward:
         wants_input = any(m.shape == x.shape for m in signature.outputs)
         wants_weight = any(m.shape == weight.shape for m in signature.outputs)
-        name += "_backward" if wants_input and wants_weight else "_backward_input" if wants_input else "_backward_weight"
+        name += (
+            "_backward" if wants_input and wants_weight else "_backward_input" if wants_input else "_backward_weight"
+        )
     return Placed(
         _family(signature, name),
         (
@@ -108,7 +110,7 @@ def _conv(signature: Signature) -> Placed:
 
 
 def _waste(channels: int) -> float:
-    """Return the doublings that padding channels to a multiple of 16 costs: vector units work on blocks of that size."""
+    """Return the doublings that padding channels to a multiple of 16 costs: vector units work on such blocks."""
     return _log(-(-channels // 16) * 16 / max(channels, 1)) if channels > 1 else 0.0
 
 
@@ -143,7 +145,9 @@ def _norm(signature: Signature) -> Placed:
         return Placed(_family(signature, name), (_log(rows), _log(_numel(x) / max(rows, 1))))
     channels = x.shape[1] if len(x.shape) > 1 else 1
     samples = x.shape[0] if x.shape else 1
-    return Placed(_family(signature, name), (_log(samples), _log(channels), _log(_numel(x) / max(samples * channels, 1))))
+    return Placed(
+        _family(signature, name), (_log(samples), _log(channels), _log(_numel(x) / max(samples * channels, 1)))
+    )
 
 
 def _softmax(signature: Signature) -> Placed:
@@ -307,7 +311,8 @@ def _elementwise(signature: Signature) -> Placed:
     variant = layout_variant(metas)
     stem = known.removesuffix("_") if op_class(signature.name) not in {"random", "fill"} else known
     dtype = dtype_of(signature)
-    total = max((_numel(m) for m in metas), default=1)
+    # What is read and written decides, in numbers of four bytes: `x += y` moves less than `x + y`.
+    total = signature.moved_bytes / 4 or max((_numel(m) for m in metas), default=1)
     families = (f"{stem}:plain/{dtype}", f"add:{variant}/{dtype}", f"add:{variant}/fp32")
     return Placed(f"{stem}:{variant}/{dtype}", (_log(total),), (*families, *_plain_fallbacks(signature)))
 

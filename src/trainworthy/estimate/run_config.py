@@ -5,8 +5,10 @@ Nothing in a `RunConfig` was measured: `run_config_from_row` removes the measure
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from trainworthy.errors import UsageError
 from trainworthy.estimate import run_words
@@ -77,6 +79,8 @@ class RunConfig:
     """Whether a table says that norms are fused kernels (Aleph Alpha's "RMS kernel"); None: not said."""
     compiled: bool = False
     task: str = "pretrain"
+    packed_span: int | None = None
+    """Tokens of the samples that are packed into sequences, beyond which nothing attends; None: whole sequences."""
     assumptions: tuple[str, ...] = field(default=())
     """What the table did not say and how it was taken."""
 
@@ -94,6 +98,12 @@ class RunConfig:
     def step_tokens(self) -> int:
         """Tokens of one optimizer step, over all GPUs."""
         return self.global_batch * self.seq_len
+
+    @property
+    def attention_span(self) -> int:
+        """Keys that a token may attend to at most."""
+        spans = (self.seq_len, self.model.window, self.packed_span)
+        return min(span for span in spans if span is not None)
 
     @property
     def is_lora(self) -> bool:
@@ -123,36 +133,48 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         layout["pp"], layers=model.layers, stack=stack, assumptions=assumptions
     )
     sharding = _sharding(row, layout["dp"], stack.zero_stage, assumptions)
-    words, links = row.get("compile_flash", ""), row.get("interconnect", "").casefold()
-    kernel, version = run_words.attention(words)
-    kind, selection = run_words.checkpointing(row.get("activation_checkpointing", ""))
-    precision, recipe = run_words.precision(row.get("precision", ""))
-    compiled = run_words.is_compiled(words)
     gpus_per_node = whole_number(row.get("gpus_per_node")) or (4 if found.nvlink_domain else 8)
-    if kernel is None:
-        assumptions.append(f"attention {stack.attention}: as {stack.name} does")
-    if kind is None:
-        assumptions.append(f"activation checkpointing {stack.checkpointing}: as {stack.name} does")
-    for name, understood in (("activation_checkpointing", kind), ("precision", precision)):
-        if row.get(name) and understood is None:
-            assumptions.append(f"{name} {row[name][:20]!r} is not understood")
-    if precision is None:
-        assumptions.append("precision bf16" if found.gpu.supports_bf16 else "precision fp16")
-    sp = row.get("sequence_parallel", "").casefold()
+    sp, links = row.get("sequence_parallel", "").casefold(), row.get("interconnect", "").casefold()
+    task = row.get("task") or "pretrain"
+    span = stack.packed_span if task.casefold() in {"sft", "lora"} else None
+    if span is not None:
+        assumptions.append(f"samples of {span} tokens packed into sequences: as {stack.name}'s finetuning recipes do")
+    given = {**layout, **sharding, **_numerics(row, stack, found, assumptions)}
     return RunConfig(
         model=model, gpu=found.gpu, generation=found.generation, stack=stack.name,
         gpus_per_node=gpus_per_node, nvlink_domain=_fast_domain(row, found, gpus_per_node),
         switched=found.generation not in {"pascal", "volta"} or "nvswitch" in links or "dgx-2" in row["gpu"].casefold(),
         network_gb_per_s=_network(row, gpus_per_node, found.generation, assumptions),
         sequence_parallel=layout["tp"] > 1 and (stack.sequence_parallel if not sp else sp in {"yes", "true", "1"}),
-        checkpointing=kind or stack.checkpointing, selection=selection,
-        precision=precision or ("bf16" if found.gpu.supports_bf16 else "fp16"), fp8_recipe=recipe,
         reduces_fp32=stack.reduces_fp32 and "mode PURE" not in row.get("note", ""),
-        attention=kernel or stack.attention, flash_version=version or stack.flash_version or None,
-        fused_norms="rms kernel" in words.casefold() or None,
-        compiled=stack.compiled if compiled is None else compiled,
-        task=row.get("task") or "pretrain", assumptions=tuple(assumptions), **layout, **sharding,
+        task=task, packed_span=span, assumptions=tuple(assumptions), **given,
     )  # fmt: skip
+
+
+def _numerics(row: Mapping[str, str], stack: Stack, found: RunGpu, assumptions: list[str]) -> dict[str, Any]:
+    """Return kernels, precision and recomputation as a row words them, or as its stack usually has them."""
+    words = row.get("compile_flash", "")
+    kernel, version = run_words.attention(words)
+    kind, selection = run_words.checkpointing(row.get("activation_checkpointing", ""))
+    precision, recipe = run_words.precision(row.get("precision", ""))
+    compiled = run_words.is_compiled(words)
+    for name, understood in (("activation_checkpointing", kind), ("precision", precision)):
+        if row.get(name) and understood is None:
+            assumptions.append(f"{name} {row[name][:20]!r} is not understood")
+    if kernel is None:
+        assumptions.append(f"attention {stack.attention}: as {stack.name} does")
+    if kind is None:
+        assumptions.append(f"activation checkpointing {stack.checkpointing}: as {stack.name} does")
+    usual: Precision = "bf16" if found.gpu.supports_bf16 else "fp16"
+    if precision is None:
+        assumptions.append(f"precision {usual}")
+    return {
+        "checkpointing": kind or stack.checkpointing, "selection": selection, "precision": precision or usual,
+        "fp8_recipe": recipe, "attention": kernel or stack.attention,
+        "flash_version": version or stack.flash_version or None,
+        "fused_norms": "rms kernel" in words.casefold() or None,
+        "compiled": stack.compiled if compiled is None else compiled,
+    }  # fmt: skip
 
 
 _OPTIONAL_NUMBERS = frozenset(
@@ -184,6 +206,14 @@ def _filled(row: dict[str, str], stack: Stack, assumptions: list[str]) -> dict[s
     if not row.get("seq_len") and stack.seq_len:
         row = {**row, "seq_len": str(stack.seq_len)}
         assumptions.append(f"seq_len {stack.seq_len}: as {stack.name}'s benchmark")
+    if not row.get("global_batch"):
+        product = [whole_number(row.get(name)) for name in ("micro_batch", "grad_accum", "num_gpus")]
+        model_ranks = [whole_number(row.get(name)) or 1 for name in ("tp", "pp", "cp")]
+        if all(product):
+            micro, accumulated, ranks = (value or 1 for value in product)
+            batch = micro * accumulated * max(1, ranks // math.prod(model_ranks))
+            row = {**row, "global_batch": str(batch)}
+            assumptions.append(f"global_batch {batch}, which grad_accum implies")
     if not row.get("micro_batch") and row.get("global_batch"):
         row = {**row, "micro_batch": "1"}
         assumptions.append("micro_batch 1")

@@ -46,6 +46,8 @@ class Stack:
     """Whether tensor-parallel ranks send a share each to the next pipeline stage (Narayanan et al. 2021)."""
     successor: str | None
     """The stack that its later versions are like, on GPUs that came with them."""
+    packed_span: int | None
+    """Tokens of a sample that finetuning recipes pack into sequences; a token attends to no more than these."""
     seq_len: int | None
     """Sequence length of the stack's published benchmark, where its tables leave it out."""
     source: str
@@ -110,5 +112,6 @@ def _stack(name: str, raw: Mapping[str, Any]) -> Stack:
     habits = dict(raw["habits"])
     return Stack(
         name=name, words=tuple(raw["words"]), priority=raw.get("priority", 0), source=raw["source"],
-        seq_len=habits.pop("seq_len", None), successor=raw.get("successor"), **habits,
+        seq_len=habits.pop("seq_len", None), packed_span=habits.pop("packed_span", None),
+        successor=raw.get("successor"), **habits,
     )  # fmt: skip

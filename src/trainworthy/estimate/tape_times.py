@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 _ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1,
                "uint8": 1, "bool": 1, "complex64": 8, "complex128": 16}  # fmt: skip
-# Fresh pages of real processes over those of the model: the median over the 12 cases of tests/zoo/small.py was 0.4, over
-# 26 other scripts 0.5; single ones lie between 0.1 and 1.2 and differ by a factor of two between runs of one script.
-FRESH_SHARE = 0.45
+# Fresh pages of real processes over those of the model: the mean over the 12 cases of tests/zoo/small.py was 0.6, over
+# 26 other scripts 0.5; single ones lie between 0.1 and 1.2 and differ by a factor of two from run to run.
+FRESH_SHARE = 0.55
 _MOST_TOUCHES = 150_000  # of blocks; larger tapes are followed in larger blocks
 
 
@@ -36,8 +36,8 @@ class TimedOp(NamedTuple):
 def step_op_times(tape: Tape, *, machine: Machine, step: int | None = None) -> list[TimedOp]:
     """Return the operations of one step (default: the reference step) with their times, in order.
 
-    On a CPU the steps before are followed too, for what they leave in the caches and in the heap: a tape of two or three
-    steps is in a steady state at its last.
+    On a CPU the steps before are followed too, for what they leave in the caches and in the heap: a tape of two or
+    three steps is in a steady state at its last.
     """
     wanted = tape.reference_step if step is None else step
     walk = _cpu_walk if machine.kind == "cpu" and machine.calibration is not None else _plain_walk

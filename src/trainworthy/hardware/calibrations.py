@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,8 @@ def calibration_rows() -> dict[str, Calibration]:
         HardwareRowError: If one is broken.
     """
     paths = [*sorted(_FOLDER.glob("*.toml"))]
-    try:
+    with suppress(OSError, RuntimeError):  # no permission, or no home
         paths += sorted(calibration_folder().glob("*.toml"))
-    except (OSError, RuntimeError):  # no permission, or no home
-        pass
     rows = [load_calibration(path) for path in paths]
     return {row.id: row for row in rows}
 
@@ -40,7 +39,7 @@ def load_calibration(path: Path) -> Calibration:
     """Read one calibration.
 
     Raises:
-        HardwareRowError: If the file cannot be read, is of another version, or a field is missing, unknown or no number.
+        HardwareRowError: If the file cannot be read, is of another version, or a field is missing or wrong.
     """
     raw = read_toml(path)
     version = raw.pop("schema_version", None)
