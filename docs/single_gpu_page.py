@@ -29,6 +29,12 @@ How a row is predicted, without torch:
    comparison leaves out. `estimate/published_rates.toml` names them. The RTX 3090 has two scales, from ten models of
    timm's tables.
 
+What is hard, and why: rows of NVIDIA's BERT at 512 tokens take half the time that all their tokens would need (V100,
+float32: 19 sequences/s are 19 TFLOP/s of a peak of 15.7, so part of the padding is not computed); small batches on a
+slow host (torchvision on the A100, 5 to 7 times the host's usual time an operator) hang on that one number; recurrent
+decoders (Tacotron 2, GNMT) depend on how far batches are padded; gradients of grouped convolutions and cuDNN of 2020
+on new GPUs; single rows of one machine ("8x A100 80GB SXM4" of Lambda is half as fast as its neighbours).
+
 The shares of the kinds were worked out on timm's tables, on models outside of the sample below; RTX 3090 only. The
 form of the model was revised while rows of all tables were looked at. Errors of throughput are predicted over
 measured, less 1.

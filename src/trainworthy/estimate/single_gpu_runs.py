@@ -65,7 +65,8 @@ def run_prediction(row: Mapping[str, str]) -> RunPrediction:
 
 def _memory_gb(row: Mapping[str, str], found: SingleGpuPrediction) -> tuple[float | None, str | None]:
     kind = memory_kind(row.get("memory_kind") or "")
-    if finetune_model(row) is not None:
+    finetunes = row.get("task") == "finetune" or "trainer" in row.get("model", "").casefold()
+    if finetunes and finetune_model(row) is not None:
         try:
             memory = estimate_memory(memory_input_from_row(row))
             return memory.figure(kind.figure).expected / kind.unit_bytes, memory.fits
