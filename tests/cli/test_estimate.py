@@ -9,7 +9,10 @@ import pytest
 
 from estimate.hand_made import chain
 from report import cluster_tapes
+from report.tape_builder import MIB, small_training
 from trainworthy.cli.main import main
+from trainworthy.cli.rehearse import Request
+from trainworthy.inspect import RehearsalResult, summarize
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mlp_plain_loop.py"
 
@@ -137,3 +140,29 @@ def test_a_table_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "predicted_step_time_s" in lines[0]
     assert "no prediction" in lines[2]
     assert capsys.readouterr().out
+
+
+def test_the_largest_batch_and_the_longest_sequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Memory grows by 64 MiB a sample in each direction; 16 GiB are there."""
+    script = tmp_path / "train.py"
+    script.write_text("parser.add_argument('--batch-size'); parser.add_argument('--seq')")
+
+    def rehearse(self: Request, gpu: str | None, args: tuple[str, ...] | None = None) -> RehearsalResult:
+        words = self.args if args is None else args
+        size = max(int(words[words.index(name) + 1]) for name in ("--batch-size", "--seq") if name in words)
+        loading = [{"workers": 0, "batch_size": size, "batches": 2, "seconds": [0.0, 0.0], "dataset_size": 10}]
+        return summarize(small_training(activation_bytes=size * 64 * MIB, loading=loading, gpu="t4-pcie-16gb"))
+
+    monkeypatch.setattr(Request, "rehearse", rehearse)
+    words = ["--gpu", "t4-pcie-16gb", "--format", "json", "--find-largest-batch", "--find-longest-sequence=--seq"]
+    assert run(*words, str(script), "--batch-size", "4", "--seq", "4") == 0
+    found = json.loads(capsys.readouterr().out)
+    for name in ("batch", "sequence"):
+        search = found["largest_batch" if name == "batch" else "longest_sequence"]
+        fits = {each["batch"]: each["verdict"] == "fits" for each in search["runs"]}
+        assert fits[search[name]]
+        assert not any(fits[size] for size in fits if size > search[name])
+        assert search["step_time_s"] > 0
+    assert any(w["origin"] == "rehearsed" and w["title"].startswith("batch 8") for w in found["what_ifs"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainworthy._api.estimate_machine import is_cpu, machine_named, named_of
+from trainworthy._api.estimate_machine import is_cpu, machine_named, named_of, without_this
 from trainworthy.errors import UsageError
 from trainworthy.inspect import RehearsalResult, summarize, summarize_ranks
 from trainworthy.inspect.collectives import POINT_TO_POINT
@@ -59,8 +59,8 @@ def estimate(
     Args:
         target: A script, notebook, module, ``package.module:function``, a callable (all are rehearsed first, as
             ``trainworthy.rehearse`` does), a tape, or the result of a rehearsal.
-        gpu: A row of ``hardware/`` such as ``"h100-sxm-80gb"``, ``"cpu"`` (this machine, once calibrated) or a CPU row.
-            Default: what the tape or rehearsal was made for.
+        gpu: A row of ``hardware/`` such as ``"h100-sxm-80gb"``, ``"cpu"`` or ``"this"`` (this machine, calibrated), or
+            a CPU row. Default: what the tape or rehearsal was made for.
         args: The script's own arguments.
         mode: ``"eager"`` or ``"compiled"``; default: what the script asks for.
         steps: How many optimizer steps to rehearse.
@@ -101,6 +101,7 @@ def estimate(
         train_steps=train_steps, epochs=epochs,
     )  # fmt: skip
     check_amounts(amounts)
+    gpu = None if gpu is None else without_this(gpu)
     result = target if isinstance(target, RehearsalResult) else None
     if isinstance(target, Tape):
         result = summarize_ranks([target])

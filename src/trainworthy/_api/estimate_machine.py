@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainworthy.hardware.calibration import Calibration
     from trainworthy.tape.record import Tape
 
-__all__ = ["is_cpu", "machine_named"]
+__all__ = ["is_cpu", "machine_named", "named_of", "without_this"]
 
 
 def is_cpu(name: str | None) -> bool:
@@ -30,6 +30,17 @@ def is_cpu(name: str | None) -> bool:
     except UnknownCpuError:
         return False
     return True
+
+
+def without_this(name: str) -> str:
+    """Resolve ``this``: the GPU that was calibrated beside this machine's CPU, or else the CPU itself."""
+    if name.casefold() != "this":
+        return name
+    from trainworthy.hardware.calibrations import calibration_rows
+
+    here = this_cpu()
+    rows = [row for row in calibration_rows().values() if row.device == "cuda" and row.host_cpu == here]
+    return max(rows, key=lambda row: row.date).device_name if rows else "cpu"
 
 
 def machine_named(name: str, *, notes: dict[str, Any] | None = None) -> Machine:

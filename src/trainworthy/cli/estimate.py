@@ -116,8 +116,8 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="NAME", help="a transcribed model, or a Hugging Face config.json on disk")
     add("--runs", metavar="FILE.csv", help="a table of training runs; --output is written with predictions added")
     add("--gpu", metavar="ID[,ID...]",
-        help="row of `trainworthy gpus`, `cpu` (this one, calibrated) or a CPU row (default: the tape's, or "
-        f"{DEFAULT_GPU})")  # fmt: skip
+        help="row of `trainworthy gpus`, `this` or `cpu` (this machine, calibrated), or a CPU row (default: the "
+        f"tape's, or {DEFAULT_GPU})")  # fmt: skip
     add("--mode", choices=("eager", "compiled"), help="default: compiled if the script asks for torch.compile")
     add("--what-ifs", choices=("rehearsed", "tape", "none"), default="rehearsed",
         help="rehearsed: a larger batch is rehearsed too, where the script has an option for it (default); tape: only "

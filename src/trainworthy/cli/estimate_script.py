@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainworthy._api.estimate import estimate_result
-from trainworthy._api.estimate_machine import is_cpu, machine_named
+from trainworthy._api.estimate_machine import is_cpu, machine_named, without_this
 from trainworthy.cli.estimate import DEFAULT_GPU, amounts_of
 from trainworthy.cli.largest_batch import BatchOption, Search, search_batches, search_dict
 from trainworthy.cli.rehearse import Request
@@ -53,7 +53,7 @@ def estimate_tape_files(options: argparse.Namespace) -> list[Estimate]:
 
 
 def _machines(options: argparse.Namespace) -> list[str]:
-    names = [name.strip() for name in (options.gpu or DEFAULT_GPU).split(",") if name.strip()]
+    names = [without_this(name.strip()) for name in (options.gpu or DEFAULT_GPU).split(",") if name.strip()]
     if not names:
         raise UsageError("--gpu names no machine.", where="--gpu", fix="`trainworthy gpus` lists them.")
     for name in names:

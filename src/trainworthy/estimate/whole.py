@@ -256,6 +256,7 @@ def _assumptions(question: Question, expected: Simulated, workload: Workload, ba
             )
     notes += workload.assumptions
     if question.mode == "compiled":
+        notes = [note for note in notes if not note.startswith("torch.compile was asked for")]
         notes.append(
             "compiled: chains of elementwise work become one kernel each that reads and writes what is used outside "
             "of it; launches without dispatcher; what the compiler recomputes or reorders is not modelled"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainworthy.estimate.quantity import Quantity
+from trainworthy.estimate.quantity import Quantity, maybe_product
 from trainworthy.estimate.result import BOUNDS, Estimate, ShareRow
 from trainworthy.report.estimate_words import gpu_words, quantity_cells
 from trainworthy.report.tables import Column, Table, left, right, rows_of
@@ -44,49 +44,46 @@ def machine_table(estimates: Sequence[Estimate]) -> Table:
     )  # fmt: skip
 
 
+_Figure = tuple[str, "Quantity | None", str, str]  # name, value, unit, note
+
+
 def _figures(e: Estimate) -> Table:
-    rows: list[tuple[str, ...]] = []
-
-    def add(name: str, quantity: Quantity | None, unit: str, note: str = "") -> None:
-        if quantity is not None:
-            rows.append((name, *quantity_cells(quantity, unit), note))
-
-    add("step", e.step_time_s, "s", "one optimizer step in the steady state")
-    add("latency", e.latency_s, "s", "one step alone, from idle")
-    add("samples", e.samples_per_s, "samples/s", _counted(e.samples_per_step, "samples a step"))
-    add("tokens", e.tokens_per_s, "tokens/s", _counted(e.tokens_per_step, "tokens a step"))
-    if e.world_size > 1:
-        add("tokens per GPU", e.tokens_per_s_per_gpu, "tokens/s")
-    add(
-        "model FLOP/s per GPU", None if e.model_tflops_per_gpu is None else e.model_tflops_per_gpu.times(1e12), "FLOP/s"
-    )
-    peak = "" if e.peak_tflops is None else f"of {e.peak_tflops:g} TFLOP/s ({e.peak_unit}, dense)"
-    add("MFU", e.mfu, "%", peak)
-    add("HFU", e.hfu, "%", "recomputation included")
-    add(f"memory {e.peak_memory_kind}", e.peak_memory_bytes, "B")
-    limit = "" if e.driver_memory_bytes is None else f"of {format_bytes(e.driver_memory_bytes)} that the driver reports"
-    add("memory needed", e.needed_memory_bytes, "B", limit)
-    add("power per GPU", e.power_w, "W", "modelled")
-    add(
-        "energy a step",
-        None if e.energy_kwh_per_step is None else e.energy_kwh_per_step.times(1e3),
-        "Wh",
-        "modelled; the device only",
-    )
-    add("money a step", e.money_per_step, "", "your price")
-    if e.totals is not None:
-        add(e.totals.wanted, e.totals.seconds, "s", f"{e.totals.steps:,.0f} steps")
-        add(
-            "  energy",
-            None if e.totals.energy_kwh is None else e.totals.energy_kwh.times(1e3),
-            "Wh",
-            "modelled; the device only",
-        )
-        add("  money", e.totals.money, "", f"at {e.price_per_hour:g} an hour and GPU" if e.price_per_hour else "")
+    rows = [
+        (name, *quantity_cells(quantity, unit), note)
+        for name, quantity, unit, note in (*_rate_figures(e), *_need_figures(e))
+        if quantity is not None
+    ]
     return Table(
         key="figures", title=f"Figures ({gpu_words(e)}, {e.mode})", rows=rows_of(rows),
         columns=(left(""), right("low"), right("expected"), right("high"), left("")),
     )  # fmt: skip
+
+
+def _rate_figures(e: Estimate) -> Iterator[_Figure]:
+    yield "step", e.step_time_s, "s", "one optimizer step in the steady state"
+    yield "latency", e.latency_s, "s", "one step alone, from idle"
+    yield "samples", e.samples_per_s, "samples/s", _counted(e.samples_per_step, "samples a step")
+    yield "tokens", e.tokens_per_s, "tokens/s", _counted(e.tokens_per_step, "tokens a step")
+    if e.world_size > 1:
+        yield "tokens per GPU", e.tokens_per_s_per_gpu, "tokens/s", ""
+    yield "model FLOP/s per GPU", maybe_product(e.model_tflops_per_gpu, 1e12), "FLOP/s", ""
+    peak = "" if e.peak_tflops is None else f"of {e.peak_tflops:g} TFLOP/s ({e.peak_unit}, dense)"
+    yield "MFU", e.mfu, "%", peak
+    yield "HFU", e.hfu, "%", "recomputation included"
+
+
+def _need_figures(e: Estimate) -> Iterator[_Figure]:
+    yield f"memory {e.peak_memory_kind}", e.peak_memory_bytes, "B", ""
+    limit = "" if e.driver_memory_bytes is None else f"of {format_bytes(e.driver_memory_bytes)} that the driver reports"
+    yield "memory needed", e.needed_memory_bytes, "B", limit
+    yield "power per GPU", e.power_w, "W", "modelled"
+    yield "energy a step", maybe_product(e.energy_kwh_per_step, 1e3), "Wh", "modelled; the device only"
+    yield "money a step", e.money_per_step, "", "your price"
+    if e.totals is not None:
+        price = f"at {e.price_per_hour:g} an hour and GPU" if e.price_per_hour else ""
+        yield e.totals.wanted, e.totals.seconds, "s", f"{e.totals.steps:,.0f} steps"
+        yield "  energy", maybe_product(e.totals.energy_kwh, 1e3), "Wh", "modelled; the device only"
+        yield "  money", e.totals.money, "", price
 
 
 def _counted(amount: float | None, what: str) -> str:

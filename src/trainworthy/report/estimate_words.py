@@ -66,7 +66,9 @@ def between(quantity: Quantity | None, unit: str) -> str:
     if low == high:
         return expected
     (first, first_unit), (_, last_unit) = low.rsplit(" ", 1), high.rsplit(" ", 1)
-    joined = f"{first}-{high}" if first_unit == last_unit and low.count(" ") == 1 else f"{low} to {high}"
+    joined = (
+        f"{first}-{high}" if first_unit == last_unit and low.count(" ") == high.count(" ") == 1 else f"{low} to {high}"
+    )
     return f"{joined} ({expected})"
 
 
