@@ -12,6 +12,7 @@ from trainworthy.estimate.energy import ENERGY_NOTE, gpu_power_w, kwh, money
 from trainworthy.estimate.model_run import ModelRun, model_run
 from trainworthy.estimate.result import BoundBy, Estimate, WhatIf
 from trainworthy.estimate.run_config import RunConfig
+from trainworthy.estimate.run_constants import unfitted_reason
 from trainworthy.estimate.totals import run_totals
 from trainworthy.estimate.workload import Workload
 
@@ -49,13 +50,20 @@ def estimate_of_model(run: ModelRun, *, amounts: Amounts, what_ifs: bool = True)
 def _bound_by(run: ModelRun) -> BoundBy:
     shares = run.time.bound_by
     return BoundBy(
-        compute=shares["compute"], memory=shares["memory"], latency=shares["fixed"], host=shares["host"],
+        # What a step costs once, whatever its size, is work of the host: launches of the optimizer, bookkeeping.
+        compute=shares["compute"], memory=shares["memory"], latency=0.0, host=shares["host"] + shares["fixed"],
         network=shares["network"], bubble=shares["bubble"],
     )  # fmt: skip
 
 
 def _band(run: ModelRun) -> str:
     config = run.config
+    if unfitted_reason(generation=config.generation, stack=config.stack):
+        return (
+            f"no published run of {config.stack} on {config.generation} GPUs is stored; for software that constants were "
+            f"not fitted to, nine in ten were predicted within {100 * run.time.error_p90:.0f} % "
+            "(docs/published-runs.md; --stack names the software)"
+        )
     return (
         f"nine in ten published runs of {config.stack} on {config.generation} GPUs were predicted within "
         f"{100 * run.time.error_p90:.0f} % (docs/published-runs.md)"
