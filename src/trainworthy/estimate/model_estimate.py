@@ -60,8 +60,8 @@ def _band(run: ModelRun) -> str:
     config = run.config
     if unfitted_reason(generation=config.generation, stack=config.stack):
         return (
-            f"no published run of {config.stack} on {config.generation} GPUs is stored; for software that constants were "
-            f"not fitted to, nine in ten were predicted within {100 * run.time.error_p90:.0f} % "
+            f"no published run of {config.stack} on {config.generation} GPUs is stored; for software that constants "
+            f"were not fitted to, nine in ten were predicted within {100 * run.time.error_p90:.0f} % "
             "(docs/published-runs.md; --stack names the software)"
         )
     return (
