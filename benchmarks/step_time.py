@@ -33,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", help="default: all")
     parser.add_argument("--calibration", help="use this file instead of calibrating")
+    parser.add_argument("--passes", type=int, default=_PASSES, help="over all cases (default: 3)")
     options = parser.parse_args()
     import torch  # noqa: F401  # once, before processes are forked; nothing is run here
 
@@ -45,8 +46,12 @@ def main() -> int:
             start = time.perf_counter()
             _in_child(_calibrate, path)
             print(f"calibrated in {time.perf_counter() - start:.0f} s")
-        passes = [[_in_child(_measure, name, _tape_path(folder, name, n)) for name in names] for n in range(_PASSES)]
-        middle = [sorted(each, key=lambda m: float(m["median_s"]))[_PASSES // 2] for each in zip(*passes, strict=True)]
+        passes = [
+            [_in_child(_measure, name, _tape_path(folder, name, n)) for name in names] for n in range(options.passes)
+        ]
+        middle = [
+            sorted(each, key=lambda m: float(m["median_s"]))[options.passes // 2] for each in zip(*passes, strict=True)
+        ]
         spread = [[found["median_s"] for found in each] for each in zip(*passes, strict=True)]
         tapes = [_tape_path(folder, name, 0) for name in names]
         results = [_case(*each, path) for each in zip(names, middle, spread, tapes, strict=True)]
