@@ -12,7 +12,7 @@ How sure:
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -57,14 +57,14 @@ for epoch in range(3):
 @rule(code="TW313", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at eval() of the model whose optimizer steps in the same loop."""
-    if _goes_back(analysis):
-        return
     trained = {}
     for step in analysis.method_calls("step"):
         made = step.owner.made_by if isinstance(step.owner, Instance) else None
         first = made.argument(0, "params") if made is not None else None
         if isinstance(first, Parameters):
             trained[id(first.owner)] = step
+    if not trained or _goes_back(analysis):
+        return
     for call in once_per_place(analysis.method_calls("eval")):
         if not is_module(call.owner) or id(call.owner) not in trained or call.context.under("torch.jit"):
             continue
@@ -80,10 +80,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _goes_back(analysis: Analysis) -> bool:
-    for source in analysis.sources:
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "train":
-                return True
-            if isinstance(node, ast.Attribute) and node.attr == "training" and isinstance(node.ctx, ast.Store):
-                return True
-    return False
+    return any(_BACK.search(source.code) for source in analysis.sources)
+
+
+_BACK = re.compile(r"\.train\(|\.training\s*=[^=]")

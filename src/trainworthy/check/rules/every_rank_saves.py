@@ -44,13 +44,29 @@ if dist.get_rank() == 0:
 """
 
 
-_WORDS = ("rank", "main", "master", "primary", "leader", "is_root", "coordinator", "world", "distributed", "local")
+_WORDS = (
+    "rank",
+    "main",
+    "master",
+    "primary",
+    "leader",
+    "is_root",
+    "coordinator",
+    "world",
+    "distributed",
+    "local",
+    "gpu",
+    "device",
+    "proc",
+)
 
 
 @rule(code="TW423", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at saves to a literal name."""
-    if not any(True for _ in analysis.calls("torch.distributed.init_process_group")) or _asks_for_rank(analysis):
+    started = any(True for _ in analysis.calls("torch.distributed.init_process_group"))
+    saves = any(True for _ in analysis.calls("torch.save"))
+    if not started or not saves or _asks_for_rank(analysis):
         return
     for call in once_per_place(analysis.calls("torch.save")):
         if isinstance(call.argument(1, "f"), Const):

@@ -52,6 +52,8 @@ _PARSERS = ("loads", "literal_eval")
 @rule(code="TW502", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at handlers within loops."""
+    if not analysis.source.words.intersection(_PARSERS):
+        return
     for loop in analysis.nodes.get(ast.For, ()):
         for node in getattr(loop, "body", ()):
             for inner in [node, *getattr(node, "body", ())]:

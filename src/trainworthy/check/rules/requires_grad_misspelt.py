@@ -40,6 +40,8 @@ for p in model.parameters():
 @rule(code="TW302", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at attributes that are assigned."""
+    if not analysis.source.words.intersection(_WRONG):
+        return
     for node in analysis.nodes.get(ast.Attribute, ()):
         if isinstance(node, ast.Attribute) and node.attr in _WRONG and isinstance(node.ctx, ast.Store):
             place = analysis.place(node)

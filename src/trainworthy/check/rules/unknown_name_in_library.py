@@ -43,18 +43,17 @@ y = np.float64(3)
 @rule(code="TW801", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what is called."""
-    guarded = _guarded(analysis)
     for call in once_per_place(iter(analysis.all_calls)):
         library, _, name = call.name.rpartition(".")
         if library not in ("torch", "torch.nn", "torch.nn.functional", "torch.optim", "numpy", "torch.functional"):
             continue
         known = names_of(library)
         func = call.node.func
-        if known is None or name in known or name.startswith("_") or call.node in guarded:
+        if known is None or name in known or name.startswith("_"):
             continue
         if not isinstance(func, ast.Attribute) or func.attr != name:
             continue
-        if analysis.mentions("__version__", "hasattr"):
+        if analysis.mentions("__version__", "hasattr") or call.node in _guarded(analysis):
             continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         yield Hit(

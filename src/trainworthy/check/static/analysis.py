@@ -112,20 +112,9 @@ class Analysis:
         """This file and those of the project that it imports."""
         return self._interpreter.modules.keys() | {self.source}
 
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        found = set()
-        for source in self.sources:
-            for node in ast.walk(source.tree):
-                if isinstance(node, ast.Attribute):
-                    found.add(node.attr)
-                elif isinstance(node, ast.Name):
-                    found.add(node.id)
-        return frozenset(found)
-
     def mentions(self, *names: str) -> bool:
-        """Say whether a name or attribute occurs anywhere in this file or what it imports of the project."""
-        return any(name in self._names for name in names)
+        """Say whether a word occurs anywhere in this file or what it imports of the project, comment lines left out."""
+        return any(name in source.words for source in self.sources for name in names)
 
     @cached_property
     def nodes(self) -> dict[type[ast.AST], list[ast.AST]]:

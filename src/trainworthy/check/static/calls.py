@@ -6,7 +6,7 @@ import ast
 
 from trainworthy.check.static.expressions import Expressions
 from trainworthy.check.static.external import WRAPPERS, is_module, method_result, module_output, returned
-from trainworthy.check.static.facts import Call, With
+from trainworthy.check.static.facts import Call, Load, With
 from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.tensors import call_method
 from trainworthy.check.static.values import (
@@ -59,7 +59,10 @@ class Calls(Expressions):
         """Return what is called, the object it belongs to, and the method's name."""
         if isinstance(func, ast.Attribute):
             owner = self.value(func.value)
-            return (UNKNOWN if owner is UNKNOWN else self.attribute(owner, func.attr)), owner, func.attr
+            callee = UNKNOWN if owner is UNKNOWN else self.attribute(owner, func.attr)
+            if isinstance(owner, Instance) and owner.type in WRAPPERS:
+                self.facts.loads.append(Load(func, owner, callee, self.context, self.tick()))
+            return callee, owner, func.attr
         callee = self.value(func)
         return callee, callee, ""
 

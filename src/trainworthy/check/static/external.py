@@ -71,7 +71,7 @@ def is_loss_module(value: Value) -> bool:
 def is_class_name(name: str) -> bool:
     """Say whether a name is written as classes are."""
     last = name.rpartition(".")[2]
-    return last[:1].isupper() and not last.isupper()
+    return last[:1].isupper() and (not last.isupper() or name.startswith("torch."))
 
 
 def returned(name: str, call: Call) -> Value:

@@ -7,6 +7,7 @@ from functools import lru_cache
 _PREFIXES = (
     ("torch.nn.functional.", "torch.nn.functional."),
     ("torch.optim.lr_scheduler.", "torch.optim.lr_scheduler."),
+    ("torch.optim.swa_utils.", "torch.optim.swa_utils."),
     ("torch.nn.parallel.distributed.", "torch.nn.parallel."),
     ("torch.nn.parallel.data_parallel.", "torch.nn.parallel."),
     ("torch.utils.data.distributed.", "torch.utils.data."),

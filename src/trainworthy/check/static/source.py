@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 import tokenize
 import warnings
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from pathlib import Path
 from trainworthy.check.finding import Place
 
 MAX_BYTES = 4 * 2**20  # larger files are generated data, not programs that somebody wrote
+_WORD = re.compile(r"[^\W\d]\w*")
+_COMMENT_LINE = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _MAGIC = ("%", "!", "?")
 _CELL_MAGIC_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")
 
@@ -38,7 +41,6 @@ class Source:
         lines: Its lines.
         tree: What it parses to.
         cells: For each line of a notebook: its cell and the line in it, both from 1; empty for other files.
-        module: The name it is imported by, as far as its folders tell.
     """
 
     path: str
@@ -46,7 +48,19 @@ class Source:
     lines: list[str]
     tree: ast.Module
     cells: list[tuple[int, int]] = field(default_factory=list)
-    module: str = ""
+    _words: frozenset[str] | None = None
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Every word of the program outside of comment lines: a cheap way to say that a name occurs nowhere."""
+        if self._words is None:
+            self._words = frozenset(_WORD.findall(self.code))
+        return self._words
+
+    @property
+    def code(self) -> str:
+        """The text without lines that are only a comment."""
+        return _COMMENT_LINE.sub("", self.text)
 
     def place(self, node: ast.AST) -> Place:
         """Return the span of a node."""

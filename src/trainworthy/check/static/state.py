@@ -14,7 +14,8 @@ from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.values import UNKNOWN, Function, Instance, Module, ProjectClass, Ref, Value
 
-STATEMENT_BUDGET = 60_000  # statements run for one file; a file whose calls branch out further is checked in part
+# Statements run for one file, those of what it calls included: a file whose calls branch out further is checked in part.
+_BUDGET, _BUDGET_PER_LINE = 3_000, 4
 # Folders of a project that have a library's name never stand for it.
 ALWAYS_OUTSIDE = frozenset(
     {"torch", "numpy", "os", "sys", "math", "random", "copy", "json", "pickle", "typing", "collections", "functools"}
@@ -32,7 +33,7 @@ class State:
         self.functions: list[Function] = []
         self.classes: list[ProjectClass] = []
         self.called: set[ast.AST] = set()
-        self.budget = STATEMENT_BUDGET
+        self.budget = _BUDGET + _BUDGET_PER_LINE * len(main.lines)
         self.context = Context(source=main)
         self.scope = Scope()
         self.returns: list[Value] = []
