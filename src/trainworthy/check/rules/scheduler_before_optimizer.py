@@ -55,7 +55,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at steps of schedulers."""
     steps = list(optimizer_steps(analysis))
     for call in once_per_place(analysis.method_calls("step")):
-        if not is_scheduler(call.owner) or not call.context.loops:
+        own = isinstance(call.owner, Instance) and call.owner.cls is not None
+        if not is_scheduler(call.owner) or own or not call.context.loops:
             continue
         made = call.owner.made_by if isinstance(call.owner, Instance) else None
         optimizer = made.argument(0, "optimizer") if made is not None else None

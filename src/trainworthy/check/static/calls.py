@@ -221,10 +221,10 @@ class Calls(Expressions):
         arguments = function.node.args
         for arg in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
             scope.names[arg.arg] = UNKNOWN
-        if bound is not None and not _is_static(function):
+        if bound is not None and not _has(function, "staticmethod"):
             positional = [*arguments.posonlyargs, *arguments.args]
             if positional:
-                scope.names[positional[0].arg] = bound
+                scope.names[positional[0].arg] = _first_argument(function, bound)
         self._run_body(function, scope, None)
 
     def _run_body(self, function: Function, scope: Scope, call: Call | None) -> Value:
@@ -251,7 +251,9 @@ class Calls(Expressions):
         arguments = function.node.args
         positional = [*arguments.posonlyargs, *arguments.args]
         values = list(call.args)
-        if bound is not None and not _is_static(function):
+        if _has(function, "classmethod"):
+            values.insert(0, function.owner or UNKNOWN)
+        elif bound is not None and not _has(function, "staticmethod"):
             values.insert(0, bound)
         defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
         for at, arg in enumerate(positional):
@@ -268,8 +270,12 @@ class Calls(Expressions):
         return Const(default.value)
 
 
-def _is_static(function: Function) -> bool:
-    return any(isinstance(one, Ref) and one.name == "builtins.staticmethod" for one in function.decorators)
+def _has(function: Function, decorator: str) -> bool:
+    return any(isinstance(one, Ref) and one.name == f"builtins.{decorator}" for one in function.decorators)
+
+
+def _first_argument(function: Function, bound: Value) -> Value:
+    return function.owner or UNKNOWN if _has(function, "classmethod") else bound
 
 
 def _joined(values: list[Value]) -> Value:

@@ -136,8 +136,6 @@ class Expressions(State):
             items = held.items if isinstance(held, Sequence) else None
         if items and isinstance(index, Const) and isinstance(index.value, int) and abs(index.value) < len(items):
             return items[index.value]
-        if items and len({id(one) for one in items}) == 1:
-            return items[0]
         return UNKNOWN
 
     def of_slice(self, node: ast.Slice) -> Value:
@@ -188,9 +186,8 @@ class Expressions(State):
         finally:
             self.scope, self.context = outer, context
         kind = {ast.ListComp: "list", ast.SetComp: "set", ast.DictComp: "dict"}.get(type(node), "list")
-        made = Sequence(kind, None, node)  # type: ignore[arg-type]
         self.elements[node] = element
-        return made
+        return Sequence(kind, None, node, element)  # type: ignore[arg-type]
 
     def _bind_name(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Name):
@@ -206,8 +203,8 @@ class Expressions(State):
         if isinstance(iterable, Sequence):
             if iterable.items and iterable.kind in ("list", "tuple"):
                 return iterable.items[0]
-            if isinstance(iterable.node, ast.expr) and iterable.items is None and iterable.kind == "list":
-                return self.elements.get(iterable.node, UNKNOWN)
+            if iterable.items is None and iterable.kind == "list" and iterable.element is not None:
+                return iterable.element
         if isinstance(iterable, Instance):
             inner = iterable.attrs.get("")
             if iterable.type == "builtins.enumerate" and inner is not None:

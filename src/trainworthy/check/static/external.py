@@ -133,7 +133,7 @@ def _builtin(name: str, call: Call) -> Value:
     if name in ("enumerate", "iter", "reversed", "zip"):
         return Instance(type=f"builtins.{name}", made_by=call, attrs={"": first})
     if name in ("list", "tuple") and isinstance(first, Sequence):
-        return Sequence(name, first.items, first.node)  # type: ignore[arg-type]
+        return Sequence(name, first.items, first.node, first.element)  # type: ignore[arg-type]
     if name in ("list", "tuple", "set", "dict"):
         return Sequence(name, None if call.args else (), call.node)  # type: ignore[arg-type]
     if name == "str" and isinstance(first, EnvText):

@@ -89,11 +89,15 @@ class Instance(Value):
 
 @dataclass(frozen=True, slots=True)
 class Sequence(Value):
-    """A list, tuple, set or dict's values, of known length when ``items`` is not None."""
+    """A list, tuple, set or dict's values, of known length when ``items`` is not None.
+
+    A comprehension has an ``element``: what its first turn makes.
+    """
 
     kind: Literal["list", "tuple", "set", "dict"]
     items: tuple[Value, ...] | None
     node: ast.AST | None = field(default=None, compare=False)
+    element: Value | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
