@@ -7,8 +7,8 @@ Why:
     `state_dict()` returns the live tensors; the next step changes them. The "best" model is the last one.
 
 How sure:
-    The value is kept over turns of the loop, the loop (or what it calls) trains, and the variable is read outside of the loop
-    or in a later turn. Dicts that are saved in the same turn are not reported.
+    The value is kept over turns of the loop, the loop (or what it calls) trains, and the variable is read outside
+    of the loop or in a later turn. Dicts that are saved in the same turn are not reported.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """An evaluation loop builds graphs that nobody uses.
 
 What it finds:
-    `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that never
-    turns gradients off.
+    `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that
+    never turns gradients off.
 
 Why:
-    Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
+    Activations of every forward pass are kept for a backward that never comes: slower, and several times the
+    memory.
 
 How sure:
     Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs anywhere near.
@@ -20,7 +21,6 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.queries import body_of, names_in, once_per_place
-from trainworthy.check.static.values import Instance
 
 BAD = """\
 import torch

@@ -1,4 +1,4 @@
-"""What the interpreter saw: calls, operators, assignments and loops, each with where it stands and what is around it."""
+"""What the interpreter saw: calls, operators, assignments and loops, each with what is around it."""
 
 from __future__ import annotations
 

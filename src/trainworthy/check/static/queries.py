@@ -67,7 +67,7 @@ def inside(node: ast.AST, kinds: tuple[type[ast.AST], ...]) -> Iterator[ast.AST]
 
 def names_in(node: ast.AST) -> set[str]:
     """Return every name and attribute below ``node``."""
-    return {getattr(one, "id", None) or getattr(one, "attr", "") for one in ast.walk(node)} - {""}
+    return {str(getattr(one, "id", None) or getattr(one, "attr", "")) for one in ast.walk(node)} - {""}
 
 
 def inner_modules(value: Value, depth: int = 0) -> Iterator[Instance]:

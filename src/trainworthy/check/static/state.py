@@ -14,7 +14,7 @@ from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.values import UNKNOWN, Function, Instance, Module, ProjectClass, Ref, Value
 
-# Statements run for one file, those of what it calls included: a file whose calls branch out further is checked in part.
+# Statements run for one file, what it calls included; a file whose calls branch out further is checked in part.
 _BUDGET, _BUDGET_PER_LINE = 3_000, 4
 # Folders of a project that have a library's name never stand for it.
 ALWAYS_OUTSIDE = frozenset(
