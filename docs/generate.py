@@ -25,6 +25,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
+import rule_pages
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent

@@ -162,7 +162,8 @@ def test_models_are_followed_into_other_files(tmp_path: Path) -> None:
     result = check_paths([str(tmp_path / "train.py")], Config())
     assert [(one.code, one.place.line) for one in result.findings] == [("TW201", 6)]
     evidence = result.findings[0].evidence[0].place
-    assert evidence is not None and evidence.path.endswith("net.py")
+    assert evidence is not None
+    assert evidence.path.endswith("net.py")
 
 
 # --- noqa -----------------------------------------------------------------------------------------------------------
@@ -209,7 +210,8 @@ def test_config_file(tmp_path: Path) -> None:
     config = load_config(str(tmp_path))
     assert config.ignore == ("TW2",)
     assert config.extend_select == ("TW419",)
-    assert config.excludes("old") and config.excludes(".venv")
+    assert config.excludes("old")
+    assert config.excludes(".venv")
     file.write_text('[tool.trainworthy.check]\nselekt = ["TW2"]\n')
     with pytest.raises(UsageError, match="selekt"):
         load_config(str(tmp_path))

@@ -33,8 +33,8 @@ from trainworthy.check.static.values import (
 
 _BUILTINS = frozenset(
     "int float str bool list tuple set dict len range enumerate zip iter next sum max min abs print isinstance hasattr "
-    "getattr setattr super staticmethod classmethod property sorted reversed map filter any all open id type round eval "
-    "exec input vars".split()
+    "getattr setattr super staticmethod classmethod property sorted reversed map filter any all open id type round "
+    "eval exec input vars".split()
 )
 _CONTAINERS = {ast.List: "list", ast.Tuple: "tuple", ast.Set: "set"}
 
