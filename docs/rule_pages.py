@@ -51,14 +51,15 @@ def ecosystem_page() -> dict[Path, str]:
     kinds = f"{severe['error']} errors, {severe['warning']} warnings, {severe['hint']} hints"
     lines = [
         "# Findings in public projects", "",
-        f"`trainworthy check` with its defaults on {len(data['repositories'])} public repositories, {data['files']:,} files",
-        f"and {data['lines']:,} lines, read on {data['read']}: {len(findings)} findings ({kinds}), one in",
-        f"{data['lines'] // max(len(findings), 1):,} lines. {len(false)} of them are false after reading the source.", "",
-        "While the rules were written, the same reading found false alarms of TW101, TW303, TW308, TW311, TW412, TW423,",
-        "TW502, TW802 and TW805; these rules were mended.", "",
-        "A verdict says whether the source confirms what the message claims, not whether the authors should care: tests",
-        "and examples do some of it on purpose.", "",
-        "## Findings", "", "| repository | place | code | severity | verdict | reason |", "|---|---|---|---|---|---|",
+        f"`trainworthy check` with its defaults on {len(data['repositories'])} public repositories, {data['files']:,}",
+        f"files and {data['lines']:,} lines, read on {data['read']}: {len(findings)} findings ({kinds}), one in",
+        f"{data['lines'] // max(len(findings), 1):,} lines. {len(false)} are false after reading the source.", "",
+        "While the rules were written, the same reading found false alarms of TW101, TW303, TW308, TW311, TW412,",
+        "TW423, TW502, TW802 and TW805; these rules were mended.", "",
+        "A verdict says whether the source confirms what the message claims, not whether the authors should care:",
+        "tests and examples do some of it on purpose.", "",
+        "## Findings", "",
+        "| repository | place | code | severity | verdict | reason |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for one in findings:
         cell = f" cell {one['cell']}" if one["cell"] else ""

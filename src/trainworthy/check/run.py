@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from trainworthy.check.config import Config
@@ -85,6 +86,7 @@ def collect(results: Sequence[FileResult], config: Config) -> CheckResult:
     )
 
 
+@lru_cache(maxsize=16)
 def selected(config: Config) -> dict[str, Rule]:
     """Return the static rules that run."""
     return {code: one for code, one in all_rules().items() if "static" in one.finders and config.selects(one)}
