@@ -79,7 +79,7 @@ def _named(call: Call, *beginnings: str) -> bool:
     func = call.node.func
     if not call.name.startswith("?.") or not isinstance(func, ast.Attribute):
         return False
-    name = getattr(func.value, "attr", None) or getattr(func.value, "id", "")
+    name = str(getattr(func.value, "attr", None) or getattr(func.value, "id", ""))
     return name.lower().startswith(beginnings)
 
 
