@@ -267,3 +267,12 @@ def test_mended_programs_have_fewer_findings(rule: object) -> None:
         after = check(fixed_text(bad, edits), config=Config(select=("ALL",)))
         assert "TW901" not in codes(after)
         assert len(after.findings) < len(before.findings)
+
+
+def test_modules_that_hold_each_other() -> None:
+    text = "from torch import nn\n\n\nclass A(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    text += "        self.b = B()\n        self.b.a = self\n        self.all = [B(), B()]\n\n\n"
+    text += (
+        "class B(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.l = nn.Linear(1, 1)\n"
+    )
+    assert codes(check(text + "\n\na = nn.parallel.DistributedDataParallel(A())\n")) == ["TW303"]

@@ -23,7 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Store
-from trainworthy.check.static.queries import PARAMETRISED
+from trainworthy.check.static.queries import PARAMETRISED, inner_modules
 from trainworthy.check.static.values import Instance, Sequence, Value
 
 BAD = """\
@@ -112,11 +112,9 @@ def _made_in_place(value: Sequence) -> bool:
 
 
 def _has_parameters(value: Value) -> bool:
-    if not isinstance(value, Instance) or not is_module(value):
+    if not is_module(value):
         return False
-    if value.cls is not None:
-        return any(_has_parameters(one) for one in value.attrs.values() if one is not value)
-    return value.type.rpartition(".")[2] in PARAMETRISED
+    return any(one.type.rpartition(".")[2] in PARAMETRISED for one in inner_modules(value))
 
 
 def _handed_on(store: Store) -> bool:

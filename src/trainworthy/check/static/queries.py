@@ -100,17 +100,18 @@ def names_in(node: ast.AST) -> set[str]:
     return {str(getattr(one, "id", None) or getattr(one, "attr", "")) for one in ast.walk(node)} - {""}
 
 
-def inner_modules(value: Value, depth: int = 0) -> Iterator[Instance]:
-    """Yield a module and what is known to be in it."""
-    if depth > 6:
-        return
-    if isinstance(value, Instance):
-        yield value
-        for one in value.attrs.values():
-            yield from inner_modules(one, depth + 1)
-    elif isinstance(value, Sequence):
-        for one in value.items or ():
-            yield from inner_modules(one, depth + 1)
+def inner_modules(value: Value) -> list[Instance]:
+    """Return a module and what is known to be in it, each once: modules may hold each other."""
+    found: dict[int, Instance] = {}
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, Sequence):
+            left += one.items or ()
+        elif isinstance(one, Instance) and id(one) not in found:
+            found[id(one)] = one
+            left += one.attrs.values()
+    return list(found.values())
 
 
 def body_of(context: Context) -> ast.AST:
