@@ -1,4 +1,4 @@
-"""Which commits of a repository removed findings: bugs that its authors found, too, and what the checks miss between them.
+"""Which commits of a repository removed findings: bugs that its authors found, too.
 
 $ python benchmarks/check_history.py path/to/repo/.git --last 200
 """
