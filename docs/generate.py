@@ -1,4 +1,4 @@
-"""Write the generated pages: commands, GPU rows, the JSON result, explanations, and the quickstart's real output.
+"""Write the generated pages: commands, GPU rows, the JSON result, explanations, rules, the quickstart's real output.
 
     python docs/generate.py            # write what changed
     python docs/generate.py --quick    # all but the quickstart, which rehearses an example
@@ -26,6 +26,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import published_runs_page
+import rule_pages
 import single_gpu_page
 
 DOCS = Path(__file__).resolve().parent
@@ -204,6 +205,8 @@ def quick_pages() -> dict[Path, str]:
         **gpu_page(),
         **json_pages(),
         **explain_page(),
+        **rule_pages.rule_pages(),
+        **rule_pages.ecosystem_page(),
         **published_runs_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),

@@ -1,0 +1,68 @@
+"""Gradients are clipped after the optimizer used them.
+
+What it finds:
+    In one body: `backward`, the optimizer's step, then `clip_grad_norm_`, and no clip before.
+
+Why:
+    The clipped gradients are set to zero before anybody sees them; nothing is clipped.
+
+How sure:
+    The order in one body of statements, under the same conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import CLIPPERS, always_with, once_per_place, optimizer_steps, same_turn
+
+BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    optimizer.zero_grad()
+    model(x).mean().backward()
+    optimizer.step()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW310
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    optimizer.zero_grad()
+    model(x).mean().backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+"""
+
+
+@rule(code="TW310", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at what comes before and after each clip."""
+    steps = list(optimizer_steps(analysis))
+    backwards = list(analysis.method_calls("backward"))
+    for clip in once_per_place(analysis.calls(*CLIPPERS)):
+        near = [one for one in steps if same_turn(one.context, clip.context)]
+        before = [one for one in near if one.at < clip.at and always_with(one.context, clip.context)]
+        after = [one for one in near if one.at > clip.at]
+        between = [one for one in backwards if before and before[-1].at < one.at < clip.at]
+        had = (
+            any(one.at < before[-1].at and same_turn(one.context, clip.context) for one in backwards)
+            if before
+            else False
+        )
+        if before and had and not after and not between:
+            yield Hit(
+                place=analysis.place(clip.node, clip.context),
+                message="gradients are clipped after the optimizer used them",
+                evidence=(Evidence("the step is here", analysis.place(before[-1].node, before[-1].context)),),
+                fix="Clip between `backward()` and `step()`.",
+            )

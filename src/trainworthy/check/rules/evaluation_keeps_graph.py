@@ -1,0 +1,100 @@
+"""An evaluation loop builds graphs that nobody uses.
+
+What it finds:
+    `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that
+    never turns gradients off.
+
+Why:
+    Activations of every forward pass are kept for a backward that never comes: slower, and several times the
+    memory.
+
+How sure:
+    Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs anywhere near.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.queries import body_of, names_in, once_per_place
+
+BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+
+
+def evaluate(batches):
+    model.eval()
+    total = 0.0
+    for x in batches:
+        total += model(x).sum().item()  # <- TW703
+    return total
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+
+
+@torch.no_grad()
+def evaluate(batches):
+    model.eval()
+    total = 0.0
+    for x in batches:
+        total += model(x).sum().item()
+    return total
+"""
+
+
+_GRADIENTS = (
+    "no_grad", "inference_mode", "set_grad_enabled", "requires_grad_", "requires_grad", "volatile", "backward", "grad",
+    "autograd",
+)  # fmt: skip
+
+
+@rule(code="TW703", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at calls of a model after its eval()."""
+    if analysis.mentions("no_grad", "inference_mode", "set_grad_enabled", "volatile", "requires_grad_"):
+        return
+    evals = [call for call in analysis.method_calls("eval") if is_module(call.owner)]
+    done = set()
+    for call in once_per_place(iter(analysis.method_calls("__call__"))):
+        if not is_module(call.owner) or not call.context.loops or id(body_of(call.context)) in done:
+            continue
+        first = next(
+            (
+                one
+                for one in evals
+                if one.owner is call.owner
+                and one.at < call.at
+                and one.context.function is call.context.function
+                and call.context.callers == one.context.callers
+                and not set(one.context.loops) - set(call.context.loops)
+            ),
+            None,
+        )
+        body = body_of(call.context)
+        if (
+            first is None
+            or names_in(body) & set(_GRADIENTS)
+            or _back_to_training(analysis, call.owner, first.at, call.at)
+        ):
+            continue
+        done.add(id(body))
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message="the graph of every batch is built and never used",
+            evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
+            fix="Put it under `with torch.no_grad():`, or decorate the function.",
+        )
+
+
+def _back_to_training(analysis: Analysis, owner: object, start: int, end: int) -> bool:
+    return any(one.owner is owner and start < one.at < end for one in analysis.method_calls("train"))

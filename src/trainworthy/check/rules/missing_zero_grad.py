@@ -1,0 +1,67 @@
+"""Gradients are never set to zero.
+
+What it finds:
+    A loop with `backward()` and the step of an optimizer, in a program that never clears gradients.
+
+Why:
+    `backward` adds to what is there: every step uses the sum of all gradients so far.
+
+How sure:
+    The optimizer is torch's, both calls stand in the same loop, and neither `zero_grad` nor an assignment to `.grad`
+    occurs in the file or in what it imports of the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn
+
+BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    loss = model(x).mean()
+    loss.backward()
+    optimizer.step()  # <- TW301
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    optimizer.zero_grad()
+    loss = model(x).mean()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW301", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at steps that follow a backward in a loop."""
+    if analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis):
+        return
+    backwards = list(analysis.method_calls("backward"))
+    for step in once_per_place(optimizer_steps(analysis)):
+        if not step.context.in_loop or step.node.args or step.node.keywords:
+            continue
+        near = [one for one in backwards if one.at < step.at and same_turn(one.context, step.context)]
+        if near:
+            yield Hit(
+                place=analysis.place(step.node, step.context),
+                message="gradients are never set to zero, so each step uses the sum of all so far",
+                evidence=(Evidence("they are added to here", analysis.place(near[-1].node, near[-1].context)),),
+                fix="Call `optimizer.zero_grad()` once a step.",
+            )
+
+
+def _assigns_grad(analysis: Analysis) -> bool:
+    return any(getattr(one.target, "attr", "") == "grad" for one in analysis.stores)
