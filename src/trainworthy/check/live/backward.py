@@ -67,7 +67,7 @@ class BackwardWatch:
 
     def _before(self, tensors: Any) -> None:
         roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-        place = self.watch.place(2)
+        place = self.watch.place()
         with self.watch.own_work():
             for listener in self.on_backward:
                 listener()

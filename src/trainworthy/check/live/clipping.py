@@ -88,7 +88,7 @@ class ClipWatch:
         if not gradients:
             return
         self.watch.facts.clips.append(Clip(
-            step=self.watch.step, place=self.watch.place(3), function=_SEAMS[name],
+            step=self.watch.step, place=self.watch.place(), function=_SEAMS[name],
             after_step=self.gradients.spent(gradients), before_unscale=self.scaled, scale=self.scale,
         ))  # fmt: skip
 

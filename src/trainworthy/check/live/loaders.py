@@ -84,7 +84,7 @@ class LoaderWatch:
 
     def _describe(self, loader: Any, number: int) -> Loader:
         return Loader(
-            place=self.watch.place(3), loader=number, num_workers=loader.num_workers,
+            place=self.watch.place(), loader=number, num_workers=loader.num_workers,
             sampler=type(loader.sampler).__name__, batch_size=loader.batch_size,
             has_worker_init=loader.worker_init_fn is not None,
             stored_generators=tuple(sorted(stored_generators(loader.dataset))),

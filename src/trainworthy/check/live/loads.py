@@ -31,7 +31,7 @@ class LoadWatch:
             if self.watch.looking and given and hasattr(result, "missing_keys"):
                 missing, unexpected = list(result.missing_keys), list(result.unexpected_keys)
                 self.watch.facts.loads.append(StateLoad(
-                    place=self.watch.place(1), model=type(module).__name__, num_tensors=len(given),
+                    place=self.watch.place(), model=type(module).__name__, num_tensors=len(given),
                     num_missing=len(missing), num_unexpected=len(unexpected),
                     example_missing=missing[0] if missing else None,
                     example_unexpected=unexpected[0] if unexpected else None,

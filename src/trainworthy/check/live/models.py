@@ -131,14 +131,15 @@ class ModelWatch:
                 ))  # fmt: skip
 
     def _made_at(self, parent: nn.Module, container: str) -> Place:
-        """Return the line of the parent's class that makes the container, else the class, else the call."""
+        """Return the line of the parent's constructor that makes the container, else the line of the call."""
+        code = getattr(type(parent).__init__, "__code__", None)
         try:
-            lines, start = inspect.getsourcelines(type(parent))
-            path = self.watch.finder.relative(inspect.getsourcefile(type(parent)) or "")
+            lines, start = inspect.getsourcelines(code)  # type: ignore[arg-type]
         except (OSError, TypeError):
             return self._last_place()
-        if f"torch{'/'}nn{'/'}modules" in path:
+        if code is None or not self.watch.finder.is_user(code):
             return self._last_place()
+        path = self.watch.finder.relative(code.co_filename)
         found = [start + i for i, line in enumerate(lines) if container in line]
         return Place(path, found[0] if len(found) == 1 else start)
 
@@ -179,11 +180,11 @@ class ModelWatch:
 
     def _follow_norms(self, model: nn.Module) -> None:
         for module in model.modules():
-            if not isinstance(module, _BatchNorm) or module.running_mean is None or module.weight is None:
+            if not isinstance(module, _BatchNorm) or module.num_batches_tracked is None or module.weight is None:
                 continue
             if module.weight.requires_grad or (module.bias is not None and module.bias.requires_grad):
                 continue
-            version = module.running_mean._version
+            version = module.num_batches_tracked._version
             known = self._norms.get(id(module))
             if known is None or known.ref() is not module:
                 self._norms[id(module)] = _Norm(weakref.ref(module), version)

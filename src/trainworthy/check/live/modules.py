@@ -78,7 +78,7 @@ class ModuleWatch:
             if not watch.names.is_part(module):
                 watch.names.learn(module)
             layers, trainable = self._modes(module)
-            place = watch.place(3)
+            place = watch.place()
             watch.facts.forwards.append(Forward(
                 step=watch.step, place=place, model=id(module), name=watch.names.module(module),
                 training=module.training, grad=torch.is_grad_enabled(), mode_layers=layers, trainable=trainable,

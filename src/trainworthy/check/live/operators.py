@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,9 +141,9 @@ class OperatorWatch(TorchFunctionMode):
 
     def _without_grad(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if kind == _COMPARE:
-            self._broadcast(name, args, out, self.watch.finder.find(sys._getframe(3))[0], is_compare=True)
+            self._broadcast(name, args, out, self.watch.finder.find(sys._getframe(1))[0], is_compare=True)
         else:
-            self._dropout(kind, name, args, kwargs, self.watch.finder.find(sys._getframe(3))[0])
+            self._dropout(kind, name, args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
 
     def _see(
         self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor, source: int
@@ -211,7 +212,7 @@ class OperatorWatch(TorchFunctionMode):
             return
         if kind == _ATTENTION:
             p = kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
-        elif "training" in kwargs or len(args) > 2:  # said so: on purpose
+        elif len(args) > 2 or not kwargs.get("training") or self._says_training(source):
             return
         else:
             p = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
@@ -220,6 +221,13 @@ class OperatorWatch(TorchFunctionMode):
                 step=self.watch.step, place=self.watch.place_of(source), op=name, p=float(p),
                 module=self.watch.names.module(stack[-1]),
             ))  # fmt: skip
+
+    def _says_training(self, source: int) -> bool:
+        """Tell whether a call says training=...: then it is so on purpose. torch hands the default over as if given."""
+        place = self.watch.finder.sources[source]
+        path = str(self.watch.finder.base / place.path)
+        lines = [linecache.getline(path, place.line + i) for i in range(3)]
+        return not lines[0] or any("training" in line or "train" in line for line in lines)
 
 
 def doubly_expanded(a: Shape, b: Shape) -> Shape | None:

@@ -24,14 +24,25 @@ _MAX_NAMES = 12
 
 
 class Sample:
-    """The first elements of a parameter and its gradient, before a step."""
+    """The first elements of a parameter and its gradient, before a step.
 
-    def __init__(self, parameter: torch.Tensor) -> None:
+    ``moves`` are those that have a gradient; in full precision, one that plain gradient descent would not round away.
+    """
+
+    def __init__(self, parameter: torch.Tensor, rate: float) -> None:
         self.parameter = parameter
         self.before = _head(parameter).clone()
         gradient = parameter.grad
         assert gradient is not None
         self.moves = _head(gradient) != 0
+        if not self.is_low:
+            unit = 4 * torch.finfo(parameter.dtype).eps if parameter.is_floating_point() else 0.0
+            self.moves &= _head(gradient).abs() * rate > unit * self.before.abs()
+
+    @property
+    def is_low(self) -> bool:
+        """Whether the parameter has low precision."""
+        return self.parameter.dtype in (torch.bfloat16, torch.float16)
 
     def readings(self) -> list[torch.Tensor]:
         """Return: how many elements should move, how many of them stayed."""
@@ -81,10 +92,10 @@ class OptimizerWatch:
             self._running.pop()[1].close()
         if not watch.looking:
             return
-        place = watch.place(2)
+        place = watch.place()
         stack = ExitStack()
         stack.enter_context(self.operators.set_aside())
-        has_closure = bool(args and args[0] is not None) or kwargs.get("closure") is not None
+        has_closure = any(callable(a) and a is not optimizer for a in args) or kwargs.get("closure") is not None
         state: dict[str, Any] = {"place": place, "has_closure": has_closure}
         if not has_closure:
             with watch.own_work():
@@ -118,7 +129,8 @@ class OptimizerWatch:
         state["readings"] = [largest(p.grad) for p in usable]
         candidates = [p for p in usable if p.is_contiguous() and p.grad.is_contiguous()]
         stride = max(1, -(-len(candidates) // _SAMPLED))
-        state["samples"] = [Sample(p) for p in candidates[::stride]]
+        rate = learning_rate(optimizer) or 0.0
+        state["samples"] = [Sample(p, rate) for p in candidates[::stride]]
         if self.watch.step < 4:
             state["rows"] = [(p, rows) for p in usable if (rows := alike_rows(p)) is not None]
 
@@ -199,7 +211,7 @@ def _head(tensor: torch.Tensor) -> torch.Tensor:
 def _rounded_share(samples: list[Sample], moves: list[float]) -> float | None:
     total = stayed = 0.0
     for i, sample in enumerate(samples):
-        if sample.parameter.dtype in (torch.bfloat16, torch.float16):
+        if sample.is_low:
             total += moves[2 * i]
             stayed += moves[2 * i + 1]
     return stayed / total if total else None
@@ -207,6 +219,6 @@ def _rounded_share(samples: list[Sample], moves: list[float]) -> float | None:
 
 def _low_precision(samples: list[Sample]) -> str | None:
     for sample in samples:
-        if sample.parameter.dtype in (torch.bfloat16, torch.float16):
+        if sample.is_low:
             return str(sample.parameter.dtype).removeprefix("torch.")
     return None

@@ -66,9 +66,9 @@ class Watch:
 
     # --- places -----------------------------------------------------------------------------------
 
-    def place(self, depth: int = 1) -> Place:
+    def place(self) -> Place:
         """Return the user's innermost line that led here; the guard's own line if there is none."""
-        number, _ = self.finder.find(sys._getframe(depth + 1))
+        number, _ = self.finder.find(sys._getframe(1))
         return self.place_of(number)
 
     def place_of(self, number: int) -> Place:
@@ -172,7 +172,8 @@ def _compile_noticed(watch: Watch) -> Iterator[None]:
 def compile_was_used() -> bool:
     """Tell whether ``torch.compile`` was called in this process."""
     frames = sys.modules.get("torch._dynamo.eval_frame")
-    return bool(getattr(frames, "cached_backends", None))
+    backends = getattr(frames, "cached_backends", None) or {}
+    return any(backend is not None for backend in backends.values())  # None stands for code that must not be compiled
 
 
 def plain(tensor: Any) -> bool:

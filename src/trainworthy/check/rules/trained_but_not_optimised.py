@@ -64,7 +64,7 @@ class Net(nn.Module):
 model = Net()
 
 model.body.requires_grad_(False)
-loss_network = nn.Linear(3, 2)
+loss_network = nn.Linear(3, 2).requires_grad_(False)
 optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
 by_hand = nn.Linear(3, 3)
 for step in range(5):
