@@ -37,6 +37,7 @@ class BackwardWatch:
         self.node_readings: list[tuple[Any, int, list[torch.Tensor]]] = []
         self.hook_nodes = True
         self.on_backward: list[Callable[[], None]] = []
+        self.on_end: list[Callable[[], None]] = []
         self.on_graph: Callable[[list[Any]], None] = lambda nodes: None
         self.input_tensors: Callable[[], list[torch.Tensor]] = list
 
@@ -52,10 +53,12 @@ class BackwardWatch:
                 self._before(tensors)
                 watch.in_backward += 1
                 try:
-                    return run(tensors, *args, **kwargs)
+                    run(tensors, *args, **kwargs)
                 finally:
                     watch.in_backward -= 1
                     self._after()
+            for listener in self.on_end:
+                listener()
 
         torch.autograd.backward = watched
         try:

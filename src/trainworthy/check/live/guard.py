@@ -104,6 +104,7 @@ class Guard:
         self._backward.input_tensors = lambda: self._following.input_tensors
         self._optimizers.before_end.append(self._step_ends)
         self._optimizers.on_end.append(self._window_may_end)
+        self._backward.on_end.append(self._window_may_end)
 
     @property
     def facts(self) -> LiveFacts:
@@ -198,7 +199,9 @@ class Guard:
         return found
 
     def _window_may_end(self) -> None:
-        if self._watch.step >= self.steps and self._is_on:
+        # Weights that are updated by hand show no step: then backward passes count, three for one.
+        by_hand = self._watch.step == 0 and len(self.facts.backwards) >= 3 * self.steps
+        if self._is_on and (by_hand or self._watch.step >= self.steps):
             failed = self.close()
             self.on_window_end()
             if failed is not None:
