@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import RESULTS
-from compatibility import folder_of
+from compatibility import environment, folder_of
 
 from trainworthy.check.live.command import check_live
 from trainworthy.errors import TrainworthyError
@@ -39,7 +39,7 @@ WANTS_GPU = {"--accel", "--cuda", "--gpu", "device=cuda", "--device=cuda"}
 def entries(only: list[str]) -> list[dict[str, Any]]:
     """Return the single-process scripts of the chosen repositories, each once."""
     raw = tomllib.loads((HERE / "compatibility.toml").read_text(encoding="utf-8"))["script"]
-    found = {(e["repo"], e["script"]): e for e in reversed(raw) if e["repo"] in only and "script" in e and "world" not in e}
+    found = {(e["repo"], e["script"]): e for e in reversed(raw) if e["repo"] in only and "script" in e and "world_size" not in e}
     return list(reversed(found.values()))
 
 
@@ -53,7 +53,8 @@ def arguments(entry: dict[str, Any], data: Path) -> list[str]:
         elif word == "--gpu" or word not in WANTS_GPU:
             kept.append(word)
     if entry["repo"] == "karpathy/nanoGPT":
-        kept = [w for w in kept if not w.startswith(("--device", "--compile"))] + ["--device=cpu", "--compile=False"]
+        small = "--batch_size=4 --block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --gradient_accumulation_steps=2"
+        kept = ["config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=2", *small.split()]
     return kept
 
 
@@ -62,16 +63,21 @@ def run(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     cwd = folder_of(entry, options, "guard")
     script = os.path.relpath(options.work / "guard" / entry["repo"] / entry["script"], cwd)
     logs: list[Any] = []
-    before, started = Path.cwd(), time.perf_counter()
+    before, started, outside = Path.cwd(), time.perf_counter(), dict(os.environ)
     os.chdir(cwd)
+    more = environment(entry, cwd, options)
+    more["PYTHONPATH"] = os.pathsep.join(filter(None, [outside.get("PYTHONPATH"), entry.get("env", {}).get("PYTHONPATH", "").replace("{cwd}", str(cwd))]))
+    os.environ.update(more)
     try:
         result = check_live(
-            script, args=arguments(entry, options.data), steps=14, time_limit_s=options.time_limit, on_log=logs.append
+            script, args=arguments(entry, options.data), steps=options.steps, time_limit_s=options.time_limit, on_log=logs.append
         )
     except TrainworthyError as error:
         return {"repo": entry["repo"], "script": entry["script"], "steps": 0, "error": str(error)[:2000], "findings": []}
     finally:
         os.chdir(before)
+        os.environ.clear()
+        os.environ.update(outside)
     failed = result.error and f"{result.error['kind']}: {result.error['message'][:300]}"
     return {
         "repo": entry["repo"], "script": entry["script"], "steps": result.steps, "error": failed,
@@ -89,6 +95,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="what compatibility_data.py made")
     parser.add_argument("--work", type=Path, required=True, help="a folder for copies of the checkouts")
     parser.add_argument("--only", nargs="*", default=list(REPOSITORIES))
+    parser.add_argument("--steps", type=int, default=14)
     parser.add_argument("--time-limit", type=float, default=60.0)
     parser.add_argument("--match", default="", help="only scripts whose name holds this")
     options = parser.parse_args()

@@ -107,10 +107,11 @@ class BackwardWatch:
                 continue
             source = _source(node, nodes, consumer)
 
-            def hook(made: Any, given: Any, node: Any = node, source: int = source) -> None:
+            # The hook belongs to the node: holding the node, or what leads to it, would keep the graph alive.
+            def hook(made: Any, given: Any, name: str = type(node).__name__, source: int = source) -> None:
                 found = [finite_reading(t) for t in made if plain(t) and t.is_floating_point()]
                 if found:
-                    readings.append((type(node).__name__, source, found))
+                    readings.append((name, source, found))
 
             node.register_hook(hook)
 

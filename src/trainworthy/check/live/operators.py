@@ -14,9 +14,10 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
-from trainworthy.check.live.facts import Broadcast, Dropout, Shape
+from trainworthy.check.live.facts import Broadcast, Dropout
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
+from trainworthy.formulas.broadcast import doubly_expanded
 
 PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the number of its source line
 _MAX_RECORDS = 50_000
@@ -228,23 +229,6 @@ class OperatorWatch(TorchFunctionMode):
         path = str(self.watch.finder.base / place.path)
         lines = [linecache.getline(path, place.line + i) for i in range(3)]
         return not lines[0] or any("training" in line or "train" in line for line in lines)
-
-
-def doubly_expanded(a: Shape, b: Shape) -> Shape | None:
-    """Return the shape that two shapes of different rank broadcast to, if both of them grow; else None.
-
-    >>> doubly_expanded((64, 1), (64,))
-    (64, 64)
-    >>> doubly_expanded((64, 10), (10,)) is None
-    True
-    """
-    rank = max(len(a), len(b))
-    left = (1,) * (rank - len(a)) + a
-    right = (1,) * (rank - len(b)) + b
-    if len(a) == len(b) or any(x != y and 1 not in (x, y) for x, y in zip(left, right, strict=True)):
-        return None
-    out = tuple(max(x, y) for x, y in zip(left, right, strict=True))
-    return None if out in (left, right) else out
 
 
 def shares_storage(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -16,9 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.rows import batch_size, place_of, rows
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.formulas.broadcast import doubly_expanded
+from trainworthy.tape.record import Op, Signature, Tape, TensorInfo
 
 BAD = """\
 import torch
@@ -84,3 +87,61 @@ def alignment(a: tuple[int, ...], b: tuple[int, ...], result: tuple[int, ...]) -
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+_ELEMENTWISE = ("sub", "add", "mul", "div", "rsub")
+_LOSSES = ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss")
+
+
+@rule(code="TW101", severity="error", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield lines of the reference step where a prediction and data meet so."""
+    if not any(_may_be(row.signature) for row in rows(tape)):
+        return
+    size = batch_size(tape)
+    if size is None or size < 2:
+        return
+    for op in tape.ops:
+        if op.step == tape.reference_step and op.phase in ("forward", "loss"):
+            found = _operands(op, size)
+            if found is not None:
+                a, b, result = found
+                yield Hit(
+                    place=place_of(op.source, tape),
+                    message=f"{op.name.partition('.')[0]} of {_shape(a)} and {_shape(b)} gives {_shape(result)}: each of the "
+                    f"{size} samples meets every other",
+                    evidence=(Evidence(alignment(a, b, result)),),
+                    fix="Give both the same shape: prediction.squeeze(-1), or target.unsqueeze(-1).",
+                )
+
+
+def _may_be(signature: Signature) -> bool:
+    """Tell, before anything is unfolded, whether the shapes are those of such an operation."""
+    name, shapes = signature.name.partition(".")[0], [t.shape for t in signature.inputs[:2]]
+    if len(shapes) < 2:
+        return False
+    return name in _LOSSES or (name in _ELEMENTWISE and doubly_expanded(*shapes) is not None)
+
+
+def _operands(op: Op, size: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """Return the two shapes and that of the result, if an operation is such a broadcast."""
+    name = op.name.partition(".")[0]
+    if len(op.inputs) < 2:
+        return None
+    a, b = op.inputs[:2]
+    if name in _ELEMENTWISE and (a.kind == "input") != (b.kind == "input") and "parameter" not in (a.kind, b.kind):
+        result = doubly_expanded(a.shape, b.shape)
+        both = size in a.shape and size in b.shape
+        return (a.shape, b.shape, result) if result is not None and both and result.count(size) >= 2 else None
+    if name in _LOSSES and a.shape == b.shape and a.shape.count(size) >= 2:  # expanded before: strides of 0
+        small_a, small_b = _before_expanding(a), _before_expanding(b)
+        if small_a != a.shape and small_b != b.shape and len(small_a) != len(small_b):
+            return small_a, small_b, a.shape
+    return None
+
+
+def _before_expanding(tensor: TensorInfo) -> tuple[int, ...]:
+    shape = tuple(1 if stride == 0 else n for n, stride in zip(tensor.shape, tensor.stride, strict=True))
+    while shape and shape[0] == 1 and tensor.shape[len(tensor.shape) - len(shape)] > 1:
+        shape = shape[1:]
+    return shape

@@ -33,7 +33,7 @@ for step in range(4):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW360
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW310
 """
 GOOD = """\
 import torch
@@ -55,7 +55,7 @@ for step in range(4):
 """
 
 
-@rule(code="TW360", severity="error", depth="live")
+@rule(code="TW310", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield lines that clip too late twice, and never in time."""
     for place in dict.fromkeys(c.place for c in facts.clips):

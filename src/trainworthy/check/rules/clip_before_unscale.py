@@ -32,7 +32,7 @@ for step in range(4):
     loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad()
     scaler.scale(loss).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW361
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW209
     scaler.step(optimizer)
     scaler.update()
 """
@@ -56,7 +56,7 @@ for step in range(4):
 """
 
 
-@rule(code="TW361", severity="error", depth="live")
+@rule(code="TW209", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield lines that clip too early twice."""
     for place in dict.fromkeys(c.place for c in facts.clips):

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.rows import place_of, rows, source_lines
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -93,3 +95,21 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 evidence=(Evidence(f"{times} calls"),),
                 fix="F.dropout(x, p, training=self.training); dropout_p=self.p if self.training else 0.0.",
             )
+
+
+@rule(code="TW357", severity="warning", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield lines whose dropout draws while the model is in evaluation mode; "other" is the phase of evaluation."""
+    own = {info.template for info in tape.model if "Dropout" in info.class_name}
+    for step in [segment.step for segment in tape.segments]:
+        for row in rows(tape, step):
+            if row.signature.name != "native_dropout" or row.phase != "other" or not row.module or row.module in own:
+                continue
+            lines = source_lines(row.source)
+            if lines and not any("train" in line for line in lines):
+                yield Hit(
+                    place=place_of(row.source, tape),
+                    message=f"dropout is at work in {row.module} while the model is in evaluation mode",
+                    evidence=(Evidence(f"{row.times} calls in step {step}"),),
+                    fix="F.dropout(x, p, training=self.training).",
+                )

@@ -41,7 +41,7 @@ def train(steps):
 train(4)
 model.eval()
 for batch in range(4):
-    model(torch.randn(8, 4))  # <- TW753
+    model(torch.randn(8, 4))  # <- TW703
 model.train()
 train(1)
 """
@@ -74,7 +74,7 @@ train(1)
 """
 
 
-@rule(code="TW753", severity="hint", depth="live")
+@rule(code="TW703", severity="hint", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that were called so between two steps."""
     used: dict[int, int] = {}

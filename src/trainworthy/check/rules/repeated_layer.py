@@ -27,7 +27,7 @@ torch.manual_seed(0)
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(4, 4)] * 3)  # <- TW359
+        self.layers = nn.ModuleList([nn.Linear(4, 4)] * 3)  # <- TW304
         self.head = nn.Linear(4, 3)
 
     def forward(self, x):
@@ -62,7 +62,7 @@ for step in range(3):
 """
 
 
-@rule(code="TW359", severity="warning", depth="live")
+@rule(code="TW304", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield each such list."""
     for fact in facts.shared:

@@ -27,7 +27,7 @@ model = nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(4):
     x, y = torch.randn(8, 4), torch.randint(2, (8, 1)).float()
-    loss = nn.functional.binary_cross_entropy_with_logits(torch.sigmoid(model(x)), y)  # <- TW203
+    loss = nn.functional.binary_cross_entropy_with_logits(torch.sigmoid(model(x)), y)  # <- TW202
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -49,7 +49,7 @@ for step in range(4):
 """
 
 
-@rule(code="TW203", severity="error", depth="live")
+@rule(code="TW202", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield each loss whose graph has it."""
     for place in dict.fromkeys(p for b in facts.backwards for f, p in b.faults if f == "sigmoid-bce-logits"):

@@ -32,7 +32,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 def train(steps):
     for step in range(steps):
         x, y = torch.randn(8, 4), torch.randint(3, (8,))
-        loss = nn.functional.cross_entropy(model(x), y)  # <- TW355
+        loss = nn.functional.cross_entropy(model(x), y)  # <- TW313
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -73,7 +73,7 @@ train(4)
 """
 
 
-@rule(code="TW355", severity="warning", depth="live")
+@rule(code="TW313", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that changed from training to evaluation mode and trained on."""
     backward = {b.step for b in facts.backwards}

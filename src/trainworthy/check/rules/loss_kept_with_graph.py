@@ -31,7 +31,7 @@ for step in range(12):
     x, y = torch.randn(8, 4), torch.randint(3, (8,))
     loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad()
-    loss.backward()  # <- TW750
+    loss.backward()  # <- TW315
     optimizer.step()
     total += loss
 """
@@ -55,7 +55,7 @@ for step in range(12):
 """
 
 
-@rule(code="TW750", severity="warning", depth="live")
+@rule(code="TW315", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield once."""
     if len(facts.kept) >= 2 and facts.kept[-1].alive > facts.kept[0].alive:

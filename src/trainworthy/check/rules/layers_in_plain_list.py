@@ -43,7 +43,7 @@ for step in range(5):
     loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad()
     loss.backward()
-    optimizer.step()  # <- TW354
+    optimizer.step()  # <- TW303
 """
 GOOD = """\
 import torch
@@ -73,7 +73,7 @@ for step in range(5):
 """
 
 
-@rule(code="TW354", severity="warning", depth="live")
+@rule(code="TW303", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield parameters without a home."""
     for fact in facts.unoptimised:

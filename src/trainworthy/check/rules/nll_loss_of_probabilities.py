@@ -28,7 +28,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
 for step in range(4):
     x, y = torch.randn(8, 4), torch.randint(3, (8,))
-    loss = nn.functional.nll_loss(model(x).softmax(1), y)  # <- TW202
+    loss = nn.functional.nll_loss(model(x).softmax(1), y)  # <- TW203
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -50,7 +50,7 @@ for step in range(4):
 """
 
 
-@rule(code="TW202", severity="error", depth="live")
+@rule(code="TW203", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield each loss whose graph has it."""
     for place in dict.fromkeys(p for b in facts.backwards for f, p in b.faults if f == "nll-probabilities"):

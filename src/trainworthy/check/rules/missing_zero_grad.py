@@ -32,7 +32,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(6):
     x, y = torch.randn(8, 4), torch.randint(3, (8,))
     nn.functional.cross_entropy(model(x), y).backward()
-    optimizer.step()  # <- TW350
+    optimizer.step()  # <- TW301
 """
 GOOD = """\
 import torch
@@ -51,7 +51,7 @@ for step in range(6):
 """
 
 
-@rule(code="TW350", severity="error", depth="live")
+@rule(code="TW301", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield optimizers that do so in three steps."""
     for steps in facts.steps_by_optimizer():

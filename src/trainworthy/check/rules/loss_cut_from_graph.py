@@ -32,7 +32,7 @@ for step in range(4):
     loss = nn.functional.cross_entropy(model(x), y)
     loss = torch.tensor(loss.item(), requires_grad=True)
     optimizer.zero_grad()
-    loss.backward()  # <- TW258
+    loss.backward()  # <- TW321
     optimizer.step()
 """
 GOOD = """\
@@ -52,7 +52,7 @@ for step in range(4):
 """
 
 
-@rule(code="TW258", severity="error", depth="live")
+@rule(code="TW321", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield backward passes without a parameter before two steps."""
     parameters = {s.step for s in facts.steps if s.trainable and len(s.without_gradient) == s.trainable}
