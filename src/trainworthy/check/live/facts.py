@@ -73,7 +73,7 @@ class Step:
     """One ``optimizer.step()``, just before and just after it.
 
     Counts are of parameters. ``stale`` were updated by a gradient that an earlier step had used already and that
-    nobody cleared. ``unmoved`` had a gradient, a learning rate above 0, and are as they were. ``rounded_share`` is the
+    nobody cleared. ``never_called`` are those without a gradient whose module did not run. ``unmoved`` had a gradient, a learning rate above 0, and are as they were. ``rounded_share`` is the
     share of sampled elements of low precision that stayed although their gradient was not 0.
     """
 
@@ -87,6 +87,7 @@ class Step:
     backwards: int
     has_closure: bool = False
     without_gradient: tuple[str, ...] = ()
+    never_called: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     stale: int = 0
     nonfinite: tuple[str, ...] = ()
@@ -282,7 +283,7 @@ class Kept:
 
 @dataclass(slots=True, kw_only=True)
 class LiveFacts:
-    """Everything that the guard saw, in order. ``called`` names the modules whose forward ran."""
+    """Everything that the guard saw, in order."""
 
     home: Place
     broadcasts: list[Broadcast] = field(default_factory=list)
@@ -303,7 +304,6 @@ class LiveFacts:
     replicas: list[Replicas] = field(default_factory=list)
     loads: list[StateLoad] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
-    called: set[str] = field(default_factory=set)
     device: str = "cpu"
     seconds: float | None = None
     loader_wait_s: float = 0.0

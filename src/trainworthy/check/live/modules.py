@@ -43,8 +43,7 @@ class ModuleWatch:
                 return call(module, *args, **kwargs)
             if not stack:
                 self._root(module, args, kwargs)
-            elif len(watch.facts.called) < 20_000:
-                watch.facts.called.add(watch.names.module(module))
+            watch.names.called.add(id(module))
             stack.append(module)
             try:
                 if not module.training and isinstance(module, _FUSED):

@@ -17,6 +17,8 @@ class Names:
     def __init__(self) -> None:
         self.models: dict[int, weakref.ref[nn.Module]] = {}
         self._modules: dict[int, tuple[weakref.ref[nn.Module], str]] = {}
+        self.called: set[int] = set()  # identities of modules whose forward ran
+        self._owners: dict[int, weakref.ref[nn.Module]] = {}
         self._parameters: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
 
     def learn(self, model: nn.Module) -> None:
@@ -27,6 +29,10 @@ class Names:
         for path, module in model.named_modules():
             if not self.is_part(module):
                 self._modules[id(module)] = (weakref.ref(module), _clean(path))
+        for module in model.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    self._owners.setdefault(id(parameter), weakref.ref(module))
         for path, parameter in model.named_parameters(remove_duplicate=True):
             known = self._parameters.get(id(parameter))
             if known is None or known[0]() is not parameter or len(known[1]) < len(_clean(path)):
@@ -60,6 +66,12 @@ class Names:
         """Tell whether a parameter belongs to a model that is known."""
         known = self._parameters.get(id(parameter))
         return known is not None and known[0]() is parameter
+
+    def owner_ran(self, parameter: torch.Tensor) -> bool:
+        """Tell whether the module that holds a parameter was called."""
+        ref = self._owners.get(id(parameter))
+        owner = ref() if ref is not None else None
+        return owner is not None and id(owner) in self.called
 
     def alive(self) -> list[nn.Module]:
         """List the models that are alive."""

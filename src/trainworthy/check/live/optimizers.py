@@ -157,6 +157,7 @@ class OptimizerWatch:
             place=state["place"], parameters=len(parameters), trainable=len(trainable), learning_rate=lr,
             backwards=self.backwards_since_step, has_closure=state["has_closure"],
             without_gradient=tuple(name(p) for p in trainable if p.grad is None) if not state["has_closure"] else (),
+            never_called=tuple(name(p) for p in trainable if p.grad is None and not watch.names.owner_ran(p)),
             zero_gradient=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if size == 0),
             stale=state.get("stale", 0),
             nonfinite=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if not math.isfinite(size)),

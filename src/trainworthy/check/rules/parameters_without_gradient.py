@@ -87,11 +87,11 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         groups: dict[str, list[str]] = {}
         for name in sorted(never):
             groups.setdefault(name.rpartition(".")[0], []).append(name)
-        called = [module for module in groups if module in facts.called]
-        names = listed([n for g in (called or groups) for n in groups[g]])
+        ran = never - set(steps[-1].never_called)
+        names = listed([name for group in groups.values() for name in group if not ran or name in ran])
         yield Hit(
-            place=steps[0].place, severity="warning" if called else "hint",
+            place=steps[0].place, severity="warning" if ran else "hint",
             message=f"{len(never)} of {steps[0].trainable} trainable parameters had no gradient in any of {len(steps)} "
-            f"steps, {'though their module ran' if called else 'and their module never ran'}: {names}",
+            f"steps, {'though their module ran' if ran else 'and their module never ran'}: {names}",
             fix="Use what they compute in the loss; look for no_grad, detach, or checkpoint(use_reentrant=True) around it.",
         )  # fmt: skip
