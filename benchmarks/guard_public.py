@@ -39,7 +39,11 @@ WANTS_GPU = {"--accel", "--cuda", "--gpu", "device=cuda", "--device=cuda"}
 def entries(only: list[str]) -> list[dict[str, Any]]:
     """Return the single-process scripts of the chosen repositories, each once."""
     raw = tomllib.loads((HERE / "compatibility.toml").read_text(encoding="utf-8"))["script"]
-    found = {(e["repo"], e["script"]): e for e in reversed(raw) if e["repo"] in only and "script" in e and "world_size" not in e}
+    found = {
+        (e["repo"], e["script"]): e
+        for e in reversed(raw)
+        if e["repo"] in only and "script" in e and "world_size" not in e
+    }
     return list(reversed(found.values()))
 
 
@@ -66,14 +70,26 @@ def run(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     before, started, outside = Path.cwd(), time.perf_counter(), dict(os.environ)
     os.chdir(cwd)
     more = environment(entry, cwd, options)
-    more["PYTHONPATH"] = os.pathsep.join(filter(None, [outside.get("PYTHONPATH"), entry.get("env", {}).get("PYTHONPATH", "").replace("{cwd}", str(cwd))]))
+    more["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [outside.get("PYTHONPATH"), entry.get("env", {}).get("PYTHONPATH", "").replace("{cwd}", str(cwd))])
+    )
     os.environ.update(more)
     try:
         result = check_live(
-            script, args=arguments(entry, options.data), steps=options.steps, time_limit_s=options.time_limit, on_log=logs.append
+            script,
+            args=arguments(entry, options.data),
+            steps=options.steps,
+            time_limit_s=options.time_limit,
+            on_log=logs.append,
         )
     except TrainworthyError as error:
-        return {"repo": entry["repo"], "script": entry["script"], "steps": 0, "error": str(error)[:2000], "findings": []}
+        return {
+            "repo": entry["repo"],
+            "script": entry["script"],
+            "steps": 0,
+            "error": str(error)[:2000],
+            "findings": [],
+        }
     finally:
         os.chdir(before)
         os.environ.clear()

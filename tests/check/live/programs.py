@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-HEAD = '''
+HEAD = """
 import torch
 from torch import nn
 import torch.nn.functional as F
 
 torch.manual_seed(1)
-'''
-TAIL = '''
+"""
+TAIL = """
 result = [*model.parameters(), *model.buffers(), torch.get_rng_state(), torch.tensor(losses)]
-'''
+"""
 
 
 def program(body: str) -> str:

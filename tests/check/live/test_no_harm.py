@@ -49,7 +49,9 @@ def test_training_is_the_same_to_the_last_bit(name: str, steps: int, tmp_path: P
 
 def test_nothing_is_left_when_the_window_is_over(tmp_path: Path) -> None:
     before = {name: seam() for name, seam in SEAMS.items()}
-    source = PROGRAMS["plain"].replace("    losses.append", "    during.append({k: s() for k, s in SEAMS.items()})\n    losses.append")
+    source = PROGRAMS["plain"].replace(
+        "    losses.append", "    during.append({k: s() for k, s in SEAMS.items()})\n    losses.append"
+    )
     source = source.replace("losses = []", "losses, during = [], []\nfrom check.live.test_no_harm import SEAMS")
     _, names = guarded(source, tmp_path / "program.py", steps=3)
     assert names["during"][0]["call"] is not before["call"]

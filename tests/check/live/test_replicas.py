@@ -25,7 +25,10 @@ def test_a_clean_run_is_the_same_to_the_last_bit_and_has_no_finding(tmp_path: Pa
     [
         ("inner", "TW450 After step 1, "),
         ("outside", "TW450 After step 1, 1 of 7 parameters outside of DistributedDataParallel differ between 2 ranks"),
-        ("buffers", "TW406 After step 1, 2 buffers differ between 2 ranks, and broadcast_buffers is off: 1.running_mean"),
+        (
+            "buffers",
+            "TW406 After step 1, 2 buffers differ between 2 ranks, and broadcast_buffers is off: 1.running_mean",
+        ),
     ],
 )
 def test_replicas_that_drift_apart_are_found_on_rank_0(fault: str, found: str, tmp_path: Path) -> None:
