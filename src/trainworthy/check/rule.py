@@ -6,8 +6,8 @@ A rule file is named by its fault (``softmax_before_cross_entropy.py``; it must 
 - ``BAD`` and ``GOOD``: programs that the shared test checks; lines with ``# <- TW203`` must be found, no others;
 - a function under ``@rule(...)`` that yields hits.
 
-The function of a static rule gets a ``static.module.Analysis``; a dry one gets a rehearsal's tape; a live one gets what the
-guard has seen. One code may be seen at several depths: the functions then stand in the same file.
+The function of a static rule gets a ``static.analysis.Analysis``, of a dry one a rehearsal's tape, of a live
+one what the guard has seen. One code may be seen at several depths: the functions then stand in the same file.
 Nothing here imports torch, and no rule file may do so when it is imported.
 """
 

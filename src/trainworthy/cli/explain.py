@@ -3,6 +3,7 @@
 $ trainworthy explain broadcast "(8,1,6,1)" "(7,1,5)"
 $ trainworthy explain --list
 $ trainworthy explain conv --help
+$ trainworthy explain TW201
 
 Without further words a subject shows a worked example. The exit code is 1 if the shapes do not go together.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -63,6 +65,8 @@ def _place_of_subject(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
 
 
 def _explain(name: str, words: Sequence[str]) -> int:
+    if re.fullmatch(r"(?i)tw\d{3}", name):
+        return _explain_rule(name, words)
     from trainworthy.explain import find_subject
     from trainworthy.explain.arguments import accept_negatives
 
@@ -81,6 +85,20 @@ def _explain(name: str, words: Sequence[str]) -> int:
     explanation = subject.answer(options)
     emit(_render(explanation, options), options.output)
     return 1 if explanation.problem and not options.exit_zero else 0
+
+
+def _explain_rule(code: str, words: Sequence[str]) -> int:
+    """Print the page of a rule of ``trainworthy check``."""
+    from trainworthy.check.rule import find_rule
+    from trainworthy.report.findings.page import rule_page, rule_to_dict
+
+    parser = _Parser(prog=f"trainworthy explain {code}", allow_abbrev=False)
+    add_output_options(parser, ("text", "json"))
+    options = parser.parse_args(words)
+    found = find_rule(code)
+    as_json = options.format == "json"
+    emit(json.dumps(rule_to_dict(found), indent=2, ensure_ascii=False) if as_json else rule_page(found), options.output)
+    return 0
 
 
 class _Parser(argparse.ArgumentParser):

@@ -16,6 +16,7 @@ from trainworthy._version import __version__
 COMMANDS = {
     "rehearse": "run an unmodified training script on a virtual GPU for a few steps",
     "inspect": "list the modules of a model: shapes, parameters, FLOPs",
+    "check": "find mistakes that do not crash, by reading the source",
     "compare": "compare two results and fail on a regression",
     "report": "render a saved tape again",
     "explain": "show a rule or formula step by step, such as broadcasting or convolution",

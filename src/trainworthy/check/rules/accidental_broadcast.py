@@ -1,29 +1,125 @@
-"""Two operands of a loss broadcast to every pair of samples.
+"""Two operands of different rank stretch each other.
 
 What it finds:
-    An arithmetic operation or a loss whose operands have different rank, such as (64, 1) and (64,), so that both grow
-    and the result holds the batch size twice: (64, 64). One side is the model's and has a gradient, the other not.
+    Arithmetic or a loss on shapes such as (64, 1) and (64,), whose result (64, 64) is larger than both.
 
 Why:
-    The mean over all pairs is still a number, it still falls, and the model learns the mean of the labels.
+    The shorter shape is aligned at the right. Nothing fails: the loss averages 64 times as many terms, most of them
+    between samples that have nothing to do with each other, and training learns the mean.
 
 How sure:
-    Sure of the shapes. Silent if both sides or neither have a gradient (a table of pairs), if ranks are equal, or if
-    the batch size is not in both operands. It is wrong where every prediction is compared with every label on purpose.
+    Both shapes are known from the source, both stretch, and one size occurs twice in the result. A table of all pairs
+    that is meant (`a[:, None] - b`) names its new axis in the expression and is not reported.
+
+In real steps:
+    An arithmetic operation or a loss whose operands have different rank, such as (64, 1) and (64,), so that both grow
+    and the result holds the batch size twice: (64, 64). One side is the model's and has a gradient, the other not.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.dry.rows import batch_size, place_of, rows
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tensors import broadcast
+from trainworthy.check.static.values import Shape, Tensor, Value
 from trainworthy.formulas.broadcast import doubly_expanded
 from trainworthy.tape.record import Op, Signature, Tape, TensorInfo
 
 BAD = """\
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+model = nn.Linear(3, 1)
+prediction = model(torch.rand(64, 3))
+target = torch.rand(64)
+loss = F.mse_loss(prediction, target)  # <- TW101
+error = (prediction - target).abs()  # <- TW101
+"""
+
+GOOD = """\
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+model = nn.Linear(3, 1)
+prediction = model(torch.rand(64, 3)).squeeze(1)
+target = torch.rand(64)
+loss = F.mse_loss(prediction, target)
+error = (prediction - target).abs()
+pairs = target[:, None] - target
+"""
+
+
+_LOSSES = tuple(
+    f"torch.nn.functional.{name}" for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+) + tuple(f"torch.nn.{name}.__call__" for name in ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"))
+
+
+@rule(code="TW101", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at losses, then at operators."""
+    for call in analysis.calls(*_LOSSES):
+        pair = (call.argument(0, "input"), call.argument(1, "target"))
+        if all(isinstance(one, Tensor) for one in pair):
+            yield from _hits(analysis, call.node, call, pair[0], pair[1])
+    for operation in analysis.operations:
+        node = operation.node
+        if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.MatMult):
+            yield from _hits(analysis, node, operation, *operation.operands)
+
+
+def _hits(analysis: Analysis, node: ast.AST, fact: object, left: Value | None, right: Value | None) -> Iterator[Hit]:
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        return
+    a, b = left.shape, right.shape
+    if a is None or b is None or len(a) == len(b):
+        return
+    out = broadcast(a, b)
+    if out is None or out == a or out == b or not _repeats(a, b, out) or _says_so(node):
+        return
+    context = getattr(fact, "context", None)
+    yield Hit(
+        place=analysis.place(node, context),
+        message=f"{_text(a)} and {_text(b)} broadcast to {_text(out)}",
+        evidence=(Evidence(_drawing(a, b, out)),),
+        fix="Give both the same rank: `.squeeze(-1)` on one, or `.unsqueeze(-1)` on the other.",
+    )
+
+
+def _repeats(a: Shape, b: Shape, out: Shape) -> bool:
+    known = [size for size in out if size is not None and size > 1]
+    return len(known) != len(set(known))
+
+
+def _says_so(node: ast.AST) -> bool:
+    return any(isinstance(one, ast.Constant) and one.value is None for one in ast.walk(node)) or any(
+        getattr(one, "attr", "") in ("newaxis", "unsqueeze", "expand_dims", "view", "reshape") for one in ast.walk(node)
+    )
+
+
+def _text(shape: Shape) -> str:
+    inner = ", ".join("?" if size is None else str(size) for size in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def _drawing(a: Shape, b: Shape, out: Shape) -> str:
+    rows = [("left", a), ("right", b), ("result", out)]
+    width = max(len(str(size)) for size in out)
+    lines = []
+    for name, shape in rows:
+        cells = ["·"] * (len(out) - len(shape)) + ["?" if size is None else str(size) for size in shape]
+        lines.append(f"{name:>6}  " + "  ".join(cell.rjust(width) for cell in cells))
+    return "\n".join(lines)
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -37,7 +133,7 @@ for step in range(4):
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -57,7 +153,7 @@ for step in range(4):
 
 
 @rule(code="TW101", severity="error", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield each line that did so in two steps."""
     for place in dict.fromkeys(b.place for b in facts.broadcasts):
         found = [b for b in facts.broadcasts if b.place == place]
@@ -90,7 +186,9 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 _ELEMENTWISE = ("sub", "add", "mul", "div", "rsub")
-_LOSSES = ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss")
+
+
+_LOSSES_live = ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss")
 
 
 @rule(code="TW101", severity="error", depth="dry")
@@ -120,7 +218,7 @@ def _may_be(signature: Signature) -> bool:
     name, shapes = signature.name.partition(".")[0], [t.shape for t in signature.inputs[:2]]
     if len(shapes) < 2:
         return False
-    return name in _LOSSES or (name in _ELEMENTWISE and doubly_expanded(*shapes) is not None)
+    return name in _LOSSES_live or (name in _ELEMENTWISE and doubly_expanded(*shapes) is not None)
 
 
 def _operands(op: Op, size: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
@@ -133,7 +231,7 @@ def _operands(op: Op, size: int) -> tuple[tuple[int, ...], tuple[int, ...], tupl
         result = doubly_expanded(a.shape, b.shape)
         both = size in a.shape and size in b.shape
         return (a.shape, b.shape, result) if result is not None and both and result.count(size) >= 2 else None
-    if name in _LOSSES and a.shape == b.shape and a.shape.count(size) >= 2:  # expanded before: strides of 0
+    if name in _LOSSES_live and a.shape == b.shape and a.shape.count(size) >= 2:  # expanded before: strides of 0
         small_a, small_b = _before_expanding(a), _before_expanding(b)
         if small_a != a.shape and small_b != b.shape and len(small_a) != len(small_b):
             return small_a, small_b, a.shape

@@ -1,14 +1,17 @@
-"""Gradients are clipped after the optimizer has used them.
+"""Gradients are clipped after the optimizer used them.
 
 What it finds:
-    Twice or more, clip_grad_norm_ or clip_grad_value_ gets gradients that a step used already and that no backward pass
-    has changed since.
+    In one body: `backward`, the optimizer's step, then `clip_grad_norm_`, and no clip before.
 
 Why:
-    The clipping has no effect.
+    The clipped gradients are set to zero before anybody sees them; nothing is clipped.
 
 How sure:
-    Sure: gradients are followed by identity and version.
+    The order in one body of statements, under the same conditions.
+
+In real steps:
+    Twice or more, clip_grad_norm_ or clip_grad_value_ gets gradients that a step used already and that no backward pass
+    has changed since.
 """
 
 from __future__ import annotations
@@ -18,8 +21,59 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import CLIPPERS, always_with, once_per_place, optimizer_steps, same_turn
 
 BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    optimizer.zero_grad()
+    model(x).mean().backward()
+    optimizer.step()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW310
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    optimizer.zero_grad()
+    model(x).mean().backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+"""
+
+
+@rule(code="TW310", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at what comes before and after each clip."""
+    steps = list(optimizer_steps(analysis))
+    backwards = list(analysis.method_calls("backward"))
+    for clip in once_per_place(analysis.calls(*CLIPPERS)):
+        near = [one for one in steps if same_turn(one.context, clip.context)]
+        before = [one for one in near if one.at < clip.at and always_with(one.context, clip.context)]
+        after = [one for one in near if one.at > clip.at]
+        between = [one for one in backwards if before and before[-1].at < one.at < clip.at]
+        had = (
+            any(one.at < before[-1].at and same_turn(one.context, clip.context) for one in backwards)
+            if before
+            else False
+        )
+        if before and had and not after and not between:
+            yield Hit(
+                place=analysis.place(clip.node, clip.context),
+                message="gradients are clipped after the optimizer used them",
+                evidence=(Evidence("the step is here", analysis.place(before[-1].node, before[-1].context)),),
+                fix="Clip between `backward()` and `step()`.",
+            )
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -35,7 +89,7 @@ for step in range(4):
     optimizer.step()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW310
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -56,7 +110,7 @@ for step in range(4):
 
 
 @rule(code="TW310", severity="error", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield lines that clip too late twice, and never in time."""
     for place in dict.fromkeys(c.place for c in facts.clips):
         calls = [c for c in facts.clips if c.place == place]

@@ -1,14 +1,17 @@
-"""Gradients are clipped while they are still multiplied by the loss scale.
+"""Gradients are clipped while they are still scaled.
 
 What it finds:
-    A GradScaler that is enabled has scaled the loss, and gradients are clipped before scaler.unscale_(optimizer), twice or
-    more.
+    `clip_grad_norm_` between `scaler.scale(loss).backward()` and `scaler.step`, without `scaler.unscale_`.
 
 Why:
-    The scale is 65,536 at first: clipping to 1 then means clipping to 1/65,536.
+    Gradients are multiplied by the scale, 65,536 at first: nearly every step is clipped to a 65,536th of what was meant.
 
 How sure:
-    Sure of the order.
+    The scaler is a `GradScaler` of torch and `unscale_` occurs nowhere in the file or what it imports.
+
+In real steps:
+    A GradScaler that is enabled has scaled the loss, and gradients are clipped before scaler.unscale_(optimizer), twice or
+    more.
 """
 
 from __future__ import annotations
@@ -18,8 +21,63 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import CLIPPERS, SCALERS, may_both_run, same_turn
 
 BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1).cuda()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.cuda.amp.GradScaler()
+for x in torch.rand(10, 8, 4).cuda():
+    optimizer.zero_grad()
+    scaler.scale(model(x).mean()).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW209
+    scaler.step(optimizer)
+    scaler.update()
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1).cuda()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.cuda.amp.GradScaler()
+for x in torch.rand(10, 8, 4).cuda():
+    optimizer.zero_grad()
+    scaler.scale(model(x).mean()).backward()
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+"""
+
+
+@rule(code="TW209", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at clips beside a scaled backward and the scaler's step."""
+    if analysis.mentions("unscale_"):
+        return
+    scales = list(analysis.calls(*[f"{one}.scale" for one in SCALERS]))
+    steps = list(analysis.calls(*[f"{one}.step" for one in SCALERS]))
+    for clip in analysis.calls(*CLIPPERS):
+        before = [
+            one
+            for one in scales
+            if one.at < clip.at and same_turn(one.context, clip.context) and may_both_run(one.context, clip.context)
+        ]
+        after = [one for one in steps if one.at > clip.at and same_turn(one.context, clip.context)]
+        if before and after:
+            yield Hit(
+                place=analysis.place(clip.node, clip.context),
+                message="gradients are clipped while they are multiplied by the scale",
+                evidence=(Evidence("the loss is scaled here", analysis.place(before[0].node, before[0].context)),),
+                fix="Call `scaler.unscale_(optimizer)` before clipping.",
+            )
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -36,7 +94,7 @@ for step in range(4):
     scaler.step(optimizer)
     scaler.update()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -57,7 +115,7 @@ for step in range(4):
 
 
 @rule(code="TW209", severity="error", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield lines that clip too early twice."""
     for place in dict.fromkeys(c.place for c in facts.clips):
         calls = [c for c in facts.clips if c.place == place]

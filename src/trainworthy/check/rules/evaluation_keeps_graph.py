@@ -1,25 +1,110 @@
-"""An evaluation keeps graphs that nobody uses.
+"""An evaluation loop builds graphs that nobody uses.
 
 What it finds:
-    A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
-    comes.
+    `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that never
+    turns gradients off.
 
 Why:
-    Each call keeps its activations for a backward pass: memory, and time, for nothing.
+    Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
 
 How sure:
-    Sure. A hint, because results are right.
+    Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs anywhere near.
+
+In real steps:
+    A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
+    comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.queries import body_of, names_in, once_per_place
 
 BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+
+
+def evaluate(batches):
+    model.eval()
+    total = 0.0
+    for x in batches:
+        total += model(x).sum().item()  # <- TW703
+    return total
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+
+
+@torch.no_grad()
+def evaluate(batches):
+    model.eval()
+    total = 0.0
+    for x in batches:
+        total += model(x).sum().item()
+    return total
+"""
+
+
+_GRADIENTS = (
+    "no_grad", "inference_mode", "set_grad_enabled", "requires_grad_", "requires_grad", "volatile", "backward", "grad",
+    "autograd",
+)  # fmt: skip
+
+
+@rule(code="TW703", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at calls of a model after its eval()."""
+    if analysis.mentions("no_grad", "inference_mode", "set_grad_enabled", "volatile", "requires_grad_"):
+        return
+    evals = [call for call in analysis.method_calls("eval") if is_module(call.owner)]
+    done = set()
+    for call in once_per_place(iter(analysis.method_calls("__call__"))):
+        if not is_module(call.owner) or not call.context.loops or id(body_of(call.context)) in done:
+            continue
+        first = next(
+            (
+                one
+                for one in evals
+                if one.owner is call.owner
+                and one.at < call.at
+                and one.context.function is call.context.function
+                and call.context.callers == one.context.callers
+                and not set(one.context.loops) - set(call.context.loops)
+            ),
+            None,
+        )
+        body = body_of(call.context)
+        if (
+            first is None
+            or names_in(body) & set(_GRADIENTS)
+            or _back_to_training(analysis, call.owner, first.at, call.at)
+        ):
+            continue
+        done.add(id(body))
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message="the graph of every batch is built and never used",
+            evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
+            fix="Put it under `with torch.no_grad():`, or decorate the function.",
+        )
+
+
+def _back_to_training(analysis: Analysis, owner: object, start: int, end: int) -> bool:
+    return any(one.owner is owner and start < one.at < end for one in analysis.method_calls("train"))
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -45,7 +130,7 @@ for batch in range(4):
 model.train()
 train(1)
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -74,8 +159,8 @@ train(1)
 """
 
 
-@rule(code="TW703", severity="hint", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+@rule(code="TW703", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that were called so between two steps."""
     used: dict[int, int] = {}
     for b in facts.backwards:

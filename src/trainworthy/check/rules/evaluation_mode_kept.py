@@ -1,26 +1,97 @@
-"""A model that was in training mode trains on in evaluation mode.
+"""A training loop goes on in evaluation mode.
 
 What it finds:
-    Three steps in a row whose forward pass has gradients while the model, which has dropout or BatchNorm, is in
-    evaluation mode, after earlier steps in training mode.
+    `model.eval()` inside the loop over epochs that also trains, in a program that never calls `model.train()`.
 
 Why:
-    An evaluation called model.eval() and nobody called model.train(): no dropout, and old statistics in BatchNorm.
+    From the second epoch on, dropout is off and batch norm uses its running statistics.
 
 How sure:
-    Sure of the mode. A model that is in evaluation mode from the first step on is fine-tuned so on purpose and is not
-    reported.
+    Neither `.train(` nor another way back occurs in the file or what it imports.
+
+In real steps:
+    Three steps in a row whose forward pass has gradients while the model, which has dropout or BatchNorm, is in
+    evaluation mode, after earlier steps in training mode.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.values import Instance, Parameters
 
 BAD = """\
+import torch
+
+model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.5))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(3):
+    for x in torch.rand(10, 8, 4):
+        optimizer.zero_grad()
+        model(x).mean().backward()
+        optimizer.step()
+    model.eval()  # <- TW313
+    with torch.no_grad():
+        print(model(torch.rand(8, 4)).mean())
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.5))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(3):
+    model.train()
+    for x in torch.rand(10, 8, 4):
+        optimizer.zero_grad()
+        model(x).mean().backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        print(model(torch.rand(8, 4)).mean())
+"""
+
+
+@rule(code="TW313", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at eval() of the model whose optimizer steps in the same loop."""
+    trained = {}
+    for step in analysis.method_calls("step"):
+        made = step.owner.made_by if isinstance(step.owner, Instance) else None
+        first = made.argument(0, "params") if made is not None else None
+        if isinstance(first, Parameters):
+            trained[id(first.owner)] = step
+    if not trained or _goes_back(analysis):
+        return
+    for call in once_per_place(analysis.method_calls("eval")):
+        if not is_module(call.owner) or id(call.owner) not in trained or call.context.under("torch.jit"):
+            continue
+        step = trained[id(call.owner)]
+        shared = set(call.context.all_loops()) & set(step.context.all_loops())
+        if shared and call.at > step.at:
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="the next turn of the loop trains in evaluation mode",
+                evidence=(Evidence("it is trained here", analysis.place(step.node, step.context)),),
+                fix="Call `model.train()` before training goes on.",
+            )
+
+
+def _goes_back(analysis: Analysis) -> bool:
+    return any(_BACK.search(source.code) for source in analysis.sources)
+
+
+_BACK = re.compile(r"\.train\(|\.training\s*=[^=]")
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -45,7 +116,7 @@ with torch.no_grad():
     model(torch.randn(8, 4))
 train(4)
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -73,8 +144,8 @@ train(4)
 """
 
 
-@rule(code="TW313", severity="warning", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+@rule(code="TW313", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that changed from training to evaluation mode and trained on."""
     backward = {b.step for b in facts.backwards}
     for model in dict.fromkeys(f.model for f in facts.forwards):

@@ -1,25 +1,141 @@
-"""A loss reaches parameters that belong to no module.
+"""Layers are kept in a plain list or dict.
 
 What it finds:
-    Parameters in the graph of a loss that are in no model that ran and in no optimizer, and did not change.
+    `self.name = [nn.Linear(...), ...]`, a comprehension of layers, or a dict of layers in the `__init__` of a module,
+    which never registers them elsewhere.
 
 Why:
-    Layers in a plain list or dict are not registered: parameters(), to(), state_dict() and train() do not see them.
+    A module finds its parts among its attributes, not inside of lists: these layers are not in `parameters()`, so they are
+    neither trained, nor moved, nor saved.
 
 How sure:
-    Sure. A parameter that is used and updated by hand is not reported.
+    Silent if the list is handed on (to `nn.Sequential(*self.name)`, `ModuleList`, `add_module`, `setattr`) or its layers are
+    kept in other attributes, too.
+
+In real steps:
+    Parameters in the graph of a loss that are in no model that ran and in no optimizer, and did not change.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.facts import Store
+from trainworthy.check.static.queries import PARAMETRISED
+from trainworthy.check.static.values import Instance, Sequence, Value
 
 BAD = """\
+import torch.nn as nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = [nn.Linear(4, 4) for _ in range(3)]  # <- TW303
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+
+GOOD = """\
+import torch.nn as nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+
+
+@rule(code="TW303", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at lists that become attributes of modules."""
+    seen = set()
+    for store in analysis.stores:
+        function = store.context.function
+        if (
+            function is None
+            or function.name != "__init__"
+            or store.node in seen
+            or not is_module(store.owner or Instance(""))
+        ):
+            continue
+        layer = _layer_in(store.value, analysis, store)
+        if layer is None or not isinstance(store.target, ast.Attribute) or _handed_on(store):
+            continue
+        seen.add(store.node)
+        yield Hit(
+            place=analysis.place(store.node, store.context),
+            message=f"layers in a plain {_kind(store.value)} are not parameters of the module",
+            evidence=(Evidence(f"the first one is a {layer.type.rpartition('.')[2] or 'module'}"),),
+            fix=f"Wrap it: `nn.{'ModuleDict' if _kind(store.value) == 'dict' else 'ModuleList'}(...)`.",
+        )
+
+
+def _kind(value: Value) -> str:
+    return value.kind if isinstance(value, Sequence) else "list"
+
+
+def _layer_in(value: Value, analysis: Analysis, store: Store) -> Instance | None:
+    if not isinstance(value, Sequence):
+        return None
+    items = value.items
+    if items is None:
+        element = analysis.element(value)
+        items = (element,)
+    for item in items:
+        if not _has_parameters(item):
+            return None
+        assert isinstance(item, Instance)
+        owner = store.owner
+        if isinstance(owner, Instance) and any(one is item for one in owner.attrs.values()):
+            return None
+    first = items[0] if items else None
+    return first if isinstance(first, Instance) else None
+
+
+def _has_parameters(value: Value) -> bool:
+    if not isinstance(value, Instance) or not is_module(value):
+        return False
+    if value.cls is not None:
+        return any(_has_parameters(one) for one in value.attrs.values() if one is not value)
+    return value.type.rpartition(".")[2] in PARAMETRISED
+
+
+def _handed_on(store: Store) -> bool:
+    """Say whether the attribute is used for more than going through it or taking an item."""
+    function, target = store.context.function, store.target
+    if function is None or function.owner is None or not isinstance(target, ast.Attribute):
+        return True
+    parents = {child: node for node in ast.walk(function.owner.node) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(function.owner.node):
+        if not isinstance(node, ast.Attribute) or node.attr != target.attr or isinstance(node.ctx, ast.Store):
+            continue
+        parent = parents.get(node)
+        if isinstance(parent, ast.Starred | ast.Call | ast.keyword | ast.Return | ast.Assign):
+            callee = parent.func if isinstance(parent, ast.Call) else None
+            if not (isinstance(callee, ast.Name) and callee.id in ("enumerate", "zip", "len", "reversed", "range")):
+                return True
+    text = ast.dump(function.owner.node)
+    return "add_module" in text or "register_module" in text or "'setattr'" in text or "parameters" in text
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -45,7 +161,7 @@ for step in range(5):
     loss.backward()
     optimizer.step()  # <- TW303
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -73,8 +189,8 @@ for step in range(5):
 """
 
 
-@rule(code="TW303", severity="warning", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+@rule(code="TW303", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield parameters without a home."""
     for fact in facts.unoptimised:
         if not fact.registered:

@@ -1,14 +1,16 @@
-"""A backward pass reaches no parameter.
+"""Backward is called on a copy of the loss that has no graph.
 
 What it finds:
-    The graph of a loss holds no nn.Parameter, twice, and the optimizer steps all the same.
+    `torch.tensor(loss, requires_grad=True).backward()`, also through `Variable(loss.data, requires_grad=True)`.
 
 Why:
-    The loss was detached (item, numpy, torch.tensor(loss), no_grad) and got requires_grad again: nothing is learnt.
+    `requires_grad=True` quietens the error that a loss has no graph. The gradient ends at the copy; no parameter gets one.
 
 How sure:
-    Sure of the graph. Silent if any backward pass between the same steps reached parameters. Optimising an input (style
-    transfer, adversarial examples) has no parameter either, and is not reported if no optimizer holds parameters.
+    The tensor that backward is called on is made in the same function by `torch.tensor`, from something that is not a literal.
+
+In real steps:
+    The graph of a loss holds no nn.Parameter, twice, and the optimizer steps all the same.
 """
 
 from __future__ import annotations
@@ -18,8 +20,51 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.values import Const, Sequence, Tensor
 
 BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+value = model(torch.rand(8, 4)).mean()
+loss = torch.tensor(value, requires_grad=True)
+loss.backward()  # <- TW321
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+loss = model(torch.rand(8, 4)).mean()
+loss.backward()
+x = torch.tensor(2.0, requires_grad=True)
+(x * x).backward()
+"""
+
+
+@rule(code="TW321", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at what backward is called on."""
+    for call in analysis.calls("torch.Tensor.backward"):
+        owner = call.owner
+        made = owner.made_by if isinstance(owner, Tensor) else None
+        if made is None or made.name not in ("torch.tensor", "torch.as_tensor") or not made.args:
+            continue
+        if made.constant(None, "requires_grad") is not True or made.result is not owner:
+            continue
+        first = made.args[0]
+        if isinstance(first, Const | Sequence):
+            continue
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message="the loss is a copy without a graph, so no parameter gets a gradient",
+            evidence=(Evidence("the copy is made here", analysis.place(made.node, made.context)),),
+            fix="Call backward on the loss itself; do not wrap it in `torch.tensor`.",
+        )
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -35,7 +80,7 @@ for step in range(4):
     loss.backward()  # <- TW321
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -53,7 +98,7 @@ for step in range(4):
 
 
 @rule(code="TW321", severity="error", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield backward passes without a parameter before two steps."""
     parameters = {s.step for s in facts.steps if s.trainable and len(s.without_gradient) == s.trainable}
     by_step: dict[int, list[bool]] = {}

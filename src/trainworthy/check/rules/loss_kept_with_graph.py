@@ -1,24 +1,119 @@
-"""The graphs of earlier losses are kept.
+"""A running sum keeps the graph of every step.
 
 What it finds:
-    At two steps or more, the graphs of three or more losses from at least three steps ago were alive.
+    `total += loss` in a loop, where `loss` is the value of one of torch's losses, was passed to `backward`, and `total` is
+    only reported.
 
 Why:
-    total += loss, or losses.append(loss), keeps each graph: memory grows with every step.
+    The sum holds the graph of every batch, so memory grows until the epoch ends.
 
 How sure:
-    Sure that they were alive: a token in each graph was.
+    The sum starts as a number and nothing calls `backward` on it or hands it to a function that might.
+
+In real steps:
+    At two steps or more, the graphs of three or more losses from at least three steps ago were alive.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.finding import Edit, Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Operation
+from trainworthy.check.static.queries import body_of, same_turn
+from trainworthy.check.static.values import Const, Tensor
 
 BAD = """\
+import torch
+import torch.nn.functional as F
+
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+total = 0.0
+for x in torch.rand(10, 8, 4):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), torch.zeros(8).long())
+    loss.backward()
+    optimizer.step()
+    total += loss  # <- TW315
+print(total / 10)
+"""
+
+GOOD = """\
+import torch
+import torch.nn.functional as F
+
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+total = 0.0
+for x in torch.rand(10, 8, 4):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), torch.zeros(8).long())
+    loss.backward()
+    optimizer.step()
+    total += loss.item()
+print(total / 10)
+"""
+
+
+@rule(code="TW315", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at += of a loss that backward has used."""
+    backwards = list(analysis.method_calls("backward"))
+    seen = set()
+    for operation in analysis.operations:
+        node = operation.node
+        if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or not operation.context.loops:
+            continue
+        left, right = operation.operands
+        number = isinstance(left, Const) and isinstance(left.value, int | float)
+        if not number or not isinstance(right, Tensor) or not right.loss or node in seen or _no_graph(operation):
+            continue
+        used = [
+            one
+            for one in backwards
+            if same_turn(one.context, operation.context)
+            and _name(getattr(one.node.func, "value", None)) == _name(node.value)
+        ]
+        if not used or not isinstance(node.target, ast.Name) or _needed(operation, node.target.id):
+            continue
+        seen.add(node)
+        value = analysis.place(node.value, operation.context)
+        text = analysis.segment(node.value, operation.context)
+        yield Hit(
+            place=analysis.place(node, operation.context),
+            message="the sum keeps the graph of every step in memory",
+            evidence=(Evidence("the graph was used here", analysis.place(used[0].node, used[0].context)),),
+            fix="Add `loss.item()` or `loss.detach()`.",
+            edits=(Edit(value, f"{text}.detach()"),) if isinstance(node.value, ast.Name) else (),
+        )
+
+
+def _name(node: ast.AST | None) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _no_graph(operation: Operation) -> bool:
+    return operation.context.under("torch.no_grad", "torch.inference_mode")
+
+
+def _needed(operation: Operation, name: str) -> bool:
+    """Say whether something may call backward on the sum."""
+    for node in ast.walk(body_of(operation.context)):
+        if isinstance(node, ast.Attribute) and node.attr == "backward":
+            if any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.value)):
+                return True
+        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
+            if not isinstance(node.value, ast.Constant):
+                return True
+    return False
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -35,7 +130,7 @@ for step in range(12):
     optimizer.step()
     total += loss
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -56,7 +151,7 @@ for step in range(12):
 
 
 @rule(code="TW315", severity="warning", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield once."""
     if len(facts.kept) >= 2 and facts.kept[-1].alive > facts.kept[0].alive:
         last = facts.kept[-1]

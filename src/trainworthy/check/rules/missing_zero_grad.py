@@ -1,15 +1,18 @@
-"""Gradients of earlier steps are not cleared.
+"""Gradients are never set to zero.
 
 What it finds:
-    For three steps in a row, nine tenths of an optimizer's gradients are the same tensors that the step before used,
-    not cleared, with the new gradient added.
+    A loop with `backward()` and the step of an optimizer, in a program that never clears gradients.
 
 Why:
-    The update is by the sum of all gradients since the beginning.
+    `backward` adds to what is there: every step uses the sum of all gradients so far.
 
 How sure:
-    Sure: gradients are followed by identity and version, not by the order of lines. Accumulation (several backward
-    passes, then one step) and a GAN whose other half is cleared later are not reported.
+    The optimizer is torch's, both calls stand in the same loop, and neither `zero_grad` nor an assignment to `.grad`
+    occurs in the file or in what it imports of the project.
+
+In real steps:
+    For three steps in a row, nine tenths of an optimizer's gradients are the same tensors that the step before used,
+    not cleared, with the new gradient added.
 """
 
 from __future__ import annotations
@@ -20,8 +23,57 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn
 
 BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    loss = model(x).mean()
+    loss.backward()
+    optimizer.step()  # <- TW301
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    optimizer.zero_grad()
+    loss = model(x).mean()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW301", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at steps that follow a backward in a loop."""
+    if analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis):
+        return
+    backwards = list(analysis.method_calls("backward"))
+    for step in once_per_place(optimizer_steps(analysis)):
+        if not step.context.in_loop or step.node.args or step.node.keywords:
+            continue
+        near = [one for one in backwards if one.at < step.at and same_turn(one.context, step.context)]
+        if near:
+            yield Hit(
+                place=analysis.place(step.node, step.context),
+                message="gradients are never set to zero, so each step uses the sum of all so far",
+                evidence=(Evidence("they are added to here", analysis.place(near[-1].node, near[-1].context)),),
+                fix="Call `optimizer.zero_grad()` once a step.",
+            )
+
+
+def _assigns_grad(analysis: Analysis) -> bool:
+    return any(getattr(one.target, "attr", "") == "grad" for one in analysis.stores)
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -34,7 +86,7 @@ for step in range(6):
     nn.functional.cross_entropy(model(x), y).backward()
     optimizer.step()  # <- TW301
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -52,7 +104,7 @@ for step in range(6):
 
 
 @rule(code="TW301", severity="error", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield optimizers that do so in three steps."""
     for steps in facts.steps_by_optimizer():
         run = longest_run(steps, lambda s: s.stale > 0 and s.stale >= 0.9 * (s.trainable - len(s.without_gradient)))

@@ -1,13 +1,16 @@
-"""nll_loss gets probabilities instead of their logarithms.
+"""Negative log-likelihood of probabilities instead of their logarithm.
 
 What it finds:
-    In the graph of a loss: NllLoss directly on a softmax.
+    `NLLLoss` or `F.nll_loss` whose input is the result of a softmax or sigmoid.
 
 Why:
-    The loss is then minus the probability: it is negative, bounded, and its gradient fades where it is needed most.
+    The loss takes log-probabilities and does not apply the logarithm. Of probabilities it is minus the probability.
 
 How sure:
-    Sure: it is read from the graph.
+    The activation is found in the source.
+
+In real steps:
+    In the graph of a loss: NllLoss directly on a softmax.
 """
 
 from __future__ import annotations
@@ -17,8 +20,45 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import NLL
+from trainworthy.check.static.values import Tensor
 
 BAD = """\
+import torch
+import torch.nn.functional as F
+
+out = F.softmax(torch.rand(8, 10), dim=1)
+loss = F.nll_loss(out, torch.randint(0, 10, (8,)))  # <- TW203
+"""
+
+GOOD = """\
+import torch
+import torch.nn.functional as F
+
+out = F.log_softmax(torch.rand(8, 10), dim=1)
+loss = F.nll_loss(out, torch.randint(0, 10, (8,)))
+again = F.nll_loss(torch.log(F.softmax(out, dim=1)), torch.randint(0, 10, (8,)))  # noqa: TW213
+"""
+
+
+@rule(code="TW203", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at losses whose input carries an activation."""
+    for call in analysis.calls(*NLL):
+        value = call.argument(0, "input")
+        if isinstance(value, Tensor) and value.activation in ("softmax", "sigmoid"):
+            made = value.made_by
+            where = None if made is None else analysis.place(made.node, made.context)
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"nll_loss gets the result of a {value.activation}, not of a log-softmax",
+                evidence=(Evidence(f"the {value.activation} is here", where),),
+                fix="Use `log_softmax`, or `cross_entropy` on the logits.",
+            )
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -33,7 +73,7 @@ for step in range(4):
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -51,7 +91,7 @@ for step in range(4):
 
 
 @rule(code="TW203", severity="error", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield each loss whose graph has it."""
     for place in dict.fromkeys(p for b in facts.backwards for f, p in b.faults if f == "nll-probabilities"):
         yield Hit(

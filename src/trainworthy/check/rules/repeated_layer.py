@@ -1,25 +1,104 @@
-"""A list of layers holds one layer several times.
+"""One layer stands several times in a list of layers.
 
 What it finds:
-    All entries of a ModuleList or Sequential are the same instance, and it has parameters.
+    `nn.ModuleList([layer for _ in range(n)])` or `nn.Sequential(*[Block()] * n)`, where every element is the same object.
 
 Why:
-    [layer] * n, or a comprehension over a layer that was made once, makes one layer: the network has the depth, and not
-    the parameters.
+    All elements share one set of weights; 12 layers train the parameters of one.
 
 How sure:
-    Sure of identity. Sharing all layers on purpose (ALBERT, weight-tied iterations) looks the same.
+    The element does not depend on the loop and is a module with parameters. ALBERT shares weights on purpose, usually by one
+    attribute that is called several times; use `# noqa: TW304` if a list is meant.
+
+In real steps:
+    All entries of a ModuleList or Sequential are the same instance, and it has parameters.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import PARAMETRISED, inner_modules, once_per_place
+from trainworthy.check.static.values import Instance, Value
 
 BAD = """\
+import torch.nn as nn
+
+
+class Encoder(nn.Module):
+    def __init__(self, layer: nn.Module, n: int):
+        super().__init__()
+        block = nn.Linear(4, 4)
+        self.layers = nn.ModuleList([block for _ in range(n)])  # <- TW304
+        self.more = nn.Sequential(*[nn.Linear(4, 4)] * 3)  # <- TW304
+"""
+
+GOOD = """\
+import copy
+
+import torch.nn as nn
+
+
+class Encoder(nn.Module):
+    def __init__(self, layer: nn.Module, n: int):
+        super().__init__()
+        block = nn.Linear(4, 4)
+        self.layers = nn.ModuleList([copy.deepcopy(block) for _ in range(n)])
+        self.more = nn.Sequential(*[nn.Linear(4, 4) for _ in range(3)])
+        self.active = nn.Sequential(*[nn.ReLU()] * 3)
+"""
+
+
+@rule(code="TW304", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at what lists of layers are made of."""
+    for call in once_per_place(analysis.calls("torch.nn.ModuleList", "torch.nn.Sequential")):
+        for argument in call.node.args:
+            inner = argument.value if isinstance(argument, ast.Starred) else argument
+            if _repeats(inner, analysis, call):
+                yield Hit(
+                    place=analysis.place(call.node, call.context),
+                    message="every element is the same object: all layers share one set of weights",
+                    evidence=(Evidence("repeated here", analysis.place(inner, call.context)),),
+                    fix="Construct it inside of the comprehension, or copy it: `copy.deepcopy(layer)`.",
+                )
+                break
+
+
+def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("list", "tuple")
+        and node.args
+    ):
+        node = node.args[0]
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        names = {one.id for one in ast.walk(node.generators[0].target) if isinstance(one, ast.Name)}
+        if isinstance(node.elt, ast.Name) and node.elt.id not in names:
+            return _heavy(analysis.element_of(node))
+        return False
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        held = node.left if isinstance(node.left, ast.List) else node.right
+        if isinstance(held, ast.List) and len(held.elts) == 1:
+            return any(_heavy(one.result) for one in analysis.all_calls if one.node is held.elts[0])
+    return False
+
+
+def _heavy(value: Value) -> bool:
+    if not isinstance(value, Instance) or not is_module(value):
+        return False
+    return any(one.type.rpartition(".")[2] in PARAMETRISED for one in inner_modules(value))
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -45,7 +124,7 @@ for step in range(3):
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -62,8 +141,8 @@ for step in range(3):
 """
 
 
-@rule(code="TW304", severity="warning", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+@rule(code="TW304", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield each such list."""
     for fact in facts.shared:
         yield Hit(

@@ -1,13 +1,16 @@
-"""A sigmoid goes into binary_cross_entropy_with_logits, which takes logits.
+"""Binary cross-entropy with logits of numbers that went through a sigmoid.
 
 What it finds:
-    In the graph of a loss: BinaryCrossEntropyWithLogits on a sigmoid, with nothing but changes of form in between.
+    `BCEWithLogitsLoss` or its function, whose input is the result of a sigmoid or softmax.
 
 Why:
-    The sigmoid is applied twice; predictions stay between 0.5 and 0.73.
+    The loss applies the sigmoid itself. Twice, probabilities stay between 0.5 and 0.73.
 
 How sure:
-    Sure: it is read from the graph.
+    The activation is found in the source.
+
+In real steps:
+    In the graph of a loss: BinaryCrossEntropyWithLogits on a sigmoid, with nothing but changes of form in between.
 """
 
 from __future__ import annotations
@@ -17,8 +20,50 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import BCE_LOGITS
+from trainworthy.check.static.values import Tensor
 
 BAD = """\
+import torch
+import torch.nn as nn
+
+net = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
+criterion = nn.BCEWithLogitsLoss()
+loss = criterion(net(torch.rand(8, 4)), torch.rand(8, 1))  # <- TW202
+"""
+
+GOOD = """\
+import torch
+import torch.nn as nn
+
+net = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
+criterion = nn.BCELoss()
+loss = criterion(net(torch.rand(8, 4)), torch.rand(8, 1))
+"""
+
+
+@rule(code="TW202", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at losses whose input carries an activation."""
+    for call in analysis.calls(*BCE_LOGITS):
+        value = call.argument(0, "input")
+        if not isinstance(value, Tensor) or value.activation not in ("sigmoid", "softmax"):
+            continue
+        evidence = ()
+        if value.made_by is not None:
+            evidence = (
+                Evidence(f"the {value.activation} is here", analysis.place(value.made_by.node, value.made_by.context)),
+            )
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"the loss applies a sigmoid to the result of a {value.activation}",
+            evidence=evidence,
+            fix="Remove the activation, or use `BCELoss`.",
+        )
+
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -32,7 +77,7 @@ for step in range(4):
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -50,7 +95,7 @@ for step in range(4):
 
 
 @rule(code="TW202", severity="error", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield each loss whose graph has it."""
     for place in dict.fromkeys(p for b in facts.backwards for f, p in b.faults if f == "sigmoid-bce-logits"):
         yield Hit(

@@ -1,0 +1,101 @@
+"""The best weights are an alias of the weights that go on training.
+
+What it finds:
+    `best = model.state_dict()` (also with `.copy()`) inside a training loop, kept in a variable and used after it.
+
+Why:
+    `state_dict()` returns the live tensors; the next step changes them. The "best" model is the last one.
+
+How sure:
+    The value is kept over turns of the loop, the loop (or what it calls) trains, and the variable is read outside of the loop
+    or in a later turn. Dicts that are saved in the same turn are not reported.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Store
+from trainworthy.check.static.queries import body_of
+from trainworthy.check.static.values import StateDict
+
+BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+best, lowest = None, 1e9
+for epoch in range(10):
+    optimizer.zero_grad()
+    loss = model(torch.rand(8, 4)).mean()
+    loss.backward()
+    optimizer.step()
+    if loss < lowest:
+        lowest = loss.item()
+        best = model.state_dict()  # <- TW601
+model.load_state_dict(best)
+"""
+
+GOOD = """\
+import copy
+
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+best, lowest = None, 1e9
+for epoch in range(10):
+    optimizer.zero_grad()
+    loss = model(torch.rand(8, 4)).mean()
+    loss.backward()
+    optimizer.step()
+    if loss < lowest:
+        lowest = loss.item()
+        best = copy.deepcopy(model.state_dict())
+model.load_state_dict(best)
+"""
+
+
+@rule(code="TW601", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at state dicts that are kept in a variable within a loop."""
+    seen = set()
+    for store in analysis.stores:
+        if not isinstance(store.value, StateDict) or not store.context.loops or store.node in seen:
+            continue
+        if not isinstance(store.target, ast.Name | ast.Attribute) or not _trains(analysis, store):
+            continue
+        if not _read_later(store):
+            continue
+        seen.add(store.node)
+        yield Hit(
+            place=analysis.place(store.node, store.context),
+            message="`state_dict()` returns the live weights; training goes on changing them",
+            evidence=(Evidence("they are kept here, and read after the loop"),),
+            fix="Copy: `copy.deepcopy(model.state_dict())`, or save to disk.",
+        )
+
+
+def _trains(analysis: Analysis, store: Store) -> bool:
+    loop = store.context.loops[0]
+    return any(
+        call.method == "step" and loop in call.context.all_loops() and "torch.optim." in call.name
+        for call in analysis.method_calls("step")
+    )
+
+
+def _read_later(store: Store) -> bool:
+    """Say whether the variable is read outside of the outermost loop and after it."""
+    loop, name = store.context.loops[0], ast.unparse(store.target)
+    end = getattr(loop, "end_lineno", 0) or 0
+    return any(
+        isinstance(node, ast.Name | ast.Attribute)
+        and isinstance(node.ctx, ast.Load)
+        and node.lineno > end
+        and ast.unparse(node) == name
+        for node in ast.walk(body_of(store.context))
+    )

@@ -1,0 +1,62 @@
+"""`forward` of a module is called instead of the module.
+
+What it finds:
+    `model.forward(x)` where `model` is a module from torch, a DDP wrapper, or one of yours that has hooks.
+
+Why:
+    Hooks are left out: those of DDP, FSDP, checkpointing, quantisation, spectral norm and profilers.
+
+How sure:
+    An error for wrappers such as DDP, whose gradients are then not averaged; a hint for other modules. `super().forward(x)`
+    and a module's calls on itself are not reported.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.finding import Edit
+from trainworthy.check.static.external import WRAPPERS, is_module
+from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.values import Instance
+
+BAD = """\
+import torch
+import torch.nn as nn
+
+net = nn.Linear(4, 4)
+y = net.forward(torch.rand(8, 4))  # <- TW804
+"""
+
+GOOD = """\
+import torch
+import torch.nn as nn
+
+net = nn.Linear(4, 4)
+y = net(torch.rand(8, 4))
+"""
+
+
+@rule(code="TW804", severity="hint")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at calls of forward."""
+    for call in once_per_place(analysis.method_calls("forward")):
+        func, owner = call.node.func, call.owner
+        if not is_module(owner) or not isinstance(owner, Instance) or call.name.startswith("super."):
+            continue
+        if not isinstance(func, ast.Attribute) or getattr(func.value, "id", "") in ("self", "cls"):
+            continue
+        wrapped = owner.type in WRAPPERS
+        text = analysis.segment(func.value, call.context)
+        place = analysis.place(func, call.context)
+        yield Hit(
+            place=place,
+            message="the wrapper's work is left out" if wrapped else "hooks are left out",
+            fix=f"Call the module: `{text}(...)`.",
+            edits=(Edit(place, text),),
+            severity="error" if wrapped else None,
+        )

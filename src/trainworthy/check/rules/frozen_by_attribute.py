@@ -1,0 +1,61 @@
+"""A module gets an attribute `requires_grad`.
+
+What it finds:
+    `model.requires_grad = False` where `model` is a module, not a parameter.
+
+Why:
+    The attribute means nothing to a module; its parameters go on training.
+
+How sure:
+    The object is a module.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.finding import Edit
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.values import Const
+
+BAD = """\
+import torch.nn as nn
+
+backbone = nn.Linear(4, 4)
+backbone.requires_grad = False  # <- TW319
+"""
+
+GOOD = """\
+import torch.nn as nn
+
+backbone = nn.Linear(4, 4)
+backbone.requires_grad_(False)
+backbone.weight.requires_grad = True
+"""
+
+
+@rule(code="TW319", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at assignments."""
+    for store in analysis.stores:
+        target = store.target
+        if not isinstance(target, ast.Attribute) or target.attr != "requires_grad" or store.owner is None:
+            continue
+        if not is_module(store.owner) or not isinstance(store.value, Const):
+            continue
+        owner = analysis.segment(target.value, store.context)
+        place = analysis.place(store.node, store.context)
+        yield Hit(
+            place=place,
+            message="a module has no `requires_grad`; its parameters keep theirs",
+            fix=f"Call `{owner}.requires_grad_({store.value.value})`.",
+            edits=(Edit(place, f"{owner}.requires_grad_({store.value.value})"),) if _single(store.node) else (),
+        )
+
+
+def _single(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and len(node.targets) == 1

@@ -1,0 +1,81 @@
+"""A layer with parameters is made in each forward pass.
+
+What it finds:
+    `nn.Linear(...)(x)`, `nn.Dropout(0.5)(x)` or a norm, constructed and called inside of `forward`.
+
+Why:
+    Its weights are drawn again in each call and are in no optimizer; a dropout made here is always active, whatever
+    `model.eval()` says.
+
+How sure:
+    The construction is called in the same expression, or is a variable that is only called. Layers that hold nothing, such
+    as `nn.ReLU()(x)`, are not reported.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.queries import PARAMETRISED, once_per_place
+from trainworthy.check.static.values import Instance
+
+BAD = """\
+import torch.nn as nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        x = nn.Dropout(0.5)(self.linear(x))  # <- TW306
+        return x
+"""
+
+GOOD = """\
+import torch.nn as nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        x = self.dropout(self.linear(x))
+        return nn.ReLU()(x)
+"""
+
+
+_STATEFUL = PARAMETRISED | {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"}
+
+
+@rule(code="TW306", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at constructions within forward that are called at once."""
+    for call in once_per_place(iter(analysis.method_calls("__call__"))):
+        function = call.context.function
+        if function is None or function.name != "forward" or function.owner is None:
+            continue
+        made = call.owner.made_by if isinstance(call.owner, Instance) else None
+        last = call.name.split(".")[-2] if call.name.startswith("torch.nn.") else ""
+        if made is None or last not in _STATEFUL or made.node is not call.node.func or not is_module(call.owner):
+            continue
+        if "Dropout" in last and _follows_mode(made.node):
+            continue
+        yield Hit(
+            place=analysis.place(made.node, call.context),
+            message=f"a new {last} is made in every forward pass",
+            fix="Make it in `__init__`.",
+        )
+
+
+def _follows_mode(node: ast.Call) -> bool:
+    return any(getattr(one, "attr", "") == "training" for one in ast.walk(node))

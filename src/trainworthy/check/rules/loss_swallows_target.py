@@ -1,0 +1,58 @@
+"""A loss is called with one argument.
+
+What it finds:
+    `criterion(net(x, y))` where `criterion` is one of torch's losses that compare two tensors.
+
+Why:
+    A parenthesis stands too late: the target goes into the model, and the loss misses one.
+
+How sure:
+    Certain: the call raises TypeError.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_loss_module
+
+BAD = """\
+import torch.nn as nn
+
+net = nn.Linear(4, 2)
+criterion = nn.CrossEntropyLoss()
+
+
+def step(x, y):
+    return criterion(net(x, y))  # <- TW207
+"""
+
+GOOD = """\
+import torch.nn as nn
+
+net = nn.Linear(4, 2)
+criterion = nn.CrossEntropyLoss()
+
+
+def step(x, y):
+    return criterion(net(x), y)
+"""
+
+
+@rule(code="TW207", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at calls of losses."""
+    for call in analysis.method_calls("__call__"):
+        if not is_loss_module(call.owner) or call.starred or len(call.args) != 1 or call.keywords:
+            continue
+        inner = call.node.args[0] if call.node.args else None
+        if isinstance(inner, ast.Call):
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="the loss gets one argument; its target went into the call inside",
+                fix="Close the inner parenthesis earlier: `criterion(net(x), y)`.",
+            )

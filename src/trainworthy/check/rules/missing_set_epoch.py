@@ -1,0 +1,86 @@
+"""A `DistributedSampler` is never told the epoch.
+
+What it finds:
+    A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never calls
+    `set_epoch`.
+
+Why:
+    The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.
+
+How sure:
+    Silent if Lightning, Accelerate or another trainer is imported, which call it themselves, or if `shuffle=False`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Iteration
+from trainworthy.check.static.queries import once_per_place, unwrapped
+from trainworthy.check.static.values import Instance
+
+BAD = """\
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+data = torch.rand(100, 4)
+sampler = DistributedSampler(data)  # <- TW402
+loader = DataLoader(data, batch_size=10, sampler=sampler)
+for epoch in range(3):
+    for batch in loader:
+        print(batch.sum())
+"""
+
+GOOD = """\
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+data = torch.rand(100, 4)
+sampler = DistributedSampler(data)
+loader = DataLoader(data, batch_size=10, sampler=sampler)
+for epoch in range(3):
+    sampler.set_epoch(epoch)
+    for batch in loader:
+        print(batch.sum())
+"""
+
+
+_TRAINERS = (
+    "lightning",
+    "pytorch_lightning",
+    "Accelerator",
+    "Trainer",
+    "ignite",
+    "fabric",
+    "Fabric",
+    "composer",
+    "catalyst",
+)
+
+
+@rule(code="TW402", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at samplers whose loader is gone through in two loops."""
+    if analysis.mentions("set_epoch", *_TRAINERS):
+        return
+    for call in once_per_place(analysis.calls("torch.utils.data.DistributedSampler")):
+        if call.starred or call.constant(3, "shuffle") is False:
+            continue
+        if any(_epochs_over(one, call.result) for one in analysis.iterations):
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="without `set_epoch`, every epoch has the same order",
+                fix="Call `sampler.set_epoch(epoch)` at the start of each epoch.",
+            )
+
+
+def _epochs_over(iteration: Iteration, sampler: object) -> bool:
+    loader = unwrapped(iteration.iterable)
+    if not isinstance(loader, Instance) or loader.type != "torch.utils.data.DataLoader" or loader.made_by is None:
+        return False
+    return loader.made_by.argument(3, "sampler") is sampler and iteration.context.in_loop

@@ -1,0 +1,83 @@
+"""Gradients are set to zero between backward and step.
+
+What it finds:
+    In one body: `backward`, then `zero_grad`, then the step, of one optimizer.
+
+Why:
+    The step sees no gradients and changes nothing (or only decays the weights).
+
+How sure:
+    The order in one body, under the same conditions, with no second backward in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, same_turn
+
+BAD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    model(x).mean().backward()
+    optimizer.zero_grad()  # <- TW312
+    optimizer.step()
+"""
+
+GOOD = """\
+import torch
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.rand(10, 8, 4):
+    model(x).mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+
+@rule(code="TW312", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at zero_grad of an optimizer that steps right after."""
+    steps = list(optimizer_steps(analysis))
+    backwards = list(analysis.method_calls("backward"))
+    for zero in once_per_place(analysis.method_calls("zero_grad")):
+        later = [
+            one
+            for one in steps
+            if one.owner is zero.owner and one.at > zero.at and same_turn(one.context, zero.context)
+        ]
+        if not later or not always_with(zero.context, later[0].context) or later[0].node.args:
+            continue
+        step = later[0]
+        near = [one for one in backwards if same_turn(one.context, zero.context)]
+        before = [one for one in near if one.at < zero.at and not _stepped(steps, one.at, zero)]
+        # A backward in between, be it hidden in a call, gives the step its gradients.
+        between = [one for one in analysis.all_calls if zero.at < one.at < step.at and _may_backward(one.name)]
+        if before and not between:
+            yield Hit(
+                place=analysis.place(zero.node, zero.context),
+                message="gradients are set to zero before the step uses them",
+                evidence=(
+                    Evidence("they are computed here", analysis.place(before[-1].node, before[-1].context)),
+                    Evidence("and would be used here", analysis.place(step.node, step.context)),
+                ),
+                fix="Call `zero_grad()` before `backward()`, or after `step()`.",
+            )
+
+
+def _stepped(steps: list, at: int, zero: object) -> bool:  # type: ignore[type-arg]
+    end = getattr(zero, "at", 0)
+    owner = getattr(zero, "owner", None)
+    return any(at < one.at < end and one.owner is owner for one in steps)
+
+
+def _may_backward(name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return not name or last == "backward" or name.startswith(("?", "project")) or "backward" in last or last == "grad"

@@ -1,0 +1,312 @@
+"""Runs a file abstractly: calls, into the project's functions and classes with what is known of their arguments."""
+
+from __future__ import annotations
+
+import ast
+
+from trainworthy.check.static.expressions import Expressions
+from trainworthy.check.static.external import WRAPPERS, is_module, method_result, module_output, returned
+from trainworthy.check.static.facts import Call, Load, With
+from trainworthy.check.static.scope import Scope
+from trainworthy.check.static.tensors import call_method
+from trainworthy.check.static.values import (
+    UNKNOWN,
+    Bound,
+    Const,
+    Function,
+    Instance,
+    Parameters,
+    ProjectClass,
+    Ref,
+    Sequence,
+    StateDict,
+    Super,
+    Tensor,
+    Value,
+    join,
+)
+
+_MAX_DEPTH = 5  # calls within calls
+_MAX_WAYS = 3  # different arguments that one function is run with
+
+
+class Calls(Expressions):
+    """Calls."""
+
+    def of_call(self, node: ast.Call) -> Value:
+        """Evaluate callee and arguments, write the call down, return what comes out."""
+        callee, owner, method = self._callee(node.func)
+        args: list[Value] = []
+        starred = False
+        for one in node.args:
+            value = self.value(one)
+            starred = starred or isinstance(one, ast.Starred)
+            if not starred:
+                args.append(value)
+        keywords: dict[str, Value] = {}
+        for keyword in node.keywords:
+            value = self.value(keyword.value)
+            if keyword.arg is None:
+                starred = True
+            else:
+                keywords[keyword.arg] = value
+        call = Call(node, "", owner, tuple(args), keywords, starred, self.context, self.tick())
+        self.facts.calls.append(call)
+        call.result = self._apply(callee, method, call)
+        return call.result
+
+    def _callee(self, func: ast.expr) -> tuple[Value, Value, str]:
+        """Return what is called, the object it belongs to, and the method's name."""
+        if isinstance(func, ast.Attribute):
+            owner = self.value(func.value)
+            callee = UNKNOWN if owner is UNKNOWN else self.attribute(owner, func.attr)
+            if isinstance(owner, Instance) and owner.type in WRAPPERS:
+                self.facts.loads.append(Load(func, owner, callee, self.context, self.tick()))
+            return callee, owner, func.attr
+        callee = self.value(func)
+        return callee, callee, ""
+
+    def _apply(self, callee: Value, method: str, call: Call) -> Value:
+        if isinstance(callee, Ref):
+            return self._call_outside(callee, call)
+        if isinstance(callee, Function):
+            call.name = f"project.{callee.name}"
+            bound = call.owner if isinstance(call.owner, Instance) and callee.owner is not None else None
+            return self.run(callee, call, bound)
+        if isinstance(callee, ProjectClass):
+            call.name = f"project.{callee.node.name}"
+            return self.construct(callee, call)
+        if isinstance(callee, Bound):
+            return self._call_bound(callee, call)
+        if isinstance(callee, Instance):
+            return self.call_instance(callee, call)
+        call.name = f"?.{method}" if method else ""
+        return UNKNOWN
+
+    def _call_outside(self, callee: Ref, call: Call) -> Value:
+        call.name = callee.name
+        if callee.name == "builtins.super":
+            return self._super()
+        return returned(callee.name, call)
+
+    def _super(self) -> Value:
+        function = self.context.function
+        if function is None or function.owner is None:
+            return UNKNOWN
+        first = function.node.args.args[0].arg if function.node.args.args else ""
+        return Super(function.owner, self.scope.get(first) or UNKNOWN)
+
+    def _call_bound(self, callee: Bound, call: Call) -> Value:
+        owner, name = callee.owner, callee.name
+        call.owner = owner
+        if isinstance(owner, Super):
+            return self._call_super(owner, name, call)
+        if isinstance(owner, Instance):
+            call.name = f"{owner.type or 'project'}.{name}"
+            member = owner.cls.lookup(name) if owner.cls is not None else None
+            if isinstance(member, Function):
+                return self.run(member, call, owner)
+            return method_result(owner, name, call)
+        if isinstance(owner, Tensor):
+            call.name = f"{owner.library}.{name}"
+            return call_method(owner, name, call)
+        if isinstance(owner, StateDict):
+            call.name = f"state_dict.{name}"
+            return owner if name == "copy" else UNKNOWN
+        if isinstance(owner, ProjectClass):
+            call.name = f"{owner.outside_base() or 'project'}.{name}"
+            return UNKNOWN
+        call.name = f"builtins.{owner.kind}.{name}" if isinstance(owner, Sequence) else f"?.{name}"
+        return UNKNOWN
+
+    def _call_super(self, owner: Super, name: str, call: Call) -> Value:
+        call.name = f"super.{name}"
+        for base in owner.cls.bases:
+            member = base.lookup(name) if isinstance(base, ProjectClass) else None
+            if isinstance(member, Function):
+                return self.run(member, call, owner.owner)
+        return UNKNOWN
+
+    def call_instance(self, owner: Instance, call: Call) -> Value:
+        """Call an object: a module's forward, or its ``__call__``."""
+        call.name = f"{owner.type or 'project'}.__call__"
+        call.owner = owner
+        if owner.cls is not None:
+            for name in ("__call__", "forward"):
+                member = owner.cls.lookup(name)
+                if isinstance(member, Function):
+                    return self.run(member, call, owner)
+            return UNKNOWN
+        if owner.type in WRAPPERS:
+            inner = owner.attrs.get("module", UNKNOWN)
+            return self._call_inner(inner, call)
+        if owner.type == "torch.nn.Sequential":
+            return self._call_sequential(owner, call)
+        return module_output(owner, call) if is_module(owner) else UNKNOWN
+
+    def _call_inner(self, inner: Value, call: Call) -> Value:
+        if not isinstance(inner, Instance):
+            return UNKNOWN
+        name, owner = call.name, call.owner
+        result = self.call_instance(inner, call)
+        call.name, call.owner = name, owner
+        return result
+
+    def _call_sequential(self, owner: Instance, call: Call) -> Value:
+        held = owner.attrs.get("")
+        items = held.items if isinstance(held, Sequence) else None
+        if not items:
+            return UNKNOWN
+        value: Value = call.args[0] if call.args else UNKNOWN
+        for item in items:
+            if not isinstance(item, Instance):
+                value = UNKNOWN
+                continue
+            step = Call(call.node, "", item, (value,), {}, False, call.context, call.at)
+            value = self.call_instance(item, step)
+        return value
+
+    # --- the project's own ------------------------------------------------------------------------------------------
+
+    def construct(self, cls: ProjectClass, call: Call | None) -> Instance:
+        """Make an object of a class and run its ``__init__``."""
+        made = Instance(type=cls.outside_base(), cls=cls, made_by=call)
+        if cls.prototype is None:
+            cls.prototype = made
+        init = cls.lookup("__init__")
+        if isinstance(init, Function):
+            if call is None:
+                self.run_uncalled(init, made)
+            else:
+                self.run(init, call, made)
+        return made
+
+    def prototype(self, cls: ProjectClass) -> Instance:
+        """Return an object that stands for all of a class."""
+        return cls.prototype or self.construct(cls, None)
+
+    def run(self, function: Function, call: Call, bound: Value | None = None) -> Value:
+        """Run a function with a call's arguments; results of the same arguments are kept."""
+        node = function.node
+        ways = self.ways.setdefault(node, {})
+        key = _key(function, call, bound)
+        if key in ways:
+            return ways[key]
+        known = list(ways.values())
+        if (
+            len(known) >= _MAX_WAYS
+            or len(call.context.callers) >= _MAX_DEPTH
+            or node in self.running
+            or self.budget <= 0
+        ):
+            return _joined(known) if known else UNKNOWN
+        ways[key] = UNKNOWN  # while it runs: recursion
+        self.called.add(node)
+        scope = Scope(function.scope)
+        self._bind_arguments(function, call, bound, scope)
+        ways[key] = self._run_body(function, scope, call)
+        return ways[key]
+
+    def run_uncalled(self, function: Function, bound: Value | None = None) -> None:
+        """Run a function that nothing calls: nothing is known of its arguments."""
+        if function.node in self.running:
+            return
+        self.called.add(function.node)
+        if bound is None and function.owner is not None:
+            if function.name == "__init__" and function.owner.prototype is None:
+                self.construct(function.owner, None)
+                return
+            bound = self.prototype(function.owner)
+        scope = Scope(function.scope)
+        arguments = function.node.args
+        for arg in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
+            scope.names[arg.arg] = UNKNOWN
+        if bound is not None and not _has(function, "staticmethod"):
+            positional = [*arguments.posonlyargs, *arguments.args]
+            if positional:
+                scope.names[positional[0].arg] = _first_argument(function, bound)
+        self._run_body(function, scope, None)
+
+    def _run_body(self, function: Function, scope: Scope, call: Call | None) -> Value:
+        arguments = function.node.args
+        for extra in (arguments.vararg, arguments.kwarg):
+            if extra is not None:
+                scope.names[extra.arg] = UNKNOWN
+        withs = tuple(With(one, function.node, self.name_of(one)) for one in function.decorators)
+        self.running.add(function.node)
+        try:
+            with self.within_function(function, scope, call, withs) as results:
+                if isinstance(function.node, ast.Lambda):
+                    return self.value(function.node.body)
+                self.block(function.node.body)
+                return _joined(results)
+        finally:
+            self.running.discard(function.node)
+
+    def block(self, statements: list[ast.stmt]) -> bool:
+        """Run statements; the class of statements knows how."""
+        raise NotImplementedError
+
+    def _bind_arguments(self, function: Function, call: Call, bound: Value | None, scope: Scope) -> None:
+        arguments = function.node.args
+        positional = [*arguments.posonlyargs, *arguments.args]
+        values = list(call.args)
+        if _has(function, "classmethod"):
+            values.insert(0, function.owner or UNKNOWN)
+        elif bound is not None and not _has(function, "staticmethod"):
+            values.insert(0, bound)
+        defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+        for at, arg in enumerate(positional):
+            given = values[at] if at < len(values) else call.keywords.get(arg.arg)
+            scope.names[arg.arg] = self._given_or_default(given, defaults[at], call)
+        for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+            scope.names[arg.arg] = self._given_or_default(call.keywords.get(arg.arg), default, call)
+
+    def _given_or_default(self, given: Value | None, default: ast.expr | None, call: Call) -> Value:
+        if given is not None:
+            return given
+        if call.starred or not isinstance(default, ast.Constant):
+            return UNKNOWN
+        return Const(default.value)
+
+
+def _has(function: Function, decorator: str) -> bool:
+    return any(isinstance(one, Ref) and one.name == f"builtins.{decorator}" for one in function.decorators)
+
+
+def _first_argument(function: Function, bound: Value) -> Value:
+    return function.owner or UNKNOWN if _has(function, "classmethod") else bound
+
+
+def _joined(values: list[Value]) -> Value:
+    if not values:
+        return Const(None)
+    result = values[0]
+    for value in values[1:]:
+        result = _join_tuples(result, value)
+    return result
+
+
+def _join_tuples(a: Value, b: Value) -> Value:
+    if isinstance(a, Sequence) and isinstance(b, Sequence) and a.items is not None and b.items is not None:
+        if a.kind == b.kind and len(a.items) == len(b.items):
+            return Sequence(a.kind, tuple(join(m, n) for m, n in zip(a.items, b.items, strict=True)))
+        return UNKNOWN
+    return join(a, b)
+
+
+def _key(function: Function, call: Call, bound: Value | None) -> tuple[object, ...]:
+    values = [bound, *call.args, *call.keywords.values()]
+    return (id(function.scope), *[_value_key(one) for one in values], *call.keywords, _surroundings(call))
+
+
+def _value_key(value: Value | None) -> object:
+    if isinstance(value, Const):
+        return (type(value.value), value.value)
+    if isinstance(value, Tensor):
+        return value
+    return id(value) if isinstance(value, Instance | Function | ProjectClass | Parameters) else type(value)
+
+
+def _surroundings(call: Call) -> object:
+    return tuple(sorted({one.name for one in call.context.withs if one.name}))

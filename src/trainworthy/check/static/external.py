@@ -1,0 +1,274 @@
+"""What calls into torch and NumPy return."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.tensors import ACTIVATIONS, call_method, sizes
+from trainworthy.check.static.values import (
+    UNKNOWN,
+    Const,
+    EnvText,
+    Instance,
+    Parameters,
+    Sequence,
+    Shape,
+    StateDict,
+    Tensor,
+    Value,
+)
+
+_CREATE = frozenset({"rand", "randn", "zeros", "ones", "empty"})
+_LIKE = frozenset({"rand_like", "randn_like", "zeros_like", "ones_like", "empty_like", "full_like"})
+_INT_CREATE = frozenset({"arange", "randint", "randperm"})
+_NUMPY_RANDOM = frozenset({"rand", "randn", "random", "normal", "uniform", "random_sample", "standard_normal"})
+_ELEMENTWISE = frozenset(
+    "exp log log1p expm1 abs sqrt tanh relu gelu silu sin cos clamp where isnan isinf square maximum minimum".split()
+)
+_LOSSES = frozenset(
+    "cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy kl_div "
+    "binary_cross_entropy_with_logits poisson_nll_loss gaussian_nll_loss cosine_embedding_loss hinge_embedding_loss "
+    "margin_ranking_loss triplet_margin_loss multi_margin_loss soft_margin_loss multilabel_soft_margin_loss".split()
+)
+_MODULE_RETURNS_SELF = frozenset(
+    "to cuda cpu train eval half float double bfloat16 requires_grad_ apply type share_memory to_empty ipu xpu".split()
+)
+_RESHAPING_MODULES = frozenset({"Flatten", "Identity", "Unflatten"})
+WRAPPERS = frozenset({"torch.nn.parallel.DistributedDataParallel", "torch.nn.DataParallel"})
+
+
+def is_module(value: Value) -> bool:
+    """Say whether a value is surely a torch module."""
+    if not isinstance(value, Instance):
+        return False
+    last = value.type.rpartition(".")[2]
+    if value.type.startswith("torch.nn."):
+        return last != "Parameter" and not value.type.startswith(("torch.nn.init.", "torch.nn.utils."))
+    return value.type in ("lightning.LightningModule", "transformers.PreTrainedModel")
+
+
+def is_optimizer(value: Value) -> bool:
+    """Say whether a value is surely one of torch's optimizers."""
+    return (
+        isinstance(value, Instance)
+        and value.type.startswith("torch.optim.")
+        and value.type.count(".") == 2
+        and value.type != "torch.optim.Optimizer"
+    )
+
+
+def is_scheduler(value: Value) -> bool:
+    """Say whether a value is surely one of torch's schedulers."""
+    return isinstance(value, Instance) and value.type.startswith("torch.optim.lr_scheduler.")
+
+
+def is_loss_module(value: Value) -> bool:
+    """Say whether a value is surely one of torch's loss modules."""
+    return isinstance(value, Instance) and value.type.startswith("torch.nn.") and value.type.endswith("Loss")
+
+
+def is_class_name(name: str) -> bool:
+    """Say whether a name is written as classes are."""
+    last = name.rpartition(".")[2]
+    return last[:1].isupper() and (not last.isupper() or name.startswith("torch."))
+
+
+def returned(name: str, call: Call) -> Value:
+    """Return what calling a library's function or class returns."""
+    library, _, last = name.rpartition(".")
+    if library == "builtins":
+        return _builtin(last, call)
+    if library == "torch.nn" and last in ("Sequential", "ModuleList"):
+        return Instance(type=name, made_by=call, attrs={"": _held(call, last)})
+    if library in ("torch", "numpy", "numpy.random", "torch.nn.functional"):
+        value = _function(library, last, call)
+        if value is not None:
+            return value
+    if name in ("os.environ.get", "os.getenv"):
+        key = call.constant(0, "key")
+        return EnvText(key) if isinstance(key, str) else UNKNOWN
+    if name in _SAME_OBJECT and call.args:
+        return call.args[0]
+    if name in _CONTEXTS:
+        return Instance(type=name, made_by=call)
+    if name == "copy.deepcopy" and call.args:
+        return _copied(call.args[0])
+    if name in WRAPPERS:
+        inner = call.argument(0, "module") or UNKNOWN
+        return Instance(type=name, made_by=call, attrs={"module": inner})
+    if name.startswith("tqdm.") and call.args:
+        return Instance(type="tqdm.tqdm", made_by=call, attrs={"": call.args[0]})
+    if is_class_name(name):
+        return Instance(type=name, made_by=call)
+    return UNKNOWN
+
+
+_SAME_OBJECT = frozenset({"torch.compile", "torch.jit.script", "torch.autograd.Variable", "torch.utils.data.Variable"})
+_CONTEXTS = frozenset(
+    {
+        "torch.no_grad", "torch.inference_mode", "torch.enable_grad", "torch.set_grad_enabled", "torch.autocast",
+        "torch.amp.autocast", "torch.cuda.amp.autocast", "torch.autograd.set_detect_anomaly",
+        "torch.autograd.detect_anomaly",
+    }
+)  # fmt: skip
+
+
+def _held(call: Call, last: str) -> Value:
+    if last == "ModuleList":
+        return call.args[0] if call.args else Sequence("list", ())
+    return Sequence("list", None if call.starred else call.args)
+
+
+def _copied(value: Value) -> Value:
+    if isinstance(value, Instance):
+        return Instance(type=value.type, cls=value.cls, made_by=value.made_by, attrs=dict(value.attrs))
+    if isinstance(value, StateDict):
+        return UNKNOWN
+    return dataclasses.replace(value, loss=False) if isinstance(value, Tensor) else value
+
+
+def _builtin(name: str, call: Call) -> Value:
+    first = call.args[0] if call.args else UNKNOWN
+    if name in ("enumerate", "iter", "reversed", "zip"):
+        return Instance(type=f"builtins.{name}", made_by=call, attrs={"": first})
+    if name in ("list", "tuple") and isinstance(first, Sequence):
+        return Sequence(name, first.items, first.node, first.element)  # type: ignore[arg-type]
+    if name in ("list", "tuple", "set", "dict"):
+        return Sequence(name, None if call.args else (), call.node)  # type: ignore[arg-type]
+    if name == "str" and isinstance(first, EnvText):
+        return first
+    if name == "abs" and isinstance(first, Tensor):
+        return first
+    return UNKNOWN
+
+
+def _function(library: str, name: str, call: Call) -> Value | None:
+    """Return the result of a function of torch, torch.nn.functional, numpy or numpy.random."""
+    kind = "numpy.ndarray" if library.startswith("numpy") else "torch.Tensor"
+    first = call.args[0] if call.args else UNKNOWN
+    if name in ACTIVATIONS:
+        shape = first.shape if isinstance(first, Tensor) else None
+        return Tensor(shape=shape, dtype="float", activation=ACTIVATIONS[name], made_by=call)
+    if name in _LOSSES and library == "torch.nn.functional":
+        whole = call.constant(None, "reduction") != "none" and not call.has(None, "reduce")
+        return Tensor(shape=() if whole else None, dtype="float", loss=True, made_by=call)
+    if library == "numpy.random":
+        if name not in _NUMPY_RANDOM or (not call.args and "size" not in call.keywords):
+            return None
+        return Tensor(library="numpy.ndarray", shape=_random_shape(name, call), dtype="float", made_by=call)
+    if name in _CREATE or name in ("full",):
+        given = call.args if name != "full" else call.args[:1]
+        shape = sizes((call.keywords["size"],)) if "size" in call.keywords else sizes(_shape_args(given, kind))
+        return Tensor(library=kind, shape=shape, dtype=_dtype(call, "float"), made_by=call)  # type: ignore[arg-type]
+    if name in _LIKE or name in _ELEMENTWISE:
+        return _same_shape(kind, name, first, call)
+    if name in _INT_CREATE:
+        return Tensor(library=kind, shape=_range_shape(name, call), dtype=None, made_by=call)  # type: ignore[arg-type]
+    if name in ("tensor", "as_tensor", "array", "asarray", "from_numpy", "linspace"):
+        return _converted(kind, name, first, call)
+    if library in ("torch", "torch.nn.functional") and isinstance(first, Tensor) and name in _TENSOR_FUNCTIONS:
+        return call_method(first, name, dataclasses.replace(call, args=call.args[1:]))
+    return None
+
+
+_TENSOR_FUNCTIONS = frozenset(
+    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log sigmoid softmax detach dropout".split()
+)
+
+
+def _shape_args(args: tuple[Value, ...], kind: str) -> tuple[Value, ...]:
+    # numpy.zeros(3, dtype): only the first is a size.
+    return args if kind == "torch.Tensor" else args[:1]
+
+
+def _random_shape(name: str, call: Call) -> Shape | None:
+    if name in ("rand", "randn"):
+        return sizes(call.args)
+    at = {"normal": 2, "uniform": 2}.get(name, 0)
+    size = call.argument(at, "size")
+    return None if size is None else sizes((size,))
+
+
+def _dtype(call: Call, default: str | None) -> str | None:
+    return default if not call.has(None, "dtype") else None
+
+
+def _range_shape(name: str, call: Call) -> Shape | None:
+    if name == "randint":
+        size = call.argument(2, "size")
+        return None if size is None else sizes((size,))
+    if len(call.args) == 1 and isinstance(call.args[0], Const) and isinstance(call.args[0].value, int):
+        return (call.args[0].value,)
+    return (None,)
+
+
+def _same_shape(kind: str, name: str, first: Value, call: Call) -> Value | None:
+    if name in ("where", "maximum", "minimum") or not isinstance(first, Tensor):
+        return Tensor(library=kind, made_by=call) if isinstance(first, Tensor) else None  # type: ignore[arg-type]
+    dtype = "bool" if name.startswith("is") else "float"
+    return Tensor(library=kind, shape=first.shape, dtype=dtype, made_by=call)  # type: ignore[arg-type]
+
+
+def _converted(kind: str, name: str, first: Value, call: Call) -> Value:
+    shape: Shape | None = None
+    if isinstance(first, Sequence) and first.items is not None and not call.has(None, "ndmin"):
+        inner = [one for one in first.items if isinstance(one, Const) and isinstance(one.value, int | float)]
+        if len(inner) == len(first.items):
+            shape = (len(inner),)
+    elif isinstance(first, Tensor):
+        shape = first.shape
+    elif name == "linspace":
+        steps = call.constant(2, "steps" if kind == "torch.Tensor" else "num")
+        shape = (steps if isinstance(steps, int) else None,)
+    return Tensor(library=kind, shape=shape, dtype=None, made_by=call)  # type: ignore[arg-type]
+
+
+def method_result(owner: Instance, name: str, call: Call) -> Value:
+    """Return what a method of a library's object returns."""
+    if is_module(owner):
+        if name in _MODULE_RETURNS_SELF:
+            return owner
+        if name in ("parameters", "named_parameters", "children", "modules"):
+            return Parameters(owner, call) if "parameters" in name else UNKNOWN
+        if name == "state_dict":
+            return StateDict(owner, call)
+    if name == "state_dict" and is_optimizer(owner):
+        return StateDict(owner, call)
+    return UNKNOWN
+
+
+def module_output(owner: Instance, call: Call) -> Value:
+    """Return what calling one of torch's modules returns."""
+    last = owner.type.rpartition(".")[2]
+    first = call.args[0] if call.args else UNKNOWN
+    shape = first.shape if isinstance(first, Tensor) else None
+    if is_loss_module(owner):
+        made = owner.made_by
+        whole = made is not None and made.constant(None, "reduction") != "none"
+        return Tensor(shape=() if whole else None, dtype="float", loss=True, made_by=call)
+    activation = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid", "Softmax2d": "softmax"}.get(
+        last
+    )
+    if activation is not None:
+        return Tensor(shape=shape, dtype="float", activation=activation, made_by=call)  # type: ignore[arg-type]
+    if last in _RESHAPING_MODULES:
+        return (
+            first
+            if last == "Identity"
+            else dataclasses.replace(first, shape=None)
+            if isinstance(first, Tensor)
+            else UNKNOWN
+        )
+    if last == "Linear":
+        return Tensor(shape=_linear_shape(owner, shape), dtype="float", made_by=call)
+    if last in ("LSTM", "GRU", "RNN", "MultiheadAttention") or last.startswith(("Module", "Parameter")):
+        return UNKNOWN
+    return Tensor(dtype="float", made_by=call) if owner.type.count(".") == 2 else UNKNOWN
+
+
+def _linear_shape(owner: Instance, shape: Shape | None) -> Shape | None:
+    if shape is None or owner.made_by is None:
+        return None
+    out = owner.made_by.constant(1, "out_features")
+    return (*shape[:-1], out if isinstance(out, int) else None)

@@ -1,0 +1,87 @@
+"""Which file an import means: the modules of one project, read when first needed."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from trainworthy.check.static.source import Source, UnreadableError, read_source
+
+_ROOT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+_MAX_MODULES = 400  # modules read for one file's imports
+
+
+class Project:
+    """Finds and keeps the project's modules."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, Source | None] = {}
+
+    def add(self, source: Source) -> None:
+        """Keep a file that was read already."""
+        self._sources[_key(source.path)] = source
+
+    def find(self, name: str, *, importer: str, level: int = 0) -> Source | None:
+        """Return the module that ``import name`` in ``importer`` means; None if it is not of the project."""
+        if importer.startswith("<") or (not name and level == 0):
+            return None
+        path = _find_file(name, str(Path(importer).parent), level)
+        return None if path is None else self._read(path)
+
+    def _read(self, path: str) -> Source | None:
+        key = _key(path)
+        if key not in self._sources:
+            if len(self._sources) > _MAX_MODULES:
+                return None
+            try:
+                self._sources[key] = read_source(path)
+            except UnreadableError:
+                self._sources[key] = None
+        return self._sources[key]
+
+
+def _key(path: str) -> str:
+    return os.path.realpath(path)
+
+
+@lru_cache(maxsize=16384)
+def _find_file(name: str, folder: str, level: int) -> str | None:
+    parts = name.split(".") if name else []
+    if level:
+        start = Path(folder)
+        for _ in range(level - 1):
+            start = start.parent
+        return _module_file(start, parts)
+    for root in _roots(folder):
+        found = _module_file(Path(root), parts)
+        if found is not None:
+            return found
+    return None
+
+
+def _module_file(root: Path, parts: list[str]) -> str | None:
+    whole = root.joinpath(*parts)
+    if parts:
+        file = whole.parent / f"{whole.name}.py"
+        if file.is_file():
+            return str(file)
+    package = whole / "__init__.py"
+    return str(package) if package.is_file() else None
+
+
+@lru_cache(maxsize=4096)
+def _roots(folder: str) -> tuple[str, ...]:
+    """Return the folders that imports may start from: upwards to the project's root, and ``src`` there."""
+    found = []
+    at = Path(folder)
+    for _ in range(12):
+        found.append(str(at))
+        if any((at / mark).exists() for mark in _ROOT_MARKS):
+            if (at / "src").is_dir():
+                found.append(str(at / "src"))
+            break
+        if at.parent == at:
+            break
+        at = at.parent
+    return tuple(found)

@@ -1,0 +1,97 @@
+"""Questions that several rules ask."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_optimizer
+from trainworthy.check.static.facts import Call, Context
+from trainworthy.check.static.values import Instance, Sequence, Value
+
+CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss.__call__", "torch.nn.functional.cross_entropy")
+NLL = ("torch.nn.NLLLoss.__call__", "torch.nn.functional.nll_loss")
+BCE_LOGITS = (
+    "torch.nn.BCEWithLogitsLoss.__call__",
+    "torch.nn.functional.binary_cross_entropy_with_logits",
+)
+KL_DIV = ("torch.nn.KLDivLoss.__call__", "torch.nn.functional.kl_div")
+SCALERS = ("torch.cuda.amp.GradScaler", "torch.amp.GradScaler", "torch.cuda.amp.grad_scaler.GradScaler")
+AUTOCASTS = ("torch.autocast", "torch.amp.autocast", "torch.cuda.amp.autocast")
+CLIPPERS = (
+    "torch.nn.utils.clip_grad_norm_",
+    "torch.nn.utils.clip_grad_norm",
+    "torch.nn.utils.clip_grad_value_",
+    "torch.nn.utils.clip_grad.clip_grad_norm_",
+)
+PARAMETRISED = frozenset(
+    "Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding EmbeddingBag LSTM "
+    "GRU RNN LSTMCell GRUCell RNNCell LayerNorm BatchNorm1d BatchNorm2d BatchNorm3d GroupNorm InstanceNorm2d PReLU "
+    "MultiheadAttention TransformerEncoderLayer TransformerDecoderLayer Transformer".split()
+)
+
+
+def same_turn(a: Context, b: Context) -> bool:
+    """Say whether two things stand in one body: same function, same call of it, same turn of the same loops."""
+    return a.function is b.function and a.callers == b.callers and a.loops == b.loops and a.source is b.source
+
+
+def may_both_run(a: Context, b: Context) -> bool:
+    """Say whether no condition separates two things: none is the opposite branch of the other."""
+    opposite = {(test, not truth) for test, truth in a.branches}
+    return not any(one in opposite for one in b.branches)
+
+
+def always_with(a: Context, b: Context) -> bool:
+    """Say whether ``a`` runs whenever ``b`` does, as far as conditions tell."""
+    return set(a.branches) <= set(b.branches)
+
+
+def optimizer_steps(analysis: Analysis) -> Iterator[Call]:
+    """Yield the steps of torch's optimizers."""
+    return (call for call in analysis.method_calls("step") if is_optimizer(call.owner))
+
+
+def unwrapped(value: Value | None) -> Value | None:
+    """Look through ``enumerate``, ``tqdm``, ``iter`` and the like."""
+    while isinstance(value, Instance) and value.type in ("builtins.enumerate", "tqdm.tqdm", "builtins.iter"):
+        value = value.attrs.get("")
+    return value
+
+
+def inside(node: ast.AST, kinds: tuple[type[ast.AST], ...]) -> Iterator[ast.AST]:
+    """Yield the nodes of some kinds below ``node``."""
+    return (one for one in ast.walk(node) if isinstance(one, kinds))
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Return every name and attribute below ``node``."""
+    return {getattr(one, "id", None) or getattr(one, "attr", "") for one in ast.walk(node)} - {""}
+
+
+def inner_modules(value: Value, depth: int = 0) -> Iterator[Instance]:
+    """Yield a module and what is known to be in it."""
+    if depth > 6:
+        return
+    if isinstance(value, Instance):
+        yield value
+        for one in value.attrs.values():
+            yield from inner_modules(one, depth + 1)
+    elif isinstance(value, Sequence):
+        for one in value.items or ():
+            yield from inner_modules(one, depth + 1)
+
+
+def body_of(context: Context) -> ast.AST:
+    """Return the function, or the module, that something stands in."""
+    return context.function.node if context.function is not None else context.source.tree
+
+
+def once_per_place(calls: Iterator[Call]) -> Iterator[Call]:
+    """Leave out calls that were met before in another way."""
+    seen: set[ast.AST] = set()
+    for call in calls:
+        if call.node not in seen:
+            seen.add(call.node)
+            yield call

@@ -1,0 +1,251 @@
+"""What an expression can be known to be. Everything not understood is ``UNKNOWN``; rules stay silent about it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainworthy.check.static.facts import Call
+    from trainworthy.check.static.scope import Scope
+    from trainworthy.check.static.source import Source
+
+# A size: a number, or None where it is not known. A shape: None where even the rank is not known.
+Shape = tuple[int | None, ...]
+Activation = Literal["softmax", "log_softmax", "sigmoid"]
+
+
+class Value:
+    """Anything; the base says nothing."""
+
+    __slots__ = ()
+
+
+UNKNOWN = Value()
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Value):
+    """A literal number, string, bool, bytes or None."""
+
+    value: object
+
+
+NONE = Const(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Value):
+    """Something outside of the project, by its full name: ``torch.nn.Linear``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvText(Value):
+    """The text of an environment variable; never a number."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor(Value):
+    """A tensor or array.
+
+    Attributes:
+        library: Whose: ``torch.Tensor`` or ``numpy.ndarray``.
+        shape: Its sizes.
+        dtype: ``bool``, ``float``, ``int`` or None.
+        activation: The activation that made its numbers, through views and casts.
+        made_by: The call that applied that activation, or made the tensor.
+        loss: Whether it is the value of a loss function, with its graph.
+    """
+
+    library: Literal["torch.Tensor", "numpy.ndarray"] = "torch.Tensor"
+    shape: Shape | None = None
+    dtype: str | None = None
+    activation: Activation | None = None
+    made_by: Call | None = field(default=None, compare=False)
+    loss: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Instance(Value):
+    """An object of a class, made at one place.
+
+    Attributes:
+        type: Full name of the class outside of the project it is, or descends from; "" if none is known.
+        cls: The project's class, if it is one.
+        made_by: The call that made it.
+        attrs: What is known of its attributes.
+    """
+
+    type: str
+    cls: ProjectClass | None = None
+    made_by: Call | None = None
+    attrs: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence(Value):
+    """A list, tuple, set or dict's values, of known length when ``items`` is not None.
+
+    A comprehension has an ``element``: what its first turn makes.
+    """
+
+    kind: Literal["list", "tuple", "set", "dict"]
+    items: tuple[Value, ...] | None
+    node: ast.AST | None = field(default=None, compare=False)
+    element: Value | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters(Value):
+    """The generator that ``owner.parameters()`` returned."""
+
+    owner: Value
+    call: Call = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StateDict(Value):
+    """What ``owner.state_dict()`` returned: aliases of the live tensors."""
+
+    owner: Value
+    call: Call = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound(Value):
+    """A method or attribute of a known object, not yet called."""
+
+    owner: Value
+    name: str
+
+
+@dataclass(eq=False, slots=True)
+class Function(Value):
+    """A function of the project.
+
+    Attributes:
+        source: The file it stands in.
+        node: Its definition.
+        scope: Where its free names are looked up.
+        owner: The class it is a method of.
+        decorators: What is written above it.
+    """
+
+    source: Source
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    scope: Scope
+    owner: ProjectClass | None = None
+    decorators: tuple[Value, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name; lambdas have none."""
+        return getattr(self.node, "name", "<lambda>")
+
+
+@dataclass(eq=False, slots=True)
+class ProjectClass(Value):
+    """A class of the project.
+
+    Attributes:
+        source: The file it stands in.
+        node: Its definition.
+        bases: The values of its bases.
+        members: Its functions and class attributes.
+    """
+
+    source: Source
+    node: ast.ClassDef
+    bases: tuple[Value, ...]
+    members: dict[str, Value]
+    prototype: Instance | None = None
+
+    def lookup(self, name: str, depth: int = 0) -> Value | None:
+        """Find a member here or in the project's bases."""
+        if name in self.members:
+            return self.members[name]
+        if depth < 12:
+            for base in self.bases:
+                if isinstance(base, ProjectClass):
+                    found = base.lookup(name, depth + 1)
+                    if found is not None:
+                        return found
+        return None
+
+    def outside_base(self, depth: int = 0) -> str:
+        """Name the first base outside of the project, or "" if there is none."""
+        if depth < 12:
+            for base in self.bases:
+                if isinstance(base, Ref):
+                    return base.name
+                if isinstance(base, ProjectClass):
+                    found = base.outside_base(depth + 1)
+                    if found:
+                        return found
+        return ""
+
+    def fully_known(self, depth: int = 0) -> bool:
+        """Say whether every base is of the project or has a known name."""
+        return depth < 12 and all(
+            isinstance(base, Ref) or (isinstance(base, ProjectClass) and base.fully_known(depth + 1))
+            for base in self.bases
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Module(Value):
+    """A module of the project."""
+
+    source: Source
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later(Value):
+    """A name imported from a module of the project that nobody has looked at yet."""
+
+    importer: Source
+    module: str
+    name: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Super(Value):
+    """What ``super()`` returns: ``owner`` seen from the bases of ``cls``."""
+
+    cls: ProjectClass
+    owner: Value
+
+
+def join(a: Value, b: Value) -> Value:
+    """Return what is known when it is either ``a`` or ``b``; None beside an object means the object."""
+    if a is b or a == b:
+        return a
+    if isinstance(a, Const) and a.value is None:
+        return b
+    if isinstance(b, Const) and b.value is None:
+        return a
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a.library == b.library:
+        return Tensor(
+            library=a.library,
+            shape=_join_shapes(a.shape, b.shape),
+            dtype=a.dtype if a.dtype == b.dtype else None,
+            activation=a.activation if a.activation == b.activation else None,
+            made_by=a.made_by if a.activation == b.activation else None,
+            loss=a.loss and b.loss,
+        )
+    if isinstance(a, Instance) and isinstance(b, Instance) and a.type == b.type and a.cls is b.cls and a.type:
+        return Instance(type=a.type, cls=a.cls)
+    return UNKNOWN
+
+
+def _join_shapes(a: Shape | None, b: Shape | None) -> Shape | None:
+    if a is None or b is None or len(a) != len(b):
+        return None
+    return tuple(m if m == n else None for m, n in zip(a, b, strict=True))
