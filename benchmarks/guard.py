@@ -37,6 +37,7 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend, then transform."""
         batch, length, width = x.shape
         q, k, v = (
             t.view(batch, length, self.heads, -1).transpose(1, 2) for t in self.attention(self.first(x)).split(width, 2)

@@ -2,8 +2,8 @@
 
     python benchmarks/guard_public.py --checkouts FOLDER --data FOLDER --work FOLDER [--only REPO...] OUTPUT.json
 
-Scripts, arguments and data are those of ``compatibility.toml``; they run on the CPU, for 14 optimizer steps. The verdicts
-are in ``guard_verdicts.toml``; a finding without one counts as a false alarm.
+Scripts, arguments and data are those of ``compatibility.toml``; they run on the CPU, for a few steps.
+The verdicts are in ``guard_verdicts.toml``; a finding without one counts as a false alarm.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def run(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
         "repo": entry["repo"], "script": entry["script"], "steps": result.steps, "error": failed,
         "seconds": round(time.perf_counter() - started, 1),
         "findings": [
-            {k: f.to_dict()[k] for k in ("code", "name", "severity", "path", "line", "message")} for f in result.findings
+            {k: f.to_dict()[k] for k in ("code", "name", "severity", "path", "line", "message")}
+            for f in result.findings
         ],
     }  # fmt: skip
 

@@ -33,8 +33,14 @@ CASES = {
     "squeezed": ("loss = F.mse_loss(model(x).squeeze(1), y)", []),
     "column": ("loss = F.mse_loss(model(x), y.unsqueeze(1))", []),
     "pairs": ("p = model(x).squeeze(1); loss = (p.unsqueeze(1) - p).pow(2).mean() + (p - y).pow(2).mean()", []),
-    "table": ("t = torch.arange(7.0, device='cuda').unsqueeze(1) * torch.rand(7, device='cuda'); loss = (model(x) * t).mean()", []),
-    "read": ("loss = sum(model(x)[i, 0].item() * 0 for i in range(3)) + (model(x).squeeze(1) - y).pow(2).mean()", [("TW754", 9)]),
+    "table": (
+        "t = torch.ones(7, 1, device='cuda') * torch.rand(7, device='cuda'); loss = (model(x) * t).mean()",
+        [],
+    ),
+    "read": (
+        "loss = sum(model(x)[i, 0].item() * 0 for i in range(3)) + (model(x).squeeze(1) - y).pow(2).mean()",
+        [("TW754", 9)],
+    ),
     "double": ("model.double(); loss = (model(x.double()).squeeze(1) - y).pow(2).mean()", [("TW756", 9)]),
 }  # fmt: skip
 

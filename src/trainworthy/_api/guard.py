@@ -64,12 +64,13 @@ def _rank() -> int:
 
 def lightning_guard(**options: Any) -> Any:
     """Return a callback for ``lightning.Trainer(callbacks=[...])``; options are those of ``guard``."""
-    try:
-        from lightning.pytorch.callbacks import Callback
-    except ImportError:
-        from pytorch_lightning.callbacks import Callback  # type: ignore[import-not-found, no-redef]
+    import importlib
+    import importlib.util
 
-    class GuardCallback(Callback):  # type: ignore[misc, valid-type]
+    name = "lightning.pytorch" if importlib.util.find_spec("lightning") else "pytorch_lightning"
+    base: Any = importlib.import_module(f"{name}.callbacks").Callback
+
+    class GuardCallback(base):  # type: ignore[misc]
         """Looks at the first steps of ``fit``; ``guard.findings`` afterwards."""
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -89,7 +90,7 @@ def trainer_guard(**options: Any) -> Any:
     """Return a callback for ``transformers.Trainer(callbacks=[...])``; options are those of ``guard``."""
     from transformers import TrainerCallback
 
-    class GuardCallback(TrainerCallback):  # type: ignore[misc]
+    class GuardCallback(TrainerCallback):
         """Looks at the first steps of ``train``; ``guard.findings`` afterwards."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:

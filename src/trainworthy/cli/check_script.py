@@ -61,7 +61,8 @@ def check_script(options: argparse.Namespace, target: str, args: list[str], conf
     static = (
         check_paths([target], config)
         if is_file
-        else CheckResult(findings=(), files=0, lines=0, rules=tuple(c for c, r in all_rules().items() if config.selects(r)))
+        else CheckResult(findings=(), files=0, lines=0, rules=tuple(c for c, r in all_rules().items() if
+        config.selects(r)))
     )  # fmt: skip
     with ProgressLine(label="live" if options.live is not None else "rehearsal") as line:
         shared: dict[str, Any] = {
@@ -99,7 +100,12 @@ def _dry(
     from trainworthy._api.check_dry import check_rehearsed
 
     findings, result = check_rehearsed(
-        target, gpu=options.gpu, steps=options.steps, memory_limit_bytes=options.memory_limit, data=options.data, **shared
+        target,
+        gpu=options.gpu,
+        steps=options.steps,
+        memory_limit_bytes=options.memory_limit,
+        data=options.data,
+        **shared,
     )
     return findings, dict(result.error) if result.error is not None else None
 

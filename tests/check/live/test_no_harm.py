@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +13,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-optimizer_hooks = sys.modules["torch.optim.optimizer"]  # torch.optim hides the module of that name
-
 from check.live.programs import PROGRAMS
 from check.live.run import guarded, plainly, same
 
-SEAMS = {
+optimizer_hooks: Any = sys.modules["torch.optim.optimizer"]  # torch.optim hides the module of that name
+SEAMS: dict[str, Callable[[], Any]] = {
     "call": lambda: nn.Module.__call__,
     "load": lambda: nn.Module.load_state_dict,
     "compile": lambda: nn.Module.compile,
@@ -63,7 +64,8 @@ def test_nothing_is_left_when_the_window_is_over(tmp_path: Path) -> None:
 def test_an_exception_takes_the_guard_out_and_is_not_hidden(where: str, tmp_path: Path) -> None:
     before = {name: seam() for name, seam in SEAMS.items()}
     body = {
-        "forward": "class Bad(nn.Linear):\n    def forward(self, x):\n        raise KeyError('here')\nBad(2, 2)(torch.ones(2))",
+        "forward": "class Bad(nn.Linear):\n    def forward(self, x):\n        raise KeyError('here')\n"
+        "Bad(2, 2)(torch.ones(2))",
         "backward": "x = nn.Parameter(torch.ones(2))\nx.register_hook(lambda g: {}['here'])\nx.sum().backward()",
         "step": "class Bad(torch.optim.SGD):\n    def step(self, closure=None):\n        raise KeyError('here')\n"
         "p = nn.Parameter(torch.ones(2))\np.sum().backward()\nBad([p], lr=0.1).step()",

@@ -48,7 +48,8 @@ class BackwardWatch:
 
         def watched(tensors: Any, *args: Any, **kwargs: Any) -> None:
             if not watch.looking or watch.in_backward or watch.busy:
-                return run(tensors, *args, **kwargs)
+                run(tensors, *args, **kwargs)
+                return
             with self.operators.set_aside():
                 self._before(tensors)
                 watch.in_backward += 1
@@ -75,7 +76,7 @@ class BackwardWatch:
             for listener in self.on_backward:
                 listener()
             self.gradients.before_backward()
-            nodes = [t.grad_fn for t in roots if isinstance(t, torch.Tensor) and t.grad_fn is not None]
+            nodes: list[Any] = [t.grad_fn for t in roots if isinstance(t, torch.Tensor) and t.grad_fn is not None]
             reaches = count = None
             if self.watch.step < 4:
                 found = walk(nodes)

@@ -59,15 +59,14 @@ class ClipWatch:
             watch.skipped = watch.watch.looking and watch.watch.step == number
             return out
 
-        GradScaler.scale = scaled  # type: ignore[method-assign, assignment]
-        GradScaler.unscale_ = unscaled  # type: ignore[method-assign]
-        GradScaler.step = stepped  # type: ignore[method-assign]
+        seams: Any = GradScaler
+        seams.scale, seams.unscale_, seams.step = scaled, unscaled, stepped
         try:
             yield
         finally:
             for name, function in before.items():
                 setattr(clip_grad, name, function)
-            GradScaler.scale, GradScaler.unscale_, GradScaler.step = scale, unscale, step  # type: ignore[method-assign]
+            seams.scale, seams.unscale_, seams.step = scale, unscale, step
 
     def _noticing(self, function: Any, name: str) -> Any:
         def noticed(first: Any, *args: Any, **kwargs: Any) -> Any:

@@ -33,7 +33,8 @@ class Broadcast:
 class LossTargets:
     """Class targets of a cross-entropy, beside the token ids that the model was given.
 
-    ``matches[k]`` is the share of counted targets that equal the input ``k`` positions later. ``padding_idx`` is that of
+    ``matches[k]`` is the share of counted targets that equal the input ``k`` positions later. ``padding_idx`` is that
+    of
     an Embedding of the model; ``padding_share`` the share of the counted targets that equal it.
     """
 
@@ -73,7 +74,8 @@ class Step:
     """One ``optimizer.step()``, just before and just after it.
 
     Counts are of parameters. ``stale`` were updated by a gradient that an earlier step had used already and that
-    nobody cleared. ``never_called`` are those without a gradient whose module did not run. ``unmoved`` had a gradient, a learning rate above 0, and are as they were. ``rounded_share`` is the
+    nobody cleared. ``never_called`` are those without a gradient whose module did not run. ``unmoved`` had a gradient,
+    a learning rate above 0, and are as they were. ``rounded_share`` is the
     share of sampled elements of low precision that stayed although their gradient was not 0.
     """
 

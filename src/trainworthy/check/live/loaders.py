@@ -59,13 +59,13 @@ class LoaderWatch:
                     self._gives(iterator, batch, time.perf_counter() - started)
             return batch
 
-        DataLoader.__iter__ = watched_iter  # type: ignore[method-assign]
-        _BaseDataLoaderIter.__next__ = watched_next  # type: ignore[method-assign]
+        loaders: Any = DataLoader
+        iterators: Any = _BaseDataLoaderIter
+        loaders.__iter__, iterators.__next__ = watched_iter, watched_next
         try:
             yield
         finally:
-            DataLoader.__iter__ = begin  # type: ignore[method-assign]
-            _BaseDataLoaderIter.__next__ = give  # type: ignore[method-assign]
+            loaders.__iter__, iterators.__next__ = begin, give
 
     def _begins(self, loader: Any, iterator: Any) -> None:
         ref = self._loaders.get(id(loader))

@@ -38,7 +38,7 @@ class LoadWatch:
                 ))  # fmt: skip
             return result
 
-        nn.Module.load_state_dict = watched  # type: ignore[method-assign]
+        nn.Module.load_state_dict = watched  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:

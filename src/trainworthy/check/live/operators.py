@@ -24,12 +24,12 @@ _MAX_RECORDS = 50_000
 
 _SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK = range(10)
 _NAMES = {
-    _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ __radd__ "
-    "__rsub__ __rmul__ __rtruediv__",
+    _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ "
+    "__radd__ __rsub__ __rmul__ __rtruediv__",
     _COMPARE: "eq __eq__",
-    _LOSS: "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss "
-    "huber_loss kl_div poisson_nll_loss gaussian_nll_loss soft_margin_loss hinge_embedding_loss margin_ranking_loss "
-    "multilabel_margin_loss multilabel_soft_margin_loss multi_margin_loss",
+    _LOSS: "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss "
+    "smooth_l1_loss huber_loss kl_div poisson_nll_loss gaussian_nll_loss soft_margin_loss hinge_embedding_loss "
+    "margin_ranking_loss multilabel_margin_loss multilabel_soft_margin_loss multi_margin_loss",
     _DROPOUT: "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout",
     _ATTENTION: "scaled_dot_product_attention",
     _CONV: "conv1d conv2d conv3d",
@@ -83,7 +83,7 @@ class OperatorWatch(TorchFunctionMode):
     @contextmanager
     def installed(self) -> Iterator[None]:
         """See calls while the context is open."""
-        self.__enter__()
+        self.__enter__()  # type: ignore[no-untyped-call]
         self._is_on = True
         try:
             yield
@@ -97,12 +97,12 @@ class OperatorWatch(TorchFunctionMode):
         """Be out of the way while the engine or an optimizer runs."""
         ours = self._is_on and is_innermost(self)
         if ours:
-            self.__exit__(None, None, None)
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
             if ours and self._is_on:
-                self.__enter__()
+                self.__enter__()  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
         """Let go of what belongs to a step that is over."""
@@ -146,7 +146,7 @@ class OperatorWatch(TorchFunctionMode):
         else:
             self._dropout(kind, name, args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
 
-    def _see(
+    def _see(  # noqa: PLR0917 - called for every operation: keywords cost
         self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor, source: int
     ) -> None:
         if kind in (_ELEMENTWISE, _COMPARE):
@@ -160,7 +160,7 @@ class OperatorWatch(TorchFunctionMode):
             self._dropout(kind, name, args, kwargs, source)
         elif kind == _CONV and args and id(args[0]) in self.root_inputs:
             self.on_convolution(args[0], name)
-        node = out.grad_fn
+        node: Any = out.grad_fn
         if node is not None and (self.mark_all or kind in (_LOSS, _SQUASH)):
             node.metadata[PLACE_KEY] = source
         if out.is_floating_point() and plain(out) and len(self.records) < _MAX_RECORDS:

@@ -56,7 +56,7 @@ def _run(facts: LiveFacts, call: Call) -> None:
         return
     name = type(model).__name__
     if mixes is not None:
-        found = _mixed(first, twin, args, kwargs, given[0], mixes)
+        found = _mixed(first, twin, args, kwargs, given=given[0], size=mixes)
         facts.probes.extend(Probe(place=call.place, what="samples-mixed", model=name, **f) for f in found)
     ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
     if is_causal and ids is not None and ids.shape[1] >= 4:
@@ -65,7 +65,7 @@ def _run(facts: LiveFacts, call: Call) -> None:
 
 
 def _mixed(
-    before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, given: torch.Tensor, size: int
+    before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, *, given: torch.Tensor, size: int
 ) -> Iterator[dict[str, Any]]:
     if torch.equal(given[0], given[1]):
         return

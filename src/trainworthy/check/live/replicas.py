@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import distributed as dist
-from torch import nn
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts import Replicas
@@ -30,7 +29,7 @@ class ReplicaWatch:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self._models: list[nn.Module] | None = None
+        self._models: list[Any] | None = None
         self._pending: list[tuple[int, Place, list[str]]] = []
 
     def step_ends(self, place: Place, others: list[torch.Tensor]) -> None:
@@ -62,12 +61,12 @@ class ReplicaWatch:
         inside = set()
         for model in self._models:
             ignored = set(getattr(model, "parameters_to_ignore", ()))
-            for name, parameter in model.module.named_parameters():  # type: ignore[union-attr, operator]
+            for name, parameter in model.module.named_parameters():
                 inside.add(id(parameter))
                 if name not in ignored and plain(parameter):
                     found[f"parameter {name}"] = parameter
             if not getattr(model, "broadcast_buffers", True):
-                for name, buffer in model.module.named_buffers():  # type: ignore[union-attr, operator]
+                for name, buffer in model.module.named_buffers():
                     if plain(buffer):
                         found[f"buffer {name}"] = buffer
         for index, parameter in enumerate(others):
@@ -99,8 +98,9 @@ class ReplicaWatch:
             those = [name.split(" ", 1)[1] for name in bad if name.startswith(kind)]
             if those:
                 self.watch.facts.replicas.append(Replicas(
-                    step=number, place=place, names=tuple(n.split(" ", 1)[-1] for n in those), is_buffer=kind == "buffer",
-                    wrapped=kind != "outside", world_size=len(told), num_compared=len(names),
+                    step=number, place=place, names=tuple(n.split(" ", 1)[-1] for n in those),
+                    is_buffer=kind == "buffer", wrapped=kind != "outside", world_size=len(told),
+                    num_compared=len(names),
                 ))  # fmt: skip
 
     def _store(self) -> Any:

@@ -163,7 +163,8 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         a, b = first.shapes
         yield Hit(
             place=place,
-            message=f"{first.op} of {_shape(a)} and {_shape(b)} gives {_shape(first.result)}: each of the {first.batch} "
+            message=f"{first.op} of {_shape(a)} and {_shape(b)} gives {_shape(first.result)}: each of the "
+            f"{first.batch} "
             "samples meets every other",
             evidence=(Evidence(alignment(a, b, first.result)),),
             fix="Give both the same shape: prediction.squeeze(-1), or target.unsqueeze(-1).",
@@ -206,7 +207,8 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
                 a, b, result = found
                 yield Hit(
                     place=place_of(op.source, tape),
-                    message=f"{op.name.partition('.')[0]} of {_shape(a)} and {_shape(b)} gives {_shape(result)}: each of the "
+                    message=f"{op.name.partition('.')[0]} of {_shape(a)} and {_shape(b)} gives "
+                    f"{_shape(result)}: each of the "
                     f"{size} samples meets every other",
                     evidence=(Evidence(alignment(a, b, result)),),
                     fix="Give both the same shape: prediction.squeeze(-1), or target.unsqueeze(-1).",

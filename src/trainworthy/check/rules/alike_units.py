@@ -4,7 +4,8 @@ What it finds:
     In two steps, all rows of a weight matrix are equal, and so are all rows of its gradient, which is not 0.
 
 Why:
-    Units that begin equal and get equal gradients stay equal: the layer has the width of one unit. Weights were set to a
+    Units that begin equal and get equal gradients stay equal: the layer has the width of one unit. Weights were set to
+    a
     constant.
 
 How sure:
@@ -62,7 +63,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if names:
             yield Hit(
                 place=found[0].place,
-                message=f"All rows of {listed(sorted(names))} are equal, and so are the rows of the gradient: its units stay "
+                message=f"All rows of {listed(sorted(names))} are equal, and so are the rows of the gradient: "
+                "its units stay "
                 "copies of one another",
                 evidence=(Evidence(f"in {len(found)} steps"),),
                 fix="Initialise weights at random (the default of nn.Linear), constants only for biases.",

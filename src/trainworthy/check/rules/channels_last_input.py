@@ -58,7 +58,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             if height == width >= 8 and channels in (1, 3, 4) and channels != width:
                 yield Hit(
                     place=seen.place,
-                    message=f"The first convolution gets {seen.shape}: {height} channels of {width} × {channels} pixels",
+                    message=f"The first convolution gets {seen.shape}: {height} channels of {width} x "
+                    f"{channels} pixels",
                     fix="x.permute(0, 3, 1, 2) turns (N, H, W, C) into (N, C, H, W).",
                 )
                 return

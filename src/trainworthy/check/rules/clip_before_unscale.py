@@ -4,13 +4,15 @@ What it finds:
     `clip_grad_norm_` between `scaler.scale(loss).backward()` and `scaler.step`, without `scaler.unscale_`.
 
 Why:
-    Gradients are multiplied by the scale, 65,536 at first: nearly every step is clipped to a 65,536th of what was meant.
+    Gradients are multiplied by the scale, 65,536 at first: nearly every step is clipped to a 65,536th of what was
+    meant.
 
 How sure:
     The scaler is a `GradScaler` of torch and `unscale_` occurs nowhere in the file or what it imports.
 
 In real steps:
-    A GradScaler that is enabled has scaled the loss, and gradients are clipped before scaler.unscale_(optimizer), twice or
+    A GradScaler that is enabled has scaled the loss, and gradients are clipped before scaler.unscale_(optimizer),
+    twice or
     more.
 """
 

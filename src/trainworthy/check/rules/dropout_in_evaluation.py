@@ -8,7 +8,8 @@ Why:
     The functions do not know the mode: F.dropout's default is training=True.
 
 How sure:
-    Sure that it dropped. Silent if training is given (Tacotron-like pre-nets do so on purpose) and for nn.Dropout modules
+    Sure that it dropped. Silent if training is given (Tacotron-like pre-nets do so on purpose) and for nn.Dropout
+    modules
     that were put into training mode by hand.
 """
 
@@ -91,7 +92,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if times >= 2:
             yield Hit(
                 place=place,
-                message=f"{first.op} drops with p = {first.p:g} in {first.module} while the model is in evaluation mode",
+                message=f"{first.op} drops with p = {first.p:g} in {first.module} while the model is in "
+                "evaluation mode",
                 evidence=(Evidence(f"{times} calls"),),
                 fix="F.dropout(x, p, training=self.training); dropout_p=self.p if self.training else 0.0.",
             )

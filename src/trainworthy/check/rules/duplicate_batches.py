@@ -1,11 +1,13 @@
 """Workers give the same batches.
 
 What it finds:
-    Within an epoch of a DataLoader with several workers, at least two pairs of batches are equal, byte for byte, and not
+    Within an epoch of a DataLoader with several workers, at least two pairs of batches are equal, byte for byte, and
+    not
     all of them are.
 
 Why:
-    Each worker of an IterableDataset runs through all of the data unless it asks get_worker_info() for its part; a random
+    Each worker of an IterableDataset runs through all of the data unless it asks get_worker_info() for its part; a
+    random
     generator stored in the data set is copied into each worker in the same state.
 
 How sure:

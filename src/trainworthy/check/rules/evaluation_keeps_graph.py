@@ -1,7 +1,8 @@
 """An evaluation loop builds graphs that nobody uses.
 
 What it finds:
-    `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that never
+    `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that
+    never
     turns gradients off.
 
 Why:
@@ -173,7 +174,8 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             if trains and len(run) - used.get(step, 0) >= 3 and len({f.place for f in run}) == 1:
                 yield Hit(
                     place=run[0].place,
-                    message=f"{run[0].name}, in evaluation mode, is called {len(run)} times with gradients on and no backward "
+                    message=f"{run[0].name}, in evaluation mode, is called {len(run)} times with gradients on "
+                    "and no backward "
                     "pass: each call keeps its activations",
                     fix="with torch.inference_mode(): around the evaluation.",
                 )

@@ -1,7 +1,8 @@
 """BatchNorm layers are frozen, and their statistics move all the same.
 
 What it finds:
-    BatchNorm layers whose weight and bias have requires_grad=False, and whose running mean changed in two steps or more,
+    BatchNorm layers whose weight and bias have requires_grad=False, and whose running mean changed in two steps or
+    more,
     in a model that trains otherwise.
 
 Why:
@@ -62,7 +63,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     for fact in facts.norm_drifts:
         yield Hit(
             place=fact.place,
-            message=f"{len(fact.names)} BatchNorm layer{'s' * (len(fact.names) > 1)} with frozen weights moved their running "
+            message=f"{len(fact.names)} BatchNorm layer{'s' * (len(fact.names) > 1)} with frozen weights moved "
+            "their running "
             f"statistics in {fact.steps} steps: {listed(fact.names)}",
             fix="Put them into evaluation mode after each model.train(): for m in frozen: m.eval().",
         )

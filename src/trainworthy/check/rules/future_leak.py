@@ -91,6 +91,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 message=f"{probe.model} predicts the next token, and its outputs at earlier positions moved by "
                 f"{probe.change:.3g} when only the last token was changed",
                 evidence=(Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}; in evaluation mode"),),
-                fix="Mask the future: is_causal=True; in a boolean attn_mask of scaled_dot_product_attention True means "
+                fix="Mask the future: is_causal=True; in a boolean attn_mask of scaled_dot_product_attention "
+                "True means "
                 "'may look', in nn.MultiheadAttention it means 'may not'.",
             )

@@ -1,10 +1,12 @@
 """A model gets gradients that nobody uses.
 
 What it finds:
-    In three steps or more, all parameters of a model got gradients, none of them belongs to an optimizer, and none changed.
+    In three steps or more, all parameters of a model got gradients, none of them belongs to an optimizer, and none
+    changed.
 
 Why:
-    A frozen network in a loss still computes and keeps gradients of its weights: time and memory for nothing. If it is to
+    A frozen network in a loss still computes and keeps gradients of its weights: time and memory for nothing. If it is
+    to
     learn, it has no optimizer.
 
 How sure:
@@ -60,7 +62,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if fact.registered and not fact.others_optimised:
             yield Hit(
                 place=fact.place,
-                message=f"{fact.model} got gradients for {len(fact.names)} parameters in {fact.steps} steps; no optimizer has "
+                message=f"{fact.model} got gradients for {len(fact.names)} parameters in {fact.steps} steps; "
+                "no optimizer has "
                 "any of them, and none changed",
                 fix="model.requires_grad_(False) if it is to stay as it is; else give it to an optimizer.",
             )

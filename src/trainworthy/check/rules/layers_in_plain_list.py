@@ -5,11 +5,13 @@ What it finds:
     which never registers them elsewhere.
 
 Why:
-    A module finds its parts among its attributes, not inside of lists: these layers are not in `parameters()`, so they are
+    A module finds its parts among its attributes, not inside of lists: these layers are not in `parameters()`, so they
+    are
     neither trained, nor moved, nor saved.
 
 How sure:
-    Silent if the list is handed on (to `nn.Sequential(*self.name)`, `ModuleList`, `add_module`, `setattr`) or its layers are
+    Silent if the list is handed on (to `nn.Sequential(*self.name)`, `ModuleList`, `add_module`, `setattr`) or its
+    layers are
     kept in other attributes, too.
 
 In real steps:
@@ -196,7 +198,8 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         if not fact.registered:
             yield Hit(
                 place=fact.place,
-                message=f"The loss reaches {len(fact.names)} parameters of shapes {listed(fact.names)} that belong to no "
+                message=f"The loss reaches {len(fact.names)} parameters of shapes {listed(fact.names)} that "
+                "belong to no "
                 "model that ran and to no optimizer; they did not change",
                 fix="Keep layers in nn.ModuleList or nn.ModuleDict, parameters in nn.ParameterList.",
             )

@@ -4,10 +4,12 @@ What it finds:
     `torch.tensor(loss, requires_grad=True).backward()`, also through `Variable(loss.data, requires_grad=True)`.
 
 Why:
-    `requires_grad=True` quietens the error that a loss has no graph. The gradient ends at the copy; no parameter gets one.
+    `requires_grad=True` quietens the error that a loss has no graph. The gradient ends at the copy; no parameter gets
+    one.
 
 How sure:
-    The tensor that backward is called on is made in the same function by `torch.tensor`, from something that is not a literal.
+    The tensor that backward is called on is made in the same function by `torch.tensor`, from something that is not a
+    literal.
 
 In real steps:
     The graph of a loss holds no nn.Parameter, twice, and the optimizer steps all the same.
@@ -110,7 +112,8 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         first = next(b for b in facts.backwards if b.step == empty[0])
         yield Hit(
             place=first.place,
-            message=f"The graph of this loss holds no nn.Parameter (in {len(empty)} steps): nothing can be learnt from it",
+            message=f"The graph of this loss holds no nn.Parameter (in {len(empty)} steps): nothing can be "
+            "learnt from it",
             evidence=(Evidence(f"{first.num_graph_nodes} nodes in the graph"),),
             fix="Do not rebuild the loss from numbers: no .item(), .detach(), torch.tensor(loss) on the way.",
         )

@@ -1,7 +1,8 @@
 """The loss does not fall on one repeated batch.
 
 What it finds:
-    The model is given the same inputs for ten steps or more, and the loss at the end is not below that at the beginning by
+    The model is given the same inputs for ten steps or more, and the loss at the end is not below that at the
+    beginning by
     even a thousandth.
 
 Why:
@@ -69,7 +70,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     if not moving and min(losses[3:]) >= first - 1e-3 * abs(first):
         yield Hit(
             place=seen[0].place,
-            message=f"On the same batch for {len(seen)} steps, the loss went from {first:.4g} to {last:.4g}: it did not fall",
+            message=f"On the same batch for {len(seen)} steps, the loss went from {first:.4g} to {last:.4g}: "
+            "it did not fall",
             evidence=(Evidence("losses: " + ", ".join(f"{v:.4g}" for v in losses[:10])),),
             fix="First learn one batch by heart: check labels, learning rate, and that gradients reach the parameters.",
         )

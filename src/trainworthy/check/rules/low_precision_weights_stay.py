@@ -59,7 +59,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             share = min(s.rounded_share or 0 for s in run)
             yield Hit(
                 place=run[0].place,
-                message=f"In {len(run)} steps in a row, at least {share:.0%} of the sampled {run[0].low_precision} weights "
+                message=f"In {len(run)} steps in a row, at least {share:.0%} of the sampled "
+                f"{run[0].low_precision} weights "
                 "with a gradient stayed bit for bit the same",
                 evidence=(Evidence(f"learning rate {run[0].learning_rate:.3g}"),),
                 fix="Keep float32 master weights (autocast over float32 parameters), or an optimizer that rounds "

@@ -111,7 +111,8 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         if len(run) >= 3:
             yield Hit(
                 place=run[0].place,
-                message=f"{run[0].optimizer_class} steps with gradients that the step before had used already, and that "
+                message=f"{run[0].optimizer_class} steps with gradients that the step before had used already, "
+                "and that "
                 "nobody cleared",
                 evidence=(Evidence(f"{run[0].stale} of {run[0].trainable} parameters, {len(run)} steps in a row"),),
                 fix="optimizer.zero_grad() before each new backward pass.",

@@ -93,5 +93,6 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             place=steps[0].place, severity="warning" if ran else "hint",
             message=f"{len(never)} of {steps[0].trainable} trainable parameters had no gradient in any of {len(steps)} "
             f"steps, {'though their module ran' if ran else 'and their module never ran'}: {names}",
-            fix="Use what they compute in the loss; look for no_grad, detach, or checkpoint(use_reentrant=True) around it.",
+            fix="Use what they compute in the loss; look for no_grad, detach, or "
+            "checkpoint(use_reentrant=True) around it.",
         )  # fmt: skip

@@ -1,13 +1,15 @@
 """One layer stands several times in a list of layers.
 
 What it finds:
-    `nn.ModuleList([layer for _ in range(n)])` or `nn.Sequential(*[Block()] * n)`, where every element is the same object.
+    `nn.ModuleList([layer for _ in range(n)])` or `nn.Sequential(*[Block()] * n)`, where every element is the same
+    object.
 
 Why:
     All elements share one set of weights; 12 layers train the parameters of one.
 
 How sure:
-    The element does not depend on the loop and is a module with parameters. ALBERT shares weights on purpose, usually by one
+    The element does not depend on the loop and is a module with parameters. ALBERT shares weights on purpose, usually
+    by one
     attribute that is called several times; use `# noqa: TW304` if a list is meant.
 
 In real steps:

@@ -9,7 +9,8 @@ Why:
     layer without batch_first. The model trains, and its answers depend on who else is in the batch.
 
 How sure:
-    Sure that they moved. Only looked at if a DataLoader gave the batch, its size is in one dimension only, and two equal
+    Sure that they moved. Only looked at if a DataLoader gave the batch, its size is in one dimension only, and two
+    equal
     runs are equal. It is wrong for models that compare samples of a batch on purpose.
 """
 
@@ -62,7 +63,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if probe.what == "samples-mixed":
             yield Hit(
                 place=probe.place,
-                message=f"In evaluation mode, {probe.model}'s output for other samples moved by {probe.change:.3g} when "
+                message=f"In evaluation mode, {probe.model}'s output for other samples moved by "
+                f"{probe.change:.3g} when "
                 "sample 0 was replaced by sample 1",
                 evidence=(Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}"),),
                 fix="Look for view/reshape instead of permute, softmax(dim=0), or a layer without batch_first=True.",

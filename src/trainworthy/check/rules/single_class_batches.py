@@ -64,7 +64,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if in_order and len(single) >= 5 and len(classes) >= 2:
             yield Hit(
                 place=place,
-                message=f"{len(single)} of the first {len(found)} batches hold a single class; {len(classes)} classes were "
+                message=f"{len(single)} of the first {len(found)} batches hold a single class; {len(classes)} "
+                "classes were "
                 "seen, and the DataLoader reads the data in order",
                 fix="DataLoader(..., shuffle=True).",
             )

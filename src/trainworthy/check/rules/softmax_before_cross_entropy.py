@@ -1,7 +1,8 @@
 """Cross-entropy of numbers that went through a softmax.
 
 What it finds:
-    `CrossEntropyLoss` or `F.cross_entropy` whose input is the result of a softmax or sigmoid, followed through variables,
+    `CrossEntropyLoss` or `F.cross_entropy` whose input is the result of a softmax or sigmoid, followed through
+    variables,
     views, casts, functions and modules of the project.
 
 Why:

@@ -1,7 +1,8 @@
 """Part of the step computes on the CPU, though the model is on the GPU.
 
 What it finds:
-    Operations with floating-point results of at least 65,536 elements on the CPU within the forward, loss or backward phase
+    Operations with floating-point results of at least 65,536 elements on the CPU within the forward, loss or backward
+    phase
     of a training on a GPU.
 
 Why:

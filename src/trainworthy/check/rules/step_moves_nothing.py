@@ -67,7 +67,9 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             shown = ", ".join(sorted(names)[:3])
             yield Hit(
                 place=run[0].place,
-                message=f"{run[0].optimizer_class} left {shown} bit for bit as it was in {len(run)} steps in a row, with a "
+                message=f"{run[0].optimizer_class} left {shown} bit for bit as it was in {len(run)} steps in a "
+                "row, with a "
                 f"gradient and a learning rate of {run[0].learning_rate:.3g}",
-                fix="Is step() overridden? Is the parameter contiguous, and on a backend whose kernels are known to work?",
+                fix="Is step() overridden? Is the parameter contiguous, and on a backend whose kernels are "
+                "known to work?",
             )

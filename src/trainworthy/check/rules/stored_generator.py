@@ -1,7 +1,8 @@
 """A random generator stored in the data set is copied into every worker.
 
 What it finds:
-    A DataLoader with two workers or more, no worker_init_fn, and a data set with an attribute that is a random generator
+    A DataLoader with two workers or more, no worker_init_fn, and a data set with an attribute that is a random
+    generator
     (NumPy, random.Random, torch.Generator).
 
 Why:

@@ -90,7 +90,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             if len(run) >= 3 and len({f.place for f in run}) == 1:
                 yield Hit(
                     place=run[0].place,
-                    message=f"{run[0].name} is called {len(run)} times in a row without gradients while in training mode; "
+                    message=f"{run[0].name} is called {len(run)} times in a row without gradients while in "
+                    "training mode; "
                     f"it has {' and '.join(run[0].mode_layers)}",
                     fix="model.eval() before validation, model.train() after it.",
                 )

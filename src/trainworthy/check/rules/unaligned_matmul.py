@@ -42,7 +42,9 @@ def find(tape: Tape) -> Iterator[Hit]:
             size = n if n % 8 else k
             yield Hit(
                 place=place_of(row.source, tape),
-                message=f"A {a.dtype} product of {'×'.join(map(str, a.shape))} and {'×'.join(map(str, b.shape))} has "
-                f"{' and '.join(odd)}, not a multiple of 8; with its backward pass it is {share:.0%} of the step's FLOPs",
+                message=f"A {a.dtype} product of {' x '.join(map(str, a.shape))} and "
+                f"{' x '.join(map(str, b.shape))} has "
+                f"{' and '.join(odd)}, not a multiple of 8; with its backward pass it is {share:.0%} of the "
+                "step's FLOPs",
                 fix=f"Pad {size:,} to {-(-size // 64) * 64:,}.",
             )

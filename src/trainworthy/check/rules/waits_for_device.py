@@ -1,7 +1,8 @@
 """A line makes the host wait for the device in every step.
 
 What it finds:
-    Lines that read a value from the device (.item(), .cpu(), print, float, if on a tensor) in the steady state, with how
+    Lines that read a value from the device (.item(), .cpu(), print, float, if on a tensor) in the steady state, with
+    how
     often in a step.
 
 Why:
