@@ -1,6 +1,6 @@
 """Run public training scripts under the live guard and write down every finding, to be judged by reading the source.
 
-    python benchmarks/guard_public.py --checkouts FOLDER --data FOLDER --work FOLDER [--only REPO...] OUTPUT.json
+    python benchmarks/guard_public.py --checkouts FOLDER --data FOLDER --work FOLDER [--only REPO...]
 
 Scripts, arguments and data are those of ``compatibility.toml``; they run on the CPU, for a few steps.
 The verdicts are in ``guard_verdicts.toml``; a finding without one counts as a false alarm.
@@ -32,7 +32,8 @@ else:
 
 HERE = Path(__file__).resolve().parent
 REPOSITORIES = ("pytorch/examples", "karpathy/nanoGPT", "karpathy/minGPT", "eriklindernoren/PyTorch-GAN",
-                "yunjey/pytorch-tutorial", "MorvanZhou/PyTorch-Tutorial")  # fmt: skip
+                "yunjey/pytorch-tutorial", "MorvanZhou/PyTorch-Tutorial", "hunkim/PyTorchZeroToAll",
+                "graykode/nlp-tutorial")  # fmt: skip
 WANTS_GPU = {"--accel", "--cuda", "--gpu", "device=cuda", "--device=cuda"}
 
 
@@ -107,7 +108,7 @@ def run(entry: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, nargs="?", default=RESULTS / "guard_public.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "guard_public.json")
     parser.add_argument("--checkouts", type=Path, required=True, help="holds OWNER/NAME")
     parser.add_argument("--data", type=Path, required=True, help="what compatibility_data.py made")
     parser.add_argument("--work", type=Path, required=True, help="a folder for copies of the checkouts")

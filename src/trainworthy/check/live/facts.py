@@ -73,7 +73,7 @@ class Backward:
 class Step:
     """One ``optimizer.step()``, just before and just after it.
 
-    Counts are of parameters. ``stale`` were updated by a gradient that an earlier step had used already and that
+    Counts are of parameters. ``without_gradient`` names those that had none so far in any optimizer's steps. ``stale`` were updated by a gradient that an earlier step had used already and that
     nobody cleared. ``never_called`` are those without a gradient whose module did not run. ``unmoved`` had a gradient,
     a learning rate above 0, and are as they were. ``rounded_share`` is the
     share of sampled elements of low precision that stayed although their gradient was not 0.
@@ -88,6 +88,7 @@ class Step:
     learning_rate: float | None
     backwards: int
     has_closure: bool = False
+    num_without_gradient: int = 0
     without_gradient: tuple[str, ...] = ()
     never_called: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()

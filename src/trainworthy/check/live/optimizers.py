@@ -65,6 +65,7 @@ class OptimizerWatch:
         self.on_end: list[Callable[[], None]] = []
         self._running: list[tuple[Optimizer, ExitStack, dict[str, Any]]] = []
         self._numbers: dict[int, int] = {}
+        self._had_gradient: set[int] = set()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -152,12 +153,15 @@ class OptimizerWatch:
         ]
         trainable = state.get("trainable", parameters)
         usable = state.get("usable", [])
+        missing = [p for p in trainable if p.grad is None] if not state["has_closure"] else []
+        self._had_gradient.update(id(p) for p in trainable if p.grad is not None)
+        never = [p for p in missing if id(p) not in self._had_gradient]
         watch.facts.steps.append(Step(
             step=watch.step, optimizer=self._number(optimizer), optimizer_class=type(optimizer).__name__,
             place=state["place"], parameters=len(parameters), trainable=len(trainable), learning_rate=lr,
             backwards=self.backwards_since_step, has_closure=state["has_closure"],
-            without_gradient=tuple(name(p) for p in trainable if p.grad is None) if not state["has_closure"] else (),
-            never_called=tuple(name(p) for p in trainable if p.grad is None and not watch.names.owner_ran(p)),
+            num_without_gradient=len(missing), without_gradient=tuple(name(p) for p in never),
+            never_called=tuple(name(p) for p in never if not watch.names.owner_ran(p)),
             zero_gradient=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if size == 0),
             stale=state.get("stale", 0),
             nonfinite=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if not math.isfinite(size)),

@@ -102,7 +102,7 @@ for step in range(4):
 @rule(code="TW321", severity="error", depth="live")
 def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield backward passes without a parameter before two steps."""
-    parameters = {s.step for s in facts.steps if s.trainable and len(s.without_gradient) == s.trainable}
+    parameters = {s.step for s in facts.steps if s.trainable and s.num_without_gradient == s.trainable}
     by_step: dict[int, list[bool]] = {}
     for b in facts.backwards:
         if b.reaches_parameter is not None:

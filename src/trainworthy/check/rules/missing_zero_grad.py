@@ -107,7 +107,7 @@ for step in range(6):
 def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield optimizers that do so in three steps."""
     for steps in facts.steps_by_optimizer():
-        run = longest_run(steps, lambda s: s.stale > 0 and s.stale >= 0.9 * (s.trainable - len(s.without_gradient)))
+        run = longest_run(steps, lambda s: s.stale > 0 and s.stale >= 0.9 * (s.trainable - s.num_without_gradient))
         if len(run) >= 3:
             yield Hit(
                 place=run[0].place,

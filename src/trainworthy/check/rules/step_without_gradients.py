@@ -65,7 +65,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         run = longest_run(
             steps,
             lambda s: (
-                s.trainable > 0 and len(s.without_gradient) == s.trainable and s.backwards > 0 and not s.has_closure
+                s.trainable > 0 and s.num_without_gradient == s.trainable and s.backwards > 0 and not s.has_closure
             ),
         )
         reached = any(b.reaches_parameter for b in facts.backwards)
