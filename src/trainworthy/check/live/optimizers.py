@@ -18,7 +18,7 @@ from trainworthy.check.live.gradients import Gradients
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch, plain, read
 
-_SAMPLED = 16  # parameters of an optimizer whose update is looked at
+_SAMPLED = 4  # parameters of an optimizer whose update is looked at
 _ELEMENTS = 1024  # of each
 _MAX_NAMES = 12
 
@@ -127,7 +127,7 @@ class OptimizerWatch:
         state["parameters"], state["usable"] = parameters, usable
         state["trainable"] = [p for p in parameters if p.requires_grad]
         state["stale"] = self.gradients.stale(with_gradient)
-        state["readings"] = [largest(p.grad) for p in usable]
+        state["readings"] = magnitudes([p.grad for p in usable])
         candidates = [p for p in usable if p.is_contiguous() and p.grad.is_contiguous()]
         stride = max(1, -(-len(candidates) // _SAMPLED))
         rate = learning_rate(optimizer) or 0.0
@@ -186,10 +186,9 @@ class OptimizerWatch:
         return {id(p) for o in alive if o is not None for group in o.param_groups for p in group["params"]}
 
 
-def largest(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the largest magnitude; NaN and infinities survive."""
-    low, high = torch.aminmax(tensor.detach())
-    return torch.maximum(-low, high)
+def magnitudes(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the sum of magnitudes of each tensor, which vectorises well; NaN and infinities survive."""
+    return list(torch._foreach_norm(tensors, 1)) if tensors else []
 
 
 def alike_rows(parameter: torch.Tensor) -> torch.Tensor | None:

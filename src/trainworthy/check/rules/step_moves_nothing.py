@@ -9,7 +9,7 @@ Why:
     or the update is far below the precision of the weights.
 
 How sure:
-    Sure of the sampled elements (1,024 of up to 16 parameters). Low precision has a rule of its own (TW257).
+    Sure of the sampled elements (1,024 of up to 4 parameters). Low precision has a rule of its own (TW257).
 """
 
 from __future__ import annotations
