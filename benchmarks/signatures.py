@@ -14,8 +14,8 @@ from pathlib import Path
 TABLE = Path(__file__).parents[1] / "src/trainworthy/check/static/signatures.json"
 NAMES = ("torch", "torch.nn", "torch.nn.functional", "torch.functional", "torch.optim", "numpy")
 CALLABLES = (
-    "torch.nn", "torch.nn.functional", "torch.optim", "torch.optim.lr_scheduler", "torch.utils.data", "torch.nn.parallel",
-    "torch.distributed", "torch.multiprocessing",
+    "torch.nn", "torch.nn.functional", "torch.optim", "torch.optim.lr_scheduler", "torch.utils.data",
+    "torch.nn.parallel", "torch.distributed", "torch.multiprocessing",
 )  # fmt: skip
 
 

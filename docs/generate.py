@@ -1,4 +1,4 @@
-"""Write the generated pages: commands, GPU rows, the JSON result, explanations, and the quickstart's real output.
+"""Write the generated pages: commands, GPU rows, the JSON result, explanations, rules, the quickstart's real output.
 
     python docs/generate.py            # write what changed
     python docs/generate.py --quick    # all but the quickstart, which rehearses an example
@@ -25,6 +25,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
+import rule_pages
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -168,7 +169,8 @@ def readme_tables() -> dict[Path, str]:
 
 def quick_pages() -> dict[Path, str]:
     """Build every page that needs no rehearsal."""
-    return {**command_pages(), **gpu_page(), **json_page(), **explain_page(), **readme_tables()}
+    rules = {**rule_pages.rule_pages(), **rule_pages.ecosystem_page()}
+    return {**command_pages(), **gpu_page(), **json_page(), **explain_page(), **rules, **readme_tables()}
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The file of findings that are known: they are left out, and vanish from it when they are mended.
 
-The key is the rule, the file and the text of the line, so that findings survive lines that move. Equal lines are counted.
+The key is the rule, the file and the text of the line, so that findings survive lines that move; equal lines are
+counted.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ else:
     import tomli as tomllib
 
 EXCLUDED = (
-    ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__",
+    ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache",
+    "__pycache__",
     "node_modules", "site-packages", ".ipynb_checkpoints", "build", "dist", ".eggs", "__pypackages__",
 )  # fmt: skip
 _KEYS = ("select", "ignore", "extend-select", "exclude", "extend-exclude", "per-file-ignores", "baseline", "jobs")

@@ -48,7 +48,8 @@ def apply_fixes(findings: Iterable[Finding], *, write: bool) -> tuple[int, str]:
     Raises:
         UsageError: If a file cannot be written.
     """
-    changed, diffs = 0, []
+    changed = 0
+    diffs: list[str] = []
     for path, edits in sorted(fixes(findings).items()):
         try:
             source = read_source(path)

@@ -18,6 +18,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -134,10 +135,14 @@ def rule(*, code: str, severity: Severity, depth: Depth = "static", default: boo
 
 def all_rules() -> dict[str, Rule]:
     """Return every rule by code, sorted; imports the whole folder."""
-    for module in pkgutil.iter_modules(_folder.__path__):
-        if not module.name.startswith("_"):
-            import_module(f"{_folder.__name__}.{module.name}")
+    _import_folder()
     return dict(sorted(_rules.items()))
+
+
+@lru_cache(maxsize=1)
+def _import_folder() -> None:
+    for module in pkgutil.iter_modules(_folder.__path__):
+        import_module(f"{_folder.__name__}.{module.name}")
 
 
 def find_rule(text: str) -> Rule:

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from trainworthy.check.config import Config
-from trainworthy.check.finding import Finding, Hit, Place
+from trainworthy.check.finding import Finding, Hit, Place, Severity
 from trainworthy.check.noqa import Noqa, read_noqas, unused, without_silenced
 from trainworthy.check.rule import Rule, all_rules
 from trainworthy.check.static.analysis import Analysis
@@ -64,7 +65,12 @@ def check_paths(
 def collect(results: Sequence[FileResult], config: Config) -> CheckResult:
     """Put files together: each finding once, without what ``# noqa`` silences, with the unused comments."""
     paths = {one.path for one in results}
-    found = {(one.code, one.place): one for result in results for one in result.findings if one.place.path in paths}
+    found = {
+        (one.code, one.place): one
+        for result in results
+        for one in result.findings
+        if one.place.path in paths and not config.ignored_in(one.place.path, one.code)
+    }
     noqas = [noqa for result in results for noqa in result.noqas]
     findings = without_silenced(found.values(), noqas)
     rules = selected(config)
@@ -80,6 +86,7 @@ def collect(results: Sequence[FileResult], config: Config) -> CheckResult:
     )
 
 
+@lru_cache(maxsize=16)
 def selected(config: Config) -> dict[str, Rule]:
     """Return the static rules that run."""
     return {code: one for code, one in all_rules().items() if "static" in one.finders and config.selects(one)}
@@ -105,6 +112,7 @@ def check_source(source: Source, config: Config, project: Project) -> FileResult
     except RecursionError:
         error = UnreadableError("nested too deeply to be followed", kind="too-deep")
         findings = list(_unreadable(source.path, error, config))
+    findings += _broken_cells(source, config)
     return FileResult(
         path=source.path, lines=len(source.lines), findings=tuple(findings), noqas=tuple(read_noqas(source))
     )
@@ -113,9 +121,16 @@ def check_source(source: Source, config: Config, project: Project) -> FileResult
 def _unreadable(path: str, error: UnreadableError, config: Config) -> Iterator[Finding]:
     one = selected(config).get("TW901")
     if one is not None:
-        severity = "hint" if error.kind in _HINT_KINDS else "error"
+        severity: Severity = "hint" if error.kind in _HINT_KINDS else "error"
         place = Place(path, error.line, error.column)
         yield one.finding(Hit(place=place, message=error.message, severity=severity), "static")
+
+
+def _broken_cells(source: Source, config: Config) -> Iterator[Finding]:
+    one = selected(config).get("TW901")
+    for line, message in source.problems if one is not None else ():
+        if one is not None:
+            yield one.finding(Hit(place=source.span(line), message=message), "static")
 
 
 # --- many files -----------------------------------------------------------------------------------------------------
@@ -154,7 +169,7 @@ def _chunks(files: list[str], count: int) -> list[list[str]]:
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        return Path(path).stat().st_size
     except OSError:
         return 0
 
@@ -192,10 +207,10 @@ def _walk(folder: str, config: Config) -> Iterator[str]:
     for root, folders, files in os.walk(folder, followlinks=False):
         folders[:] = sorted(one for one in folders if not config.excludes(one))
         for name in sorted(files):
-            path = os.path.join(root, name)
+            path = str(Path(root, name))
             if name.endswith((".py", ".ipynb")) and not config.excludes(name) and not _dangling(path):
                 yield path
 
 
 def _dangling(path: str) -> bool:
-    return os.path.islink(path) and not os.path.isfile(path)
+    return Path(path).is_symlink() and not Path(path).is_file()

@@ -154,13 +154,13 @@ def _rule_list(options: argparse.Namespace) -> str:
     if options.format == "json":
         rows = [
             {
-                "code": one.code, "name": one.name, "severity": one.severity, "depths": one.depths, "summary": one.summary,
-                "default": one.default,
+                "code": one.code, "name": one.name, "severity": one.severity, "depths": one.depths,
+                "summary": one.summary, "default": one.default,
             }
             for one in rules
         ]  # fmt: skip
         return json.dumps(rows, indent=2, ensure_ascii=False)
-    lines = []
+    lines: list[str | None] = []
     for prefix, family in FAMILIES.items():
         members = [one for one in rules if one.code.startswith(prefix)]
         if members:

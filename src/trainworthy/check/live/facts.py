@@ -73,7 +73,8 @@ class Backward:
 class Step:
     """One ``optimizer.step()``, just before and just after it.
 
-    Counts are of parameters. ``without_gradient`` names those that had none so far in any optimizer's steps. ``stale`` were updated by a gradient that an earlier step had used already and that
+    Counts are of parameters. ``without_gradient`` names those that had none so far in any optimizer's steps.
+    ``stale`` were updated by a gradient that an earlier step had used already and that
     nobody cleared. ``never_called`` are those without a gradient whose module did not run. ``unmoved`` had a gradient,
     a learning rate above 0, and are as they were. ``rounded_share`` is the
     share of sampled elements of low precision that stayed although their gradient was not 0.

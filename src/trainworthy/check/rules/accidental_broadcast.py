@@ -82,7 +82,7 @@ def _hits(analysis: Analysis, node: ast.AST, fact: object, left: Value | None, r
     if a is None or b is None or len(a) == len(b):
         return
     out = broadcast(a, b)
-    if out is None or out == a or out == b or not _repeats(a, b, out) or _says_so(node):
+    if out is None or out in (a, b) or not _repeats(a, b, out) or _says_so(node):
         return
     context = getattr(fact, "context", None)
     yield Hit(
@@ -94,8 +94,8 @@ def _hits(analysis: Analysis, node: ast.AST, fact: object, left: Value | None, r
 
 
 def _repeats(a: Shape, b: Shape, out: Shape) -> bool:
-    known = [size for size in out if size is not None and size > 1]
-    return len(known) != len(set(known))
+    """Say whether a size of both operands stands twice in the result: the batch, met with itself."""
+    return any(size is not None and size > 1 and size in a and size in b and out.count(size) > 1 for size in out)
 
 
 def _says_so(node: ast.AST) -> bool:

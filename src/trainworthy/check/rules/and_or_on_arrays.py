@@ -4,10 +4,12 @@ What it finds:
     `and`, `or` and `not` whose operands are arrays or tensors with more than one element.
 
 Why:
-    Python asks for the truth of a whole array, which is a ValueError; with one element it silently takes one operand.
+    Python asks for the truth of a whole array, which is a ValueError; with one element it silently takes one
+    operand.
 
 How sure:
-    An operand is a comparison or array that is known to have at least one axis. Reductions such as `.any()` are numbers.
+    An operand is a comparison or array that is known to have at least one axis. Reductions such as `.any()` are
+    numbers.
 """
 
 from __future__ import annotations

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Edit, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.finding import Edit
 from trainworthy.check.static.external import WRAPPERS
 from trainworthy.check.static.values import Function, Instance
 

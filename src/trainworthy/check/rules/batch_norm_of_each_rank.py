@@ -1,11 +1,12 @@
 """BatchNorm under DDP uses the statistics of each rank's own batch.
 
 What it finds:
-    `DistributedDataParallel(model)` where the model is known to hold `BatchNorm`, and nothing converts it to `SyncBatchNorm`.
+    `DistributedDataParallel(model)` where the model is known to hold `BatchNorm`, and nothing converts it to
+    `SyncBatchNorm`.
 
 Why:
-    Each rank normalises with its own part of the batch. With few samples a rank, the statistics are noisy, and N ranks are not
-    one rank with the large batch.
+    Each rank normalises with its own part of the batch. With few samples a rank, the statistics are noisy, and N
+    ranks are not one rank with the large batch.
 
 How sure:
     A hint: with many samples a rank this is usual and fine.
@@ -45,7 +46,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     for call in once_per_place(analysis.calls("torch.nn.parallel.DistributedDataParallel")):
         inner = call.argument(0, "module")
-        if inner is None:
+        if inner is None or call.context.source is not analysis.source:
             continue
         norm = next((one for one in inner_modules(inner) if one.type.startswith("torch.nn.BatchNorm")), None)
         if norm is not None and norm.made_by is not None:

@@ -48,7 +48,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if same:
                 yield Hit(
                     place=analysis.place(store.node, store.context),
-                    message="`benchmark` may choose another algorithm in each run, which `deterministic` was to prevent",
+                    message="`benchmark` may choose another algorithm in each run, against `deterministic`",
                     evidence=(Evidence("`deterministic` is set here", analysis.place(other.node, other.context)),),
                     fix="Set `benchmark = False` for runs that must repeat.",
                 )

@@ -7,8 +7,8 @@ Why:
     `state_dict()` returns the live tensors; the next step changes them. The "best" model is the last one.
 
 How sure:
-    The value is kept over turns of the loop, the loop (or what it calls) trains, and the variable is read outside of the loop
-    or in a later turn. Dicts that are saved in the same turn are not reported.
+    The value is kept over turns of the loop, the loop (or what it calls) trains, and the variable is read outside
+    of the loop or in a later turn. Dicts that are saved in the same turn are not reported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
-from trainworthy.check.static.queries import body_of
+from trainworthy.check.static.queries import body_of, optimizer_steps
 from trainworthy.check.static.values import StateDict
 
 BAD = """\
@@ -82,20 +82,26 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _trains(analysis: Analysis, store: Store) -> bool:
     loop = store.context.loops[0]
-    return any(
-        call.method == "step" and loop in call.context.all_loops() and "torch.optim." in call.name
-        for call in analysis.method_calls("step")
-    )
+    return any(loop in call.context.all_loops() for call in optimizer_steps(analysis))
 
 
 def _read_later(store: Store) -> bool:
-    """Say whether the variable is read outside of the outermost loop and after it."""
+    """Say whether the variable is read after the outermost loop; an attribute, loaded from anywhere in the class."""
     loop, name = store.context.loops[0], ast.unparse(store.target)
     end = getattr(loop, "end_lineno", 0) or 0
+    body = body_of(store.context)
+    if any(_reads(node, name) and getattr(node, "lineno", 0) > end for node in ast.walk(body)):
+        return True
+    function = store.context.function
+    if function is None or function.owner is None or not isinstance(store.target, ast.Attribute):
+        return False
     return any(
-        isinstance(node, ast.Name | ast.Attribute)
-        and isinstance(node.ctx, ast.Load)
-        and node.lineno > end
-        and ast.unparse(node) == name
-        for node in ast.walk(body_of(store.context))
+        isinstance(node, ast.Call)
+        and getattr(node.func, "attr", "") == "load_state_dict"
+        and any(_reads(argument, name) for argument in node.args)
+        for node in ast.walk(function.owner.node)
     )
+
+
+def _reads(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load) and ast.unparse(node) == name

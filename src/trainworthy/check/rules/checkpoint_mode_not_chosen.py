@@ -4,7 +4,8 @@ What it finds:
     `torch.utils.checkpoint.checkpoint(...)` without `use_reentrant`.
 
 Why:
-    The default is the old way, which loses gradients of blocks whose inputs need none, and warns that the default will change.
+    The default is the old way, which loses gradients of blocks whose inputs need none, and warns that the default
+    will change.
 
 How sure:
     Certain that the argument is missing.

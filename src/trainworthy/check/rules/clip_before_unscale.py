@@ -24,7 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.queries import CLIPPERS, SCALERS, may_both_run, same_turn
+from trainworthy.check.static.queries import CLIPPERS, may_both_run, same_turn, scaler_calls
 
 BAD = """\
 import torch
@@ -61,8 +61,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at clips beside a scaled backward and the scaler's step."""
     if analysis.mentions("unscale_"):
         return
-    scales = list(analysis.calls(*[f"{one}.scale" for one in SCALERS]))
-    steps = list(analysis.calls(*[f"{one}.step" for one in SCALERS]))
+    scales = list(scaler_calls(analysis, "scale"))
+    steps = list(scaler_calls(analysis, "step"))
     for clip in analysis.calls(*CLIPPERS):
         before = [
             one

@@ -4,8 +4,8 @@ What it finds:
     `nn.DataParallel(model)`.
 
 Why:
-    One process drives all GPUs through Python threads: inputs are scattered, the model is copied and outputs are gathered in
-    every step. PyTorch recommends DistributedDataParallel even on one machine.
+    One process drives all GPUs through Python threads: inputs are scattered, the model is copied and outputs are
+    gathered in every step. PyTorch recommends DistributedDataParallel even on one machine.
 
 How sure:
     A hint about speed; results are right, apart from batch statistics.

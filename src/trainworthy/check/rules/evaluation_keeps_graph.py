@@ -2,11 +2,11 @@
 
 What it finds:
     `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that
-    never
-    turns gradients off.
+    never turns gradients off.
 
 Why:
-    Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
+    Activations of every forward pass are kept for a backward that never comes: slower, and several times the
+    memory.
 
 How sure:
     Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs anywhere near.

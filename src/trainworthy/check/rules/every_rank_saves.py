@@ -1,8 +1,8 @@
 """Every rank writes the same checkpoint.
 
 What it finds:
-    `torch.save` to a file whose name does not depend on the rank, in a program that starts a process group and never asks
-    for its rank in a condition.
+    `torch.save` to a file whose name does not depend on the rank, in a program that starts a process group and
+    never asks for its rank in a condition.
 
 Why:
     All ranks write one file at once; it may be torn.

@@ -7,8 +7,8 @@ Why:
     Hooks are left out: those of DDP, FSDP, checkpointing, quantisation, spectral norm and profilers.
 
 How sure:
-    An error for wrappers such as DDP, whose gradients are then not averaged; a hint for other modules. `super().forward(x)`
-    and a module's calls on itself are not reported.
+    An error for wrappers such as DDP, whose gradients are then not averaged; a hint for other modules.
+    `super().forward(x)` and a module's calls on itself are not reported.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Edit, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.finding import Edit
 from trainworthy.check.static.external import WRAPPERS, is_module
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.values import Instance

@@ -15,10 +15,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Edit, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.finding import Edit
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.values import Const
 

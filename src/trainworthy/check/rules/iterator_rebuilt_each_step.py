@@ -4,7 +4,8 @@ What it finds:
     `next(iter(x))` inside a loop, where `x` is made outside of it.
 
 Why:
-    Each turn starts a new iterator: without shuffling it is always the first batch, and worker processes are started anew.
+    Each turn starts a new iterator: without shuffling it is always the first batch, and worker processes are
+    started anew.
 
 How sure:
     `x` is a `DataLoader` made outside of the loop. One draw from a shuffled loader may be meant.

@@ -8,8 +8,8 @@ Why:
     `model.eval()` says.
 
 How sure:
-    The construction is called in the same expression, or is a variable that is only called. Layers that hold nothing, such
-    as `nn.ReLU()(x)`, are not reported.
+    The construction is called in the same expression, or is a variable that is only called. Layers that hold
+    nothing, such as `nn.ReLU()(x)`, are not reported.
 """
 
 from __future__ import annotations

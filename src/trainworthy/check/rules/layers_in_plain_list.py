@@ -1,18 +1,16 @@
 """Layers are kept in a plain list or dict.
 
 What it finds:
-    `self.name = [nn.Linear(...), ...]`, a comprehension of layers, or a dict of layers in the `__init__` of a module,
-    which never registers them elsewhere.
+    `self.name = [nn.Linear(...), ...]`, a comprehension of layers, or a dict of layers in the `__init__` of a
+    module, which never registers them elsewhere.
 
 Why:
-    A module finds its parts among its attributes, not inside of lists: these layers are not in `parameters()`, so they
-    are
-    neither trained, nor moved, nor saved.
+    A module finds its parts among its attributes, not inside of lists: these layers are not in `parameters()`, so
+    they are neither trained, nor moved, nor saved.
 
 How sure:
     Silent if the list is handed on (to `nn.Sequential(*self.name)`, `ModuleList`, `add_module`, `setattr`) or its
-    layers are
-    kept in other attributes, too.
+    layers are kept in other attributes, too.
 
 In real steps:
     Parameters in the graph of a loss that are in no model that ran and in no optimizer, and did not change.
@@ -98,8 +96,9 @@ def _layer_in(value: Value, analysis: Analysis, store: Store) -> Instance | None
         return None
     items = value.items
     if items is None:
-        element = analysis.element(value)
-        items = (element,)
+        items = (analysis.element(value),)
+    elif not _made_in_place(value):  # `[layer]` is how to keep a layer from being registered
+        return None
     for item in items:
         if not _has_parameters(item):
             return None
@@ -109,6 +108,12 @@ def _layer_in(value: Value, analysis: Analysis, store: Store) -> Instance | None
             return None
     first = items[0] if items else None
     return first if isinstance(first, Instance) else None
+
+
+def _made_in_place(value: Sequence) -> bool:
+    node = value.node
+    elements = node.values if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+    return all(isinstance(one, ast.Call) for one in elements)
 
 
 def _has_parameters(value: Value) -> bool:

@@ -12,6 +12,7 @@ How sure:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
@@ -37,7 +38,8 @@ same = torch.load("model.pt", weights_only=True)
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls."""
     for call in once_per_place(analysis.calls("torch.load")):
-        if call.constant(None, "weights_only") is False:
+        node = call.argument_node(None, "weights_only")
+        if isinstance(node, ast.Constant) and node.value is False:
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="a file that is loaded with `weights_only=False` can run any program",

@@ -4,12 +4,12 @@ What it finds:
     `torch.tensor(loss, requires_grad=True).backward()`, also through `Variable(loss.data, requires_grad=True)`.
 
 Why:
-    `requires_grad=True` quietens the error that a loss has no graph. The gradient ends at the copy; no parameter gets
-    one.
+    `requires_grad=True` quietens the error that a loss has no graph. The gradient ends at the copy; no parameter
+    gets one.
 
 How sure:
-    The tensor that backward is called on is made in the same function by `torch.tensor`, from something that is not a
-    literal.
+    The tensor that backward is called on is made in the same function by `torch.tensor`, from something that is not
+    a literal.
 
 In real steps:
     The graph of a loss holds no nn.Parameter, twice, and the optimizer steps all the same.

@@ -1,8 +1,8 @@
 """A running sum keeps the graph of every step.
 
 What it finds:
-    `total += loss` in a loop, where `loss` is the value of one of torch's losses, was passed to `backward`, and `total` is
-    only reported.
+    `total += loss` in a loop, where `loss` is the value of one of torch's losses, was passed to `backward`, and
+    `total` is only reported.
 
 Why:
     The sum holds the graph of every batch, so memory grows until the epoch ends.
@@ -103,13 +103,14 @@ def _no_graph(operation: Operation) -> bool:
 
 def _needed(operation: Operation, name: str) -> bool:
     """Say whether something may call backward on the sum."""
-    for node in ast.walk(body_of(operation.context)):
-        if isinstance(node, ast.Attribute) and node.attr == "backward":
-            if any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.value)):
-                return True
-        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
-            if not isinstance(node.value, ast.Constant):
-                return True
+    return any(_keeps(node, name) for node in ast.walk(body_of(operation.context)))
+
+
+def _keeps(node: ast.AST, name: str) -> bool:
+    if isinstance(node, ast.Attribute) and node.attr == "backward":
+        return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.value))
+    if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant):
+        return any(isinstance(one, ast.Name) and one.id == name for one in node.targets)
     return False
 
 

@@ -1,8 +1,8 @@
 """A `DistributedSampler` is never told the epoch.
 
 What it finds:
-    A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never calls
-    `set_epoch`.
+    A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never
+    calls `set_epoch`.
 
 Why:
     The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.

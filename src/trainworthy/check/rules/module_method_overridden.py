@@ -1,11 +1,12 @@
 """A method of `nn.Module` is replaced by one with another meaning.
 
 What it finds:
-    `train`, `eval`, `to`, `apply`, `parameters` and `state_dict` in a module, with parameters that torch's callers do not pass.
+    `train`, `eval`, `to`, `apply`, `parameters` and `state_dict` in a module, with parameters that torch's callers
+    do not pass.
 
 Why:
-    `model.eval()` calls `self.train(False)`, and a parent calls `child.train(mode)`: a method `train(self, loader)` then runs
-    with False as the loader, or fails.
+    `model.eval()` calls `self.train(False)`, and a parent calls `child.train(mode)`: a method `train(self, loader)`
+    then runs with False as the loader, or fails.
 
 How sure:
     The method has required arguments, or takes none where one is passed.
@@ -44,7 +45,7 @@ class Net(nn.Module):
 
 
 # How many positional arguments torch passes at most, and at least.
-_CALLED_WITH = {"train": (0, 1), "eval": (0, 0), "parameters": (0, 1), "apply": (1, 1), "state_dict": (0, 0)}
+_CALLED_WITH = {"train": (0, 1), "eval": (0, 0), "parameters": (0, 0), "apply": (1, 1), "state_dict": (0, 0)}
 
 
 @rule(code="TW308", severity="warning")

@@ -1,7 +1,8 @@
 """A reader drops what it cannot parse without counting.
 
 What it finds:
-    In a loop: `try` around `json.loads` or another parser, and an `except` that only says `pass` or `continue`.
+    In a loop over lines: `try` around `json.loads` or another parser of the line, and an `except` that only says
+    `pass` or `continue`.
 
 Why:
     Half of the data may be gone, and training runs as if nothing had happened.
@@ -51,19 +52,25 @@ _PARSERS = ("loads", "literal_eval")
 
 @rule(code="TW502", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at handlers within loops."""
+    """Look at handlers within loops over lines."""
     if not analysis.source.words.intersection(_PARSERS):
         return
     for loop in analysis.nodes.get(ast.For, ()):
-        for node in getattr(loop, "body", ()):
+        if not isinstance(loop, ast.For):
+            continue
+        names = {one.id for one in ast.walk(loop.target) if isinstance(one, ast.Name) and "line" in one.id.lower()}
+        for node in loop.body:
             for inner in [node, *getattr(node, "body", ())]:
-                if isinstance(inner, ast.Try) and _parses(inner):
+                if isinstance(inner, ast.Try) and _parses(inner, names):
                     yield from _silent(analysis, inner)
 
 
-def _parses(node: ast.Try) -> bool:
+def _parses(node: ast.Try, names: set[str]) -> bool:
     return any(
-        isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in _PARSERS
+        isinstance(one, ast.Call)
+        and isinstance(one.func, ast.Attribute)
+        and one.func.attr in _PARSERS
+        and any(isinstance(name, ast.Name) and name.id in names for name in ast.walk(one))
         for statement in node.body
         for one in ast.walk(statement)
     )

@@ -8,9 +8,8 @@ Why:
     All elements share one set of weights; 12 layers train the parameters of one.
 
 How sure:
-    The element does not depend on the loop and is a module with parameters. ALBERT shares weights on purpose, usually
-    by one
-    attribute that is called several times; use `# noqa: TW304` if a list is meant.
+    The element does not depend on the loop and is a module with parameters. ALBERT shares weights on purpose,
+    usually by one attribute that is called several times; use `# noqa: TW304` if a list is meant.
 
 In real steps:
     All entries of a ModuleList or Sequential are the same instance, and it has parameters.

@@ -7,8 +7,8 @@ Why:
     The first value of the schedule is skipped, and torch warns once.
 
 How sure:
-    Both objects are torch's and stand in one body; a scheduler's step at the start of an epoch's loop is reported if the
-    optimizer's first step comes later in the same turn.
+    Both objects are torch's and stand in one body; a scheduler's step at the start of an epoch's loop is reported
+    if the optimizer's first step comes later in the same turn.
 """
 
 from __future__ import annotations

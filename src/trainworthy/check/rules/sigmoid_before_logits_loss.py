@@ -50,7 +50,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         value = call.argument(0, "input")
         if not isinstance(value, Tensor) or value.activation not in ("sigmoid", "softmax"):
             continue
-        evidence = ()
+        evidence: tuple[Evidence, ...] = ()
         if value.made_by is not None:
             evidence = (
                 Evidence(f"the {value.activation} is here", analysis.place(value.made_by.node, value.made_by.context)),

@@ -2,12 +2,11 @@
 
 What it finds:
     `CrossEntropyLoss` or `F.cross_entropy` whose input is the result of a softmax or sigmoid, followed through
-    variables,
-    views, casts, functions and modules of the project.
+    variables, views, casts, functions and modules of the project.
 
 Why:
-    Cross-entropy applies log-softmax itself. Applied to probabilities, it cannot go below about 1.46 for 10 classes,
-    gradients shrink, and training is slow instead of wrong.
+    Cross-entropy applies log-softmax itself. Applied to probabilities, it cannot go below about 1.46 for 10
+    classes, gradients shrink, and training is slow instead of wrong.
 
 How sure:
     The activation is found in the source. A second log-softmax changes nothing and is not reported.

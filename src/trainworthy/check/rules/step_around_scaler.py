@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.queries import SCALERS, may_both_run, optimizer_steps, same_turn
+from trainworthy.check.static.queries import may_both_run, optimizer_steps, same_turn, scaler_calls
 
 BAD = """\
 import torch
@@ -51,9 +51,9 @@ for x in torch.rand(10, 8, 4).cuda():
 @rule(code="TW208", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at steps beside a scaled backward."""
-    if analysis.mentions("unscale_") or any(True for _ in analysis.calls(*[f"{one}.step" for one in SCALERS])):
+    if analysis.mentions("unscale_") or any(True for _ in scaler_calls(analysis, "step")):
         return
-    scaled = list(analysis.calls(*[f"{one}.scale" for one in SCALERS]))
+    scaled = list(scaler_calls(analysis, "scale"))
     for step in optimizer_steps(analysis):
         for scale in scaled:
             if (

@@ -7,8 +7,8 @@ Why:
     AttributeError, perhaps in a branch that runs once an epoch.
 
 How sure:
-    The names are those of torch 2.11 to 2.13 and NumPy 2; names that older versions had are reported as removed. Silent inside
-    of `try`, and where `hasattr` or a version is asked.
+    The names are those of torch 2.11 to 2.13 and NumPy 2; names that older versions had are reported as removed.
+    Silent inside of `try`, and where `hasattr` or a version is asked.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ What it finds:
     Syntax errors, Python 2, unknown encodings, files that are no text, nested too deeply or larger than 4 MiB.
 
 Why:
-    Nothing else can be said about it. `scatter_(dim=1, index, src)`, a positional argument after a keyword, is found here.
+    Nothing else can be said about it. `scatter_(dim=1, index, src)`, a positional argument after a keyword, is
+    found here.
 
 How sure:
     Certain for the Python that runs trainworthy; newer syntax needs a newer Python.

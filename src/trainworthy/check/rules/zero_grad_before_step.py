@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, same_turn
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, same_object, same_turn
 
 BAD = """\
 import torch
@@ -49,9 +50,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     backwards = list(analysis.method_calls("backward"))
     for zero in once_per_place(analysis.method_calls("zero_grad")):
         later = [
-            one
-            for one in steps
-            if one.owner is zero.owner and one.at > zero.at and same_turn(one.context, zero.context)
+            one for one in steps if same_object(one, zero) and one.at > zero.at and same_turn(one.context, zero.context)
         ]
         if not later or not always_with(zero.context, later[0].context) or later[0].node.args:
             continue
@@ -72,10 +71,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
-def _stepped(steps: list, at: int, zero: object) -> bool:  # type: ignore[type-arg]
-    end = getattr(zero, "at", 0)
-    owner = getattr(zero, "owner", None)
-    return any(at < one.at < end and one.owner is owner for one in steps)
+def _stepped(steps: list[Call], at: int, zero: Call) -> bool:
+    return any(at < one.at < zero.at and same_object(one, zero) for one in steps)
 
 
 def _may_backward(name: str) -> bool:

@@ -12,7 +12,6 @@ How sure:
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit

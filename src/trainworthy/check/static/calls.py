@@ -81,7 +81,7 @@ class Calls(Expressions):
         if isinstance(callee, Instance):
             return self.call_instance(callee, call)
         call.name = f"?.{method}" if method else ""
-        return UNKNOWN
+        return StateDict(call.owner, call) if method == "state_dict" and not call.node.args else UNKNOWN
 
     def _call_outside(self, callee: Ref, call: Call) -> Value:
         call.name = callee.name

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 from collections.abc import Callable
 from typing import ClassVar
 
-from trainworthy.check.static.facts import Context, Iteration, Load, Operation
+from trainworthy.check.static.facts import Iteration, Load, Operation
 from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.state import State
@@ -33,7 +32,8 @@ from trainworthy.check.static.values import (
 
 _BUILTINS = frozenset(
     "int float str bool list tuple set dict len range enumerate zip iter next sum max min abs print isinstance hasattr "
-    "getattr setattr super staticmethod classmethod property sorted reversed map filter any all open id type round eval exec input vars".split()
+    "getattr setattr super staticmethod classmethod property sorted reversed map filter any all open id type round "
+    "eval exec input vars".split()
 )
 _CONTAINERS = {ast.List: "list", ast.Tuple: "tuple", ast.Set: "set"}
 
@@ -174,7 +174,7 @@ class Expressions(State):
             for generator in node.generators:
                 iterable = self.value(generator.iter)
                 self.facts.iterations.append(Iteration(generator, iterable, self.context, self.tick()))
-                self.context = _in_loop(self.context, generator)
+                self.context = self.context.inside(loop=generator)
                 self._bind_name(generator.target, self.element(iterable))
                 for condition in generator.ifs:
                     self.value(condition)
@@ -325,7 +325,3 @@ class Expressions(State):
 _PROPERTIES = frozenset({"builtins.property", "functools.cached_property"})
 _LAYER_LISTS = frozenset({"torch.nn.ModuleList", "torch.nn.Sequential"})
 _PASS_ON = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.notebook.tqdm", "builtins.reversed"})
-
-
-def _in_loop(context: Context, generator: ast.comprehension) -> Context:
-    return dataclasses.replace(context, loops=(*context.loops, generator))

@@ -1,4 +1,4 @@
-"""What the interpreter saw: calls, operators, assignments and loops, each with where it stands and what is around it."""
+"""What the interpreter saw: calls, operators, assignments and loops, each with what is around it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LoopNode = ast.For | ast.AsyncFor | ast.While | ast.comprehension
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class With:
     """One item of a ``with`` (or a decorator that acts as one) that is open around something."""
 
@@ -24,7 +24,7 @@ class With:
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Context:
     """What is around an expression.
 
@@ -43,6 +43,23 @@ class Context:
     withs: tuple[With, ...] = ()
     branches: tuple[tuple[ast.expr, bool], ...] = ()
     callers: tuple[Call, ...] = ()
+
+    def inside(
+        self,
+        *,
+        loop: LoopNode | None = None,
+        withs: tuple[With, ...] = (),
+        branch: tuple[ast.expr, bool] | None = None,
+    ) -> Context:
+        """Return the same with something more around; `dataclasses.replace` is slow."""
+        return Context(
+            self.source,
+            self.function,
+            self.loops if loop is None else (*self.loops, loop),
+            self.withs + withs,
+            self.branches if branch is None else (*self.branches, branch),
+            self.callers,
+        )
 
     @property
     def in_loop(self) -> bool:
@@ -118,7 +135,7 @@ class Call:
         return self.name.rpartition(".")[2]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Operation:
     """A binary operator, comparison, ``and``/``or``, or ``not`` with its operands; ``augmented`` for ``+=``."""
 
@@ -129,7 +146,7 @@ class Operation:
     at: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Store:
     """An assignment; ``owner`` is the object for attributes and subscripts, None for names."""
 
@@ -141,7 +158,7 @@ class Store:
     at: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Load:
     """An attribute read from a known object."""
 
@@ -152,7 +169,7 @@ class Load:
     at: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Iteration:
     """A ``for`` over something."""
 

@@ -1,4 +1,4 @@
-"""Runs a file abstractly: statements. Every path is walked once, loops as their first turn; what is met is written down."""
+"""Runs a file abstractly: statements. Every path is walked once, a loop as its first turn; what is met is noted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from trainworthy.check.static.values import (
     Value,
     join,
 )
-
 
 _MAX_MODULES = 80  # whose top level is run for one file
 
@@ -112,8 +111,10 @@ class Interpreter(Calls):
     def _bind_attribute(self, owner: Value, name: str, value: Value) -> None:
         if isinstance(owner, Instance):
             old = owner.attrs.get(name)
-            in_init = self.context.function is not None and self.context.function.name == "__init__"
-            owner.attrs[name] = value if old is None or in_init else join(old, value)
+            function = self.context.function
+            # Attributes are not kept apart by branch, so what two branches set is what they have in common.
+            surely = function is not None and function.name == "__init__" and not self.context.branches
+            owner.attrs[name] = value if old is None or surely else join(old, value)
 
     def _unpack(self, target: ast.Tuple | ast.List, value: Value, statement: ast.stmt) -> None:
         items: tuple[Value, ...] | None = None

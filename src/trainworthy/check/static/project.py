@@ -41,6 +41,7 @@ class Project:
         return self._sources[key]
 
 
+@lru_cache(maxsize=16384)
 def _key(path: str) -> str:
     return os.path.realpath(path)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_optimizer
 from trainworthy.check.static.facts import Call, Context
-from trainworthy.check.static.values import Instance, Sequence, Value
+from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
 
 CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss.__call__", "torch.nn.functional.cross_entropy")
 NLL = ("torch.nn.NLLLoss.__call__", "torch.nn.functional.nll_loss")
@@ -49,8 +49,38 @@ def always_with(a: Context, b: Context) -> bool:
 
 
 def optimizer_steps(analysis: Analysis) -> Iterator[Call]:
-    """Yield the steps of torch's optimizers."""
-    return (call for call in analysis.method_calls("step") if is_optimizer(call.owner))
+    """Yield the steps of torch's optimizers, and of what is called an optimizer and not known to be anything else."""
+    return (call for call in analysis.method_calls("step") if is_optimizer(call.owner) or _named(call, "optim", "opt"))
+
+
+def scaler_calls(analysis: Analysis, method: str) -> Iterator[Call]:
+    """Yield calls of a method of gradient scalers, known ones and such that are only called so."""
+    return (
+        call
+        for call in analysis.method_calls(method)
+        if call.name.rpartition(".")[0] in SCALERS or _named(call, "scaler", "grad_scaler")
+    )
+
+
+def same_object(a: Call, b: Call) -> bool:
+    """Say whether two calls are methods of one object; unknown ones are compared by how they are written."""
+    if a.owner is UNKNOWN and b.owner is UNKNOWN:
+        return receiver(a) == receiver(b)
+    return a.owner is b.owner
+
+
+def receiver(call: Call) -> str:
+    """Write what stands before the method's dot."""
+    func = call.node.func
+    return ast.unparse(func.value) if isinstance(func, ast.Attribute) else ""
+
+
+def _named(call: Call, *beginnings: str) -> bool:
+    func = call.node.func
+    if not call.name.startswith("?.") or not isinstance(func, ast.Attribute):
+        return False
+    name = str(getattr(func.value, "attr", None) or getattr(func.value, "id", ""))
+    return name.lower().startswith(beginnings)
 
 
 def unwrapped(value: Value | None) -> Value | None:
@@ -67,7 +97,7 @@ def inside(node: ast.AST, kinds: tuple[type[ast.AST], ...]) -> Iterator[ast.AST]
 
 def names_in(node: ast.AST) -> set[str]:
     """Return every name and attribute below ``node``."""
-    return {getattr(one, "id", None) or getattr(one, "attr", "") for one in ast.walk(node)} - {""}
+    return {str(getattr(one, "id", None) or getattr(one, "attr", "")) for one in ast.walk(node)} - {""}
 
 
 def inner_modules(value: Value, depth: int = 0) -> Iterator[Instance]:

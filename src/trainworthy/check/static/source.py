@@ -40,6 +40,7 @@ class Source:
         text: The program; the cells of a notebook one after the other, magics blanked.
         lines: Its lines.
         tree: What it parses to.
+        problems: Cells of a notebook that do not parse: line and message; they are left out of the text.
         cells: For each line of a notebook: its cell and the line in it, both from 1; empty for other files.
     """
 
@@ -48,6 +49,7 @@ class Source:
     lines: list[str]
     tree: ast.Module
     cells: list[tuple[int, int]] = field(default_factory=list)
+    problems: list[tuple[int, str]] = field(default_factory=list)
     _words: frozenset[str] | None = None
 
     @property
@@ -104,10 +106,11 @@ def read_source(path: str, data: bytes | None = None) -> Source:
     if len(data) > MAX_BYTES:
         raise UnreadableError(f"{len(data) / 2**20:.0f} MiB: too large to be a program; left out", kind="too-large")
     if path.endswith(".ipynb"):
-        text, cells = _notebook(data)
-    else:
-        text, cells = _decode(data), []
-    return parse_source(path, text, cells)
+        text, cells, problems = _notebook(data)
+        source = parse_source(path, text, cells)
+        source.problems = problems
+        return source
+    return parse_source(path, _decode(data))
 
 
 def parse_source(path: str, text: str, cells: list[tuple[int, int]] | None = None) -> Source:
@@ -173,7 +176,8 @@ def _line_of(error: SyntaxError, text: str) -> int:
     return max(1, min(error.lineno or 1, text.count("\n") + 1))
 
 
-def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]]]:
+def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]], list[tuple[int, str]]]:
+    """Return the cells as one text, where each line came from, and what does not parse."""
     try:
         book = json.loads(data)
         raw = book["cells"] if "cells" in book else [c for sheet in book["worksheets"] for c in sheet["cells"]]
@@ -183,24 +187,38 @@ def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]]]:
         raise UnreadableError(f"not a notebook: {type(error).__name__}", kind="notebook") from error
     lines: list[str] = []
     places: list[tuple[int, int]] = []
+    problems: list[tuple[int, str]] = []
     for number, text in enumerate(texts, start=1):
-        for inner, line in enumerate(_without_magics(text), start=1):
-            lines.append(line)
-            places.append((number, inner))
-    return "\n".join(lines), places or [(1, 1)]
+        kept, problem = _cell_lines(text)
+        if problem is not None:
+            problems.append((len(lines) + problem[0], problem[1]))
+        lines += kept
+        places += [(number, inner) for inner in range(1, len(kept) + 1)]
+    return "\n".join(lines), places or [(1, 1)], problems
 
 
-def _without_magics(cell: str) -> list[str]:
-    """Blank what only IPython understands; every line keeps its place."""
+def _cell_lines(cell: str) -> tuple[list[str], tuple[int, str] | None]:
+    """Return a cell's lines, blanked where only IPython understands them, or all if it does not parse."""
     lines = _split_lines(cell)
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.startswith("%%") and not first.startswith(_CELL_MAGIC_PYTHON):
-        return [""] * len(lines)
-    try:
-        ast.parse(cell)
-        return lines
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return [_without_magic(line) for line in lines]
+        return [""] * len(lines), None
+    for text in (lines, _without_magics(lines)):
+        try:
+            parse_source("cell", "\n".join(text))
+            return text, None
+        except UnreadableError as error:
+            problem = (error.line, error.message)
+    return [""] * len(lines), problem
+
+
+def _without_magics(lines: list[str]) -> list[str]:
+    kept: list[str] = []
+    inside = False  # of a magic that goes on after a backslash
+    for line in lines:
+        kept.append("" if inside else _without_magic(line))
+        inside = line.rstrip().endswith("\\") and (inside or line.lstrip().startswith(_MAGIC))
+    return kept
 
 
 def _without_magic(line: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from trainworthy.check.static.facts import Call, Context, Facts, LoopNode, With
 from trainworthy.check.static.names import canonical
@@ -14,12 +14,17 @@ from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.values import UNKNOWN, Function, Instance, Module, ProjectClass, Ref, Value
 
-# Statements run for one file, those of what it calls included: a file whose calls branch out further is checked in part.
+# Statements run for one file, what it calls included; a file whose calls branch out further is checked in part.
 _BUDGET, _BUDGET_PER_LINE = 3_000, 4
 # Folders of a project that have a library's name never stand for it.
 ALWAYS_OUTSIDE = frozenset(
     {"torch", "numpy", "os", "sys", "math", "random", "copy", "json", "pickle", "typing", "collections", "functools"}
 )
+
+
+@lru_cache(maxsize=16384)
+def _reference(name: str) -> Ref:
+    return Ref(canonical(name))
 
 
 class State:
@@ -65,11 +70,11 @@ class State:
             self.context = Context(source=source)
             self.defining_class = None
         elif loop is not None:
-            self.context = dataclasses.replace(context, loops=(*context.loops, loop))
+            self.context = context.inside(loop=loop)
         elif withs:
-            self.context = dataclasses.replace(context, withs=context.withs + withs)
+            self.context = context.inside(withs=withs)
         elif branch is not None:
-            self.context = dataclasses.replace(context, branches=(*context.branches, branch))
+            self.context = context.inside(branch=branch)
         if scope is not None:
             self.scope = scope
         if defining is not None:
@@ -118,7 +123,7 @@ class State:
 
     def outside(self, name: str) -> Value:
         """Return something of a library."""
-        return Ref(canonical(name))
+        return _reference(name)
 
     def name_of(self, value: Value) -> str:
         """Name what a value is or is made by: ``torch.no_grad`` for ``torch.no_grad()`` and for itself."""

@@ -37,7 +37,8 @@ def _case(finding: Finding) -> str:
     name, message = _quoted(f"{finding.code} {finding.name}"), _quoted(finding.message)
     where = f'classname={_quoted(place.path)} line="{place.line}" column="{place.column or 1}"'
     text = escape(_FORBIDDEN.sub("?", f"{place}\n{long_message(finding)}"))
-    return f'    <testcase name={name} {where}><failure type="{finding.severity}" message={message}>{text}</failure></testcase>'
+    failure = f'<failure type="{finding.severity}" message={message}>{text}</failure>'
+    return f"    <testcase name={name} {where}>{failure}</testcase>"
 
 
 def _quoted(text: str) -> str:
