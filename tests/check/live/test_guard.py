@@ -52,6 +52,7 @@ def test_there_is_one_guard_at_a_time() -> None:
         train(1, clear=True)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_the_lightning_callback(tmp_path: Any) -> None:
     lightning = pytest.importorskip("lightning")
 
