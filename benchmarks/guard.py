@@ -2,8 +2,8 @@
 
     python benchmarks/guard.py [--repeats N]
 
-Steps of the three kinds are timed in turns, in CPU time of one thread, so that what else the machine does counts little;
-medians are compared.
+Steps of the three kinds are timed in turns, in CPU time of one thread, so that what else the machine does counts
+little; medians are compared.
 """
 
 from __future__ import annotations

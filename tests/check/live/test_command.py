@@ -67,6 +67,7 @@ def test_wrong_use_is_an_error() -> None:
 def test_a_finding_survives_its_way_through_json() -> None:
     from trainworthy.check.finding import Evidence, Hit, Place, finding_from_dict
 
-    hit = Hit(place=Place("a.py", 3, 4), message="m", evidence=(Evidence("e", Place("b.py", 1)), Evidence("f")), fix="g")
+    evidence = (Evidence("e", Place("b.py", 1)), Evidence("f"))
+    hit = Hit(place=Place("a.py", 3, 4), message="m", evidence=evidence, fix="g")
     finding = all_rules()["TW101"].finding(hit, "live")
     assert finding_from_dict(json.loads(json.dumps(finding.to_dict()))) == finding
