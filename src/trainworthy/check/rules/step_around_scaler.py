@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.queries import may_both_run, optimizer_steps, same_turn, scaler_calls
+from trainworthy.check.static.queries import SCALERS, may_both_run, optimizer_steps, same_turn, scaler_calls
 
 BAD = """\
 import torch
@@ -53,7 +53,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at steps beside a scaled backward."""
     if analysis.mentions("unscale_") or any(True for _ in scaler_calls(analysis, "step")):
         return
-    scaled = list(scaler_calls(analysis, "scale"))
+    # Only scalers that are surely torch's: libraries of lower precision have optimizers that unscale by themselves.
+    scaled = list(analysis.calls(*[f"{one}.scale" for one in SCALERS]))
     for step in optimizer_steps(analysis):
         for scale in scaled:
             if (
