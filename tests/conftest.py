@@ -14,6 +14,9 @@ settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads would only stand in each other's way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _WATCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
 
 
