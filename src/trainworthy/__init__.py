@@ -15,6 +15,7 @@ from trainworthy._version import __version__
 if TYPE_CHECKING:
     from trainworthy._api.estimate import estimate
     from trainworthy._api.explain import explain
+    from trainworthy._api.guard import guard, lightning_guard, trainer_guard
     from trainworthy._api.inspect_model import inspect
     from trainworthy._api.record import load_tape, record
     from trainworthy._api.rehearse import rehearse
@@ -32,10 +33,13 @@ __all__ = [
     "explain",
     "gpu_row",
     "gpu_rows",
+    "guard",
     "inspect",
+    "lightning_guard",
     "load_tape",
     "record",
     "rehearse",
+    "trainer_guard",
 ]
 
 _HOMES = {
@@ -46,10 +50,13 @@ _HOMES = {
     "explain": "trainworthy._api.explain",
     "gpu_row": "trainworthy.hardware",
     "gpu_rows": "trainworthy.hardware",
+    "guard": "trainworthy._api.guard",
     "inspect": "trainworthy._api.inspect_model",
+    "lightning_guard": "trainworthy._api.guard",
     "load_tape": "trainworthy._api.record",
     "record": "trainworthy._api.record",
     "rehearse": "trainworthy._api.rehearse",
+    "trainer_guard": "trainworthy._api.guard",
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainworthy._api.check_dry import add_dry_findings
 from trainworthy._api.need_torch import need_torch
 from trainworthy._api.rehearse_ranks import RankRunner, make_plan
 from trainworthy.errors import TrainworthyError, UsageError
@@ -124,7 +125,9 @@ def _most_memory_bytes() -> int | None:
 def _summarize(tapes: Sequence[Tape], *, assume_others: bool = False, note: str | None = None) -> RehearsalResult:
     from trainworthy.inspect import summarize_ranks
 
-    return summarize_ranks(tapes, assume_others=assume_others, note=note)
+    result = summarize_ranks(tapes, assume_others=assume_others, note=note)
+    add_dry_findings(result)
+    return result
 
 
 def _tape_of(job: Job, outcome: Outcome) -> Tape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "hint"]
 Depth = Literal["static", "dry", "live"]
@@ -132,3 +132,15 @@ def _evidence_dict(evidence: Evidence) -> dict[str, object]:
     if place is None:
         return {"text": evidence.text}
     return {"text": evidence.text, "path": place.path, "line": place.line}
+
+
+def finding_from_dict(raw: dict[str, Any]) -> Finding:
+    """Read back what ``to_dict`` wrote; edits are not in it."""
+    place = Place(raw["path"], raw["line"], raw["column"], raw["end_line"], raw["end_column"], raw["cell"])
+    evidence = tuple(
+        Evidence(one["text"], Place(one["path"], one["line"]) if "path" in one else None) for one in raw["evidence"]
+    )
+    return Finding(
+        code=raw["code"], name=raw["name"], severity=raw["severity"], depth=raw["depth"], place=place,
+        message=raw["message"], evidence=evidence, fix=raw["fix"],
+    )  # fmt: skip

@@ -1,9 +1,14 @@
 """Find mistakes that do not crash, by reading the source; nothing is run and torch is not needed.
 
+With --rehearse the script runs on a virtual GPU too, with --live N for its first N optimizer steps on real data: rules
+see shapes, then values. Files that it writes are gone afterwards, in both cases.
+
 $ trainworthy check .
 $ trainworthy check train.py --format concise --select TW2,TW3
 $ trainworthy check . --baseline known.json --update-baseline
 $ trainworthy check - < train.py
+$ trainworthy check --rehearse train.py --batch-size 8
+$ trainworthy check --live 20 train.py
 $ trainworthy explain TW201
 
 The exit code is 1 if something was found, 2 for wrong use. A line is silenced by `# noqa: TW201`.
@@ -19,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainworthy.cli.check_script import add_run_options, asks_for_a_run, check_script, split
 from trainworthy.cli.options import emit
 from trainworthy.errors import UsageError
 
@@ -32,6 +38,8 @@ _FORMATS = ("full", "concise", "json", "sarif", "github", "gitlab", "junit")
 def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     """Check files and print what was found."""
     _add_options(parser)
+    if asks_for_a_run(words):
+        return _run_script(parser, words)
     options = parser.parse_args(words)
     if options.list_rules:
         emit(_rule_list(options), options.output)
@@ -53,6 +61,16 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     return _report(result, options, config, stdin)
 
 
+def _run_script(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+    """Check a script that is rehearsed, or run for real."""
+    options, target, args = split(parser, words)
+    options.paths = [target]
+    config = _config(options)
+    result, failed = check_script(options, target, args, config)
+    code = _report(result, options, config, {})
+    return 1 if failed and not options.exit_zero else code
+
+
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("paths", nargs="*", metavar="PATH", help="files or folders; - is standard input")
@@ -71,6 +89,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--isolated", action="store_true", help="read no pyproject.toml")
     add("--exit-zero", action="store_true", help="leave with 0 whatever is found")
     add("--list-rules", action="store_true", help="list the rules")
+    add_run_options(parser)
 
 
 def _config(options: argparse.Namespace) -> Config:

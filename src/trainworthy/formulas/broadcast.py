@@ -195,3 +195,20 @@ def meet_as_row_and_column(*, shapes: Sequence[Sequence[int]]) -> bool:
     if len(shapes) != 2 or any(sum(size != 1 for size in shape) != 1 for shape in shapes):
         return False
     return len(crossed_dims(shapes=shapes)) == 2
+
+
+def doubly_expanded(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the shape that two shapes of different rank broadcast to, if both of them grow; else None.
+
+    >>> doubly_expanded((64, 1), (64,))
+    (64, 64)
+    >>> doubly_expanded((64, 10), (10,)) is None
+    True
+    """
+    rank = max(len(a), len(b))
+    left = (1,) * (rank - len(a)) + a
+    right = (1,) * (rank - len(b)) + b
+    if len(a) == len(b) or any(x != y and 1 not in (x, y) for x, y in zip(left, right, strict=True)):
+        return None
+    out = tuple(y if x == 1 else x for x, y in zip(left, right, strict=True))
+    return None if out in (left, right) else out

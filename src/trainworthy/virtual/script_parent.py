@@ -90,7 +90,7 @@ def run_job(job: Job, on_progress: Progress | None = None) -> tuple[Outcome, Log
     Raises:
         KeyboardInterrupt: If the user pressed Ctrl-C; the process group is gone by then.
     """
-    outcome, log = _run_once(job, on_progress)
+    outcome, log = run_once(job, on_progress)
     failed = outcome.error is not None and outcome.error["kind"] == "exception"
     if failed and outcome.notes.get("evaluation_was_cut"):
         for left in Path(job.scratch).iterdir():
@@ -98,18 +98,21 @@ def run_job(job: Job, on_progress: Progress | None = None) -> tuple[Outcome, Log
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink()
-        return _run_once(dataclasses.replace(job, whole_evaluation=True), on_progress)
+        return run_once(dataclasses.replace(job, whole_evaluation=True), on_progress)
     return outcome, log
 
 
-def _run_once(job: Job, on_progress: Progress | None) -> tuple[Outcome, Log]:
+def run_once(
+    job: Job, on_progress: Progress | None = None, *, child: str = "trainworthy.virtual.script"
+) -> tuple[Outcome, Log]:
+    """Run ``job`` once; ``child`` is the module that does so in the process of its own."""
     scratch = Path(job.scratch)
     (scratch / "tmp").mkdir(parents=True, exist_ok=True)
     job_file = scratch / "job.json"
     job.save(job_file)
     log = Log()
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainworthy.virtual.script", str(job_file)],
+        [sys.executable, "-m", child, str(job_file)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=_with_package_path(environment(job.scratch)), start_new_session=True,
     )  # fmt: skip

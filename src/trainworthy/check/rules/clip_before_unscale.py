@@ -9,6 +9,11 @@ Why:
 
 How sure:
     The scaler is a `GradScaler` of torch and `unscale_` occurs nowhere in the file or what it imports.
+
+In real steps:
+    A GradScaler that is enabled has scaled the loss, and gradients are clipped before scaler.unscale_(optimizer),
+    twice or
+    more.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import CLIPPERS, may_both_run, same_turn, scaler_calls
@@ -70,4 +76,55 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message="gradients are clipped while they are multiplied by the scale",
                 evidence=(Evidence("the loss is scaled here", analysis.place(before[0].node, before[0].context)),),
                 fix="Call `scaler.unscale_(optimizer)` before clipping.",
+            )
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    scaler.scale(loss).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- TW209
+    scaler.step(optimizer)
+    scaler.update()
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+"""
+
+
+@rule(code="TW209", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield lines that clip too early twice."""
+    for place in dict.fromkeys(c.place for c in facts.clips):
+        calls = [c for c in facts.clips if c.place == place]
+        if len(calls) >= 2 and all(c.before_unscale for c in calls):
+            yield Hit(
+                place=place,
+                message=f"{calls[0].function} clips gradients that GradScaler has scaled and nobody has unscaled",
+                evidence=(Evidence(f"{len(calls)} calls"),),
+                fix="scaler.unscale_(optimizer) before clipping.",
             )

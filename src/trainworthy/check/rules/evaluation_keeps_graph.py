@@ -10,6 +10,10 @@ Why:
 
 How sure:
     Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs anywhere near.
+
+In real steps:
+    A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
+    comes.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
@@ -98,3 +103,80 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _back_to_training(analysis: Analysis, owner: object, start: int, end: int) -> bool:
     return any(one.owner is owner and start < one.at < end for one in analysis.method_calls("train"))
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(steps):
+    for step in range(steps):
+        x, y = torch.randn(8, 4), torch.randint(3, (8,))
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+
+train(4)
+model.eval()
+for batch in range(4):
+    model(torch.randn(8, 4))  # <- TW703
+model.train()
+train(1)
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(steps):
+    for step in range(steps):
+        x, y = torch.randn(8, 4), torch.randint(3, (8,))
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+
+train(4)
+model.eval()
+with torch.inference_mode():
+    for batch in range(4):
+        model(torch.randn(8, 4))
+model.train()
+train(1)
+"""
+
+
+@rule(code="TW703", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield models that were called so between two steps."""
+    used: dict[int, int] = {}
+    for b in facts.backwards:
+        used[b.step] = used.get(b.step, 0) + 1
+    for model in dict.fromkeys(f.model for f in facts.forwards if f.trainable):
+        calls = [f for f in facts.forwards if f.model == model and f.grad and not f.training]
+        trains = any(f.grad and f.training for f in facts.forwards if f.model == model)
+        for step in dict.fromkeys(f.step for f in calls):
+            run = [f for f in calls if f.step == step]
+            if trains and len(run) - used.get(step, 0) >= 3 and len({f.place for f in run}) == 1:
+                yield Hit(
+                    place=run[0].place,
+                    message=f"{run[0].name}, in evaluation mode, is called {len(run)} times with gradients on "
+                    "and no backward "
+                    "pass: each call keeps its activations",
+                    fix="with torch.inference_mode(): around the evaluation.",
+                )
+                return

@@ -11,6 +11,9 @@ Why:
 How sure:
     Silent if the list is handed on (to `nn.Sequential(*self.name)`, `ModuleList`, `add_module`, `setattr`) or its
     layers are kept in other attributes, too.
+
+In real steps:
+    Parameters in the graph of a loss that are in no model that ran and in no optimizer, and did not change.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
@@ -133,3 +138,71 @@ def _handed_on(store: Store) -> bool:
                 return True
     text = ast.dump(function.owner.node)
     return "add_module" in text or "register_module" in text or "'setattr'" in text or "parameters" in text
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(4, 4), nn.Linear(4, 4)]
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x).relu()
+        return self.head(x)
+
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(5):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()  # <- TW303
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(4, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu())
+
+
+model = Net()
+
+scale = nn.Parameter(torch.ones(1))
+optimizer = torch.optim.SGD([*model.parameters(), scale], lr=0.1)
+for step in range(5):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(scale * model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW303", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield parameters without a home."""
+    for fact in facts.unoptimised:
+        if not fact.registered:
+            yield Hit(
+                place=fact.place,
+                message=f"The loss reaches {len(fact.names)} parameters of shapes {listed(fact.names)} that "
+                "belong to no "
+                "model that ran and to no optimizer; they did not change",
+                fix="Keep layers in nn.ModuleList or nn.ModuleDict, parameters in nn.ParameterList.",
+            )

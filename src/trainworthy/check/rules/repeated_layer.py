@@ -10,6 +10,9 @@ Why:
 How sure:
     The element does not depend on the loop and is a module with parameters. ALBERT shares weights on purpose,
     usually by one attribute that is called several times; use `# noqa: TW304` if a list is meant.
+
+In real steps:
+    All entries of a ModuleList or Sequential are the same instance, and it has parameters.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
@@ -93,3 +97,58 @@ def _heavy(value: Value) -> bool:
     if not isinstance(value, Instance) or not is_module(value):
         return False
     return any(one.type.rpartition(".")[2] in PARAMETRISED for one in inner_modules(value))
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(4, 4)] * 3)  # <- TW304
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x).relu()
+        return self.head(x)
+
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+relu = nn.ReLU()
+model = nn.Sequential(nn.Linear(4, 4), relu, nn.Linear(4, 4), relu, nn.Sequential(relu, relu), nn.Linear(4, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW304", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield each such list."""
+    for fact in facts.shared:
+        yield Hit(
+            place=fact.place,
+            message=f"{fact.container} {fact.path!r} holds one {fact.class_name} {fact.times} times: "
+            f"{fact.parameters:,} parameters instead of {fact.times * fact.parameters:,}",
+            fix="Make each one: [Layer() for _ in range(n)], or copy.deepcopy.",
+        )

@@ -8,6 +8,9 @@ Why:
 
 How sure:
     The activation is found in the source.
+
+In real steps:
+    In the graph of a loss: BinaryCrossEntropyWithLogits on a sigmoid, with nothing but changes of form in between.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import BCE_LOGITS
@@ -56,4 +60,47 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             message=f"the loss applies a sigmoid to the result of a {value.activation}",
             evidence=evidence,
             fix="Remove the activation, or use `BCELoss`.",
+        )
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(2, (8, 1)).float()
+    loss = nn.functional.binary_cross_entropy_with_logits(torch.sigmoid(model(x)), y)  # <- TW202
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(2, (8, 1)).float()
+    loss = nn.functional.binary_cross_entropy_with_logits(model(x), y)
+    loss = loss + nn.functional.binary_cross_entropy(torch.sigmoid(model(x)), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW202", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield each loss whose graph has it."""
+    for place in dict.fromkeys(p for b in facts.backwards for f, p in b.faults if f == "sigmoid-bce-logits"):
+        yield Hit(
+            place=place,
+            message="binary_cross_entropy_with_logits gets the output of a sigmoid; it applies one itself",
+            evidence=(Evidence("graph: BinaryCrossEntropyWithLogits <- Sigmoid"),),
+            fix="Pass the logits.",
         )

@@ -10,6 +10,10 @@ Why:
 
 How sure:
     The activation is found in the source. A second log-softmax changes nothing and is not reported.
+
+In real steps:
+    In the graph of a loss: negative log-likelihood of the log-softmax of a softmax, with nothing but changes of form
+    in between.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
@@ -85,3 +90,50 @@ def origin(analysis: Analysis, made_by: Call | None, activation: str) -> tuple[E
         return ()
     place = analysis.place(made_by.node, made_by.context)
     return (Evidence(f"the {activation} is here", place),)
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x).softmax(1), y)  # <- TW201
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    scores = model(x)
+    weights = scores.softmax(1)
+    loss = nn.functional.cross_entropy(scores, y) + 0.1 * (weights * weights.log()).sum(1).mean()
+    loss = loss + nn.functional.cross_entropy(scores.log_softmax(1), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW201", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield each loss whose graph has it."""
+    for place in dict.fromkeys(p for b in facts.backwards for f, p in b.faults if f == "softmax-cross-entropy"):
+        yield Hit(
+            place=place,
+            message="cross_entropy gets the output of a softmax; it applies log_softmax itself",
+            evidence=(Evidence("graph: NllLoss <- LogSoftmax <- Softmax"),),
+            fix="Pass the logits; take softmax only for what is shown or sampled.",
+        )

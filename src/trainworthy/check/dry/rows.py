@@ -1,0 +1,60 @@
+"""What dry rules need of a tape, row by row."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from trainworthy.check.finding import Place
+from trainworthy.tape.record import PHASES, Phase, Signature, Source, Tape, TensorMeta
+
+
+class RowView(NamedTuple):
+    """A row of the tape with its parts looked up, and how often it ran in the step."""
+
+    signature: Signature
+    phase: Phase
+    module: str
+    source: Source
+    times: int
+
+
+def rows(tape: Tape, step: int | None = None) -> Iterator[RowView]:
+    """Yield the rows of a step (default: the reference step)."""
+    chosen = tape.reference_step if step is None else step
+    if chosen is None:
+        return
+    for number, times in tape.row_counts(chosen).items():
+        row = tape.rows[number]
+        yield RowView(
+            tape.signatures[row.signature], PHASES[row.phase], tape.modules[row.module], tape.sources[row.source], times
+        )
+
+
+def place_of(source: Source, tape: Tape) -> Place:
+    """Return the place of a source; the script's first line where none is known."""
+    if source.path:
+        return Place(source.path, source.line)
+    return Place(str(tape.notes.get("script") or "?"), 1)
+
+
+def source_lines(source: Source, count: int = 3) -> list[str]:
+    """Return the lines of a source, if the file is here; nothing if not."""
+    lines = [linecache.getline(source.path, source.line + i) for i in range(count)]
+    return lines if lines[0] else []
+
+
+def batch_size(tape: Tape) -> int | None:
+    """Return the first dimension of the first data that the model is given in the reference step."""
+    for op in tape.ops:
+        if op.step == tape.reference_step and op.phase == "forward" and op.module:
+            for tensor in op.inputs:
+                if tensor.kind == "input" and tensor.shape:
+                    return tensor.shape[0]
+    return None
+
+
+def is_float(tensor: TensorMeta) -> bool:
+    """Tell whether a tensor holds floating-point numbers."""
+    return tensor.dtype.startswith(("float", "bfloat"))

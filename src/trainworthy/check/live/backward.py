@@ -1,0 +1,197 @@
+"""Backward passes: what the graph looks like, and which gradients are old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainworthy.check.finding import Place
+from trainworthy.check.live.facts import Backward, ChainFault
+from trainworthy.check.live.gradients import Gradients
+from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
+from trainworthy.check.live.watch import Watch, finite_reading, plain
+
+_MAX_NODES = 200_000
+_TOKEN_KEY = "trainworthy.step"
+# Nodes between a loss and its terms, and nodes that only look at the same numbers in another form.
+_SUMS = ("Add", "Mul", "Div", "Mean", "Sum", "Neg", "Sub")
+_VIEWS = ("View", "UnsafeView", "Transpose", "Permute", "Squeeze", "Unsqueeze", "ToCopy", "Slice", "Select", "T",
+          "Clone", "Expand", "Alias", "ReshapeAlias", "Index", "Reshape", "SplitWithSizes", "Unbind")  # fmt: skip
+
+
+class BackwardWatch:
+    """Looks at the graph before the engine runs, and at gradients before and after."""
+
+    compiled_code_sees_it = False
+
+    def __init__(self, watch: Watch, gradients: Gradients, operators: OperatorWatch) -> None:
+        self.watch = watch
+        self.gradients = gradients
+        self.operators = operators
+        # Index of the fact, loss, sums of what the model was given: read when the step ends.
+        self.losses: list[tuple[int, torch.Tensor, list[torch.Tensor]]] = []
+        self.node_readings: list[tuple[Any, int, list[torch.Tensor]]] = []
+        self.hook_nodes = True
+        self.on_backward: list[Callable[[], None]] = []
+        self.on_end: list[Callable[[], None]] = []
+        self.on_graph: Callable[[list[Any]], None] = lambda nodes: None
+        self.input_tensors: Callable[[], list[torch.Tensor]] = list
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Replace ``torch.autograd.backward`` while the context is open; ``Tensor.backward`` calls it."""
+        run, watch = torch.autograd.backward, self.watch
+
+        def watched(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            if not watch.looking or watch.in_backward or watch.busy:
+                run(tensors, *args, **kwargs)
+                return
+            with self.operators.set_aside():
+                self._before(tensors)
+                watch.in_backward += 1
+                try:
+                    run(tensors, *args, **kwargs)
+                finally:
+                    watch.in_backward -= 1
+                    self._after()
+            for listener in self.on_end:
+                listener()
+
+        torch.autograd.backward = watched
+        try:
+            yield
+        finally:
+            torch.autograd.backward = run
+            self.losses.clear()
+            self.node_readings.clear()
+
+    def _before(self, tensors: Any) -> None:
+        roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+        place = self.watch.place()
+        with self.watch.own_work():
+            for listener in self.on_backward:
+                listener()
+            self.gradients.before_backward()
+            nodes: list[Any] = [t.grad_fn for t in roots if isinstance(t, torch.Tensor) and t.grad_fn is not None]
+            reaches = count = None
+            if self.watch.step < 4:
+                found = walk(nodes)
+                count, reaches = len(found), any(_is_parameter(node) for node in found)
+                self.on_graph(nodes)
+                if self.hook_nodes:
+                    self._hook(found)
+            if nodes and len(nodes) == 1:
+                nodes[0].metadata[_TOKEN_KEY] = self.watch.kept_token(place)
+            self.watch.facts.backwards.append(Backward(
+                step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count,
+                faults=tuple(self._faults(nodes, place)),
+            ))  # fmt: skip
+            if len(roots) == 1 and plain(roots[0]) and roots[0].numel() == 1:
+                sums = [t.sum() for t in self.input_tensors()]
+                self.losses.append((len(self.watch.facts.backwards) - 1, roots[0].detach().clone(), sums))
+
+    def _after(self) -> None:
+        with self.watch.own_work():
+            self.gradients.after_backward()
+
+    def _hook(self, nodes: dict[Any, Any]) -> None:
+        """Read what each node hands on, to find where a gradient stops being finite."""
+        self.node_readings.clear()
+        readings = self.node_readings
+
+        for node, consumer in nodes.items():
+            if type(node).__name__ == "AccumulateGrad":
+                continue
+            source = _source(node, nodes, consumer)
+
+            # The hook belongs to the node: holding the node, or what leads to it, would keep the graph alive.
+            def hook(made: Any, given: Any, name: str = type(node).__name__, source: int = source) -> None:
+                found = [finite_reading(t) for t in made if plain(t) and t.is_floating_point()]
+                if found:
+                    readings.append((name, source, found))
+
+            node.register_hook(hook)
+
+    def _faults(self, nodes: list[Any], place: Place) -> Iterator[tuple[ChainFault, Place]]:
+        for node in loss_nodes(nodes):
+            kind = _name(node)
+            below = through_views(node)
+            fault: ChainFault | None = None
+            if kind.startswith(("NllLoss", "LogSoftmax")):
+                if kind.startswith("NllLoss") and below is not None and _name(below) == "LogSoftmax":
+                    below = through_views(below)
+                    if below is not None and _name(below) == "Softmax":
+                        fault = "softmax-cross-entropy"
+                elif kind.startswith("NllLoss") and below is not None and _name(below) == "Softmax":
+                    fault = "nll-probabilities"
+            elif kind == "BinaryCrossEntropyWithLogits" and below is not None and _name(below) == "Sigmoid":
+                fault = "sigmoid-bce-logits"
+            if fault is not None:
+                number = node.metadata.get(PLACE_KEY)
+                yield fault, self.watch.place_of(number) if number is not None else place
+
+
+def walk(roots: list[Any]) -> dict[Any, Any]:
+    """Return every node below ``roots``, each with the node that needs it (None for a root)."""
+    found: dict[Any, Any] = dict.fromkeys(roots)
+    queue = list(roots)
+    while queue and len(found) < _MAX_NODES:
+        node = queue.pop()
+        for below, _ in node.next_functions:
+            if below is not None and below not in found:
+                found[below] = node
+                queue.append(below)
+    return found
+
+
+def loss_nodes(roots: list[Any]) -> Iterator[Any]:
+    """Yield the nodes of loss functions that a loss is the sum of."""
+    seen, queue = set(roots), list(roots)
+    while queue and len(seen) < 500:
+        node = queue.pop()
+        name = _name(node)
+        if name.startswith(("NllLoss", "BinaryCrossEntropy", "KlDiv")):
+            yield node
+            continue
+        if name in _SUMS or name in _VIEWS:
+            for below, _ in node.next_functions:
+                if below is not None and below not in seen:
+                    seen.add(below)
+                    queue.append(below)
+
+
+def through_views(node: Any) -> Any | None:
+    """Return the node that computed what ``node`` works on, past those that only show it in another form."""
+    for _ in range(20):
+        node = next((below for below, _ in node.next_functions if below is not None), None)
+        if node is None or _name(node) not in _VIEWS:
+            return node
+    return None
+
+
+def _name(node: Any) -> str:
+    """Name a node's operation.
+
+    >>> class LogSoftmaxBackward0: ...
+    >>> _name(LogSoftmaxBackward0())
+    'LogSoftmax'
+    """
+    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
+
+
+def _is_parameter(node: Any) -> bool:
+    return type(node).__name__ == "AccumulateGrad" and isinstance(node.variable, nn.Parameter)
+
+
+def _source(node: Any, nodes: dict[Any, Any], consumer: Any) -> int:
+    """Return the line of the operation that made a node, or of the one that its result went into."""
+    while node is not None:
+        number = node.metadata.get(PLACE_KEY)
+        if number is not None:
+            return int(number)
+        node, consumer = consumer, nodes.get(consumer)
+    return 0

@@ -1,0 +1,116 @@
+"""The child process of ``check --live``: ``python -m trainworthy.check.live.child JOB.json``.
+
+The script runs for real, on real data and the real device, under the guard, until the window is over. What it does to
+files, programs and the network stays inside, as in a rehearsal (see ``virtual/effects.py``); processes that DataLoaders
+start are real.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from trainworthy.check.finding import Place
+from trainworthy.virtual.effects import Effects
+from trainworthy.virtual.script_job import FAULTS, PROGRESS, Job, Outcome, load_job, make_error
+
+_exit = os._exit
+
+
+class WindowOver(BaseException):
+    """The guard has seen its steps; no ``except Exception`` of the script is to catch it."""
+
+
+class TimeOver(BaseException):
+    """The time limit is over."""
+
+
+def main(argv: list[str]) -> None:
+    """Run the job and leave; never returns."""
+    job = load_job(argv[0])
+    faulthandler.enable((Path(job.scratch) / FAULTS).open("w", encoding="utf-8"), all_threads=False)
+    effects = Effects(job.scratch)
+    effects.install()
+    try:
+        outcome = _run(job)
+    except BaseException as error:  # our own fault must also reach the parent
+        outcome = Outcome(error=make_error("internal", f"trainworthy itself failed: {error!r}", trace=_trace(error)))
+    outcome.notes["effects"] = effects.listed()
+    outcome.save(job.scratch)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    _exit(0)
+
+
+def _run(job: Job) -> Outcome:
+    from trainworthy.check.live.guard import Guard
+    from trainworthy.virtual.script_load import load_program
+
+    program = load_program(job)
+    progress = Path(job.scratch) / PROGRESS
+    progress.write_text(json.dumps({"state": "running", "ops": 0, "steps": 0, "needs": None}), encoding="utf-8")
+    guard = Guard(steps=job.steps, roots=program.roots, home=Place(job.target, 1))
+    guard.on_window_end = _stop
+    _watch_time(job.time_limit_s)
+    error = None
+    try:
+        with guard:
+            if program.function is not None:
+                program.function()()
+            elif program.run is not None:
+                program.run()
+    except WindowOver:
+        pass
+    except TimeOver:
+        error = make_error("timeout", f"The script was stopped at its time limit of {job.time_limit_s:g} s.")
+    except SystemExit as left:
+        if left.code not in (None, 0):
+            error = make_error("exited", f"The script left with SystemExit: {left.code}.")
+    except BaseException as raised:  # whatever the script raises is the answer
+        traceback.print_exc()
+        error = _describe(raised)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    guard.close()
+    facts = guard.facts
+    if error is None and not facts.num_steps and not facts.backwards:
+        error = make_error("no-step", "The script ended without a training step.")
+    return Outcome(
+        error=error, steps=facts.num_steps,
+        notes={"findings": [f.to_dict() for f in guard.findings], "seconds": facts.seconds,
+               "backwards": len(facts.backwards)},
+    )  # fmt: skip
+
+
+def _stop() -> None:
+    if threading.current_thread() is threading.main_thread():
+        raise WindowOver
+
+
+def _watch_time(limit_s: float) -> None:
+    def over(number: int, frame: Any) -> None:
+        raise TimeOver
+
+    signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, max(limit_s, 0.01))
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    from trainworthy.virtual.script_errors import describe_exception
+
+    return describe_exception(error, None)
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,208 @@
+"""The guard itself: looks at the first steps of a training, says what is wrong, and is gone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal
+
+from torch import nn
+
+from trainworthy.check.finding import SEVERITIES, Finding, Place, Severity
+from trainworthy.check.live.backward import BackwardWatch
+from trainworthy.check.live.births import Births
+from trainworthy.check.live.clipping import ClipWatch
+from trainworthy.check.live.facts import Kept, LiveFacts
+from trainworthy.check.live.gradients import Gradients
+from trainworthy.check.live.judge import judge
+from trainworthy.check.live.labels import LabelWatch
+from trainworthy.check.live.loaders import LoaderWatch
+from trainworthy.check.live.loads import LoadWatch
+from trainworthy.check.live.models import ModelWatch
+from trainworthy.check.live.modules import ModuleWatch
+from trainworthy.check.live.operators import OperatorWatch
+from trainworthy.check.live.optimizers import OptimizerWatch
+from trainworthy.check.live.probes import run_probes
+from trainworthy.check.live.replicas import ReplicaWatch
+from trainworthy.check.live.watch import Watch, read
+from trainworthy.errors import TrainworthyError
+from trainworthy.tape.source import SourceFinder
+
+_RAISES = Literal["never", "error", "warning"]
+_RUNNING: list[Guard] = []
+
+
+class GuardError(TrainworthyError):
+    """The guard found something, and was asked to stop the training for it.
+
+    Attributes:
+        findings: What it found.
+    """
+
+    exit_code = 1
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        first = findings[0]
+        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+        super().__init__(f"{first.code} {first.message}{more}", where=str(first.place), fix=first.fix)
+        self.findings = findings
+
+
+class Guard:
+    """Watches the first optimizer steps of any training loop; see ``trainworthy.guard``.
+
+    Attributes:
+        findings: What was found; complete once the guard is gone.
+        facts: What was seen.
+    """
+
+    def __init__(
+        self,
+        *watched: Any,
+        steps: int = 20,
+        raises: _RAISES = "never",
+        probe: bool = True,
+        report: Callable[[Guard], None] | None = None,
+        roots: tuple[str, ...] = (),
+        home: Place | None = None,
+    ) -> None:
+        self.steps = steps
+        self.raises: _RAISES = raises
+        self.findings: tuple[Finding, ...] = ()
+        self.on_window_end: Callable[[], None] = lambda: None
+        self._report = report
+        self._probe = probe
+        self._models = [m for m in watched if isinstance(m, nn.Module)]
+        self._started = 0.0
+        self._is_on = False
+        finder = SourceFinder(roots)
+        if home is None:
+            number, _ = finder.find(sys._getframe(1))
+            source = finder.sources[number]
+            home = Place(source.path or "?", source.line)
+        self._watch = Watch(finder, home)
+        self._assemble()
+
+    def _assemble(self) -> None:
+        watch, gradients = self._watch, Gradients()
+        self._modules = ModuleWatch(watch)
+        self._operators = OperatorWatch(watch, self._modules)
+        self._backward = BackwardWatch(watch, gradients, self._operators)
+        self._optimizers = OptimizerWatch(watch, gradients, self._operators)
+        self._clips = ClipWatch(watch, gradients, self._operators)
+        self._loaders = LoaderWatch(watch, self._operators)
+        self._labels = LabelWatch(watch, self._operators)
+        self._births = Births(watch, self._operators, self._backward)
+        self._replicas = ReplicaWatch(watch)
+        self._following = ModelWatch(watch, self._modules, self._operators, self._optimizers)
+        self._following.loader_batch = lambda: self._loaders.batch_size
+        self._backward.on_backward.append(self._optimizers.note_backward)
+        self._backward.on_graph = self._following.note_unregistered
+        self._backward.input_tensors = lambda: self._following.input_tensors
+        self._optimizers.before_end.append(self._step_ends)
+        self._optimizers.on_end.append(self._window_may_end)
+        self._backward.on_end.append(self._window_may_end)
+
+    @property
+    def facts(self) -> LiveFacts:
+        """What was seen."""
+        return self._watch.facts
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Guard:
+        if self._is_on or _RUNNING:
+            raise TrainworthyError("A guard is on already; there can be one at a time.", fix="Leave its block first.")
+        _RUNNING.append(self)
+        self._is_on = True
+        self._started = time.perf_counter()
+        for model in self._models:
+            self._watch.names.learn(model)
+            self._following.look_at(model)
+        self._watch.install([
+            LoadWatch(self._watch), self._loaders, self._clips, self._optimizers, self._backward, self._modules,
+            self._operators,
+        ])  # fmt: skip
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failed = self.close()
+        if failed is not None and error is None:
+            raise failed
+
+    def close(self) -> GuardError | None:
+        """Stop looking, judge and report; returns the error to raise, if that was asked for. May be called twice."""
+        if not self._is_on:
+            return None
+        self._is_on = False
+        _RUNNING.remove(self)
+        watch = self._watch
+        with watch.own_work():
+            self._following.finish()
+            self._replicas.finish()
+        watch.facts.seconds = time.perf_counter() - self._started
+        watch.facts.loader_wait_s = self._loaders.wait_s
+        watch.remove()
+        self._operators.forget()
+        self._following.first_call = None
+        self.findings = judge(watch.facts)
+        if self._report is not None:
+            self._report(self)
+        worst = [f for f in self.findings if SEVERITIES.index(f.severity) <= self._limit()]
+        return GuardError(tuple(worst)) if worst else None
+
+    def _limit(self) -> int:
+        severities: dict[str, Severity] = {"error": "error", "warning": "warning"}
+        return SEVERITIES.index(severities[self.raises]) if self.raises in severities else -1
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def _step_ends(self, place: Place) -> None:
+        watch, facts = self._watch, self._watch.facts
+        step = facts.steps[-1]
+        losses = self._read_losses()
+        self._births.look(losses, step.nonfinite, place)
+        self._following.step_ends(place)
+        stepped = self._optimizers.stepped.values()
+        self._replicas.step_ends(
+            place, [p for ref in stepped if (o := ref()) is not None for g in o.param_groups for p in g["params"]]
+        )
+        kept, at = watch.kept_graphs(3)
+        if kept >= 3 and at is not None:
+            facts.kept.append(Kept(place=at, steps=3, alive=kept))
+        call = self._following.first_call
+        if call is not None and self._probe and watch.step == 0:
+            run_probes(watch, call)
+            self._following.first_call = None
+        # Hooks on every node of the graph in the first steps only; a gradient that is not finite arms them again.
+        self._backward.hook_nodes = watch.step < 1
+        self._operators.mark_all = watch.step < 1
+        self._operators.forget()
+
+    def _read_losses(self) -> list[tuple[Place, float]]:
+        facts, pending = self._watch.facts, self._backward.losses
+        readings = [value for _, value, _ in pending]
+        numbers = read([*readings, *(t for _, _, hashes in pending for t in hashes)])
+        at, found = len(readings), []
+        for (index, _, hashes), loss in zip(pending, numbers, strict=False):
+            content = tuple(numbers[at : at + len(hashes)])
+            at += len(hashes)
+            fact = facts.backwards[index]
+            facts.backwards[index] = replace(fact, loss=loss, inputs_hash=hash(content) if content else None)
+            found.append((fact.place, loss))
+        pending.clear()
+        return found
+
+    def _window_may_end(self) -> None:
+        # Weights that are updated by hand show no step: then backward passes count, three for one.
+        by_hand = self._watch.step == 0 and len(self.facts.backwards) >= 3 * self.steps
+        if self._is_on and (by_hand or self._watch.step >= self.steps):
+            failed = self.close()
+            self.on_window_end()
+            if failed is not None:
+                raise failed

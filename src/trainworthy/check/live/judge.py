@@ -1,0 +1,16 @@
+"""From facts to findings; no torch here."""
+
+from __future__ import annotations
+
+from trainworthy.check.finding import Finding
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.rule import all_rules
+
+
+def judge(facts: LiveFacts) -> tuple[Finding, ...]:
+    """Run every live rule; errors first, the same line and code once."""
+    found: dict[tuple[str, str, int], Finding] = {}
+    for rule in all_rules().values():
+        for finding in rule.findings("live", facts):
+            found.setdefault((finding.code, finding.place.path, finding.place.line), finding)
+    return tuple(sorted(found.values(), key=lambda f: f.order))

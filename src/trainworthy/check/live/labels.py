@@ -1,0 +1,85 @@
+"""Class targets beside the tokens that the model was given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainworthy.check.live.facts import LossTargets
+from trainworthy.check.live.operators import OperatorWatch
+from trainworthy.check.live.watch import Watch
+
+_MAX_STEPS = 12
+_MIN_TOKENS = 64
+_SHIFTS = 4
+
+
+class LabelWatch:
+    """Reads the targets of cross-entropies; needs no seam of its own."""
+
+    def __init__(self, watch: Watch, operators: OperatorWatch) -> None:
+        self.watch = watch
+        self.operators = operators
+        operators.on_loss.append(self._loss)
+
+    def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
+        if name not in ("cross_entropy", "nll_loss") or self.watch.step >= _MAX_STEPS:
+            return
+        scores = args[0] if args else kwargs.get("input")
+        targets = args[1] if len(args) > 1 else kwargs.get("target")
+        if not isinstance(scores, torch.Tensor) or not isinstance(targets, torch.Tensor):
+            return
+        if targets.is_floating_point() or targets.is_complex() or scores.dim() < 2 or not targets.numel():
+            return
+        ignore = kwargs.get("ignore_index", args[4] if len(args) > 4 else -100)
+        self.watch.facts.targets.append(self._describe(scores, targets, int(ignore), source))
+
+    def _describe(self, scores: torch.Tensor, targets: torch.Tensor, ignore: int, source: int) -> LossTargets:
+        counted = targets != ignore
+        values = targets[counted]
+        num_classes = int(scores.shape[1] if scores.dim() != 1 else scores.shape[0])
+        distinct = values.unique() if values.numel() else values
+        padding = self._padding_idx()
+        share = None
+        if padding is not None and padding != ignore and values.numel():
+            share = float((values == padding).float().mean())
+        return LossTargets(
+            step=self.watch.step, place=self.watch.place_of(source), num_targets=targets.numel(),
+            num_counted=int(values.numel()), num_classes=num_classes, ignore_index=ignore,
+            ignored_is_class=0 <= ignore < num_classes, distinct=int(distinct.numel()),
+            matches=self._matches(targets, counted), padding_idx=padding, padding_share=share,
+            single_class=targets.dim() == 1 and values.numel() >= 4 and distinct.numel() == 1,
+            classes=frozenset(distinct[:64].tolist()) if targets.dim() == 1 else frozenset(),
+        )  # fmt: skip
+
+    def _padding_idx(self) -> int | None:
+        stack = self.operators.modules.stack
+        models = stack[:1] or self.watch.names.alive()
+        found = {
+            m.padding_idx for model in models for m in model.modules()
+            if isinstance(m, nn.Embedding) and m.padding_idx is not None
+        }  # fmt: skip
+        return found.pop() if len(found) == 1 else None
+
+    def _matches(self, targets: torch.Tensor, counted: torch.Tensor) -> tuple[float, ...] | None:
+        ids = next((t for t in self.operators.root_inputs.values() if t.dim() == 2 and _is_ids(t)), None)
+        if ids is None or targets.device != ids.device or targets.numel() % ids.shape[0]:
+            return None
+        length = targets.numel() // ids.shape[0]
+        if not 0 <= ids.shape[1] - length <= 3 or length < 8 or ids.unique().numel() < 8:
+            return None
+        rows, mask = targets.reshape(ids.shape[0], length), counted.reshape(ids.shape[0], length)
+        shares = []
+        for shift in range(_SHIFTS):
+            width = min(length, ids.shape[1] - shift)
+            kept = mask[:, :width]
+            same = (rows[:, :width] == ids[:, shift : shift + width]) & kept
+            total = int(kept.sum())
+            shares.append(int(same.sum()) / total if total >= _MIN_TOKENS else 0.0)
+        return tuple(shares)
+
+
+def _is_ids(tensor: torch.Tensor) -> bool:
+    return tensor.dtype in (torch.int64, torch.int32)

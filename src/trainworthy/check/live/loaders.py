@@ -1,0 +1,141 @@
+"""DataLoaders: what they give, and how long the training waits for it. They are never iterated by the guard."""
+
+from __future__ import annotations
+
+import random
+import time
+import weakref
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from trainworthy.check.live.facts import Batch, Loader
+from trainworthy.check.live.operators import OperatorWatch
+from trainworthy.check.live.watch import Watch, plain
+
+_HASHED_BYTES = 1 << 18  # of each tensor of a batch
+
+
+class LoaderWatch:
+    """Notices when a DataLoader begins an epoch and each batch that it gives."""
+
+    compiled_code_sees_it = False
+
+    def __init__(self, watch: Watch, operators: OperatorWatch) -> None:
+        self.watch = watch
+        self.operators = operators
+        self.batch_size: int | None = None  # of the last batch, by the first tensor in it
+        self.wait_s = 0.0
+        self._numbers: dict[int, int] = {}
+        self._known: dict[int, int] = {}  # place in the facts
+        self._epochs: dict[int, int] = {}
+        self._iterators: weakref.WeakKeyDictionary[Any, list[int]] = weakref.WeakKeyDictionary()
+        self._loaders: dict[int, weakref.ref[Any]] = {}
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Replace ``DataLoader.__iter__`` and ``__next__`` of its iterators while the context is open."""
+        begin, give = DataLoader.__iter__, _BaseDataLoaderIter.__next__
+
+        def watched_iter(loader: Any) -> Any:
+            with self.operators.set_aside():  # workers that are forked now do not inherit the mode
+                iterator = begin(loader)
+            if self.watch.looking and isinstance(iterator, _BaseDataLoaderIter):
+                self._begins(loader, iterator)
+            return iterator
+
+        def watched_next(iterator: Any) -> Any:
+            started = time.perf_counter()
+            with self.operators.set_aside():
+                batch = give(iterator)
+            if self.watch.looking:
+                with self.watch.own_work():
+                    self._gives(iterator, batch, time.perf_counter() - started)
+            return batch
+
+        loaders: Any = DataLoader
+        iterators: Any = _BaseDataLoaderIter
+        loaders.__iter__, iterators.__next__ = watched_iter, watched_next
+        try:
+            yield
+        finally:
+            loaders.__iter__, iterators.__next__ = begin, give
+
+    def _begins(self, loader: Any, iterator: Any) -> None:
+        ref = self._loaders.get(id(loader))
+        if ref is None or ref() is not loader:
+            self._loaders[id(loader)] = weakref.ref(loader)
+            number = self._numbers[id(loader)] = len(self._known)
+            self._known[number] = len(self.watch.facts.loaders)
+            self.watch.facts.loaders.append(self._describe(loader, number))
+        number = self._numbers[id(loader)]
+        epoch = self._epochs[number] = self._epochs.get(number, -1) + 1
+        fact = self.watch.facts.loaders[self._known[number]]
+        sampler_epoch = getattr(loader.sampler, "epoch", None)
+        seen = (*fact.sampler_epochs, int(sampler_epoch)) if isinstance(sampler_epoch, int) else fact.sampler_epochs
+        self.watch.facts.loaders[self._known[number]] = replace(fact, epochs=(*fact.epochs, epoch), sampler_epochs=seen)
+        self._iterators[iterator] = [number, epoch, 0]
+
+    def _describe(self, loader: Any, number: int) -> Loader:
+        return Loader(
+            place=self.watch.place(), loader=number, num_workers=loader.num_workers,
+            sampler=type(loader.sampler).__name__, batch_size=loader.batch_size,
+            has_worker_init=loader.worker_init_fn is not None,
+            stored_generators=tuple(sorted(stored_generators(loader.dataset))),
+            world_size=int(getattr(loader.sampler, "num_replicas", 1) or 1),
+        )  # fmt: skip
+
+    def _gives(self, iterator: Any, batch: Any, wait_s: float) -> None:
+        self.wait_s += wait_s
+        state = self._iterators.get(iterator)
+        tensors = list(tensors_in(batch))
+        self.batch_size = tensors[0].shape[0] if tensors and tensors[0].dim() else None
+        if state is None:
+            return
+        fact = self.watch.facts.loaders[self._known[state[0]]]
+        floats = [t for t in tensors if t.is_floating_point() and plain(t) and t.device.type == "cpu" and t.numel()]
+        hashed = fact.num_workers > 1 and floats
+        self.watch.facts.batches.append(Batch(
+            step=self.watch.step, place=fact.place, loader=state[0], epoch=state[1], index=state[2],
+            num_workers=fact.num_workers, content=content_hash(floats) if hashed else None,
+            constant=all(bool((t == t.reshape(-1)[0]).all()) for t in floats) if hashed else False,
+            is_iterable=isinstance(getattr(iterator, "_dataset", None), IterableDataset), wait_s=wait_s,
+        ))  # fmt: skip
+        state[2] += 1
+
+
+def tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
+    """Yield the tensors of a batch, in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif depth < 3:
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, (list, tuple)):
+            for item in value[:64]:
+                yield from tensors_in(item, depth + 1)
+
+
+def content_hash(tensors: list[torch.Tensor]) -> int:
+    """Hash the beginning of some tensors, by their bytes."""
+    value = 0
+    for tensor in tensors:
+        head = tensor.detach().reshape(-1)[: _HASHED_BYTES // tensor.element_size()].contiguous()
+        value = zlib.crc32(head.view(torch.uint8).numpy().tobytes(), value)
+    return value
+
+
+def stored_generators(dataset: Any) -> Iterator[str]:
+    """Yield the names of attributes that are random generators: each worker gets a copy in the same state."""
+    for name, value in list(getattr(dataset, "__dict__", {}).items()):
+        kind = f"{type(value).__module__}.{type(value).__name__}"
+        if isinstance(value, (torch.Generator, random.Random)) or kind in (
+            "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "numpy.random.RandomState",
+        ):  # fmt: skip
+            yield name

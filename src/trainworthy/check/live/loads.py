@@ -1,0 +1,45 @@
+"""``load_state_dict``: how much of a checkpoint found its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from trainworthy.check.live.facts import StateLoad
+from trainworthy.check.live.watch import Watch
+
+
+class LoadWatch:
+    """Reads what ``Module.load_state_dict`` returns anyway."""
+
+    compiled_code_sees_it = False
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Replace ``nn.Module.load_state_dict`` while the context is open."""
+        load = nn.Module.load_state_dict
+
+        def watched(module: nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+            given = list(state_dict)
+            result = load(module, state_dict, *args, **kwargs)
+            if self.watch.looking and given and hasattr(result, "missing_keys"):
+                missing, unexpected = list(result.missing_keys), list(result.unexpected_keys)
+                self.watch.facts.loads.append(StateLoad(
+                    place=self.watch.place(), model=type(module).__name__, num_tensors=len(given),
+                    num_missing=len(missing), num_unexpected=len(unexpected),
+                    example_missing=missing[0] if missing else None,
+                    example_unexpected=unexpected[0] if unexpected else None,
+                ))  # fmt: skip
+            return result
+
+        nn.Module.load_state_dict = watched  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            nn.Module.load_state_dict = load  # type: ignore[method-assign]

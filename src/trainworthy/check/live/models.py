@@ -1,0 +1,244 @@
+"""Facts about models that need several steps: who is not optimised, norms that drift, shared instances, inputs."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainworthy.check.finding import Place
+from trainworthy.check.live.backward import walk
+from trainworthy.check.live.facts import Input, NormDrift, SharedModule, Unoptimised
+from trainworthy.check.live.loaders import tensors_in
+from trainworthy.check.live.modules import ModuleWatch
+from trainworthy.check.live.names import unwrap
+from trainworthy.check.live.operators import OperatorWatch
+from trainworthy.check.live.optimizers import OptimizerWatch
+from trainworthy.check.live.watch import Watch, plain
+
+_STEPS = 6  # these are followed for so many steps
+_ELEMENTS = 256
+
+
+@dataclass(slots=True)
+class _Idle:
+    ref: weakref.ref[torch.Tensor]
+    sample: torch.Tensor
+    steps: int = 0
+    moved: bool = False
+
+
+@dataclass(slots=True)
+class _Norm:
+    ref: weakref.ref[_BatchNorm]
+    version: int
+    steps: int = 0
+
+
+@dataclass(slots=True)
+class Call:
+    """A call of a model in training, kept for the probes."""
+
+    model: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    batch_size: int | None
+    place: Place
+    names: tuple[str, ...] = field(default=())
+
+
+class ModelWatch:
+    """Follows models from call to call and from step to step; needs no seam of its own."""
+
+    def __init__(
+        self, watch: Watch, modules: ModuleWatch, operators: OperatorWatch, optimizers: OptimizerWatch
+    ) -> None:
+        self.watch = watch
+        self.operators = operators
+        self.optimizers = optimizers
+        self.first_call: Call | None = None
+        self.input_tensors: list[torch.Tensor] = []
+        self.loader_batch: Any = lambda: None
+        self._idle: dict[int, _Idle] = {}
+        self._norms: dict[int, _Norm] = {}
+        self._searched: set[int] = set()
+        self._inputs: dict[int, int] = {}
+        modules.on_root.append(self._root)
+        operators.on_convolution = self._convolution
+
+    def look_at(self, model: nn.Module) -> None:
+        """Look at how a model is built, before it runs."""
+        if id(model) not in self._searched:
+            self._searched.add(id(model))
+            self._search(model)
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def _root(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tensors = list(tensors_in([*args, *kwargs.values()]))
+        self.look_at(module)
+        if not torch.is_grad_enabled():
+            return
+        self.operators.root_inputs.update((id(t), t) for t in tensors)
+        size = next((t.shape[0] for t in tensors if t.dim()), None)
+        self.operators.batch = size if size is not None else self.operators.batch
+        self.input_tensors = [t for t in tensors if plain(t) and not t.requires_grad and t.numel()]
+        if module.training and self.first_call is None and self.watch.step == 0:
+            place = self.watch.facts.forwards[-1].place
+            self.first_call = Call(module, args, kwargs, self.loader_batch(), place)
+        if self._inputs.get(id(module), 0) < 3 and tensors:
+            self._inputs[id(module)] = self._inputs.get(id(module), 0) + 1
+            self._describe(module, tensors[0], None)
+
+    def _convolution(self, tensor: torch.Tensor, name: str) -> None:
+        if self.watch.step < 4 and plain(tensor):
+            self._describe(None, tensor, name)
+
+    def _describe(self, module: nn.Module | None, tensor: torch.Tensor, into: str | None) -> None:
+        if not plain(tensor) or not tensor.is_floating_point() or not tensor.numel():
+            return
+        with self.watch.own_work():
+            low, high = (float(v) for v in torch.aminmax(tensor))
+            alike = tensor.dim() >= 2 and tensor.shape[0] >= 2 and bool((tensor == tensor[:1]).all())
+            parameter = next(module.parameters(), None) if module is not None else None
+            self.watch.facts.inputs.append(Input(
+                step=self.watch.step, place=self.watch.facts.forwards[-1].place, shape=tuple(tensor.shape),
+                dtype=str(tensor.dtype).removeprefix("torch."), minimum=low, maximum=high, into=into,
+                integral=high > low and bool((tensor == tensor.round()).all()), samples_alike=alike and high != low,
+                parameter_dtype=str(parameter.dtype).removeprefix("torch.") if parameter is not None else None,
+            ))  # fmt: skip
+
+    def _search(self, model: nn.Module) -> None:
+        """Look for a container that is filled with one instance."""
+        for path, module in model.named_modules():
+            if not isinstance(module, (nn.ModuleList, nn.Sequential)) or len(module._modules) < 2:
+                continue
+            parts = list(module._modules.values())
+            first = parts[0]
+            if first is None or any(part is not first for part in parts):
+                continue
+            size = sum(p.numel() for p in first.parameters())
+            if size:
+                parent = model.get_submodule(path.rpartition(".")[0])
+                self.watch.facts.shared.append(SharedModule(
+                    path=path, container=type(module).__name__, class_name=type(first).__name__, times=len(parts),
+                    parameters=size, place=self._made_at(parent, type(module).__name__),
+                ))  # fmt: skip
+
+    def _made_at(self, parent: nn.Module, container: str) -> Place:
+        """Return the line of the parent's constructor that makes the container, else the line of the call."""
+        code = getattr(type(parent).__init__, "__code__", None)
+        try:
+            lines, start = inspect.getsourcelines(code)  # type: ignore[arg-type]
+        except (OSError, TypeError):
+            return self._last_place()
+        if code is None or not self.watch.finder.is_user(code):
+            return self._last_place()
+        path = self.watch.finder.relative(code.co_filename)
+        found = [start + i for i, line in enumerate(lines) if container in line]
+        return Place(path, found[0] if len(found) == 1 else start)
+
+    def _last_place(self) -> Place:
+        facts = self.watch.facts
+        return facts.forwards[-1].place if facts.forwards else facts.home
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def step_ends(self, place: Place) -> None:
+        """Look at the parameters that got gradients and at the statistics of norms."""
+        if self.watch.step >= _STEPS:
+            return
+        stepped = self.optimizers.stepped_parameters()
+        for model in self.watch.names.alive():
+            for parameter in model.parameters():
+                if parameter.grad is not None and parameter.requires_grad and id(parameter) not in stepped:
+                    self._follow(parameter)
+            if self.watch.facts.forwards and any(p.requires_grad for p in model.parameters()):
+                self._follow_norms(model)
+
+    def note_unregistered(self, nodes: list[Any]) -> None:
+        """Follow parameters that a loss reaches and that belong to no model."""
+        for node in walk(nodes):
+            variable = getattr(node, "variable", None)
+            if isinstance(variable, nn.Parameter) and not self.watch.names.is_registered(variable):
+                self._idle.setdefault(id(variable), _new_idle(variable))
+
+    def _follow(self, parameter: torch.Tensor) -> None:
+        if not plain(parameter) or not parameter.is_contiguous():
+            return
+        known = self._idle.get(id(parameter))
+        if known is None or known.ref() is not parameter:
+            known = self._idle[id(parameter)] = _new_idle(parameter)
+        elif not known.moved:
+            known.moved = not torch.equal(known.sample, parameter.detach().view(-1)[:_ELEMENTS])
+        known.steps += 1
+
+    def _follow_norms(self, model: nn.Module) -> None:
+        for module in model.modules():
+            if not isinstance(module, _BatchNorm) or module.num_batches_tracked is None or module.weight is None:
+                continue
+            if module.weight.requires_grad or (module.bias is not None and module.bias.requires_grad):
+                continue
+            version = module.num_batches_tracked._version
+            known = self._norms.get(id(module))
+            if known is None or known.ref() is not module:
+                self._norms[id(module)] = _Norm(weakref.ref(module), version)
+            elif version != known.version:
+                known.version = version
+                known.steps += 1
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Write down what lasted for several steps."""
+        steps = self.watch.facts.steps
+        if not steps:
+            return
+        place, stepped = steps[-1].place, self.optimizers.stepped_parameters()
+        names = self.watch.names
+        for model in names.alive():
+            if any(model is not other and model in set(other.modules()) for other in names.alive()):
+                continue
+            parameters = list(unwrap(model).parameters())
+            idle = [p for p in parameters if id(p) not in stepped and self._is_idle(p)]
+            if idle:
+                self.watch.facts.unoptimised.append(Unoptimised(
+                    names=tuple(names.parameter(p) for p in idle), model=type(unwrap(model)).__name__,
+                    steps=min(self._idle[id(p)].steps for p in idle), place=place,
+                    others_optimised=any(id(p) in stepped for p in parameters),
+                ))  # fmt: skip
+        drifted = [n for n in self._norms.values() if n.steps >= 2 and n.ref() is not None]
+        if drifted:
+            calls = [f.place for f in self.watch.facts.forwards if f.grad and f.training]
+            self.watch.facts.norm_drifts.append(NormDrift(
+                names=tuple(names.module(m) for n in drifted if (m := n.ref()) is not None),
+                model="", steps=min(n.steps for n in drifted), place=calls[-1] if calls else place,
+            ))  # fmt: skip
+        self._finish_unregistered(place, stepped)
+
+    def _finish_unregistered(self, place: Place, stepped: set[int]) -> None:
+        found = []
+        for idle in self._idle.values():
+            parameter = idle.ref()
+            if parameter is None or id(parameter) in stepped or self.watch.names.is_registered(parameter):
+                continue
+            if parameter.grad is not None and torch.equal(idle.sample, parameter.detach().reshape(-1)[:_ELEMENTS]):
+                found.append(parameter)
+        if found and len(self.watch.facts.steps) >= 3:
+            self.watch.facts.unoptimised.append(Unoptimised(
+                names=tuple(str(tuple(p.shape)) for p in found), model="", steps=3, place=place,
+                others_optimised=True, registered=False,
+            ))  # fmt: skip
+
+    def _is_idle(self, parameter: torch.Tensor) -> bool:
+        known = self._idle.get(id(parameter))
+        return known is not None and known.ref() is parameter and known.steps >= 3 and not known.moved
+
+
+def _new_idle(parameter: torch.Tensor) -> _Idle:
+    return _Idle(weakref.ref(parameter), parameter.detach().reshape(-1)[:_ELEMENTS].clone())

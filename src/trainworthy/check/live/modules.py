@@ -1,0 +1,99 @@
+"""Which module runs; what models are given; modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from trainworthy.check.live.facts import Forward
+from trainworthy.check.live.watch import Watch
+
+Listener = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
+# These choose a fused path by whether a function mode is on; in evaluation they run as if nobody looked.
+_FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+
+
+class ModuleWatch:
+    """Follows calls of modules; a *root* is a module that no other module called."""
+
+    compiled_code_sees_it = True
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.stack: list[nn.Module] = []
+        self.on_root: list[Listener] = []
+        self.on_root_exit: list[Callable[[nn.Module, Any], None]] = []
+        self.seen_norms: dict[int, _BatchNorm] = {}
+        self._mode_layers: dict[int, tuple[tuple[str, ...], bool]] = {}
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Replace ``nn.Module.__call__`` while the context is open."""
+        call = nn.Module.__call__
+        watch, stack = self.watch, self.stack
+
+        def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if not watch.looking or watch.busy or watch.in_backward:
+                return call(module, *args, **kwargs)
+            if not stack:
+                self._root(module, args, kwargs)
+            watch.names.called.add(id(module))
+            stack.append(module)
+            try:
+                if not module.training and isinstance(module, _FUSED):
+                    with torch._C.DisableTorchFunction():
+                        out = call(module, *args, **kwargs)
+                else:
+                    out = call(module, *args, **kwargs)
+            finally:
+                stack.pop()
+            if not stack and watch.looking:
+                for listener in self.on_root_exit:
+                    listener(module, out)
+            return out
+
+        nn.Module.__call__ = watched  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.__call__ = call  # type: ignore[method-assign]
+            self.seen_norms.clear()
+
+    def current_name(self) -> str:
+        """Name the innermost module that runs; empty outside of all."""
+        return self.watch.names.module(self.stack[-1]) if self.stack else ""
+
+    def _root(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        watch = self.watch
+        if isinstance(module, nn.modules.loss._Loss):
+            return
+        with watch.own_work_flag():
+            if not watch.names.is_part(module):
+                watch.names.learn(module)
+            layers, trainable = self._modes(module)
+            place = watch.place()
+            watch.facts.forwards.append(Forward(
+                step=watch.step, place=place, model=id(module), name=watch.names.module(module),
+                training=module.training, grad=torch.is_grad_enabled(), mode_layers=layers, trainable=trainable,
+            ))  # fmt: skip
+            for listener in self.on_root:
+                listener(module, args, kwargs)
+
+    def _modes(self, module: nn.Module) -> tuple[tuple[str, ...], bool]:
+        known = self._mode_layers.get(id(module))
+        if known is None:
+            found = []
+            for each in module.modules():
+                if (isinstance(each, _BatchNorm) and each.track_running_stats) or (
+                    isinstance(each, _DropoutNd) and each.p > 0
+                ):
+                    found.append(type(each).__name__)
+            trainable = any(p.requires_grad for p in module.parameters())
+            known = self._mode_layers[id(module)] = (tuple(dict.fromkeys(found)), trainable)
+        return known

@@ -1,0 +1,256 @@
+"""Calls of torch functions in the forward pass, as the user's code makes them."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
+
+from trainworthy.check.live.facts import Broadcast, Dropout
+from trainworthy.check.live.modules import ModuleWatch
+from trainworthy.check.live.watch import Watch, finite_reading, plain
+from trainworthy.formulas.broadcast import doubly_expanded
+
+PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the number of its source line
+_MAX_RECORDS = 50_000
+
+_SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK = range(10)
+_NAMES = {
+    _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ "
+    "__radd__ __rsub__ __rmul__ __rtruediv__",
+    _COMPARE: "eq __eq__",
+    _LOSS: "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss "
+    "smooth_l1_loss huber_loss kl_div poisson_nll_loss gaussian_nll_loss soft_margin_loss hinge_embedding_loss "
+    "margin_ranking_loss multilabel_margin_loss multilabel_soft_margin_loss multi_margin_loss",
+    _DROPOUT: "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout",
+    _ATTENTION: "scaled_dot_product_attention",
+    _CONV: "conv1d conv2d conv3d",
+    _SQUASH: "softmax sigmoid log_softmax",
+    _MASK: "masked_fill masked_fill_ where full full_like triu tril fill_ new_full tensor as_tensor",
+    _SKIP: "size dim numel item tolist cpu cuda numpy detach backward requires_grad_ __len__ __repr__ __format__ "
+    "register_hook retain_grad zero_ is_contiguous is_floating_point data_ptr element_size storage_offset stride "
+    "__bool__ __int__ __float__ __index__ __get__ __set__ __delete__ type device untyped_storage nelement "
+    "share_memory_ __hash__ __contains__ __setstate__ __reduce_ex__ __deepcopy__ register_post_accumulate_grad_hook",
+}  # fmt: skip
+_KINDS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+# Losses that broadcast without an error; the others refuse shapes that differ.
+_BROADCASTING = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss",
+                           "soft_margin_loss", "hinge_embedding_loss", "margin_ranking_loss"})  # fmt: skip
+
+LossListener = Callable[[str, tuple[Any, ...], dict[str, Any], Any, int], None]
+
+
+@dataclass(slots=True)
+class Record:
+    """One call whose result may be not finite; ``inputs`` number earlier records."""
+
+    op: str
+    module: nn.Module | None
+    source: int
+    reading: torch.Tensor
+    inputs: tuple[int, ...]
+    is_mask: bool = False
+    is_given: bool = False
+
+
+class OperatorWatch(TorchFunctionMode):
+    """Sees functions called by the user's code and by ``torch.nn`` layers; not what these call in turn."""
+
+    compiled_code_sees_it = True
+
+    def __init__(self, watch: Watch, modules: ModuleWatch) -> None:
+        super().__init__()
+        self.watch = watch
+        self.modules = modules
+        self.records: list[Record] = []
+        self.batch: int | None = None
+        self.root_inputs: dict[int, torch.Tensor] = {}
+        self.mark_all = True
+        self.on_loss: list[LossListener] = []
+        self.on_convolution: Callable[[torch.Tensor, str], None] = lambda tensor, name: None
+        self._record_of: dict[int, int] = {}
+        self._kinds: dict[Any, int] = {}
+        self._is_on = False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """See calls while the context is open."""
+        self.__enter__()  # type: ignore[no-untyped-call]
+        self._is_on = True
+        try:
+            yield
+        finally:
+            self._is_on = False
+            remove_mode(self)
+            self.forget()
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Be out of the way while the engine or an optimizer runs."""
+        ours = self._is_on and is_innermost(self)
+        if ours:
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            if ours and self._is_on:
+                self.__enter__()  # type: ignore[no-untyped-call]
+
+    def forget(self) -> None:
+        """Let go of what belongs to a step that is over."""
+        self.records.clear()
+        self._record_of.clear()
+        self.root_inputs = {}
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        kind = self._kinds.get(func)
+        if kind is None:
+            kind = self._classify(func)
+        watch = self.watch
+        if kind == _SKIP or watch.busy or not watch.looking or watch.in_backward:
+            return out
+        if not torch.is_grad_enabled():
+            if kind in (_DROPOUT, _ATTENTION, _COMPARE):
+                with watch.own_work():
+                    self._without_grad(kind, func.__name__, args, kwargs, out)
+            return out
+        if isinstance(out, torch.Tensor):
+            source, _ = watch.finder.find(sys._getframe(1))
+            with watch.own_work():
+                self._see(kind, func.__name__, args, kwargs, out, source)
+        return out
+
+    def _classify(self, func: Any) -> int:
+        name = getattr(func, "__name__", "")
+        kind = _KINDS.get(name, _OTHER)
+        self._kinds[func] = kind
+        return kind
+
+    def _without_grad(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        if kind == _COMPARE:
+            self._broadcast(name, args, out, self.watch.finder.find(sys._getframe(1))[0], is_compare=True)
+        else:
+            self._dropout(kind, name, args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
+
+    def _see(  # noqa: PLR0917 - called for every operation: keywords cost
+        self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor, source: int
+    ) -> None:
+        if kind in (_ELEMENTWISE, _COMPARE):
+            self._broadcast(name, args, out, source, is_compare=kind == _COMPARE)
+        elif kind == _LOSS:
+            if name in _BROADCASTING:
+                self._broadcast(name, args or tuple(kwargs.values()), out, source, is_loss=True)
+            for listener in self.on_loss:
+                listener(name, args, kwargs, out, source)
+        elif kind in (_DROPOUT, _ATTENTION):
+            self._dropout(kind, name, args, kwargs, source)
+        elif kind == _CONV and args and id(args[0]) in self.root_inputs:
+            self.on_convolution(args[0], name)
+        node: Any = out.grad_fn
+        if node is not None and (self.mark_all or kind in (_LOSS, _SQUASH)):
+            node.metadata[PLACE_KEY] = source
+        if out.is_floating_point() and plain(out) and len(self.records) < _MAX_RECORDS:
+            self._note(name, args, out, source, is_mask=kind == _MASK)
+
+    def _note(self, name: str, args: tuple[Any, ...], out: torch.Tensor, source: int, *, is_mask: bool) -> None:
+        inputs = []
+        for value in args:
+            if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
+                known = self._record_of.get(id(value))
+                if known is None and value.is_floating_point() and plain(value) and value is not out:
+                    known = self._add(value, Record("", None, source, finite_reading(value), (), is_given=True))
+                if known is not None:
+                    inputs.append(known)
+        module = self.modules.stack[-1] if self.modules.stack else None
+        self._add(out, Record(name, module, source, finite_reading(out), tuple(inputs), is_mask=is_mask))
+
+    def _add(self, tensor: torch.Tensor, record: Record) -> int:
+        self._record_of[id(tensor)] = len(self.records)
+        self.records.append(record)
+        return len(self.records) - 1
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    def _broadcast(
+        self, name: str, args: tuple[Any, ...], out: torch.Tensor, source: int, *, is_loss: bool = False,
+        is_compare: bool = False,
+    ) -> None:  # fmt: skip
+        if len(args) < 2 or not isinstance(args[0], torch.Tensor) or not isinstance(args[1], torch.Tensor):
+            return
+        a, b = args[0], args[1]
+        if a.dim() == b.dim() or self.batch is None or self.batch < 2:
+            return
+        shapes = (tuple(a.shape), tuple(b.shape))
+        result = doubly_expanded(*shapes)
+        if result is None or result.count(self.batch) < 2 or self.batch not in shapes[0] or self.batch not in shapes[1]:
+            return
+        if is_compare and (a.numel() == 0 or shares_storage(a, b)):
+            return
+        if not is_loss and not is_compare and a.requires_grad == b.requires_grad:
+            return  # a table of pairs: both sides are the model's, or neither
+        self.watch.facts.broadcasts.append(Broadcast(
+            step=self.watch.step, place=self.watch.place_of(source), op=name.strip("_"), shapes=shapes, result=result,
+            batch=self.batch, is_loss=is_loss, is_compare=is_compare,
+        ))  # fmt: skip
+
+    def _dropout(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: int) -> None:
+        stack = self.modules.stack
+        if not stack or stack[0].training or stack[-1].training or isinstance(stack[-1], _DropoutNd):
+            return
+        if kind == _ATTENTION:
+            p = kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
+        elif len(args) > 2 or not kwargs.get("training") or self._says_training(source):
+            return
+        else:
+            p = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+        if isinstance(p, (int, float)) and p > 0:
+            self.watch.facts.dropouts.append(Dropout(
+                step=self.watch.step, place=self.watch.place_of(source), op=name, p=float(p),
+                module=self.watch.names.module(stack[-1]),
+            ))  # fmt: skip
+
+    def _says_training(self, source: int) -> bool:
+        """Tell whether a call says training=...: then it is so on purpose. torch hands the default over as if given."""
+        place = self.watch.finder.sources[source]
+        path = str(self.watch.finder.base / place.path)
+        lines = [linecache.getline(path, place.line + i) for i in range(3)]
+        return not lines[0] or any("training" in line or "train" in line for line in lines)
+
+
+def shares_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Tell whether two tensors are views of the same memory."""
+    if not plain(a) or not plain(b):
+        return True
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def is_innermost(mode: TorchFunctionMode) -> bool:
+    """Tell whether ``mode`` is the innermost function mode."""
+    depth = torch._C._len_torch_function_stack()
+    return depth > 0 and torch._C._get_function_stack_at(depth - 1) is mode
+
+
+def remove_mode(mode: TorchFunctionMode) -> None:
+    """Take a mode off the stack, wherever on it it is."""
+    above = []
+    while torch._C._len_torch_function_stack():
+        top = torch._C._pop_torch_function_stack()
+        if top is mode:
+            break
+        above.append(top)
+    for each in reversed(above):
+        torch._C._push_on_torch_function_stack(each)

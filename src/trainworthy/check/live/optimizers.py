@@ -1,0 +1,228 @@
+"""What happens at ``optimizer.step()``: gradients just before, parameters just after."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from trainworthy.check.finding import Place
+from trainworthy.check.live.facts import Step
+from trainworthy.check.live.gradients import Gradients
+from trainworthy.check.live.operators import OperatorWatch
+from trainworthy.check.live.watch import Watch, plain, read
+
+_SAMPLED = 4  # parameters of an optimizer whose update is looked at
+_ELEMENTS = 1024  # of each
+_MAX_NAMES = 12
+
+
+class Sample:
+    """The first elements of a parameter and its gradient, before a step.
+
+    ``moves`` are those that have a gradient; in full precision, one that plain gradient descent would not round away.
+    """
+
+    def __init__(self, parameter: torch.Tensor, rate: float) -> None:
+        self.parameter = parameter
+        self.before = _head(parameter).clone()
+        gradient = parameter.grad
+        assert gradient is not None
+        self.moves = _head(gradient) != 0
+        if not self.is_low:
+            unit = 4 * torch.finfo(parameter.dtype).eps if parameter.is_floating_point() else 0.0
+            self.moves &= _head(gradient).abs() * rate > unit * self.before.abs()
+
+    @property
+    def is_low(self) -> bool:
+        """Whether the parameter has low precision."""
+        return self.parameter.dtype in (torch.bfloat16, torch.float16)
+
+    def readings(self) -> list[torch.Tensor]:
+        """Return: how many elements should move, how many of them stayed."""
+        stayed = (_head(self.parameter) == self.before) & self.moves
+        return [self.moves.sum(), stayed.sum()]
+
+
+class OptimizerWatch:
+    """Uses torch's own global hooks, so that schedulers and scalers find what they expect."""
+
+    compiled_code_sees_it = False
+
+    def __init__(self, watch: Watch, gradients: Gradients, operators: OperatorWatch) -> None:
+        self.watch = watch
+        self.gradients = gradients
+        self.operators = operators
+        self.stepped: dict[int, weakref.ref[Optimizer]] = {}
+        self.backwards_since_step = 0
+        self.before_end: list[Callable[[Place], None]] = []
+        self.on_end: list[Callable[[], None]] = []
+        self._running: list[tuple[Optimizer, ExitStack, dict[str, Any]]] = []
+        self._numbers: dict[int, int] = {}
+        self._had_gradient: set[int] = set()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen while the context is open."""
+        before = register_optimizer_step_pre_hook(self._begins)
+        after = register_optimizer_step_post_hook(self._ended)
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
+            for _, stack, _ in self._running:
+                stack.close()
+            self._running.clear()
+
+    def note_backward(self) -> None:
+        """Count a backward pass."""
+        self.backwards_since_step += 1
+
+    # --- before and after --------------------------------------------------------------------------
+
+    def _begins(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        watch = self.watch
+        while self._running:  # a step that raised never told its end
+            self._running.pop()[1].close()
+        if not watch.looking:
+            return
+        place = watch.place()
+        stack = ExitStack()
+        stack.enter_context(self.operators.set_aside())
+        has_closure = any(callable(a) and a is not optimizer for a in args) or kwargs.get("closure") is not None
+        state: dict[str, Any] = {"place": place, "has_closure": has_closure}
+        if not has_closure:
+            with watch.own_work():
+                self._look_before(optimizer, state)
+        else:
+            stack.close()  # the closure is the user's forward and backward pass
+        self._running.append((optimizer, stack, state))
+
+    def _ended(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        watch = self.watch
+        if not self._running or self._running[-1][0] is not optimizer:
+            return
+        _, stack, state = self._running.pop()
+        try:
+            if watch.looking:
+                with watch.own_work():
+                    self._look_after(optimizer, state)
+        finally:
+            stack.close()
+        if watch.looking:
+            for listener in self.on_end:
+                listener()
+
+    def _look_before(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        with_gradient = [p for p in parameters if p.grad is not None]
+        usable = [p for p in with_gradient if plain(p) and plain(p.grad) and p.numel()]
+        state["parameters"], state["usable"] = parameters, usable
+        state["trainable"] = [p for p in parameters if p.requires_grad]
+        state["stale"] = self.gradients.stale(with_gradient)
+        state["readings"] = magnitudes([p.grad for p in usable])
+        candidates = [p for p in usable if p.is_contiguous() and p.grad.is_contiguous()]
+        stride = max(1, -(-len(candidates) // _SAMPLED))
+        rate = learning_rate(optimizer) or 0.0
+        state["samples"] = [Sample(p, rate) for p in candidates[::stride]]
+        if self.watch.step < 4:
+            state["rows"] = [(p, rows) for p in usable if (rows := alike_rows(p)) is not None]
+
+    def _look_after(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
+        watch = self.watch
+        parameters = state.get("parameters") or [p for g in optimizer.param_groups for p in g["params"]]
+        self.gradients.step(parameters)
+        samples: list[Sample] = state.get("samples", [])
+        readings: list[torch.Tensor] = state.get("readings", [])
+        rows = state.get("rows", [])
+        numbers = read([*readings, *(r for s in samples for r in s.readings()), *(r for _, r in rows)])
+        sizes, numbers = numbers[: len(readings)], numbers[len(readings) :]
+        moves, alike = numbers[: 2 * len(samples)], numbers[2 * len(samples) :]
+        lr = learning_rate(optimizer)
+        name = watch.names.parameter
+        finite = all(math.isfinite(size) for size in sizes)
+        unmoved = [
+            name(s.parameter) for i, s in enumerate(samples) if moves[2 * i] > 0 and moves[2 * i] == moves[2 * i + 1]
+        ]
+        trainable = state.get("trainable", parameters)
+        usable = state.get("usable", [])
+        missing = [p for p in trainable if p.grad is None] if not state["has_closure"] else []
+        self._had_gradient.update(id(p) for p in trainable if p.grad is not None)
+        never = [p for p in missing if id(p) not in self._had_gradient]
+        watch.facts.steps.append(Step(
+            step=watch.step, optimizer=self._number(optimizer), optimizer_class=type(optimizer).__name__,
+            place=state["place"], parameters=len(parameters), trainable=len(trainable), learning_rate=lr,
+            backwards=self.backwards_since_step, has_closure=state["has_closure"],
+            num_without_gradient=len(missing), without_gradient=tuple(name(p) for p in never),
+            never_called=tuple(name(p) for p in never if not watch.names.owner_ran(p)),
+            zero_gradient=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if size == 0),
+            stale=state.get("stale", 0),
+            nonfinite=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if not math.isfinite(size)),
+            unmoved=tuple(unmoved) if finite and lr else (),
+            rounded_share=_rounded_share(samples, moves) if finite and lr else None,
+            low_precision=_low_precision(samples),
+            alike_rows=tuple(name(p) for (p, _), same in zip(rows, alike, strict=True) if same),
+        ))  # fmt: skip
+        self.stepped[id(optimizer)] = weakref.ref(optimizer)
+        for listener in self.before_end:
+            listener(state["place"])
+        watch.step += 1
+        self.backwards_since_step = 0
+        watch.facts.num_steps = watch.step
+
+    def _number(self, optimizer: Optimizer) -> int:
+        return self._numbers.setdefault(id(optimizer), len(self._numbers))
+
+    def stepped_parameters(self) -> set[int]:
+        """Return the identities of the parameters of every optimizer that stepped."""
+        alive = [ref() for ref in self.stepped.values()]
+        return {id(p) for o in alive if o is not None for group in o.param_groups for p in group["params"]}
+
+
+def magnitudes(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the sum of magnitudes of each tensor, which vectorises well; NaN and infinities survive."""
+    return list(torch._foreach_norm(tensors, 1)) if tensors else []
+
+
+def alike_rows(parameter: torch.Tensor) -> torch.Tensor | None:
+    """Return whether all rows of a weight are equal, and all rows of its gradient too, and that is not 0."""
+    gradient = parameter.grad
+    if parameter.dim() != 2 or min(parameter.shape) < 2 or gradient is None or parameter.numel() > 10_000_000:
+        return None
+    weight = parameter.detach()
+    return (weight == weight[:1]).all() & (gradient == gradient[:1]).all() & (gradient != 0).any()
+
+
+def learning_rate(optimizer: Optimizer) -> float | None:
+    """Return the largest learning rate of the groups; None if reading it would wait for the device."""
+    rates = [group.get("lr") for group in optimizer.param_groups]
+    if not rates or any(r is None or (isinstance(r, torch.Tensor) and r.device.type != "cpu") for r in rates):
+        return None
+    return max(float(r) for r in rates if r is not None)
+
+
+def _head(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().view(-1)[:_ELEMENTS]
+
+
+def _rounded_share(samples: list[Sample], moves: list[float]) -> float | None:
+    total = stayed = 0.0
+    for i, sample in enumerate(samples):
+        if sample.is_low:
+            total += moves[2 * i]
+            stayed += moves[2 * i + 1]
+    return stayed / total if total else None
+
+
+def _low_precision(samples: list[Sample]) -> str | None:
+    for sample in samples:
+        if sample.is_low:
+            return str(sample.parameter.dtype).removeprefix("torch.")
+    return None

@@ -1,0 +1,143 @@
+"""Extra forward passes, of a copy of the model: do samples mix, does the future leak?
+
+The user's model, its buffers, the random number generators and the inputs stay as they are: the copy is made after a
+step, runs in evaluation mode without gradients, and is thrown away. Where that cannot be sure (hooks of the user,
+models that cannot be copied, random outputs, too little memory) nothing is done and nothing is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainworthy.check.live.facts import LiveFacts, Probe
+from trainworthy.check.live.loaders import tensors_in
+from trainworthy.check.live.models import Call
+from trainworthy.check.live.names import unwrap
+from trainworthy.check.live.watch import Watch, plain
+
+_MAX_BYTES = 512 * 1024**2
+_MIXED = 1e-3  # of the largest output: far above what another batch layout changes by rounding
+
+
+def run_probes(watch: Watch, call: Call) -> None:
+    """Probe a model with the arguments of its first call in training."""
+    with contextlib.suppress(Exception), watch.own_work(), undisturbed():
+        _run(watch.facts, call)
+
+
+def _run(facts: LiveFacts, call: Call) -> None:
+    model = unwrap(call.model)
+    tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
+    if not tensors or not all(plain(t) for t in tensors) or not _may_be_copied(model):
+        return
+    is_causal = any(
+        t.matches is not None and t.step == 0 and t.matches[1] > 0.98 and max(t.matches[0], t.matches[2]) < 0.5
+        for t in facts.targets
+    )
+    mixes = call.batch_size if len(tensors) == 1 and _one_batch_dim(tensors[0], call.batch_size) else None
+    if not is_causal and mixes is None:
+        return
+    twin = copy.deepcopy(model).eval()
+    args, kwargs = copy.deepcopy((call.args, call.kwargs))
+    given = list(tensors_in([*args, *kwargs.values()]))
+    first, again = _outputs(twin(*args, **kwargs)), _outputs(twin(*args, **kwargs))
+    if len(first) != len(again) or any(not torch.equal(a, b) for a, b in zip(first, again, strict=True)):
+        return
+    name = type(model).__name__
+    if mixes is not None:
+        found = _mixed(first, twin, args, kwargs, given=given[0], size=mixes)
+        facts.probes.extend(Probe(place=call.place, what="samples-mixed", model=name, **f) for f in found)
+    ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
+    if is_causal and ids is not None and ids.shape[1] >= 4:
+        found = _leaks(first, twin, args, kwargs, ids)
+        facts.probes.extend(Probe(place=call.place, what="future-leak", model=name, **f) for f in found)
+
+
+def _mixed(
+    before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, *, given: torch.Tensor, size: int
+) -> Iterator[dict[str, Any]]:
+    if torch.equal(given[0], given[1]):
+        return
+    given[0] = given[1]
+    after = _outputs(model(*args, **kwargs))
+    for old, new in zip(before, after, strict=True):
+        if old.dim() < 2 or old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
+            continue
+        yield from _difference(old[1:], new[1:], old)
+
+
+def _leaks(before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, ids: torch.Tensor) -> Iterator[Any]:
+    rows, length = ids.shape
+    changed = torch.where(ids[:, -1] == ids[:, 0], ids[:, 1], ids[:, 0])
+    if torch.equal(changed, ids[:, -1]):
+        return
+    ids[:, -1] = changed
+    after = _outputs(model(*args, **kwargs))
+    for old, new in zip(before, after, strict=True):
+        if old.dim() == 3 and old.shape[:2] == (rows, length):
+            yield from _difference(old[:, :-1], new[:, :-1], old)
+            return
+
+
+def _difference(old: torch.Tensor, new: torch.Tensor, whole: torch.Tensor) -> Iterator[dict[str, Any]]:
+    scale = float(whole.abs().max())
+    change = float((old - new).abs().max()) if old.numel() else 0.0
+    if scale > 0 and change > _MIXED * scale:
+        yield {"change": change, "scale": scale, "shape": tuple(whole.shape)}
+
+
+def _outputs(value: Any) -> list[torch.Tensor]:
+    if hasattr(value, "to_tuple"):
+        value = value.to_tuple()
+    return [t.float() for t in tensors_in(value) if t.is_floating_point() and t.dim() >= 2]
+
+
+def _one_batch_dim(tensor: torch.Tensor, size: int | None) -> bool:
+    return (
+        size is not None
+        and size >= 3
+        and tensor.dim() >= 2
+        and tensor.shape[0] == size
+        and size not in tensor.shape[1:]
+    )
+
+
+def _may_be_copied(model: nn.Module) -> bool:
+    size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
+    if hooked or size > _MAX_BYTES or any(not plain(p) for p in model.parameters()):
+        return False
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free > 4 * size + 2 * torch.cuda.memory_allocated(device)
+    return True
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Give random number generators, output and warnings back as they were."""
+    state = random.getstate()
+    numpy = sys.modules.get("numpy")
+    drawn = numpy.random.get_state() if numpy is not None else None
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
+    finally:
+        random.setstate(state)
+        if numpy is not None:
+            numpy.random.set_state(drawn)

@@ -1,0 +1,208 @@
+"""What the guard hangs into a training, and how all of it is taken out again.
+
+Nothing here changes a number: parts of the machine only read tensors (detached, on their own device), draw no random
+numbers and never touch the user's loader. Readings stay on the device until a step ends; one copy brings them home.
+
+=====================  ============================================================================
+``ModuleWatch``        ``nn.Module.__call__``: which module runs, what models are given
+``OperatorWatch``      a ``TorchFunctionMode``: calls of torch functions in the forward pass
+``BackwardWatch``      ``torch.autograd.backward``: the graph, gradients before and after
+``OptimizerWatch``     torch's own hooks before and after ``optimizer.step()``
+``ClipWatch``          gradient clipping, and ``GradScaler``
+``LoaderWatch``        what DataLoaders give
+``LoadWatch``          ``load_state_dict``
+=====================  ============================================================================
+
+Compiled code is left alone: once ``torch.compile`` is used, the first two are taken out.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from trainworthy.check.finding import Place
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.names import Names
+from trainworthy.tape.source import SourceFinder
+
+
+class Part(Protocol):
+    """Something that watches one seam of torch."""
+
+    compiled_code_sees_it: bool
+
+    def installed(self) -> Any:
+        """Return a context in which the part watches."""
+
+
+class Token:
+    """Lies in the metadata of a loss's graph and dies with it."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Watch:
+    """What the parts share: the facts, where the training is, and whether anybody looks."""
+
+    def __init__(self, finder: SourceFinder, home: Place) -> None:
+        self.facts = LiveFacts(home=home)
+        self.finder = finder
+        self.names = Names()
+        self.step = 0
+        self.looking = False
+        self.busy = 0  # within the guard's own tensor operations
+        self.in_backward = 0
+        self.in_optimizer = 0
+        self._tokens: list[tuple[int, Place, weakref.ref[Token]]] = []
+        self._places: dict[int, Place] = {}
+        self._parts: dict[Part, ExitStack] = {}
+
+    # --- places -----------------------------------------------------------------------------------
+
+    def place(self) -> Place:
+        """Return the user's innermost line that led here; the guard's own line if there is none."""
+        number, _ = self.finder.find(sys._getframe(1))
+        return self.place_of(number)
+
+    def place_of(self, number: int) -> Place:
+        """Return the place of a source number of the finder."""
+        place = self._places.get(number)
+        if place is None:
+            source = self.finder.sources[number]
+            place = Place(source.path, source.line) if source.path else self.facts.home
+            self._places[number] = place
+        return place
+
+    @contextmanager
+    def own_work(self) -> Iterator[None]:
+        """Let the parts overlook what the guard itself computes."""
+        self.busy += 1
+        try:
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                yield
+        finally:
+            self.busy -= 1
+
+    @contextmanager
+    def own_work_flag(self) -> Iterator[None]:
+        """Let the parts overlook calls of modules and functions that the guard makes; grad mode stays."""
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
+
+    def kept_token(self, place: Place) -> Token:
+        """Return a token that lives as long as the graph of a loss does."""
+        token = Token()
+        self._tokens.append((self.step, place, weakref.ref(token)))
+        return token
+
+    def kept_graphs(self, steps: int) -> tuple[int, Place | None]:
+        """Count the graphs of losses that are alive ``steps`` steps later, and say where the last began."""
+        self._tokens = [t for t in self._tokens if t[2]() is not None]
+        old = [t for t in self._tokens if t[0] <= self.step - steps]
+        return len(old), (old[-1][1] if old else None)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def install(self, parts: list[Part]) -> None:
+        """Begin to look."""
+        self.looking = True
+        compiled = compile_was_used()
+        for part in parts:
+            if part.compiled_code_sees_it and compiled:
+                continue
+            stack = self._parts[part] = ExitStack()
+            stack.enter_context(part.installed())
+        if not compiled:
+            self._parts[_CompileSeam(self)] = stack = ExitStack()
+            stack.enter_context(_compile_noticed(self))
+
+    def leave_compiled_code_alone(self) -> None:
+        """Take out what compiled code would have to trace."""
+        for part in [p for p in self._parts if p.compiled_code_sees_it]:
+            self._parts.pop(part).close()
+
+    def remove(self) -> None:
+        """Take everything out again, last come first."""
+        self.looking = False
+        while self._parts:
+            self._parts.popitem()[1].close()
+
+
+class _CompileSeam:
+    compiled_code_sees_it = True
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def installed(self) -> Any:
+        return _compile_noticed(self.watch)
+
+
+@contextmanager
+def _compile_noticed(watch: Watch) -> Iterator[None]:
+    whole, module = torch.compile, nn.Module.compile
+
+    def compile_(*args: Any, **kwargs: Any) -> Any:
+        watch.leave_compiled_code_alone()
+        return whole(*args, **kwargs)
+
+    def compile_module(*args: Any, **kwargs: Any) -> Any:
+        watch.leave_compiled_code_alone()
+        return module(*args, **kwargs)
+
+    torch.compile = compile_
+    nn.Module.compile = compile_module  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.compile = whole
+        nn.Module.compile = module  # type: ignore[method-assign]
+
+
+def compile_was_used() -> bool:
+    """Tell whether ``torch.compile`` was called in this process."""
+    frames = sys.modules.get("torch._dynamo.eval_frame")
+    backends = getattr(frames, "cached_backends", None) or {}
+    return any(backend is not None for backend in backends.values())  # None stands for code that must not be compiled
+
+
+def plain(tensor: Any) -> bool:
+    """Tell whether a value is a tensor that the guard may read: strided, no subclass, with data."""
+    return (
+        isinstance(tensor, torch.Tensor)
+        and type(tensor) in _PLAIN
+        and tensor.layout is torch.strided
+        and tensor.device.type != "meta"
+    )
+
+
+_PLAIN = (torch.Tensor, nn.Parameter)
+
+
+def read(values: list[torch.Tensor]) -> list[float]:
+    """Bring scalars home, with one copy for each device and dtype."""
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for index, value in enumerate(values):
+        groups.setdefault((value.device, value.dtype), []).append(index)
+    out = [0.0] * len(values)
+    for indices in groups.values():
+        numbers = torch.stack([values[i].reshape(()) for i in indices]).tolist()
+        for index, number in zip(indices, numbers, strict=True):
+            out[index] = float(number)
+    return out
+
+
+def finite_reading(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a scalar that is finite if all of ``tensor`` is; sums are quick, and NaN and infinities survive them."""
+    half = tensor.dtype in (torch.float16, torch.bfloat16)
+    return tensor.detach().sum(dtype=torch.float32 if half else None)

@@ -1,0 +1,81 @@
+"""Workers give the same batches.
+
+What it finds:
+    Within an epoch of a DataLoader with several workers, at least two pairs of batches are equal, byte for byte, and
+    not
+    all of them are.
+
+Why:
+    Each worker of an IterableDataset runs through all of the data unless it asks get_worker_info() for its part; a
+    random
+    generator stored in the data set is copied into each worker in the same state.
+
+How sure:
+    Sure that the batches are equal. Constant batches, and data of which every batch is the same, are not reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.rule import rule
+
+BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+from torch.utils.data import DataLoader, IterableDataset
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        for i in range(32):
+            yield torch.full((4,), float(i)) + torch.arange(4)
+
+
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+for x in DataLoader(Stream(), batch_size=4, num_workers=2):  # <- TW553
+    loss = model(x).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+for (x,) in DataLoader(TensorDataset(torch.randn(64, 4)), batch_size=4, num_workers=2):
+    loss = model(x).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW553", severity="error", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield loaders with two pairs of equal batches."""
+    for key in dict.fromkeys((b.loader, b.epoch) for b in facts.batches):
+        found = [b for b in facts.batches if (b.loader, b.epoch) == key and b.content is not None and not b.constant]
+        kinds = {b.content for b in found}
+        twice = len(found) - len(kinds)
+        if found and twice >= 2 and len(kinds) >= 2:
+            first = found[0]
+            yield Hit(
+                place=first.place,
+                message=f"{twice} of {len(found)} batches of an epoch are copies of others; the DataLoader has "
+                f"{first.num_workers} workers" + (" on an IterableDataset" if first.is_iterable else ""),
+                evidence=(Evidence(f"{len(kinds)} different batches, by their bytes"),),
+                fix="In __iter__: info = get_worker_info(); each worker takes its part (islice(data, info.id, None, "
+                "info.num_workers)). Draw random numbers from a generator that is made in the worker.",
+            )
+            return

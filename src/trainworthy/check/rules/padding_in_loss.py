@@ -1,0 +1,89 @@
+"""Padding is counted in the loss.
+
+What it finds:
+    The model has an Embedding with padding_idx, more than 5 % of the targets are that token, and the loss does not
+    ignore it.
+
+Why:
+    The mean is over padding too: the loss looks low, depends on how long the longest sample is, and the model learns to
+    predict padding.
+
+How sure:
+    Sure of the share. Wrong if padding is to be predicted, for example as the end of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.rule import rule
+
+BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 16, padding_idx=0)
+        self.head = nn.Linear(16, 50)
+
+    def forward(self, ids):
+        return self.head(self.embed(ids))
+
+
+model = Tagger()
+optimizer = torch.optim.Adam(model.parameters())
+for step in range(4):
+    ids = torch.randint(1, 50, (4, 32))
+    targets = (ids * 7) % 49 + 1
+    ids[:, 20:], targets[:, 20:] = 0, 0
+    loss = nn.functional.cross_entropy(model(ids).reshape(-1, 50), targets.reshape(-1))  # <- TW253
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 16, padding_idx=0)
+        self.head = nn.Linear(16, 50)
+
+    def forward(self, ids):
+        return self.head(self.embed(ids))
+
+
+model = Tagger()
+optimizer = torch.optim.Adam(model.parameters())
+for step in range(4):
+    ids = torch.randint(1, 50, (4, 32))
+    targets = (ids * 7) % 49 + 1
+    ids[:, 20:], targets[:, 20:] = 0, 0
+    loss = nn.functional.cross_entropy(model(ids).reshape(-1, 50), targets.reshape(-1), ignore_index=0)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW253", severity="warning", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield losses that count padding in two steps."""
+    for place in dict.fromkeys(t.place for t in facts.targets):
+        found = [t for t in facts.targets if t.place == place and (t.padding_share or 0) > 0.05]
+        if len({t.step for t in found}) >= 2:
+            share = sum(t.padding_share or 0 for t in found) / len(found)
+            yield Hit(
+                place=place,
+                message=f"{share:.0%} of the targets that count are the padding token {found[0].padding_idx}",
+                evidence=(Evidence(f"padding_idx={found[0].padding_idx} of an Embedding of the model"),),
+                fix=f"cross_entropy(..., ignore_index={found[0].padding_idx}).",
+            )

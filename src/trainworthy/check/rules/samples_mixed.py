@@ -1,0 +1,71 @@
+"""A sample's output depends on the other samples of the batch.
+
+What it finds:
+    A copy of the model is run twice in evaluation mode; the second time sample 0 is replaced by sample 1. Outputs of
+    samples 1 and later move all the same.
+
+Why:
+    Usual causes are a view or reshape where a permute was meant, softmax over dimension 0, or a recurrent or attention
+    layer without batch_first. The model trains, and its answers depend on who else is in the batch.
+
+How sure:
+    Sure that they moved. Only looked at if a DataLoader gave the batch, its size is in one dimension only, and two
+    equal
+    runs are equal. It is wrong for models that compare samples of a batch on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.rule import rule
+
+BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Sequential(nn.Linear(4, 16), nn.Softmax(dim=0), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loader = DataLoader(TensorDataset(torch.randn(32, 4), torch.randint(3, (32,))), batch_size=8)
+for x, y in loader:
+    loss = nn.functional.cross_entropy(model(x), y)  # <- TW150
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.Softmax(dim=1), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loader = DataLoader(TensorDataset(torch.randn(32, 4), torch.randint(3, (32,))), batch_size=8)
+for x, y in loader:
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW150", severity="warning", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield what the probe measured."""
+    for probe in facts.probes:
+        if probe.what == "samples-mixed":
+            yield Hit(
+                place=probe.place,
+                message=f"In evaluation mode, {probe.model}'s output for other samples moved by "
+                f"{probe.change:.3g} when "
+                "sample 0 was replaced by sample 1",
+                evidence=(Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}"),),
+                fix="Look for view/reshape instead of permute, softmax(dim=0), or a layer without batch_first=True.",
+            )

@@ -1,0 +1,80 @@
+"""An optimizer steps, and none of its parameters has a gradient.
+
+What it finds:
+    Two steps in a row with a backward pass before each, and not one gradient on any trainable parameter of the
+    optimizer.
+
+Why:
+    zero_grad() stands between backward and step, or the optimizer holds other parameters than those that train: copies
+    from before the model was rebuilt, moved or wrapped.
+
+How sure:
+    Sure: looked at when the step is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.runs import longest_run
+from trainworthy.check.rule import rule
+
+BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()  # <- TW351
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+other = nn.Linear(2, 2)
+second = torch.optim.SGD(other.parameters(), lr=0.1)
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    second.zero_grad()
+    other(torch.randn(3, 2)).sum().backward()
+    second.step()
+"""
+
+
+@rule(code="TW351", severity="error", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield optimizers that do nothing in two steps."""
+    for steps in facts.steps_by_optimizer():
+        run = longest_run(
+            steps,
+            lambda s: (
+                s.trainable > 0 and s.num_without_gradient == s.trainable and s.backwards > 0 and not s.has_closure
+            ),
+        )
+        reached = any(b.reaches_parameter for b in facts.backwards)
+        if len(run) >= 2 and len(run) == len(steps) and reached:
+            first = run[0]
+            yield Hit(
+                place=first.place,
+                message=f"{first.optimizer_class} steps, and none of its {first.trainable} trainable parameters has a "
+                "gradient, though a backward pass came before",
+                evidence=(Evidence(f"in all of {len(run)} steps"),),
+                fix="zero_grad() before backward(), not after; make the optimizer from the model that is trained.",
+            )

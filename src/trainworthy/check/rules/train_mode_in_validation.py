@@ -1,0 +1,98 @@
+"""A model is evaluated in training mode.
+
+What it finds:
+    A model that trains, and has dropout or BatchNorm, is called without gradients three times in a row with no step in
+    between, in training mode.
+
+Why:
+    Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
+
+How sure:
+    Sure of the mode. Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer are meant
+    to be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.rule import rule
+
+BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(steps):
+    for step in range(steps):
+        x, y = torch.randn(8, 4), torch.randint(3, (8,))
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+
+train(4)
+with torch.no_grad():
+    for batch in range(4):
+        model(torch.randn(8, 4))  # <- TW356
+train(1)
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(steps):
+    for step in range(steps):
+        x, y = torch.randn(8, 4), torch.randint(3, (8,))
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+
+train(4)
+model.eval()
+with torch.no_grad():
+    for batch in range(4):
+        model(torch.randn(8, 4))
+model.train()
+for step in range(4):
+    with torch.no_grad():
+        model(torch.randn(8, 4))
+    train(1)
+"""
+
+
+@rule(code="TW356", severity="warning", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield models that were called so three times between two steps."""
+    trained = {f.model for f in facts.forwards if f.grad and f.training}
+    for model in dict.fromkeys(f.model for f in facts.forwards if f.model in trained and f.trainable):
+        calls = [f for f in facts.forwards if f.model == model and f.mode_layers]
+        first_training = min((f.step for f in calls if f.grad and f.training), default=0)
+        quiet = [f for f in calls if not f.grad and f.training and f.step > first_training]
+        for step in dict.fromkeys(f.step for f in quiet):
+            run = [f for f in quiet if f.step == step]
+            if len(run) >= 3 and len({f.place for f in run}) == 1:
+                yield Hit(
+                    place=run[0].place,
+                    message=f"{run[0].name} is called {len(run)} times in a row without gradients while in "
+                    "training mode; "
+                    f"it has {' and '.join(run[0].mode_layers)}",
+                    fix="model.eval() before validation, model.train() after it.",
+                )
+                break

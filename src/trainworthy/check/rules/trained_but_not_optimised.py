@@ -1,0 +1,94 @@
+"""Parameters get gradients, and no optimizer has them.
+
+What it finds:
+    In three steps or more, trainable parameters of a model got gradients, belong to no optimizer that stepped, and did
+    not change, while other parameters of the same model were updated.
+
+Why:
+    The optimizer was made before a layer was added or replaced, or lists parts of the model by name.
+
+How sure:
+    Sure of identity and values. A part that is left as it is on purpose should say requires_grad_(False): its gradients
+    cost time and memory. A model of which nothing is optimised (a loss network) is not reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.runs import listed
+from trainworthy.check.rule import rule
+
+BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(4, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu())
+
+
+model = Net()
+
+optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
+for step in range(5):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    model.zero_grad()
+    loss.backward()
+    optimizer.step()  # <- TW353
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(4, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu())
+
+
+model = Net()
+
+model.body.requires_grad_(False)
+loss_network = nn.Linear(3, 2).requires_grad_(False)
+optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
+by_hand = nn.Linear(3, 3)
+for step in range(5):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    scores = by_hand(model(x))
+    loss = nn.functional.cross_entropy(scores, y) + loss_network(scores).pow(2).mean()
+    model.zero_grad()
+    loss.backward()
+    optimizer.step()
+    with torch.no_grad():
+        for p in by_hand.parameters():
+            p -= 0.1 * p.grad
+            p.grad = None
+"""
+
+
+@rule(code="TW353", severity="warning", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield models that are optimised in part."""
+    for fact in facts.unoptimised:
+        if fact.registered and fact.others_optimised:
+            yield Hit(
+                place=fact.place,
+                message=f"{len(fact.names)} parameter{'s' * (len(fact.names) > 1)} of {fact.model} got gradients in "
+                f"{fact.steps} steps, belong to no optimizer that stepped, and did not change: {listed(fact.names)}",
+                fix="Make the optimizer from model.parameters() once the model is complete; or requires_grad_(False).",
+            )
