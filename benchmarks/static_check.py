@@ -1,6 +1,6 @@
 """Speed of ``trainworthy check`` beside TorchFix, in lines a second, on folders of source.
 
-$ python benchmarks/check.py FOLDER... --torchfix PATH/TO/torchfix --output benchmarks/results/check.json
+``python -m benchmarks.static_check FOLDER... --torchfix PATH/TO/torchfix`` writes ``results/static_check.json``.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.common import environment, write_result
 
 
 def main() -> None:
@@ -20,14 +21,11 @@ def main() -> None:
     parser.add_argument("folders", nargs="+")
     parser.add_argument("--torchfix", help="its command; left out if not given")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--output")
     options = parser.parse_args()
     rows = [measure(folder, options) for folder in options.folders]
-    result = {"python": platform.python_version(), "cores": os.cpu_count(), "jobs": options.jobs, "rows": rows}
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.output:
-        Path(options.output).write_text(text + "\n", encoding="utf-8")
+    for row in rows:
+        print(row)
+    write_result("static_check", jobs=options.jobs, folders=rows)
 
 
 def measure(folder: str, options: argparse.Namespace) -> dict[str, object]:
@@ -53,7 +51,7 @@ def measure(folder: str, options: argparse.Namespace) -> dict[str, object]:
 def timed(command: list[str]) -> tuple[float, float, str]:
     """Return seconds, seconds of all cores, and what was printed."""
     before, start = os.times(), time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return time.perf_counter() - start, cpu, done.stdout
