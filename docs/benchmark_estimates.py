@@ -1,0 +1,125 @@
+"""The README's tables about estimates and checks, from the results that ``benchmarks/`` stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Read = Callable[[str], dict[str, Any]]
+When = Callable[[Mapping[str, Any], str], str]
+
+
+def estimates(read: Read, when: When) -> str:
+    """Return the errors of time and memory against what others measured."""
+    runs, memory, single = read("published_runs"), read("memory_published"), read("single_gpu")
+    rows = [*_runs(runs), *_memory(memory), *_single(single), *_step(read("step_time"))]
+    lines = [
+        f"**Estimates** against published measurements, and against steps on this machine ({when(runs, 'published_runs')}, "
+        "`memory_published`, `single_gpu`, `step_time`; [runs](docs/published-runs.md), "
+        "[memory](docs/published-memory.md), [one GPU](docs/single-gpu.md), [this machine](docs/calibrate.md)):", "",
+        "| what | cases | median error | 9 in 10 within |", "|---|---|---|---|",
+    ]  # fmt: skip
+    return "\n".join(
+        [*lines, *(f"| {what} | {cases:,} | {_pct(half)} | {_pct(most)} |" for what, cases, half, most in rows)]
+    )
+
+
+_Row = tuple[str, int, float, float]
+
+
+def _runs(result: Mapping[str, Any]) -> list[_Row]:
+    cases = result["rows"]["stated_with_time"]
+    names = {
+        "shipped": "step time of training runs, 1 to 4,000 GPUs; sources weigh the same",
+        "left_out": "the same, constants fitted without the source that is predicted",
+        "null": "FLOPs / peak x one constant x bubble, fitted in the same way",
+    }
+    return [
+        (what, cases, 100 * result[key]["weighted_median"], 100 * result[key]["weighted_p90"])
+        for key, what in names.items()
+    ]
+
+
+def _memory(result: Mapping[str, Any]) -> list[_Row]:
+    found = {"peak memory, sharded": result["sharded"]["all"], "peak memory, one GPU": result["one_gpu"]["all"]}
+    return [(what, f["rows"], f["median_abs_pct"], f["p90_abs_pct"]) for what, f in found.items()]
+
+
+def _single(result: Mapping[str, Any]) -> list[_Row]:
+    rows = []
+    for task, what in (("train", "training"), ("infer", "inference")):
+        found = result["timm"][task]
+        rows += [
+            (f"throughput of timm models, RTX 3090, {what}, {how}", found["sample"], f["median_pct"], f["p90_pct"])
+            for how, f in (
+                ("not calibrated", found["uncalibrated"]),
+                ("10 models for calibration", found["calibrated"]),
+            )
+        ]
+    table = result["table"]
+    return [
+        *rows,
+        ("throughput of ordinary models, 25 GPUs, few rows of each for calibration", table["calibrated"]["rows"],
+         table["calibrated"]["median_pct"], table["calibrated"]["p90_pct"]),
+    ]  # fmt: skip
+
+
+def _step(result: Mapping[str, Any]) -> list[_Row]:
+    found = result["summary"]
+    what = "step time on this CPU after `trainworthy calibrate`"
+    return [(what, found["cases"], 100 * found["median_error"], 100 * found["ninth_decile_error"])]
+
+
+def peers(read: Read, when: When) -> str:
+    """Return other estimators beside ours on the rows that they can answer."""
+    result = read("estimators")
+    lines = [
+        f"**Other estimators**, each beside ours on the rows that it answers; ours was fitted to rows of these sources, "
+        f"theirs were not ({when(result, 'estimators')}):", "",
+        "| tool | rows | step time: its error, ours | rows | memory: its error, ours |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for tool, found in result["tools"].items():
+        if tool != "trainworthy" and "error" not in found and (found["step_time"] or found["memory"]):
+            cells = [cell for what in ("step_time", "memory") for cell in _beside(found, what)]
+            lines.append(f"| {tool} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _beside(found: Mapping[str, Any], what: str) -> tuple[str, str]:
+    theirs, ours = found[what], found[f"{what}_of_trainworthy_on_the_same_rows"]
+    if not theirs:
+        return "0", "no answer"
+    return str(theirs["rows"]), f"{_pct(theirs['median_abs_pct'])}, {_pct(ours['median_abs_pct'])}"
+
+
+def checks(read: Read, when: When) -> str:
+    """Return what ``check`` found in public code, how fast it is, and what the guard costs."""
+    found, speed, guard = read("ecosystem"), read("static_check"), read("guard")
+    verdicts = [finding["verdict"] for finding in found["findings"]]
+    rows = [
+        (f"`check` on {len(found['repositories'])} public projects, {found['lines']:,} lines",
+         f"{len(verdicts)} findings, {sum(v == 'false' for v in verdicts)} of them false by our reading, "
+         "after the rules were mended where they were wrong ([each](docs/ecosystem.md))"),
+        *(_speed(row) for row in speed["folders"]),
+        ("`guard` on an MLP, a CNN and a GPT while it looks, and after",
+         ", ".join(f"{m['looking_ratio']:.2f}x, {m['after_ratio']:.2f}x" for m in guard["models"].values())),
+    ]  # fmt: skip
+    lines = [
+        f"**Checks** ({when(speed, 'static_check')}, `ecosystem`, `guard`):",
+        "",
+        "| what | measured |",
+        "|---|---|",
+    ]
+    return "\n".join([*lines, *(f"| {what} | {measured} |" for what, measured in rows)])
+
+
+def _speed(row: Mapping[str, Any]) -> tuple[str, str]:
+    what = f"`check` of {row['folder'].replace('+', '/')}, {row['lines']:,} lines"
+    measured = f"{row['trainworthy_s']:.1f} s, {row['trainworthy_lines_per_s']:,} lines a second"
+    if "torchfix_s" in row:
+        measured += f"; TorchFix {row['torchfix_s']:.0f} s"
+    return what, measured
+
+
+def _pct(value: float) -> str:
+    return f"{value:.1f} %" if value < 100 else f"{value:,.0f} %"
