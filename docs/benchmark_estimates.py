@@ -14,7 +14,8 @@ def estimates(read: Read, when: When) -> str:
     runs, memory, single = read("published_runs"), read("memory_published"), read("single_gpu")
     rows = [*_runs(runs), *_memory(memory), *_single(single), *_step(read("step_time"))]
     lines = [
-        f"**Estimates** against published measurements, and against steps on this machine ({when(runs, 'published_runs')}, "
+        "**Estimates** against published measurements, and against steps on this machine "
+        f"({when(runs, 'published_runs')}, "
         "`memory_published`, `single_gpu`, `step_time`; [runs](docs/published-runs.md), "
         "[memory](docs/published-memory.md), [one GPU](docs/single-gpu.md), [this machine](docs/calibrate.md)):", "",
         "| what | cases | median error | 9 in 10 within |", "|---|---|---|---|",
@@ -74,8 +75,8 @@ def peers(read: Read, when: When) -> str:
     """Return other estimators beside ours on the rows that they can answer."""
     result = read("estimators")
     lines = [
-        f"**Other estimators**, each beside ours on the rows that it answers; ours was fitted to rows of these sources, "
-        f"theirs were not ({when(result, 'estimators')}):", "",
+        "**Other estimators**, each beside ours on the rows that it answers; ours was fitted to rows of these "
+        f"sources, theirs were not ({when(result, 'estimators')}):", "",
         "| tool | rows | step time: its error, ours | rows | memory: its error, ours |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for tool, found in result["tools"].items():
