@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from trainworthy.errors import TrainworthyError, UnknownGpuError, UsageError
+from trainworthy.estimate.memory_input import memory_input
 from trainworthy.estimate.run_config import MEASURED_COLUMNS, run_config_from_row
 
 ROW = {
@@ -76,3 +79,20 @@ def test_degrees_win_over_a_wrong_dp() -> None:
 def test_unreadable_numbers_are_usage_errors() -> None:
     with pytest.raises(UsageError):
         run_config_from_row({**ROW, "seq_len": "1e30.5"})
+
+
+def test_an_optimizer_is_known_or_an_error() -> None:
+    assert run_config_from_row({**ROW, "optimizer": "Adam_8bit"}).optimizer == "adam-8bit"
+    assert run_config_from_row(ROW).optimizer is None
+    with pytest.raises(UsageError, match="Unknown optimizer 'adamz'"):
+        run_config_from_row({**ROW, "optimizer": "adamz"})
+
+
+def test_states_of_the_optimizer_are_what_is_kept() -> None:
+    config = run_config_from_row(ROW)
+    kept = {
+        name: memory_input(replace(config, optimizer=name)).habits.optimizer_bytes
+        for name in (None, "adamw", "sgd", "sgd-momentum", "adam-8bit")
+    }
+    # Megatron: float32 weights 4, two float32 states 8 bytes a parameter.
+    assert kept == {None: 12, "adamw": 12, "sgd": 4, "sgd-momentum": 8, "adam-8bit": 6.03125}

@@ -111,8 +111,8 @@ def summary(calibration: Calibration) -> str:
     lines.append(f"  shortest kernel          {c.launch_latency_s * 1e6:.1f} us")
     host = c.host
     lines.append(
-        f"  host, an operation       forward +{host.forward_op_s * 1e6:.1f} us, "
-        f"backward +{host.backward_op_s * 1e6:.1f} us, optimizer +{host.optimizer_op_s * 1e6:.1f} us, "
+        f"  host, an operation       forward {host.forward_op_s * 1e6:+.1f} us, "
+        f"backward {host.backward_op_s * 1e6:+.1f} us, optimizer {host.optimizer_op_s * 1e6:+.1f} us, "
         f"view {host.view_s * 1e6:.1f} us"
     )
     if c.page_fault_s_per_byte is not None:

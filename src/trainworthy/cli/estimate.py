@@ -176,6 +176,9 @@ def _add_layout(parser: argparse.ArgumentParser) -> None:
     add("--zero-stage", type=int, choices=(0, 1, 2, 3), help="sharding over the data parallel ranks; 3: FSDP")
     add("--checkpointing", choices=("none", "selective", "full"), default="none", help="default: none")
     add("--precision", metavar="TYPE", default="bf16", help="bf16 (default), fp16, fp32, tf32, fp8")
+    add(
+        "--optimizer", metavar="NAME", help="whose states are kept: adamw (default), sgd-momentum, adam-8bit, lion, ..."
+    )
     add("--stack", metavar="NAME", help="training software whose constants are used")
 
 

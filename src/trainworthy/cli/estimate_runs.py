@@ -73,7 +73,7 @@ def _layout(options: argparse.Namespace) -> dict[str, object]:
         **{name: value for name, value in sizes.items() if value is not None},
         **({} if options.zero_stage is None else {"zero_stage": options.zero_stage}),
         "activation_checkpointing": options.checkpointing, "precision": options.precision,
-        **({} if options.stack is None else {"stack": options.stack}),
+        **{name: given for name in ("optimizer", "stack") if (given := getattr(options, name)) is not None},
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from trainworthy.errors import UsageError
 from trainworthy.estimate.memory_habits import MemoryHabits, NormKeeps, memory_habits
 from trainworthy.estimate.model_dims import ModelDims
 from trainworthy.estimate.run_config import RunConfig
+from trainworthy.formulas.optimizer_state import optimizer_bytes_per_parameter
 from trainworthy.hardware.gpu import Gpu
 
 Checkpointing = Literal["none", "full", "op", "layer", "attention"]
@@ -89,6 +90,15 @@ class MemoryInput:
         return self.micro_batch * self.seq_len / self.cp
 
 
+def _optimizer_bytes(optimizer: str, habits: MemoryHabits) -> float:
+    """Put the states of ``optimizer`` in the place of Adam's; the float32 copy of the weights, if any, stays."""
+    element_bytes = 4 if habits.optimizer_bytes >= 8 else 2
+    adam = optimizer_bytes_per_parameter(optimizer="adam", bytes_per_element=element_bytes)
+    return habits.optimizer_bytes - adam + optimizer_bytes_per_parameter(
+        optimizer=optimizer, bytes_per_element=element_bytes
+    )  # fmt: skip
+
+
 def memory_input(config: RunConfig) -> MemoryInput:
     """Take from a run what its memory depends on."""
     habits = memory_habits(config.stack, precision=config.precision)
@@ -96,6 +106,8 @@ def memory_input(config: RunConfig) -> MemoryInput:
         habits = replace(habits, reduce_bytes=4.0)
     if config.stack == "torchtitan" and config.compiled and _is_after_2024(config):
         habits = replace(habits, loss="compiled")
+    if config.optimizer is not None:
+        habits = replace(habits, optimizer_bytes=_optimizer_bytes(config.optimizer, habits))
     norms: NormKeeps = habits.norms
     if config.fused_norms is not None:
         norms = "fused" if config.fused_norms else "upcast"

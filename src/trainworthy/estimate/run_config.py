@@ -17,6 +17,7 @@ from trainworthy.estimate.model_rows import dims_from_columns
 from trainworthy.estimate.run_gpu import RunGpu, run_gpu
 from trainworthy.estimate.run_words import Attention, Checkpointing, Fp8Recipe, Precision, Selection, whole_number
 from trainworthy.estimate.stacks import Stack, stack_of, stack_on
+from trainworthy.formulas.optimizer_state import OPTIMIZERS
 from trainworthy.hardware.gpu import Gpu
 
 LARGEST = 10**12
@@ -78,6 +79,8 @@ class RunConfig:
     fused_norms: bool | None = None
     """Whether a table says that norms are fused kernels (Aleph Alpha's "RMS kernel"); None: not said."""
     compiled: bool = False
+    optimizer: str | None = None
+    """Whose states are kept (`formulas.optimizer_state`); None: Adam's, as the software keeps them."""
     task: str = "pretrain"
     packed_span: int | None = None
     """Tokens of the samples that are packed into sequences, beyond which nothing attends; None: whole sequences."""
@@ -147,8 +150,16 @@ def run_config_from_row(row: Mapping[str, str]) -> RunConfig:
         network_gb_per_s=_network(row, gpus_per_node, found.generation, assumptions),
         sequence_parallel=layout["tp"] > 1 and (stack.sequence_parallel if not sp else sp in {"yes", "true", "1"}),
         reduces_fp32=stack.reduces_fp32 and "mode PURE" not in row.get("note", ""),
-        task=task, packed_span=span, assumptions=tuple(assumptions), **given,
+        optimizer=_optimizer(row.get("optimizer")), task=task, packed_span=span, assumptions=tuple(assumptions),
+        **given,
     )  # fmt: skip
+
+
+def _optimizer(words: str | None) -> str | None:
+    name = (words or "").casefold().replace("_", "-")
+    if name and name not in OPTIMIZERS:
+        raise UsageError(f"Unknown optimizer {words!r}. Known: {', '.join(OPTIMIZERS)}.", fix="Pass one of these.")
+    return name or None
 
 
 def _numerics(row: Mapping[str, str], stack: Stack, found: RunGpu, assumptions: list[str]) -> dict[str, Any]:
