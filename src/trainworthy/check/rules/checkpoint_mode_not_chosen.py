@@ -25,7 +25,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 net = torch.nn.Linear(4, 4)
-y = checkpoint(net, torch.rand(8, 4))  # <- TW701
+y = checkpoint(net, torch.rand(8, 4))  # <- TW705
 """
 
 GOOD = """\
@@ -37,7 +37,7 @@ y = checkpoint(net, torch.rand(8, 4), use_reentrant=False)
 """
 
 
-@rule(code="TW701", severity="warning")
+@rule(code="TW705", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls."""
     names = ("torch.utils.checkpoint.checkpoint", "torch.utils.checkpoint.checkpoint_sequential")

@@ -24,7 +24,7 @@ import torch
 
 model = torch.nn.Linear(4, 1)
 for p in model.parameters():
-    p.require_grad = False  # <- TW302
+    p.require_grad = False  # <- TW314
 """
 
 GOOD = """\
@@ -36,7 +36,7 @@ for p in model.parameters():
 """
 
 
-@rule(code="TW302", severity="error")
+@rule(code="TW314", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at attributes that are assigned."""
     if not analysis.source.words.intersection(_WRONG):
