@@ -8,7 +8,7 @@ from pathlib import Path
 import trainworthy
 
 SOURCE = Path(trainworthy.__file__).parent
-# Found by a rehearsal too: a sampler that is not told the epoch, buffers that differ, nn.DataParallel, BatchNorm under DDP.
+# A sampler that is not told the epoch, buffers that differ, nn.DataParallel, BatchNorm under DDP.
 SHARED = {"TW402", "TW406", "TW411", "TW412"}
 
 
