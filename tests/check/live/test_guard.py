@@ -45,6 +45,27 @@ def test_it_raises_if_it_was_asked_to() -> None:
     assert caught.value.findings[0].place.line == 24
 
 
+def test_memory_that_nobody_wrote_is_no_birthplace(monkeypatch: pytest.MonkeyPatch) -> None:
+    # torch's own switch: what `empty` returns is then full of NaN, as unwritten memory may be.
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        with tw.guard(steps=5, quiet=True) as guard:
+            scratch = torch.empty(8, 4)
+            model = nn.Linear(4, 1)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            for _ in range(3):
+                loss = torch.log(model(torch.randn(8, 4)) - 50).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert scratch.isnan().all()
+    found = [f for f in guard.findings if f.code == "TW256"]
+    assert ["finite up to log" in f.message for f in found] == [True]
+
+
 def test_there_is_one_guard_at_a_time() -> None:
     with tw.guard(quiet=True), pytest.raises(TrainworthyError, match="one at a time"), tw.guard(quiet=True):
         pass

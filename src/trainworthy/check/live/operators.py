@@ -38,7 +38,9 @@ _NAMES = {
     _SKIP: "size dim numel item tolist cpu cuda numpy detach backward requires_grad_ __len__ __repr__ __format__ "
     "register_hook retain_grad zero_ is_contiguous is_floating_point data_ptr element_size storage_offset stride "
     "__bool__ __int__ __float__ __index__ __get__ __set__ __delete__ type device untyped_storage nelement "
-    "share_memory_ __hash__ __contains__ __setstate__ __reduce_ex__ __deepcopy__ register_post_accumulate_grad_hook",
+    "share_memory_ __hash__ __contains__ __setstate__ __reduce_ex__ __deepcopy__ register_post_accumulate_grad_hook "
+    # These hold whatever was in memory before, also numbers that are not finite.
+    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided resize_",
 }  # fmt: skip
 _KINDS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 # Losses that broadcast without an error; the others refuse shapes that differ.
