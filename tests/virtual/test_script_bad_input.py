@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -199,7 +200,11 @@ def test_ctrl_c_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
     scratch.mkdir()
     command = [sys.executable, "-m", "trainworthy", "rehearse", "--format", "json", str(script)]
     env = {**os.environ, "TMPDIR": str(scratch)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+        # A shell that runs the tests in the background has told them to ignore Ctrl-C, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(scratch.glob("*/progress.json")):
         time.sleep(0.1)
