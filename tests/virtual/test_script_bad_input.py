@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -198,13 +197,14 @@ def test_ctrl_c_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
     script.write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-m", "trainworthy", "rehearse", "--format", "json", str(script)]
+    # A shell that runs the tests in the background has told them to ignore Ctrl-C, and children inherit that.
+    start = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "runpy.run_module('trainworthy', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", start, "rehearse", "--format", "json", str(script)]
     env = {**os.environ, "TMPDIR": str(scratch)}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
-        # A shell that runs the tests in the background has told them to ignore Ctrl-C, and children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(scratch.glob("*/progress.json")):
         time.sleep(0.1)
