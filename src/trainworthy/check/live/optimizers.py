@@ -139,6 +139,8 @@ class OptimizerWatch:
         watch = self.watch
         parameters = state.get("parameters") or [p for g in optimizer.param_groups for p in g["params"]]
         self.gradients.step(parameters)
+        if parameters:
+            watch.facts.device = parameters[0].device.type
         samples: list[Sample] = state.get("samples", [])
         readings: list[torch.Tensor] = state.get("readings", [])
         rows = state.get("rows", [])
