@@ -10,13 +10,13 @@ Source: NCCL's tuning model, as torch 2.13 has it (torch/_inductor/comm_analysis
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
-from trainworthy.errors import UsageError
+from trainworthy.errors import UnknownLinkError, UsageError
 from trainworthy.formulas.collective_times import bus_bandwidth_factor, collective_steps, collective_time_s
 from trainworthy.formulas.collectives import TREE_KINDS, Kind
-from trainworthy.hardware.gpu import Gpu
+from trainworthy.hardware.gpu import Gpu, Link
 from trainworthy.hardware.links import Interconnect, link_row
 from trainworthy.tape.record import Collective
 
@@ -25,6 +25,8 @@ __all__ = ["Topology", "make_topology"]
 # The network port that vendors pair a GPU generation with in their reference systems: DGX-1 and DGX-2 EDR, DGX A100
 # HDR, DGX H100 and B200 NDR; one port a GPU.
 _PORTS = (((9, 0), "ib-ndr"), ((8, 0), "ib-hdr"), ((0, 0), "ib-edr"))
+_FAST_LINKS = (((9, 0), "nvlink4"), ((8, 0), "nvlink3"), ((0, 0), "nvlink2"))
+_BRIDGE = "bridge"  # in the name of a link that joins two cards and no more
 _NETWORK_SHARE = 0.85  # of a port's rate that large messages reach; nccl-tests between nodes report 80 to 95 %
 
 
@@ -121,7 +123,7 @@ def make_topology(
         UsageError: If a rate makes no sense.
     """
     notes: list[str] = []
-    inside = _inside(gpu, link, notes)
+    inside = _inside(gpu, link, gpus_per_node, notes)
     port = link_row(next(name for at_least, name in _PORTS if _capability(gpu) >= at_least))
     rate = port.gb_per_s_per_direction * _NETWORK_SHARE
     if network_gbit_per_s is not None:
@@ -141,18 +143,34 @@ def make_topology(
     )
 
 
-def _inside(gpu: Gpu | None, link: str | None, notes: list[str]) -> Interconnect | None:
+def _inside(gpu: Gpu | None, link: str | None, gpus_per_node: int, notes: list[str]) -> Interconnect | None:
     if link is not None:
         return link_row(link)
-    if gpu is None:
+    if gpu is None or gpus_per_node == 1:
         return None
-    if gpu.gpu_link is not None:
-        return link_row(gpu.gpu_link.name)
-    if gpu.host_link is not None:
-        found = link_row(gpu.host_link.name)
-        notes.append(f"GPUs of a node talk over {found.id}: the row of {gpu.id} has no link between GPUs")
-        return found
-    return None
+    own = gpu.gpu_link
+    if own is not None and not (_BRIDGE in own.name and gpus_per_node > 2):
+        return _link_of(gpu, own)
+    if gpu.host_link is None:
+        return None
+    found = link_row(gpu.host_link.name)
+    why = f"the row of {gpu.id} has no link between GPUs" if own is None else "a bridge joins two of them only"
+    notes.append(f"GPUs of a node talk over {found.id}: {why}")
+    return found
+
+
+def _link_of(gpu: Gpu, own: Link) -> Interconnect:
+    """Return the row of a GPU's link; a bridge, or a part of a link, has its generation's latencies and its own rate."""
+    try:
+        return link_row(own.name)
+    except UnknownLinkError:
+        kind = next(name for at_least, name in _FAST_LINKS if _capability(gpu) >= at_least)
+        row = link_row("xgmi-mi250x" if gpu.vendor == "AMD" else kind)
+    share = own.gb_per_s_per_direction / row.gb_per_s_per_direction
+    return replace(
+        row, names=(own.name,), gb_per_s_per_direction=own.gb_per_s_per_direction,
+        bus_gb_per_s=None if row.bus_gb_per_s is None else row.bus_gb_per_s * share,
+    )  # fmt: skip
 
 
 def _capability(gpu: Gpu | None) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.values import Function, ProjectClass
@@ -79,7 +79,7 @@ def _arity(node: ast.FunctionDef) -> tuple[int, float]:
     return max(required, 0), float("inf") if arguments.vararg else positional
 
 
-def _header(analysis: Analysis, node: ast.FunctionDef):  # type: ignore[no-untyped-def]
+def _header(analysis: Analysis, node: ast.FunctionDef) -> Place:
     place = analysis.place(node)
     width = len("def ") + len(node.name)
     return place._replace(end_line=place.line, end_column=(place.column or 1) + width)
