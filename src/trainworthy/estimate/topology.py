@@ -160,7 +160,7 @@ def _inside(gpu: Gpu | None, link: str | None, gpus_per_node: int, notes: list[s
 
 
 def _link_of(gpu: Gpu, own: Link) -> Interconnect:
-    """Return the row of a GPU's link; a bridge, or a part of a link, has its generation's latencies and its own rate."""
+    """Return the row of a GPU's link; a bridge or a share of a link has its own rate and its generation's latencies."""
     try:
         return link_row(own.name)
     except UnknownLinkError:

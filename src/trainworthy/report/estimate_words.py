@@ -110,7 +110,8 @@ def _verdict(e: Estimate) -> str:
     elif e.samples_per_s is not None:
         parts.append(between(e.samples_per_s, "samples/s"))
     if e.mfu is not None:
-        parts.append(f"MFU {100 * e.mfu.low:.0f}-{100 * e.mfu.high:.0f} %")
+        digits = 0 if e.mfu.low >= 0.01 else 2
+        parts.append(f"MFU {100 * e.mfu.low:.{digits}f}-{100 * e.mfu.high:.{digits}f} %")
     return "; ".join(parts) or "NOTHING KNOWN"
 
 
