@@ -45,7 +45,8 @@ def test_widths_agree_with_what_torch_draws(shape: tuple[int, int], mode: Mode, 
         draw(tensor, **more)
         assert ours.bound is not None
         # 3,600 draws or more: the largest is within 1 % of the bound, and never beyond.
-        assert 0.99 * ours.bound <= tensor.abs().max().item() <= ours.bound
+        # torch draws in float32, whose neighbour of the bound may be above it.
+        assert 0.99 * ours.bound <= tensor.abs().max().item() <= ours.bound * (1 + 2**-23)
         assert tensor.std().item() == pytest.approx(ours.std, rel=0.08)
 
 
