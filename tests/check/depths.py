@@ -1,0 +1,132 @@
+"""Check a small program at one of the three depths, in this process; and read the programs of the case files."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainworthy.check.config import Config
+from trainworthy.check.finding import Finding
+from trainworthy.check.run import check_file, collect
+from trainworthy.check.static.project import Project
+
+EVERYTHING = Config(select=("ALL",))
+_MARK = re.compile(r"#\s*<-\s*([A-Z]+\d+(?:\s*,\s*[A-Z]+\d+)*)")
+_FENCE = re.compile(r"^```python( \w+)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One program of a case file: at which depth it is checked, and what is marked in it."""
+
+    file: str
+    number: int
+    depth: str
+    program: str
+
+    @property
+    def name(self) -> str:
+        """What a test is called."""
+        return f"{self.file}-{self.number}-{self.depth}"
+
+    def marked(self, code: str) -> set[int]:
+        """Return the lines marked with ``code``."""
+        return {line for line, found in marks(self.program) if found == code}
+
+
+def marks(program: str) -> Iterator[tuple[int, str]]:
+    """Yield the marks of a program, ``# <- TW201``, by line."""
+    for number, line in enumerate(program.split("\n"), start=1):
+        match = _MARK.search(line)
+        for code in match[1].split(",") if match else ():
+            yield number, code.strip()
+
+
+def read_cases(file: Path) -> list[Case]:
+    """Read a case file: its programs in fences; ``python live`` names a depth other than static."""
+    text = file.read_text(encoding="utf-8")
+    return [
+        Case(file=file.stem, number=number, depth=(depth or "static").strip(), program=program)
+        for number, (depth, program) in enumerate(_FENCE.findall(text), start=1)
+    ]
+
+
+def findings(program: str, depth: str, path: Path) -> list[Finding]:
+    """Return what ``check``, ``check --rehearse`` or ``check --live`` finds in ``program``."""
+    found = list(_static(program))
+    if depth == "dry":
+        found += rehearsed(program, path)
+    elif depth == "live":
+        found += lived(program, path)
+    return found
+
+
+def _static(program: str) -> tuple[Finding, ...]:
+    result = collect([check_file("program.py", EVERYTHING, data=program.encode(), project=Project())], EVERYTHING)
+    return result.findings
+
+
+def rehearsed(program: str, path: Path, *, steps: int = 2) -> tuple[Finding, ...]:
+    """Run a program on the virtual GPU and return what the dry rules find on its tape."""
+    from trainworthy.check.dry import dry_findings
+    from trainworthy.virtual.gpu import VirtualGpu
+    from trainworthy.virtual.session import RehearsalComplete, Session
+
+    path.write_text(program, encoding="utf-8")
+    virtual = VirtualGpu(None)
+    session = Session(virtual, steps=steps)
+    with _as_main(path) as names, virtual, session.installed():
+        try:
+            exec(compile(program, str(path), "exec"), names)
+        except RehearsalComplete:
+            pass
+        virtual.recorder.steps.finish()
+        tape = virtual.tape(error=None, steps=session.completed, script=str(path), findings=[], effects=[])
+    return dry_findings(tape)
+
+
+def lived(program: str, path: Path, *, steps: int = 20) -> tuple[Finding, ...]:
+    """Run a program under the guard and return what the live rules find."""
+    from trainworthy.check.live.guard import Guard
+
+    path.write_text(program, encoding="utf-8")
+    with _as_main(path) as names:
+        guard = Guard(steps=steps, roots=(str(path.parent),))
+        with guard:
+            exec(compile(program, str(path), "exec"), names)
+    return guard.findings
+
+
+class _as_main:  # noqa: N801  reads as a phrase
+    """Let a program be ``__main__``, quietly, and put the process back."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._warnings = warnings.catch_warnings()
+
+    def __enter__(self) -> dict[str, object]:
+        import torch
+
+        self._random = torch.get_rng_state()
+        self._argv, self._main = sys.argv, sys.modules.get("__main__")
+        module = types.ModuleType("__main__")
+        module.__file__ = str(self._path)
+        sys.argv, sys.modules["__main__"] = [str(self._path)], module
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
+        return module.__dict__
+
+    def __exit__(self, *error: object) -> None:
+        import torch
+
+        self._warnings.__exit__(*error)
+        sys.argv = self._argv
+        if self._main is not None:
+            sys.modules["__main__"] = self._main
+        torch.set_rng_state(self._random)
+        torch.set_grad_enabled(True)
