@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import types
@@ -81,10 +82,8 @@ def rehearsed(program: str, path: Path, *, steps: int = 2) -> tuple[Finding, ...
     virtual = VirtualGpu(None)
     session = Session(virtual, steps=steps)
     with _as_main(path) as names, virtual, session.installed():
-        try:
+        with contextlib.suppress(RehearsalComplete):
             exec(compile(program, str(path), "exec"), names)
-        except RehearsalComplete:
-            pass
         virtual.recorder.steps.finish()
         tape = virtual.tape(error=None, steps=session.completed, script=str(path), findings=[], effects=[])
     return dry_findings(tape)
@@ -102,31 +101,20 @@ def lived(program: str, path: Path, *, steps: int = 20) -> tuple[Finding, ...]:
     return guard.findings
 
 
-class _as_main:  # noqa: N801  reads as a phrase
+@contextlib.contextmanager
+def _as_main(path: Path) -> Iterator[dict[str, object]]:
     """Let a program be ``__main__``, quietly, and put the process back."""
+    import torch
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._warnings = warnings.catch_warnings()
-
-    def __enter__(self) -> dict[str, object]:
-        import torch
-
-        self._random = torch.get_rng_state()
-        self._argv, self._main = sys.argv, sys.modules.get("__main__")
-        module = types.ModuleType("__main__")
-        module.__file__ = str(self._path)
-        sys.argv, sys.modules["__main__"] = [str(self._path)], module
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
-        return module.__dict__
-
-    def __exit__(self, *error: object) -> None:
-        import torch
-
-        self._warnings.__exit__(*error)
-        sys.argv = self._argv
-        if self._main is not None:
-            sys.modules["__main__"] = self._main
-        torch.set_rng_state(self._random)
+    state, argv, main = torch.get_rng_state(), sys.argv, sys.modules["__main__"]
+    module = types.ModuleType("__main__")
+    module.__file__ = str(path)
+    sys.argv, sys.modules["__main__"] = [str(path)], module
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield module.__dict__
+    finally:
+        sys.argv, sys.modules["__main__"] = argv, main
+        torch.set_rng_state(state)
         torch.set_grad_enabled(True)

@@ -68,7 +68,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _is_plain_module(cls: ProjectClass) -> bool:
-    return cls.outside_base() == "torch.nn.Module"
+    return cls.outside_base().startswith("torch.nn.")
 
 
 def _arity(node: ast.FunctionDef) -> tuple[int, float]:

@@ -1,0 +1,55 @@
+"""`contiguous()` after a view, which needs none.
+
+What it finds:
+    `x.view(...).contiguous()`: off by default.
+
+Why:
+    `view` only works where no copy is needed and leaves the order in memory as it is, so there is nothing to mend.
+    `transpose`, `permute`, `expand` and slices are what makes a tensor non-contiguous, and then it is `view` that
+    fails, before `contiguous()` is reached.
+
+How sure:
+    The call does nothing, except for a slice that is viewed without being merged.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import once_per_place
+
+BAD = """\
+import torch
+
+x = torch.rand(8, 12)
+y = x.view(8, 3, 4).contiguous()  # <- TW163
+"""
+
+GOOD = """\
+import torch
+
+x = torch.rand(8, 12)
+y = x.view(8, 3, 4).transpose(1, 2).contiguous()
+"""
+
+
+@rule(code="TW163", severity="hint", default=False)
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at what `contiguous` is called on."""
+    if "contiguous" not in analysis.source.words:
+        return
+    for call in once_per_place(analysis.method_calls("contiguous")):
+        func = call.node.func
+        made = func.value if isinstance(func, ast.Attribute) else None
+        if call.node.args or call.node.keywords or not isinstance(made, ast.Call):
+            continue
+        if isinstance(made.func, ast.Attribute) and made.func.attr == "view":
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="`contiguous()` after `view` does nothing: a view keeps the order in memory",
+                fix="Leave `.contiguous()` out.",
+            )

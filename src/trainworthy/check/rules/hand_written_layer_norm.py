@@ -1,0 +1,80 @@
+"""A layer normalisation that differs from `nn.LayerNorm`.
+
+What it finds:
+    `(x - mean) / (std + eps)` where `std` is `x.std(...)` without `unbiased=False` or `correction=0`: off by default.
+
+Why:
+    `nn.LayerNorm` divides by the root of the biased variance plus eps. With 8 features the outputs differ by 0.13, with
+    512 by 0.004: weights of one do not fit the other.
+
+How sure:
+    Certain that the formula is another one; a model that is only ever used with it is as good.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+
+BAD = """\
+import torch
+
+
+def norm(x, eps=1e-6):
+    mean, std = x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
+    return (x - mean) / (std + eps)  # <- TW264
+"""
+
+GOOD = """\
+import torch
+
+
+def norm(x, eps=1e-6):
+    mean, var = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
+    return (x - mean) / torch.sqrt(var + eps)
+"""
+
+
+@rule(code="TW264", severity="hint", default=False)
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at quotients of a difference and a sum with a standard deviation."""
+    if "std" not in analysis.source.words or "keepdim" not in analysis.source.words:
+        return
+    stds = {name for call in analysis.nodes.get(ast.Assign, ()) for name in _std_names(call)}
+    for node in analysis.nodes.get(ast.BinOp, ()):
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div) or not _has_difference(node.left):
+            continue
+        below = node.right
+        if isinstance(below, ast.BinOp) and isinstance(below.op, ast.Add):
+            parts = (below.left, below.right)
+            if any(_is_std(one) or (isinstance(one, ast.Name) and one.id in stds) for one in parts):
+                yield Hit(
+                    place=analysis.place(node),
+                    message="`std` is unbiased and eps is added outside of the root: not what nn.LayerNorm computes",
+                    fix="nn.LayerNorm, or x.var(-1, keepdim=True, unbiased=False).add(eps).sqrt().",
+                )
+
+
+def _has_difference(node: ast.expr) -> bool:
+    return any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub) for one in ast.walk(node))
+
+
+def _std_names(node: ast.AST) -> Iterator[str]:
+    if not isinstance(node, ast.Assign):
+        return
+    for target in node.targets:
+        pairs = [(target, node.value)]
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = list(zip(target.elts, node.value.elts, strict=False))
+        yield from (one.id for one, value in pairs if isinstance(one, ast.Name) and _is_std(value))
+
+
+def _is_std(node: ast.expr) -> bool:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "std":
+        return False
+    names = {one.arg for one in node.keywords}
+    return "keepdim" in names and not names & {"unbiased", "correction", "ddof"}

@@ -1,0 +1,90 @@
+"""A softmax written by hand overflows.
+
+What it finds:
+    `exp(z) / exp(z).sum(...)`, also through a name for `exp(z)`, where nothing was subtracted from `z`.
+
+Why:
+    `exp` of 89 is infinite in float32, of 12 in float16, and inf / inf is NaN. `softmax` subtracts the maximum first.
+
+How sure:
+    A hint: scores that stay small are right. Silent where a maximum is subtracted or scores are clamped.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+
+BAD = """\
+import torch
+
+
+def softmax(z):
+    e = torch.exp(z)
+    return e / e.sum(dim=-1, keepdim=True)  # <- TW263
+"""
+
+GOOD = """\
+import torch
+
+
+def softmax(z):
+    e = torch.exp(z - z.max(dim=-1, keepdim=True).values)
+    return e / e.sum(dim=-1, keepdim=True)
+"""
+
+
+@rule(code="TW263", severity="hint")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at quotients."""
+    if "exp" not in analysis.source.words:
+        return
+    exps = _names_of_exps(analysis)
+    for node in analysis.nodes.get(ast.BinOp, ()):
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
+            continue
+        top, below = node.left, _summed(node.right)
+        if below is None or ast.dump(top) != ast.dump(below):
+            continue
+        made = exps.get(top.id) if isinstance(top, ast.Name) else top
+        if made is not None and _is_bare_exp(made):
+            yield Hit(
+                place=analysis.place(node),
+                message="exp(z) / sum(exp(z)) is NaN as soon as one exp(z) is infinite",
+                fix="torch.softmax(z, dim=...); for a loss, log_softmax or cross_entropy.",
+            )
+
+
+def _names_of_exps(analysis: Analysis) -> dict[str, ast.expr | None]:
+    """Return what names are assigned that are assigned once; None for the others."""
+    found: dict[str, ast.expr | None] = {}
+    for node in analysis.nodes.get(ast.Assign, ()):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    found[target.id] = None if target.id in found else node.value
+    return found
+
+
+def _summed(node: ast.expr) -> ast.expr | None:
+    """Return what a sum adds up."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "sum":
+        return None
+    if isinstance(node.func.value, ast.Name) and node.func.value.id in ("torch", "np", "numpy"):
+        return node.args[0] if node.args else None
+    return node.func.value
+
+
+def _is_bare_exp(node: ast.expr) -> bool:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "exp":
+        return False
+    of = node.args[0] if node.args else node.func.value
+    if isinstance(of, ast.UnaryOp | ast.Call | ast.BinOp):
+        # exp(-x), exp(f(x)) and exp(a - b) may be bounded; only what is read as it stands is surely not.
+        inner = of.operand if isinstance(of, ast.UnaryOp) else of
+        return isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.MatMult)
+    return isinstance(of, ast.Name | ast.Attribute)
