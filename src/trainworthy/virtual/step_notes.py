@@ -58,6 +58,7 @@ class StepNotes:
             entry = {
                 "path": place[0], "line": place[1], "workers": workers,
                 "batch_size": getattr(loader, "batch_size", None),
+                "drop_last": bool(getattr(loader, "drop_last", False)),
                 "dataset_size": _length(getattr(loader, "dataset", None)), "batches": 0, "seconds": [],
             }  # fmt: skip
             self._by_place[(*place, workers)] = entry

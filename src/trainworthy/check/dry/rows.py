@@ -46,13 +46,21 @@ def source_lines(source: Source, count: int = 3) -> list[str]:
 
 
 def batch_size(tape: Tape) -> int | None:
-    """Return the first dimension of the first data that the model is given in the reference step."""
+    """Return the first dimension of the first data that the model is given in the reference step.
+
+    Without a module, it is that of the first data of the step with two dimensions or more.
+    """
+    first: int | None = None
     for op in tape.ops:
-        if op.step == tape.reference_step and op.phase == "forward" and op.module:
+        if op.step != tape.reference_step:
+            continue
+        if op.phase == "forward" and op.module:
             for tensor in op.inputs:
                 if tensor.kind == "input" and tensor.shape:
                     return tensor.shape[0]
-    return None
+        if first is None and op.phase == "data":
+            first = next((t.shape[0] for t in op.outputs if len(t.shape) >= 2), None)
+    return None if any(info.parameters for info in tape.model) else first
 
 
 def is_float(tensor: TensorMeta) -> bool:

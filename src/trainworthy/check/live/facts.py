@@ -202,6 +202,9 @@ class Loader:
     epochs: tuple[int, ...] = ()
     sampler_epochs: tuple[int, ...] = ()
     world_size: int = 1
+    dataset_size: int | None = None
+    drop_last: bool = False
+    in_training: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,7 @@ class LoaderWatch:
             has_worker_init=loader.worker_init_fn is not None,
             stored_generators=tuple(sorted(stored_generators(loader.dataset))),
             world_size=int(getattr(loader.sampler, "num_replicas", 1) or 1),
+            dataset_size=_size_of(loader), drop_last=bool(loader.drop_last), in_training=torch.is_grad_enabled(),
         )  # fmt: skip
 
     def _gives(self, iterator: Any, batch: Any, wait_s: float) -> None:
@@ -108,6 +109,14 @@ class LoaderWatch:
             is_iterable=isinstance(getattr(iterator, "_dataset", None), IterableDataset), wait_s=wait_s,
         ))  # fmt: skip
         state[2] += 1
+
+
+def _size_of(loader: Any) -> int | None:
+    """Return how many samples an epoch has; None where that is not known."""
+    try:
+        return len(loader.sampler)
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
 
 
 def tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:

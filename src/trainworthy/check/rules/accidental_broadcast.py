@@ -200,9 +200,11 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
     size = batch_size(tape)
     if size is None or size < 2:
         return
+    columns = _WrittenColumns()
     for op in tape.ops:
-        if op.step == tape.reference_step and op.phase in ("forward", "loss"):
-            found = _operands(op, size)
+        if op.step == tape.reference_step and op.phase in ("forward", "loss", "other"):
+            columns.note(op)
+            found = _operands(op, size, columns)
             if found is not None:
                 a, b, result = found
                 yield Hit(
@@ -220,16 +222,43 @@ def _may_be(signature: Signature) -> bool:
     name, shapes = signature.name.partition(".")[0], [t.shape for t in signature.inputs[:2]]
     if len(shapes) < 2:
         return False
-    return name in _LOSSES_live or (name in _ELEMENTWISE and doubly_expanded(*shapes) is not None)
+    return name in _LOSSES_live or (name in (*_ELEMENTWISE, "eq") and doubly_expanded(*shapes) is not None)
 
 
-def _operands(op: Op, size: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+class _WrittenColumns:
+    """Views and reductions that make a column on purpose: what meets a row through them is a table of pairs."""
+
+    _MAKERS = frozenset(
+        "unsqueeze view slice expand _unsafe_view select sum mean norm linalg_vector_norm amax amin max min logsumexp "
+        "diagonal cat stack".split()
+    )
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, tuple[int, ...]]] = set()
+
+    def note(self, op: Op) -> None:
+        """Remember the result of an operation that adds an axis or keeps one."""
+        if op.name.partition(".")[0] in self._MAKERS:
+            self._seen.update((t.storage, t.shape) for t in op.outputs)
+
+    def has(self, a: TensorInfo, b: TensorInfo) -> bool:
+        """Tell whether one of two tensors was written as a column, or both are one tensor."""
+        return a.storage == b.storage or any((t.storage, t.shape) in self._seen for t in (a, b) if len(t.shape) > 1)
+
+
+def _operands(
+    op: Op, size: int, columns: _WrittenColumns
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
     """Return the two shapes and that of the result, if an operation is such a broadcast."""
     name = op.name.partition(".")[0]
     if len(op.inputs) < 2:
         return None
     a, b = op.inputs[:2]
-    if name in _ELEMENTWISE and (a.kind == "input") != (b.kind == "input") and "parameter" not in (a.kind, b.kind):
+    data = [t.kind == "input" for t in (a, b)]
+    one_is_data = op.phase != "other" and data[0] != data[1]
+    neither = not any(data) and op.phase in ("forward", "loss") and not columns.has(a, b)
+    compared = name == "eq" and not all(data) and not columns.has(a, b)
+    if (compared or (name in _ELEMENTWISE and (one_is_data or neither))) and "parameter" not in (a.kind, b.kind):
         result = doubly_expanded(a.shape, b.shape)
         both = size in a.shape and size in b.shape
         return (a.shape, b.shape, result) if result is not None and both and result.count(size) >= 2 else None

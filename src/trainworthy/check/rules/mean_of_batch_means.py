@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import names_in
 
 BAD = """\
 import torch
@@ -73,7 +74,7 @@ def _evaluates(function: ast.FunctionDef) -> bool:
 def _sums_of_means(loop: ast.For) -> Iterator[str]:
     for one in ast.walk(loop):
         if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and isinstance(one.target, ast.Name):
-            names = {getattr(n, "id", None) or getattr(n, "attr", "") for n in ast.walk(one.value)}
+            names = names_in(one.value)
             product = any(isinstance(n, ast.Mult) for n in ast.walk(one.value))
             summed = any(isinstance(n, ast.Constant) and n.value == "sum" for n in ast.walk(one.value))
             if not product and not summed and any("loss" in n.lower() or "cross_entropy" in n for n in names):

@@ -1,0 +1,131 @@
+"""Dilated convolutions in a row that look at every other pixel only.
+
+What it finds:
+    Three convolutions or more, one after the other, with stride 1 and a kernel above 1, whose dilations have a common
+    divisor above 1.
+
+Why:
+    The result at one pixel depends only on a grid of its neighbourhood: of dilation 2 thrice, on a quarter of the
+    pixels. The output shows a checkerboard.
+
+How sure:
+    Certain for the chain. A hint, because a convolution without dilation before it softens the effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import gcd
+
+from trainworthy.check.dry.rows import place_of
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.tape.record import ModuleInfo, Op, Tape
+
+BAD = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 4, 3, padding=2, dilation=2)
+        self.b = nn.Conv2d(4, 4, 3, padding=2, dilation=2)
+        self.c = nn.Conv2d(4, 2, 3, padding=2, dilation=2)
+
+    def forward(self, x):
+        x = self.b(self.a(x).relu()).relu()
+        return self.c(x)  # <- TW166
+
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    loss = model(torch.rand(2, 3, 16, 16)).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 4, 3, padding=1, dilation=1)
+        self.b = nn.Conv2d(4, 4, 3, padding=2, dilation=2)
+        self.c = nn.Conv2d(4, 2, 3, padding=3, dilation=3)
+
+    def forward(self, x):
+        x = self.b(self.a(x).relu()).relu()
+        return self.c(x)
+
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    loss = model(torch.rand(2, 3, 16, 16)).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+_LEAST = 3
+_KEEPS = ("relu", "relu_", "gelu", "silu", "leaky_relu", "leaky_relu_", "native_batch_norm", "cudnn_batch_norm",
+          "native_group_norm", "sigmoid", "tanh", "hardtanh", "elu", "native_dropout", "detach", "alias")  # fmt: skip
+
+
+@rule(code="TW166", severity="hint", depth="dry")
+def find(tape: Tape) -> Iterator[Hit]:
+    """Follow storages from convolution to convolution."""
+    known = {info.template: info for info in tape.model if info.class_name in ("Conv1d", "Conv2d", "Conv3d")}
+    if sum(_dilation(info) > 1 for info in known.values()) < 1:
+        return
+    chains: dict[int, tuple[int, ...]] = {}
+    said: set[str] = set()
+    for op in tape.ops:
+        if op.step != tape.reference_step or op.phase != "forward" or not op.inputs or not op.outputs:
+            continue
+        name, before = op.name.partition(".")[0], chains.get(op.inputs[0].storage, ())
+        if name in _KEEPS:
+            chains[op.outputs[0].storage] = before
+        elif name == "convolution":
+            chain = _next(before, _info_of(known, op), op)
+            chains[op.outputs[0].storage] = chain
+            step = gcd(*chain) if len(chain) >= _LEAST else 1
+            if step > 1 and op.module not in said:
+                said.add(op.module)
+                yield Hit(
+                    place=place_of(op.source, tape),
+                    message=f"{len(chain)} convolutions up to {op.module} see every {_nth(step)} pixel only: their "
+                    f"dilations are {', '.join(map(str, chain))}",
+                    evidence=(Evidence(f"greatest common divisor {step}"),),
+                    fix="Dilations without a common divisor, such as 1, 2, 3.",
+                )
+
+
+def _info_of(known: dict[str, ModuleInfo], op: Op) -> ModuleInfo | None:
+    found = known.get(op.module)
+    if found is not None:
+        return found
+    template = ".".join("{}" if part.isdecimal() else part for part in op.module.split("."))
+    return known.get(template)
+
+
+def _next(chain: tuple[int, ...], info: ModuleInfo | None, op: Op) -> tuple[int, ...]:
+    if info is None or max(info.details.get("stride", (1,))) > 1:
+        return ()
+    if max(info.details.get("kernel_size", (1,))) == 1:
+        return chain
+    return (*chain, _dilation(info))
+
+
+def _dilation(info: ModuleInfo) -> int:
+    return int(max(info.details.get("dilation", (1,))))
+
+
+def _nth(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")

@@ -1,0 +1,81 @@
+"""The last batch holds one sample, and BatchNorm cannot train on it.
+
+What it finds:
+    A DataLoader that feeds the training, whose data set leaves one sample for the last batch, for a model with
+    BatchNorm.
+
+Why:
+    `BatchNorm1d` raises "Expected more than 1 value per channel" at the end of the epoch; others normalise a sample by
+    itself, and `squeeze()` loses the batch axis.
+
+How sure:
+    Sure of the sizes: the loader does not drop the last batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit, Place
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
+
+BAD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+data = TensorDataset(torch.randn(257, 4), torch.randint(0, 2, (257,)))
+for step, (x, y) in enumerate(DataLoader(data, batch_size=8, shuffle=True)):  # <- TW561
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if step == 9:
+        break
+"""
+GOOD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+data = TensorDataset(torch.randn(257, 4), torch.randint(0, 2, (257,)))
+for x, y in DataLoader(data, batch_size=8, shuffle=True, drop_last=True):
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW561", severity="warning", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Look at the loaders that fed training steps."""
+    norms = [info for info in tape.model if info.class_name.startswith("BatchNorm")]
+    for note in tape.notes.get("loading") or () if norms else ():
+        size, batch = note.get("dataset_size"), note.get("batch_size")
+        if size and batch and batch > 1 and size % batch == 1 and not note.get("drop_last"):
+            yield _hit(Place(note["path"], note["line"]), size, batch, norms[0].class_name)
+
+
+@rule(code="TW561", severity="warning", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Look at the loaders that gave batches while the model was trained."""
+    norms = {name for f in facts.forwards if f.training and f.grad for name in f.mode_layers if "BatchNorm" in name}
+    for loader in facts.loaders if norms else ():
+        size, batch = loader.dataset_size, loader.batch_size
+        if size and batch and batch > 1 and size % batch == 1 and not loader.drop_last and loader.in_training:
+            yield _hit(loader.place, size, batch, sorted(norms)[0])
+
+
+def _hit(place: Place, size: int, batch: int, norm: str) -> Hit:
+    return Hit(
+        place=place,
+        message=f"{size:,} samples in batches of {batch} leave one for the last batch, and the model has {norm}",
+        fix="DataLoader(..., drop_last=True).",
+    )

@@ -1,0 +1,79 @@
+"""A squeeze without an axis drops the batch of the last batch.
+
+What it finds:
+    `squeeze()` without an axis on a tensor that begins with the batch, in a training whose loader leaves one sample for
+    the last batch.
+
+Why:
+    `squeeze()` removes every axis of size 1. For a batch of one that is the batch too: the prediction becomes a scalar,
+    and the loss raises or broadcasts.
+
+How sure:
+    Sure of the sizes of the loader and of the tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.dry.rows import batch_size, place_of, rows
+from trainworthy.check.finding import Evidence, Hit, Place
+from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
+
+BAD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+data = TensorDataset(torch.randn(257, 4), torch.randn(257))
+for x, y in DataLoader(data, batch_size=8):
+    loss = (model(x).squeeze() - y).pow(2).mean()  # <- TW160
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+GOOD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+data = TensorDataset(torch.randn(257, 4), torch.randn(257))
+for x, y in DataLoader(data, batch_size=8):
+    loss = (model(x).squeeze(1) - y).pow(2).mean().squeeze()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW160", severity="error", depth="dry")
+def find(tape: Tape) -> Iterator[Hit]:
+    """Look at squeezes if the last batch holds one sample."""
+    alone = [
+        note for note in tape.notes.get("loading") or ()
+        if note.get("dataset_size") and (note.get("batch_size") or 0) > 1 and not note.get("drop_last")
+        and note["dataset_size"] % note["batch_size"] == 1
+    ]  # fmt: skip
+    if not alone:
+        return
+    size, note = batch_size(tape), alone[0]
+    for row in rows(tape):
+        if row.signature.name != "squeeze" or row.phase not in ("forward", "loss") or not row.signature.inputs:
+            continue
+        shape = row.signature.inputs[0].shape
+        if size is not None and len(shape) > 1 and shape[0] == size == note["batch_size"]:
+            rest = note["dataset_size"] // note["batch_size"]
+            yield Hit(
+                place=place_of(row.source, tape),
+                message=f"squeeze() of {shape} keeps the batch, but not that of the last batch, which holds one sample",
+                evidence=(Evidence(
+                    f"{note['dataset_size']:,} samples are {rest} batches of {note['batch_size']} and one more",
+                    Place(note["path"], note["line"]),
+                ),),
+                fix="Name the axis: squeeze(1) or squeeze(-1).",
+            )  # fmt: skip
