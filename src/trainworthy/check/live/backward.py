@@ -11,7 +11,7 @@ from torch import nn
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts import Backward, ChainFault
-from trainworthy.check.live.gradients import Gradients
+from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
 
@@ -36,6 +36,7 @@ class BackwardWatch:
         self.losses: list[tuple[int, torch.Tensor, list[torch.Tensor]]] = []
         self.node_readings: list[tuple[Any, int, list[torch.Tensor]]] = []
         self.hook_nodes = True
+        self.contributions = Contributions()
         self.on_backward: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
         self.on_graph: Callable[[list[Any]], None] = lambda nodes: None
@@ -82,13 +83,14 @@ class BackwardWatch:
                 found = walk(nodes)
                 count, reaches = len(found), any(_is_parameter(node) for node in found)
                 self.on_graph(nodes)
+                self.contributions.begins(place, [n.variable for n in found if _is_parameter(n)])
                 if self.hook_nodes:
                     self._hook(found)
             if nodes and len(nodes) == 1:
                 nodes[0].metadata[_TOKEN_KEY] = self.watch.kept_token(place)
             self.watch.facts.backwards.append(Backward(
                 step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count,
-                faults=tuple(self._faults(nodes, place)),
+                faults=tuple(self._faults(nodes, place)), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
             ))  # fmt: skip
             if len(roots) == 1 and plain(roots[0]) and roots[0].numel() == 1:
                 sums = [t.sum() for t in self.input_tensors()]
@@ -97,6 +99,7 @@ class BackwardWatch:
     def _after(self) -> None:
         with self.watch.own_work():
             self.gradients.after_backward()
+            self.contributions.ended()
 
     def _hook(self, nodes: dict[Any, Any]) -> None:
         """Read what each node hands on, to find where a gradient stops being finite."""
@@ -133,6 +136,11 @@ class BackwardWatch:
             if fault is not None:
                 number = node.metadata.get(PLACE_KEY)
                 yield fault, self.watch.place_of(number) if number is not None else place
+
+
+def is_mean(node: Any) -> bool:
+    """Tell whether a loss is a mean as it stands: no sum, and not divided by anything afterwards."""
+    return _name(node) == "Mean" or getattr(node, "_saved_reduction", None) == 1
 
 
 def walk(roots: list[Any]) -> dict[Any, Any]:

@@ -44,7 +44,7 @@ class ClipWatch:
 
         def scaled(scaler: GradScaler, outputs: Any) -> Any:
             if scaler.is_enabled():
-                watch.scaled = True
+                watch.scaled = watch.watch.facts.scaler_used = True
             return scale(scaler, outputs)
 
         def unscaled(scaler: GradScaler, optimizer: Any) -> None:

@@ -50,7 +50,29 @@ class LossTargets:
     padding_idx: int | None = None
     padding_share: float | None = None
     single_class: bool = False
+    is_flat: bool = False
     classes: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftTargets:
+    """Targets of a cross-entropy that are no classes but numbers; ``off_by`` is how far a row's sum is from 1."""
+
+    step: int
+    place: Place
+    shape: Shape
+    off_by: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedEnd:
+    """Rows of tokens whose ignored tail is one token that is never a target, after last targets that all differ."""
+
+    step: int
+    place: Place
+    token: int
+    rows: int
+    distinct_last: int
 
 
 ChainFault = Literal["softmax-cross-entropy", "nll-probabilities", "sigmoid-bce-logits"]
@@ -67,6 +89,27 @@ class Backward:
     num_graph_nodes: int | None = None
     faults: tuple[tuple[ChainFault, Place], ...] = ()
     inputs_hash: int | None = None
+    is_mean: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedGradients:
+    """Gradients with parts of two backward passes between which another optimizer used those of the first."""
+
+    step: int
+    place: Place
+    optimizer: str
+    parameters: int
+    first: Place
+    last: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingWindow:
+    """An epoch that began while gradients of the one before were waiting for a step."""
+
+    place: Place
+    pending: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +173,40 @@ class Dropout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """A draw without replacement of more than there is: ``available`` weights are not 0."""
+
+    step: int
+    place: Place
+    wanted: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """What runs through a model at its beginning: spreads of the results of its layers, in order, by name.
+
+    ``saturated`` are tanh and sigmoid modules, not the last module, with the share of their results at the ends;
+    ``two_streams`` are BatchNorms that were called twice with inputs whose means are several spreads apart.
+    """
+
+    place: Place
+    model: str
+    spreads: tuple[tuple[str, float], ...]
+    saturated: tuple[tuple[str, float], ...]
+    two_streams: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyEvaluation:
+    """A model with old spectral norms that was evaluated before any forward pass in training."""
+
+    place: Place
+    model: str
+    layers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
     """A call that clips gradients."""
 
@@ -186,6 +263,7 @@ class Batch:
     constant: bool
     is_iterable: bool
     wait_s: float
+    shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +283,7 @@ class Loader:
     dataset_size: int | None = None
     drop_last: bool = False
     in_training: bool = True
+    large_containers: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +330,7 @@ class Probe:
     change: float
     scale: float
     shape: Shape
+    batch_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,6 +391,14 @@ class LiveFacts:
     replicas: list[Replicas] = field(default_factory=list)
     loads: list[StateLoad] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    soft_targets: list[SoftTargets] = field(default_factory=list)
+    masked_ends: list[MaskedEnd] = field(default_factory=list)
+    mixed: list[MixedGradients] = field(default_factory=list)
+    pending: list[PendingWindow] = field(default_factory=list)
+    draws: list[Draw] = field(default_factory=list)
+    signals: list[Signals] = field(default_factory=list)
+    early_evaluations: list[EarlyEvaluation] = field(default_factory=list)
+    scaler_used: bool = False
     device: str = "cpu"
     seconds: float | None = None
     loader_wait_s: float = 0.0

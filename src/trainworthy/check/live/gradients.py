@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from trainworthy.check.finding import Place
+
 
 class _Spent:
     __slots__ = ("mixed", "ref", "version")
@@ -73,3 +75,65 @@ class Gradients:
             return False
         gradient = parameter.grad
         return gradient is not None and gradient is found[1].ref() and found[1].mixed == mixed
+
+
+class Contributions:
+    """Which backward passes the gradients of parameters come from, since they were last cleared.
+
+    A gradient goes on if the next pass finds the same tensor in the version in which the last one left it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Parts] = {}
+        self._reached: list[torch.Tensor] = []
+        self._passes: list[Place] = []
+        self._used: list[tuple[int, int]] = []  # passes so far, optimizer
+
+    def begins(self, place: Place, reached: list[torch.Tensor]) -> None:
+        """Note a backward pass and the parameters that it reaches."""
+        self._passes.append(place)
+        self._reached = reached
+        for parameter in reached:
+            known = self._known.get(id(parameter))
+            gradient = parameter.grad
+            if known is not None and (
+                gradient is None or gradient is not known.ref() or known.version != gradient._version
+            ):
+                del self._known[id(parameter)]
+
+    def ended(self) -> None:
+        """Add the pass to the gradients that it wrote."""
+        for parameter in self._reached:
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            known = self._known.get(id(parameter))
+            passes = known.passes if known is not None else []
+            self._known[id(parameter)] = _Parts(
+                weakref.ref(gradient), gradient._version, [*passes, len(self._passes) - 1]
+            )
+        self._reached = []
+
+    def step(self, optimizer: int, parameters: Iterable[torch.Tensor]) -> tuple[int, Place, Place] | None:
+        """Note a step; return how many of its gradients were mixed across another optimizer's step, and from where."""
+        given = list(parameters)
+        mixed: list[tuple[Place, Place]] = []
+        for parameter in given:
+            known = self._known.get(id(parameter))
+            if known is None or parameter.grad is not known.ref() or len(known.passes) < 2:
+                continue
+            first, last = known.passes[0], known.passes[-1]
+            between = any(first < at <= last and other != optimizer for at, other in self._used)
+            if between and self._passes[first] != self._passes[last]:
+                mixed.append((self._passes[first], self._passes[last]))
+        self._used.append((len(self._passes), optimizer))
+        return (len(mixed), *mixed[0]) if mixed and len(mixed) >= 0.9 * len(given) else None
+
+
+class _Parts:
+    __slots__ = ("passes", "ref", "version")
+
+    def __init__(self, ref: weakref.ref[torch.Tensor], version: int, passes: list[int]) -> None:
+        self.ref = ref
+        self.version = version
+        self.passes = passes

@@ -27,6 +27,7 @@ from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.optimizers import OptimizerWatch
 from trainworthy.check.live.probes import run_probes
 from trainworthy.check.live.replicas import ReplicaWatch
+from trainworthy.check.live.signals import look_at_signals
 from trainworthy.check.live.watch import Watch, read
 from trainworthy.errors import TrainworthyError
 from trainworthy.tape.source import SourceFinder
@@ -92,6 +93,7 @@ class Guard:
         self._operators = OperatorWatch(watch, self._modules)
         self._backward = BackwardWatch(watch, gradients, self._operators)
         self._optimizers = OptimizerWatch(watch, gradients, self._operators)
+        self._optimizers.contributions = self._backward.contributions
         self._clips = ClipWatch(watch, gradients, self._operators)
         self._loaders = LoaderWatch(watch, self._operators)
         self._labels = LabelWatch(watch, self._operators)
@@ -178,6 +180,7 @@ class Guard:
         call = self._following.first_call
         if call is not None and self._probe and watch.step == 0:
             run_probes(watch, call)
+            look_at_signals(watch, call)
             self._following.first_call = None
         # Hooks on every node of the graph in the first steps only; a gradient that is not finite arms them again.
         self._backward.hook_nodes = watch.step < 1

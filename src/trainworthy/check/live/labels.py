@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainworthy.check.live.facts import LossTargets
+from trainworthy.check.live.facts import LossTargets, MaskedEnd, SoftTargets
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch
 
@@ -31,6 +31,8 @@ class LabelWatch:
         targets = args[1] if len(args) > 1 else kwargs.get("target")
         if not isinstance(scores, torch.Tensor) or not isinstance(targets, torch.Tensor):
             return
+        if targets.is_floating_point() and name == "cross_entropy" and targets.shape == scores.shape:
+            self._soft(targets, source)
         if targets.is_floating_point() or targets.is_complex() or scores.dim() < 2 or not targets.numel():
             return
         ignore = kwargs.get("ignore_index", args[4] if len(args) > 4 else -100)
@@ -41,7 +43,7 @@ class LabelWatch:
         values = targets[counted]
         num_classes = int(scores.shape[1] if scores.dim() != 1 else scores.shape[0])
         distinct = values.unique() if values.numel() else values
-        padding = self._padding_idx()
+        padding = self._padding_idx(num_classes)
         share = None
         if padding is not None and padding != ignore and values.numel():
             share = float((values == padding).float().mean())
@@ -49,21 +51,32 @@ class LabelWatch:
             step=self.watch.step, place=self.watch.place_of(source), num_targets=targets.numel(),
             num_counted=int(values.numel()), num_classes=num_classes, ignore_index=ignore,
             ignored_is_class=0 <= ignore < num_classes, distinct=int(distinct.numel()),
-            matches=self._matches(targets, counted), padding_idx=padding, padding_share=share,
+            matches=self._matches(targets, counted, source), padding_idx=padding, padding_share=share,
             single_class=targets.dim() == 1 and values.numel() >= 4 and distinct.numel() == 1,
+            is_flat=targets.dim() == 1,
             classes=frozenset(distinct[:64].tolist()) if targets.dim() == 1 else frozenset(),
         )  # fmt: skip
 
-    def _padding_idx(self) -> int | None:
-        stack = self.operators.modules.stack
-        models = stack[:1] or self.watch.names.alive()
+    def _soft(self, targets: torch.Tensor, source: int) -> None:
+        if targets.dim() < 1 or not targets.numel() or len(self.watch.facts.soft_targets) >= _MAX_STEPS:
+            return
+        sums = targets.detach().float().sum(1 if targets.dim() > 1 else 0)
+        self.watch.facts.soft_targets.append(SoftTargets(
+            step=self.watch.step, place=self.watch.place_of(source), shape=tuple(targets.shape),
+            off_by=float((sums - 1).abs().max()),
+        ))  # fmt: skip
+
+    def _padding_idx(self, num_classes: int) -> int | None:
+        """Return the padding of the vocabulary that the classes are; a criterion on the stack is no model."""
+        stack = [m for m in self.operators.modules.stack[:1] if not isinstance(m, nn.modules.loss._Loss)]
+        models = stack or self.watch.names.alive()
         found = {
             m.padding_idx for model in models for m in model.modules()
-            if isinstance(m, nn.Embedding) and m.padding_idx is not None
+            if isinstance(m, nn.Embedding) and m.padding_idx is not None and m.num_embeddings == num_classes
         }  # fmt: skip
         return found.pop() if len(found) == 1 else None
 
-    def _matches(self, targets: torch.Tensor, counted: torch.Tensor) -> tuple[float, ...] | None:
+    def _matches(self, targets: torch.Tensor, counted: torch.Tensor, source: int) -> tuple[float, ...] | None:
         ids = next((t for t in self.operators.root_inputs.values() if t.dim() == 2 and _is_ids(t)), None)
         if ids is None or targets.device != ids.device or targets.numel() % ids.shape[0]:
             return None
@@ -78,7 +91,26 @@ class LabelWatch:
             same = (rows[:, :width] == ids[:, shift : shift + width]) & kept
             total = int(kept.sum())
             shares.append(int(same.sum()) / total if total >= _MIN_TOKENS else 0.0)
+        best = max(range(_SHIFTS), key=lambda k: shares[k])
+        if shares[best] > 0.98 and not bool(mask.all()):
+            self._masked_end(ids, rows, mask, best, source)
         return tuple(shares)
+
+    def _masked_end(self, ids: torch.Tensor, rows: torch.Tensor, mask: torch.Tensor, shift: int, source: int) -> None:
+        """Note a tail of one token that is never a target, if the targets before it have nothing in common."""
+        width = min(rows.shape[1], ids.shape[1] - shift)
+        kept, aligned = mask[:, :width], ids[:, shift : shift + width]
+        left = aligned[~kept].unique()
+        lengths = kept.sum(1)
+        is_tail = bool((kept == (torch.arange(width, device=kept.device) < lengths[:, None])).all())
+        cut = (lengths > 0) & (lengths < width)
+        if left.numel() != 1 or not is_tail or int(cut.sum()) < 3 or bool((rows[mask] == left).any()):
+            return
+        last = aligned[cut].gather(1, lengths[cut][:, None] - 1).unique().numel()
+        self.watch.facts.masked_ends.append(MaskedEnd(
+            step=self.watch.step, place=self.watch.place_of(source), token=int(left), rows=int(cut.sum()),
+            distinct_last=int(last),
+        ))  # fmt: skip
 
 
 def _is_ids(tensor: torch.Tensor) -> bool:

@@ -15,10 +15,11 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from trainworthy.check.live.facts import Batch, Loader
+from trainworthy.check.live.facts import Batch, Loader, PendingWindow
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch, plain
 
+_MANY_OBJECTS = 1_000_000
 _HASHED_BYTES = 1 << 18  # of each tensor of a batch
 
 
@@ -75,12 +76,20 @@ class LoaderWatch:
             self._known[number] = len(self.watch.facts.loaders)
             self.watch.facts.loaders.append(self._describe(loader, number))
         number = self._numbers[id(loader)]
+        self._note_pending(self._epochs.get(number, -1))
         epoch = self._epochs[number] = self._epochs.get(number, -1) + 1
         fact = self.watch.facts.loaders[self._known[number]]
         sampler_epoch = getattr(loader.sampler, "epoch", None)
         seen = (*fact.sampler_epochs, int(sampler_epoch)) if isinstance(sampler_epoch, int) else fact.sampler_epochs
         self.watch.facts.loaders[self._known[number]] = replace(fact, epochs=(*fact.epochs, epoch), sampler_epochs=seen)
         self._iterators[iterator] = [number, epoch, 0]
+
+    def _note_pending(self, epochs: int) -> None:
+        """Note gradients that wait for a step while a loader begins again."""
+        facts = self.watch.facts
+        waiting = [b.place for b in facts.backwards if b.step == self.watch.step]
+        if epochs >= 0 and waiting and torch.is_grad_enabled():
+            facts.pending.append(PendingWindow(place=waiting[-1], pending=len(waiting)))
 
     def _describe(self, loader: Any, number: int) -> Loader:
         return Loader(
@@ -89,6 +98,7 @@ class LoaderWatch:
             has_worker_init=loader.worker_init_fn is not None,
             stored_generators=tuple(sorted(stored_generators(loader.dataset))),
             world_size=int(getattr(loader.sampler, "num_replicas", 1) or 1),
+            large_containers=tuple(_large_containers(loader.dataset)) if loader.num_workers else (),
             dataset_size=_size_of(loader), drop_last=bool(loader.drop_last), in_training=torch.is_grad_enabled(),
         )  # fmt: skip
 
@@ -107,8 +117,16 @@ class LoaderWatch:
             num_workers=fact.num_workers, content=content_hash(floats) if hashed else None,
             constant=all(bool((t == t.reshape(-1)[0]).all()) for t in floats) if hashed else False,
             is_iterable=isinstance(getattr(iterator, "_dataset", None), IterableDataset), wait_s=wait_s,
+            shapes=tuple(tuple(t.shape) for t in tensors[:16]),
         ))  # fmt: skip
         state[2] += 1
+
+
+def _large_containers(dataset: Any) -> Iterator[tuple[str, int]]:
+    """Yield attributes that hold a million Python objects or more."""
+    for name, value in list(getattr(dataset, "__dict__", {}).items()):
+        if isinstance(value, (list, tuple, dict, set)) and len(value) >= _MANY_OBJECTS:
+            yield name, len(value)
 
 
 def _size_of(loader: Any) -> int | None:

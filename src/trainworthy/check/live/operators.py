@@ -14,15 +14,16 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
-from trainworthy.check.live.facts import Broadcast, Dropout
+from trainworthy.check.live.facts import Broadcast, Draw, Dropout
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
 from trainworthy.formulas.broadcast import doubly_expanded
 
 PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the number of its source line
 _MAX_RECORDS = 50_000
+_MAX_DRAWS, _DRAW_STEPS = 100, 8
 
-_SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK = range(10)
+_SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW = range(11)
 _NAMES = {
     _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ "
     "__radd__ __rsub__ __rmul__ __rtruediv__",
@@ -35,6 +36,7 @@ _NAMES = {
     _CONV: "conv1d conv2d conv3d",
     _SQUASH: "softmax sigmoid log_softmax",
     _MASK: "masked_fill masked_fill_ where full full_like triu tril fill_ new_full tensor as_tensor",
+    _DRAW: "multinomial",
     _SKIP: "size dim numel item tolist cpu cuda numpy detach backward requires_grad_ __len__ __repr__ __format__ "
     "register_hook retain_grad zero_ is_contiguous is_floating_point data_ptr element_size storage_offset stride "
     "__bool__ __int__ __float__ __index__ __get__ __set__ __delete__ type device untyped_storage nelement "
@@ -126,7 +128,7 @@ class OperatorWatch(TorchFunctionMode):
         if kind == _SKIP or watch.busy or not watch.looking or watch.in_backward:
             return out
         if not torch.is_grad_enabled():
-            if kind in (_DROPOUT, _ATTENTION, _COMPARE):
+            if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW):
                 with watch.own_work():
                     self._without_grad(kind, func.__name__, args, kwargs, out)
             return out
@@ -145,6 +147,8 @@ class OperatorWatch(TorchFunctionMode):
     def _without_grad(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if kind == _COMPARE:
             self._broadcast(name, args, out, self.watch.finder.find(sys._getframe(1))[0], is_compare=True)
+        elif kind == _DRAW:
+            self._draw(args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
         else:
             self._dropout(kind, name, args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
 
@@ -160,6 +164,8 @@ class OperatorWatch(TorchFunctionMode):
                 listener(name, args, kwargs, out, source)
         elif kind in (_DROPOUT, _ATTENTION):
             self._dropout(kind, name, args, kwargs, source)
+        elif kind == _DRAW:
+            self._draw(args, kwargs, source)
         elif kind == _CONV and args and id(args[0]) in self.root_inputs:
             self.on_convolution(args[0], name)
         node: Any = out.grad_fn
@@ -208,6 +214,23 @@ class OperatorWatch(TorchFunctionMode):
             step=self.watch.step, place=self.watch.place_of(source), op=name.strip("_"), shapes=shapes, result=result,
             batch=self.batch, is_loss=is_loss, is_compare=is_compare,
         ))  # fmt: skip
+
+    def _draw(self, args: tuple[Any, ...], kwargs: dict[str, Any], source: int) -> None:
+        weights = args[0] if args else kwargs.get("input")
+        wanted = kwargs.get("num_samples", args[1] if len(args) > 1 else None)
+        if kwargs.get("replacement", args[2] if len(args) > 2 else False) or not plain(weights) or wanted is None:
+            return
+        if (
+            self.watch.step < _DRAW_STEPS
+            and len(self.watch.facts.draws) < _MAX_DRAWS
+            and isinstance(weights, torch.Tensor)
+            and weights.dim() in (1, 2)
+        ):
+            available = int((weights != 0).sum(-1).min())
+            if available < int(wanted):
+                self.watch.facts.draws.append(Draw(
+                    step=self.watch.step, place=self.watch.place_of(source), wanted=int(wanted), available=available,
+                ))  # fmt: skip
 
     def _dropout(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: int) -> None:
         stack = self.modules.stack

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import Step
-from trainworthy.check.live.gradients import Gradients
+from trainworthy.check.live.facts import MixedGradients, Step
+from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch, plain, read
 
@@ -61,6 +61,7 @@ class OptimizerWatch:
         self.operators = operators
         self.stepped: dict[int, weakref.ref[Optimizer]] = {}
         self.backwards_since_step = 0
+        self.contributions = Contributions()
         self.before_end: list[Callable[[Place], None]] = []
         self.on_end: list[Callable[[], None]] = []
         self._running: list[tuple[Optimizer, ExitStack, dict[str, Any]]] = []
@@ -173,6 +174,12 @@ class OptimizerWatch:
             alike_rows=tuple(name(p) for (p, _), same in zip(rows, alike, strict=True) if same),
         ))  # fmt: skip
         self.stepped[id(optimizer)] = weakref.ref(optimizer)
+        mixed = self.contributions.step(self._number(optimizer), parameters) if watch.step < 4 else None
+        if mixed is not None:
+            watch.facts.mixed.append(MixedGradients(
+                step=watch.step, place=state["place"], optimizer=type(optimizer).__name__, parameters=mixed[0],
+                first=mixed[1], last=mixed[2],
+            ))  # fmt: skip
         for listener in self.before_end:
             listener(state["place"])
         watch.step += 1

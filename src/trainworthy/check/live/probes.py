@@ -39,13 +39,18 @@ def run_probes(watch: Watch, call: Call) -> None:
 def _run(facts: LiveFacts, call: Call) -> None:
     model = unwrap(call.model)
     tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
-    if not tensors or not all(plain(t) for t in tensors) or not _may_be_copied(model):
+    if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):
         return
     is_causal = any(
         t.matches is not None and t.step == 0 and t.matches[1] > 0.98 and max(t.matches[0], t.matches[2]) < 0.5
         for t in facts.targets
     )
-    mixes = call.batch_size if len(tensors) == 1 and _one_batch_dim(tensors[0], call.batch_size) else None
+    size, assumed = call.batch_size, False
+    if size is None and tensors[0].dim():
+        # Without a loader, as many class targets as the first axis is long say that it is the batch.
+        flat = [t for t in facts.targets if t.step == 0 and t.is_flat and t.num_targets == tensors[0].shape[0]]
+        size, assumed = (tensors[0].shape[0], True) if flat else (None, False)
+    mixes = size if len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
     if not is_causal and mixes is None:
         return
     twin = copy.deepcopy(model).eval()
@@ -57,7 +62,9 @@ def _run(facts: LiveFacts, call: Call) -> None:
     name = type(model).__name__
     if mixes is not None:
         found = _mixed(first, twin, args, kwargs, given=given[0], size=mixes)
-        facts.probes.extend(Probe(place=call.place, what="samples-mixed", model=name, **f) for f in found)
+        facts.probes.extend(
+            Probe(place=call.place, what="samples-mixed", model=name, batch_assumed=assumed, **f) for f in found
+        )
     ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
     if is_causal and ids is not None and ids.shape[1] >= 4:
         found = _leaks(first, twin, args, kwargs, ids)
@@ -113,7 +120,8 @@ def _one_batch_dim(tensor: torch.Tensor, size: int | None) -> bool:
     )
 
 
-def _may_be_copied(model: nn.Module) -> bool:
+def may_be_copied(model: nn.Module) -> bool:
+    """Tell whether a model can be copied without harm: plain, without hooks, and small beside the free memory."""
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
     if hooked or size > _MAX_BYTES or any(not plain(p) for p in model.parameters()):

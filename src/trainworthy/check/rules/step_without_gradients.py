@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
-from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts import LiveFacts, Step
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 
@@ -65,7 +65,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         run = longest_run(
             steps,
             lambda s: (
-                s.trainable > 0 and s.num_without_gradient == s.trainable and s.backwards > 0 and not s.has_closure
+                s.parameters > 0 and s.num_without_gradient == s.trainable and s.backwards > 0 and not s.has_closure
             ),
         )
         reached = any(b.reaches_parameter for b in facts.backwards)
@@ -73,8 +73,12 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             first = run[0]
             yield Hit(
                 place=first.place,
-                message=f"{first.optimizer_class} steps, and none of its {first.trainable} trainable parameters has a "
-                "gradient, though a backward pass came before",
+                message=f"{first.optimizer_class} steps, and none of its {_which(first)} has a gradient, though a "
+                "backward pass came before",
                 evidence=(Evidence(f"in all of {len(run)} steps"),),
                 fix="zero_grad() before backward(), not after; make the optimizer from the model that is trained.",
             )
+
+
+def _which(step: Step) -> str:
+    return f"{step.trainable} trainable parameters" if step.trainable else f"{step.parameters} parameters, all frozen,"

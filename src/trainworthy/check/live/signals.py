@@ -1,0 +1,94 @@
+"""What runs through a model at its beginning: one more forward pass of a copy, with hooks on its layers.
+
+The copy is thrown away; random generators are put back. Models that cannot be copied are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from trainworthy.check.live.facts import Signals
+from trainworthy.check.live.loaders import tensors_in
+from trainworthy.check.live.models import Call
+from trainworthy.check.live.names import unwrap
+from trainworthy.check.live.probes import may_be_copied, undisturbed
+from trainworthy.check.live.watch import Watch, plain
+
+_LAYERS = (nn.Linear, _ConvNd)
+_END = {nn.Tanh: (-0.97, 0.97), nn.Sigmoid: (0.015, 0.985)}
+
+
+def look_at_signals(watch: Watch, call: Call) -> None:
+    """Run a copy of the model with the arguments of its first call, and note spreads, saturation and streams."""
+    with contextlib.suppress(Exception), watch.own_work(), undisturbed():
+        model = unwrap(call.model)
+        tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
+        if tensors and all(plain(t) for t in tensors) and _is_of_interest(model) and may_be_copied(model):
+            twin = copy.deepcopy(model)
+            args, kwargs = copy.deepcopy((call.args, call.kwargs))
+            watch.facts.signals.append(_Listener(twin).listen(args, kwargs, call, type(model).__name__))
+
+
+def _is_of_interest(model: nn.Module) -> bool:
+    modules = list(model.modules())
+    return (
+        sum(isinstance(m, _LAYERS) for m in modules) >= 6
+        or any(isinstance(m, tuple(_END)) for m in modules)
+        or any(isinstance(m, _BatchNorm) for m in modules)
+    )
+
+
+class _Listener:
+    def __init__(self, twin: nn.Module) -> None:
+        self.twin = twin
+        self.spreads: list[tuple[str, float]] = []
+        self.ends: dict[str, float] = {}
+        self.streams: dict[str, list[tuple[float, float]]] = {}
+        self.last = ""
+
+    def listen(self, args: Any, kwargs: Any, call: Call, name: str) -> Signals:
+        """Run the copy once."""
+        has_norms = any("Norm" in type(m).__name__ for m in self.twin.modules())
+        for path, module in self.twin.named_modules():
+            if isinstance(module, _BatchNorm):
+                module.register_forward_pre_hook(lambda m, given, path=path: self._norm(path, given))  # type: ignore[misc]
+            elif isinstance(module, (*_LAYERS, *_END)):
+                module.register_forward_hook(lambda m, given, made, path=path: self._made(path, m, made))  # type: ignore[misc]
+        self.twin(*args, **kwargs)
+        self.ends.pop(self.last, None)
+        apart = {path: gap for path, seen in self.streams.items() if (gap := _gap(seen)) > 0}
+        return Signals(
+            place=call.place, model=name, spreads=() if has_norms else tuple(self.spreads),
+            saturated=tuple(self.ends.items()), two_streams=tuple(apart.items()),
+        )  # fmt: skip
+
+    def _made(self, path: str, module: nn.Module, made: Any) -> None:
+        if not isinstance(made, torch.Tensor) or not made.is_floating_point() or made.numel() < 2:
+            return
+        self.last = path
+        if isinstance(module, _LAYERS):
+            self.spreads.append((path, float(made.float().std())))
+            return
+        low, high = next(ends for kind, ends in _END.items() if isinstance(module, kind))
+        self.ends[path] = float(((made < low) | (made > high)).float().mean())
+
+    def _norm(self, path: str, given: tuple[Any, ...]) -> None:
+        if given and isinstance(given[0], torch.Tensor) and given[0].numel() > 1:
+            values = given[0].float()
+            self.streams.setdefault(path, []).append((float(values.mean()), float(values.std())))
+
+
+def _gap(seen: list[tuple[float, float]]) -> float:
+    """Return how many spreads the means of two calls are apart; as ratio of spreads where that is larger."""
+    if len(seen) < 2:
+        return 0.0
+    means, spreads = [m for m, _ in seen], [s for _, s in seen]
+    least, most = min(spreads), max(spreads)
+    return max((max(means) - min(means)) / most if most else 0.0, most / least / 3 if least else 0.0)

@@ -1,0 +1,65 @@
+"""Most units of a layer are at the ends of their range.
+
+What it finds:
+    At the beginning of training, at least 90 % of the results of a `Tanh` or `Sigmoid` module within the model are at
+    the ends of its range. The last module is left out.
+
+Why:
+    The slope there is nearly 0, so what lies before it hardly learns: weights begin too large, or inputs are not
+    scaled.
+
+How sure:
+    Sure of the numbers. A hint, because gates may be shut on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.rule import rule
+
+BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2))
+nn.init.normal_(model[0].weight, std=10)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(5):
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 64)), torch.randint(2, (8,)))  # <- TW379
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(5):
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 64)), torch.randint(2, (8,)))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW379", severity="hint", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield models with such a module."""
+    for signals in facts.signals:
+        full = [(name, share) for name, share in signals.saturated if share >= 0.9]
+        if full:
+            name, share = full[0]
+            yield Hit(
+                place=signals.place,
+                message=f"{share:.0%} of the results of {name} in {signals.model} are at the ends of its range at the "
+                "beginning",
+                evidence=(Evidence(f"{len(full)} modules are like that"),),
+                fix="nn.init.xavier_uniform_, and inputs of mean 0 and spread 1.",
+            )

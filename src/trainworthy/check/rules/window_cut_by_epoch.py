@@ -1,0 +1,75 @@
+"""The last gradients of an epoch wait for a step that does not come.
+
+What it finds:
+    With gradient accumulation, a loader begins its next epoch while some backward passes have not been followed by a
+    step.
+
+Why:
+    The number of batches is no multiple of the window: the rest is either thrown away by zero_grad or goes into the
+    first step of the next epoch, whose window begins anew.
+
+How sure:
+    Sure of the order of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.rule import rule
+
+BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loader = DataLoader(TensorDataset(torch.randn(80, 4), torch.randint(3, (80,))), batch_size=8)
+for epoch in range(3):
+    for i, (x, y) in enumerate(loader):
+        loss = nn.functional.cross_entropy(model(x), y) / 4
+        loss.backward()  # <- TW375
+        if i % 4 == 3:
+            optimizer.step()
+            optimizer.zero_grad()
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+from torch.utils.data import DataLoader, TensorDataset
+
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loader = DataLoader(TensorDataset(torch.randn(80, 4), torch.randint(3, (80,))), batch_size=8)
+for epoch in range(3):
+    for i, (x, y) in enumerate(loader):
+        loss = nn.functional.cross_entropy(model(x), y) / 4
+        loss.backward()
+        if i % 4 == 3 or i + 1 == len(loader):
+            optimizer.step()
+            optimizer.zero_grad()
+"""
+
+
+@rule(code="TW375", severity="warning", depth="live")
+def find(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield windows that were cut."""
+    sizes = [sum(b.step == s.step for b in facts.backwards) for s in facts.steps]
+    usual = max(sizes, default=0)
+    if usual < 2 or len({s.optimizer for s in facts.steps}) != 1:
+        return
+    for place in dict.fromkeys(p.place for p in facts.pending):
+        found = [p for p in facts.pending if p.place == place and p.pending < usual]
+        if found:
+            yield Hit(
+                place=place,
+                message=f"an epoch begins while {found[0].pending} of {usual} backward passes wait for a step",
+                fix="Step at the last batch of an epoch too: (i + 1) % k == 0 or i + 1 == len(loader).",
+            )
