@@ -125,7 +125,8 @@ class LoaderCuts:
         loader, workers = self._loaders[iterator]
         finder = self._session.gpu.recorder.finder
         source = finder.sources[finder.find(sys._getframe(2))[0]]
-        notes.batch(loader, workers=workers, seconds=seconds, place=(source.path or None, source.line or None))
+        place = (source.path or None, source.line or None)
+        notes.batch(loader, workers=workers, seconds=seconds, place=place, batch=batch)
         return batch
 
     def _runs_in_full(self, evaluating: bool) -> bool:

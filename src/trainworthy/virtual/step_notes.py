@@ -49,7 +49,9 @@ class StepNotes:
             "conv_tf32": bool(torch.backends.cudnn.allow_tf32),
         }
 
-    def batch(self, loader: Any, *, workers: int, seconds: float, place: tuple[str | None, int | None]) -> None:
+    def batch(
+        self, loader: Any, *, workers: int, seconds: float, place: tuple[str | None, int | None], batch: Any = None
+    ) -> None:
         """Note that a batch for the training was loaded."""
         entry = self._by_place.get((*place, workers))
         if entry is None:
@@ -60,6 +62,7 @@ class StepNotes:
                 "batch_size": getattr(loader, "batch_size", None),
                 "drop_last": bool(getattr(loader, "drop_last", False)),
                 "dataset_size": _length(getattr(loader, "dataset", None)), "batches": 0, "seconds": [],
+                "shapes": [[int(n) for n in t.shape] for t in _flat((batch,))][:16],
             }  # fmt: skip
             self._by_place[(*place, workers)] = entry
             self._loaders.append(entry)

@@ -31,4 +31,5 @@ def test_bad_is_found_on_the_marked_lines(rule: Rule, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_good_is_clean_under_all_rules(rule: Rule, tmp_path: Path) -> None:
     guard, _ = guarded(program_of(rule, "GOOD"), tmp_path / "good.py")
-    assert [(f.code, f.message) for f in guard.findings] == []
+    on = [f for f in guard.findings if all_rules()[f.code].default or f.code == rule.code]
+    assert [(f.code, f.message) for f in on] == []

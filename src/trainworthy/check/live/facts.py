@@ -207,6 +207,16 @@ class EarlyEvaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Upscaled:
+    """Data that were made larger by interpolation before the model got them."""
+
+    step: int
+    place: Place
+    before: Shape
+    after: Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
     """A call that clips gradients."""
 
@@ -325,7 +335,7 @@ class Probe:
     """What an extra forward pass of a copy of the model showed."""
 
     place: Place
-    what: Literal["samples-mixed", "future-leak"]
+    what: Literal["samples-mixed", "future-leak", "padding-matters"]
     model: str
     change: float
     scale: float
@@ -395,6 +405,7 @@ class LiveFacts:
     masked_ends: list[MaskedEnd] = field(default_factory=list)
     mixed: list[MixedGradients] = field(default_factory=list)
     pending: list[PendingWindow] = field(default_factory=list)
+    upscaled: list[Upscaled] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
     early_evaluations: list[EarlyEvaluation] = field(default_factory=list)

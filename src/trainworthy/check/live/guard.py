@@ -69,8 +69,10 @@ class Guard:
         report: Callable[[Guard], None] | None = None,
         roots: tuple[str, ...] = (),
         home: Place | None = None,
+        off_rules_too: bool = False,
     ) -> None:
         self.steps = steps
+        self._off_rules_too = off_rules_too
         self.raises: _RAISES = raises
         self.findings: tuple[Finding, ...] = ()
         self.on_window_end: Callable[[], None] = lambda: None
@@ -152,7 +154,7 @@ class Guard:
         watch.remove()
         self._operators.forget()
         self._following.first_call = None
-        self.findings = judge(watch.facts)
+        self.findings = judge(watch.facts, off_too=self._off_rules_too)
         if self._report is not None:
             self._report(self)
         worst = [f for f in self.findings if SEVERITIES.index(f.severity) <= self._limit()]
@@ -179,6 +181,7 @@ class Guard:
             facts.kept.append(Kept(place=at, steps=3, alive=kept))
         call = self._following.first_call
         if call is not None and self._probe and watch.step == 0:
+            call.is_paired = self._operators.is_paired
             run_probes(watch, call)
             look_at_signals(watch, call)
             self._following.first_call = None

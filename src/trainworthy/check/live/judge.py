@@ -7,10 +7,12 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import all_rules
 
 
-def judge(facts: LiveFacts) -> tuple[Finding, ...]:
-    """Run every live rule; errors first, the same line and code once."""
+def judge(facts: LiveFacts, *, off_too: bool = False) -> tuple[Finding, ...]:
+    """Run the live rules, also those that are off by default if asked; errors first, the same line and code once."""
     found: dict[tuple[str, str, int], Finding] = {}
     for rule in all_rules().values():
+        if not (rule.default or off_too):
+            continue
         for finding in rule.findings("live", facts):
             found.setdefault((finding.code, finding.place.path, finding.place.line), finding)
     return tuple(sorted(found.values(), key=lambda f: f.order))

@@ -12,7 +12,7 @@ from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch
 
 _MAX_STEPS = 12
-_MIN_TOKENS = 64
+_MIN_TOKENS = 32
 _SHIFTS = 4
 
 

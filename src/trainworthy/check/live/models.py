@@ -50,6 +50,7 @@ class Call:
     batch_size: int | None
     place: Place
     names: tuple[str, ...] = field(default=())
+    is_paired: bool = False
 
 
 class ModelWatch:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
-from trainworthy.check.live.facts import Broadcast, Draw, Dropout
+from trainworthy.check.live.facts import Broadcast, Draw, Dropout, Upscaled
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
 from trainworthy.formulas.broadcast import doubly_expanded
@@ -23,7 +23,7 @@ PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the n
 _MAX_RECORDS = 50_000
 _MAX_DRAWS, _DRAW_STEPS = 100, 8
 
-_SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW = range(11)
+_SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW, _RESIZE = range(12)
 _NAMES = {
     _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ "
     "__radd__ __rsub__ __rmul__ __rtruediv__",
@@ -37,6 +37,7 @@ _NAMES = {
     _SQUASH: "softmax sigmoid log_softmax",
     _MASK: "masked_fill masked_fill_ where full full_like triu tril fill_ new_full tensor as_tensor",
     _DRAW: "multinomial",
+    _RESIZE: "interpolate upsample",
     _SKIP: "size dim numel item tolist cpu cuda numpy detach backward requires_grad_ __len__ __repr__ __format__ "
     "register_hook retain_grad zero_ is_contiguous is_floating_point data_ptr element_size storage_offset stride "
     "__bool__ __int__ __float__ __index__ __get__ __set__ __delete__ type device untyped_storage nelement "
@@ -76,6 +77,7 @@ class OperatorWatch(TorchFunctionMode):
         self.modules = modules
         self.records: list[Record] = []
         self.batch: int | None = None
+        self.is_paired = False  # predictions and data, one number for each sample, met in an operation
         self.root_inputs: dict[int, torch.Tensor] = {}
         self.mark_all = True
         self.on_loss: list[LossListener] = []
@@ -166,6 +168,8 @@ class OperatorWatch(TorchFunctionMode):
             self._dropout(kind, name, args, kwargs, source)
         elif kind == _DRAW:
             self._draw(args, kwargs, source)
+        elif kind == _RESIZE and not self.modules.stack and args:
+            self._resize(args[0], out, source)
         elif kind == _CONV and args and id(args[0]) in self.root_inputs:
             self.on_convolution(args[0], name)
         node: Any = out.grad_fn
@@ -200,6 +204,8 @@ class OperatorWatch(TorchFunctionMode):
         if len(args) < 2 or not isinstance(args[0], torch.Tensor) or not isinstance(args[1], torch.Tensor):
             return
         a, b = args[0], args[1]
+        if a.dim() == b.dim() == 1 and a.shape[0] == b.shape[0] == self.batch and a.requires_grad != b.requires_grad:
+            self.is_paired = True
         if a.dim() == b.dim() or self.batch is None or self.batch < 2:
             return
         shapes = (tuple(a.shape), tuple(b.shape))
@@ -214,6 +220,16 @@ class OperatorWatch(TorchFunctionMode):
             step=self.watch.step, place=self.watch.place_of(source), op=name.strip("_"), shapes=shapes, result=result,
             batch=self.batch, is_loss=is_loss, is_compare=is_compare,
         ))  # fmt: skip
+
+    def _resize(self, before: Any, after: torch.Tensor, source: int) -> None:
+        facts = self.watch.facts
+        if not plain(before) or before.dim() != 4 or before.requires_grad or len(facts.upscaled) >= _MAX_DRAWS:
+            return
+        if all(n > 4 * m for m, n in zip(before.shape[2:], after.shape[2:], strict=False)):
+            facts.upscaled.append(Upscaled(
+                step=self.watch.step, place=self.watch.place_of(source), before=tuple(before.shape),
+                after=tuple(after.shape),
+            ))  # fmt: skip
 
     def _draw(self, args: tuple[Any, ...], kwargs: dict[str, Any], source: int) -> None:
         weights = args[0] if args else kwargs.get("input")

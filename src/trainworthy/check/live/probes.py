@@ -49,9 +49,10 @@ def _run(facts: LiveFacts, call: Call) -> None:
     if size is None and tensors[0].dim():
         # Without a loader, as many class targets as the first axis is long say that it is the batch.
         flat = [t for t in facts.targets if t.step == 0 and t.is_flat and t.num_targets == tensors[0].shape[0]]
-        size, assumed = (tensors[0].shape[0], True) if flat else (None, False)
+        size, assumed = (tensors[0].shape[0], True) if flat or call.is_paired else (None, False)
     mixes = size if len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
-    if not is_causal and mixes is None:
+    padding = _padding_of(model, tensors)
+    if not is_causal and mixes is None and padding is None:
         return
     twin = copy.deepcopy(model).eval()
     args, kwargs = copy.deepcopy((call.args, call.kwargs))
@@ -65,6 +66,10 @@ def _run(facts: LiveFacts, call: Call) -> None:
         facts.probes.extend(
             Probe(place=call.place, what="samples-mixed", model=name, batch_assumed=assumed, **f) for f in found
         )
+    if padding is not None:
+        found = _padded(first, twin, call.args, call.kwargs, ids=tensors[0], padding=padding)
+        facts.probes.extend(Probe(place=call.place, what="padding-matters", model=name, **f) for f in found)
+        return
     ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
     if is_causal and ids is not None and ids.shape[1] >= 4:
         found = _leaks(first, twin, args, kwargs, ids)
@@ -79,9 +84,33 @@ def _mixed(
     given[0] = given[1]
     after = _outputs(model(*args, **kwargs))
     for old, new in zip(before, after, strict=True):
-        if old.dim() < 2 or old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
+        if old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
             continue
         yield from _difference(old[1:], new[1:], old)
+
+
+def _padding_of(model: nn.Module, tensors: list[torch.Tensor]) -> int | None:
+    """Return the padding that rows of the only input end in, if some do and some do not."""
+    found = {m.padding_idx for m in model.modules() if isinstance(m, nn.Embedding) and m.padding_idx is not None}
+    ids = tensors[0]
+    if len(found) != 1 or len(tensors) != 1 or ids.dim() != 2 or ids.is_floating_point():
+        return None
+    padding = found.pop()
+    ends = ids[:, -1] == padding
+    return padding if bool(ends.any()) and not bool((ids[:, 0] == padding).any()) else None
+
+
+def _padded(
+    before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, *, ids: torch.Tensor, padding: int
+) -> Iterator[dict[str, Any]]:
+    """Add two columns of padding; an output for whole rows must not move."""
+    longer = nn.functional.pad(ids, (0, 2), value=padding)
+    after = _outputs(model(*(longer if a is ids else a for a in args), **{
+        k: longer if v is ids else v for k, v in kwargs.items()
+    }))  # fmt: skip
+    for old, new in zip(before, after, strict=True):
+        if old.dim() <= 2 and old.shape == new.shape and old.shape[0] == ids.shape[0]:
+            yield from _difference(old, new, old)
 
 
 def _leaks(before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, ids: torch.Tensor) -> Iterator[Any]:
@@ -107,7 +136,7 @@ def _difference(old: torch.Tensor, new: torch.Tensor, whole: torch.Tensor) -> It
 def _outputs(value: Any) -> list[torch.Tensor]:
     if hasattr(value, "to_tuple"):
         value = value.to_tuple()
-    return [t.float() for t in tensors_in(value) if t.is_floating_point() and t.dim() >= 2]
+    return [t.float() for t in tensors_in(value) if t.is_floating_point() and t.dim()]
 
 
 def _one_batch_dim(tensor: torch.Tensor, size: int | None) -> bool:

@@ -22,7 +22,8 @@ from trainworthy.check.live.probes import may_be_copied, undisturbed
 from trainworthy.check.live.watch import Watch, plain
 
 _LAYERS = (nn.Linear, _ConvNd)
-_END = {nn.Tanh: (-0.97, 0.97), nn.Sigmoid: (0.015, 0.985)}
+_END: dict[type[nn.Module], tuple[float, float]] = {nn.Tanh: (-0.97, 0.97), nn.Sigmoid: (0.015, 0.985)}
+_HEARD: tuple[type[nn.Module], ...] = (*_LAYERS, *_END)
 
 
 def look_at_signals(watch: Watch, call: Call) -> None:
@@ -58,9 +59,9 @@ class _Listener:
         has_norms = any("Norm" in type(m).__name__ for m in self.twin.modules())
         for path, module in self.twin.named_modules():
             if isinstance(module, _BatchNorm):
-                module.register_forward_pre_hook(lambda m, given, path=path: self._norm(path, given))  # type: ignore[misc]
-            elif isinstance(module, (*_LAYERS, *_END)):
-                module.register_forward_hook(lambda m, given, made, path=path: self._made(path, m, made))  # type: ignore[misc]
+                module.register_forward_pre_hook(lambda m, given, path=path: self._norm(path, given))
+            elif isinstance(module, _HEARD):
+                module.register_forward_hook(lambda m, given, made, path=path: self._made(path, m, made))
         self.twin(*args, **kwargs)
         self.ends.pop(self.last, None)
         apart = {path: gap for path, seen in self.streams.items() if (gap := _gap(seen)) > 0}

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Hit, Place
 from trainworthy.check.live.facts import LiveFacts, Shape
 from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -74,12 +75,24 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         size = loader.batch_size or 0
         odd = [b for b in batches if size > 1 and _is_odd(b.shapes, size)]
         if len(odd) >= 3 and len(odd) >= len(batches) - 1:
-            shapes = ", ".join(map(str, odd[0].shapes[:4]))
-            yield Hit(
-                place=loader.place,
-                message=f"batches of {size} hold a tensor with one row: {shapes}",
-                fix="Look at the collate function or processor: does it take the whole list?",
-            )
+            yield _hit(loader.place, size, odd[0].shapes)
+
+
+@rule(code="TW564", severity="warning", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Look at the first batch of each loader that fed training steps."""
+    for note in tape.notes.get("loading") or ():
+        size, shapes = note.get("batch_size") or 0, tuple(map(tuple, note.get("shapes") or ()))
+        if size > 1 and note.get("path") and note.get("batches", 0) >= 2 and _is_odd(shapes, size):
+            yield _hit(Place(note["path"], note["line"]), size, shapes)
+
+
+def _hit(place: Place, size: int, shapes: tuple[Shape, ...]) -> Hit:
+    return Hit(
+        place=place,
+        message=f"batches of {size} hold a tensor with one row: {', '.join(map(str, shapes[:4]))}",
+        fix="Look at the collate function or processor: does it take the whole list, and stack it?",
+    )
 
 
 def _is_odd(shapes: tuple[Shape, ...], size: int) -> bool:

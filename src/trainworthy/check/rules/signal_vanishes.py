@@ -14,13 +14,16 @@ How sure:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import names_in
 
-BAD = """\
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -38,7 +41,7 @@ for step in range(5):
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -54,6 +57,83 @@ for step in range(5):
     loss.backward()
     optimizer.step()
 """
+
+
+BAD = """\
+import torch
+from torch import nn
+
+layers = []
+for _ in range(12):
+    linear = nn.Linear(64, 64)
+    nn.init.normal_(linear.weight, std=0.01)  # <- TW366
+    layers += [linear, nn.ReLU()]
+model = nn.Sequential(*layers)
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+layers = []
+for _ in range(12):
+    linear = nn.Linear(64, 64)
+    nn.init.kaiming_normal_(linear.weight)
+    layers += [linear, nn.ReLU()]
+head = nn.Linear(64, 2)
+nn.init.normal_(head.weight, std=0.01)
+model = nn.Sequential(*layers, head)
+"""
+
+_LEAST_LAYERS, _MOST_SCALE = 6, 0.02
+
+
+@rule(code="TW366", severity="hint")
+def find_in_source(analysis: Analysis) -> Iterator[Hit]:
+    """Look at loops that make several layers and give each small weights."""
+    words = analysis.source.words
+    if not words & {"normal_", "randn"} or any("Norm" in word for word in words):
+        return
+    for loop in analysis.nodes.get(ast.For, ()):
+        count = _turns(loop)
+        if count is None or count < _LEAST_LAYERS or not isinstance(loop, ast.For):
+            continue
+        for statement in loop.body:
+            scale = _small_scale(statement)
+            if scale is not None and scale <= _MOST_SCALE:
+                yield Hit(
+                    place=analysis.place(statement),
+                    message=f"the weights of {count} layers in a row have a spread of {scale:g}, whatever their width",
+                    fix="nn.init.kaiming_normal_ for ReLU, xavier_normal_ for tanh; or norms between layers.",
+                )
+
+
+def _turns(loop: ast.AST) -> int | None:
+    call = loop.iter if isinstance(loop, ast.For) else None
+    if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "range" and len(call.args) == 1:
+        value = call.args[0]
+        return value.value if isinstance(value, ast.Constant) and isinstance(value.value, int) else None
+    return None
+
+
+def _small_scale(statement: ast.stmt) -> float | None:
+    """Return the spread that a statement gives to something called weight."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        call = statement.value
+        if getattr(call.func, "attr", "") != "normal_" or "weight" not in names_in(call):
+            return None
+        given = [k.value for k in call.keywords if k.arg == "std"] or call.args[2:3]
+        return _number(given[0]) if given else None
+    if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.BinOp):
+        product = statement.value
+        if "weight" in names_in(statement.targets[0]) and isinstance(product.op, ast.Mult):
+            sides = (product.left, product.right)
+            if any("randn" in names_in(one) for one in sides):
+                return next((n for one in sides if (n := _number(one)) is not None), None)
+    return None
+
+
+def _number(node: ast.expr) -> float | None:
+    return float(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, int | float) else None
 
 
 @rule(code="TW366", severity="warning", depth="live")

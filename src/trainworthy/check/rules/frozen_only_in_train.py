@@ -1,0 +1,114 @@
+"""Layers are frozen by `train()` only.
+
+What it finds:
+    A module whose `train` method sets `requires_grad` to False, itself or by a method of its own that `__init__` does
+    not call.
+
+Why:
+    Until somebody calls `model.train()`, nothing is frozen: modules begin in training mode, and many scripts call it
+    only after the first validation, or after the optimizer was made.
+
+How sure:
+    A hint: a script that calls `train()` first is right.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.values import Function, ProjectClass
+
+BAD = """\
+from torch import nn
+
+
+class Backbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(4, 4)
+
+    def train(self, mode=True):
+        super().train(mode)
+        for p in self.stem.parameters():
+            p.requires_grad = False  # <- TW369
+        return self
+"""
+
+GOOD = """\
+from torch import nn
+
+
+class Backbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(4, 4)
+        self._freeze()
+
+    def _freeze(self):
+        for p in self.stem.parameters():
+            p.requires_grad = False
+
+    def train(self, mode=True):
+        super().train(mode)
+        self._freeze()
+        return self
+"""
+
+
+@rule(code="TW369", severity="hint")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at train methods and what they call."""
+    if not analysis.source.words.intersection(("requires_grad", "requires_grad_")):
+        return
+    for cls in analysis.classes:
+        train = _method(cls, "train")
+        if train is None or not cls.outside_base().startswith("torch.nn."):
+            continue
+        freezing = [(name, node) for name, node in _reached(cls, train) if any(True for _ in _freezes(node))]
+        called = {name for name, _ in freezing}
+        begun = _method(cls, "__init__")
+        if freezing and not called & set(_calls(begun)) and not any(True for _ in _freezes(begun)):
+            place = analysis.place(next(_freezes(freezing[0][1])))
+            yield Hit(
+                place=place,
+                message="layers are frozen when train() is called, and not before",
+                fix="Freeze in __init__ too.",
+            )
+
+
+def _method(cls: ProjectClass, name: str) -> ast.FunctionDef | None:
+    member = cls.members.get(name)
+    return member.node if isinstance(member, Function) and isinstance(member.node, ast.FunctionDef) else None
+
+
+def _reached(cls: ProjectClass, train: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Yield the method and those of the class that it calls."""
+    yield "train", train
+    for name in _calls(train):
+        node = _method(cls, name)
+        if node is not None and name != "train":
+            yield name, node
+
+
+def _calls(node: ast.FunctionDef | None) -> Iterator[str]:
+    for one in ast.walk(node) if node is not None else ():
+        func = one.func if isinstance(one, ast.Call) else None
+        if isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "self":
+            yield func.attr
+
+
+def _freezes(node: ast.FunctionDef | None) -> Iterator[ast.stmt]:
+    """Yield the statements that turn gradients off."""
+    for one in ast.walk(node) if node is not None else ():
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is False:
+            if any(isinstance(t, ast.Attribute) and t.attr == "requires_grad" for t in one.targets):
+                yield one
+        elif isinstance(one, ast.Expr) and isinstance(one.value, ast.Call):
+            func, args = one.value.func, one.value.args
+            off = bool(args) and isinstance(args[0], ast.Constant) and args[0].value is False
+            if isinstance(func, ast.Attribute) and func.attr == "requires_grad_" and off:
+                yield one
