@@ -9,6 +9,7 @@ $ trainworthy check . --baseline known.json --update-baseline
 $ trainworthy check - < train.py
 $ trainworthy check --rehearse train.py --batch-size 8
 $ trainworthy check --live 20 train.py
+$ trainworthy check --lsp
 $ trainworthy explain TW201
 
 The exit code is 1 if something was found, 2 for wrong use. A line is silenced by `# noqa: TW201`.
@@ -41,6 +42,11 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     if asks_for_a_run(words):
         return _run_script(parser, words)
     options = parser.parse_args(words)
+    if options.lsp:
+        from trainworthy.check.lsp import serve
+        from trainworthy.report.findings.page import rule_page
+
+        return serve(sys.stdin.buffer, sys.stdout.buffer, rule_page)
     if options.list_rules:
         emit(_rule_list(options), options.output)
         return 0
@@ -89,6 +95,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--isolated", action="store_true", help="read no pyproject.toml")
     add("--exit-zero", action="store_true", help="leave with 0 whatever is found")
     add("--list-rules", action="store_true", help="list the rules")
+    add("--lsp", action="store_true", help="be a language server for editors, on standard input and output")
     add_run_options(parser)
 
 
