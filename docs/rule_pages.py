@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from trainworthy.check.rule import FAMILIES, all_rules
+from trainworthy.check.rule import FAMILIES, all_pages
 from trainworthy.report.findings.page import rule_page
 
 DOCS = Path(__file__).resolve().parent
@@ -16,7 +16,7 @@ FINDINGS = DOCS.parent / "benchmarks" / "results" / "ecosystem.json"
 
 def rule_pages() -> dict[Path, str]:
     """Build a page for every rule, and the index."""
-    rules = all_rules()
+    rules = all_pages()
     pages = {DOCS / "rules" / f"{code}.md": rule_page(rule) for code, rule in rules.items()}
     lines = [
         "# Rules", "",
@@ -35,7 +35,7 @@ def rule_pages() -> dict[Path, str]:
             ]
             lines += [
                 f"| [{one.code}]({one.code}.md) | {one.name} | {one.severity}{'' if one.default else ' (off)'} "
-                f"| {', '.join(one.depths)} | {one.summary} |"
+                f"| {one.found_by} | {one.summary} |"
                 for one in members
             ]
     pages[DOCS / "rules" / "README.md"] = "\n".join(lines) + "\n"

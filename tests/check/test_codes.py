@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 import trainworthy
+from trainworthy.check.config import Config
+from trainworthy.check.rule import Rule, all_pages, find_rule
+from trainworthy.check.run import check_file, collect
+from trainworthy.check.static.project import Project
 
 SOURCE = Path(trainworthy.__file__).parent
 # A sampler that is not told the epoch, buffers that differ, nn.DataParallel, BatchNorm under DDP.
@@ -26,3 +32,26 @@ def test_rules_and_rehearsals_share_only_codes_of_the_same_fault() -> None:
     }
     assert rules
     assert set(rules) & others == SHARED
+
+
+def test_every_code_that_any_command_prints_has_a_page() -> None:
+    pages = all_pages()
+    printed = {
+        code
+        for file in SOURCE.rglob("*.py")
+        if "rules" not in file.parts
+        for code in re.findall(r'"(TW[1-9]\d{2})"', file.read_text(encoding="utf-8"))
+    }
+    assert printed <= set(pages)
+    assert {code for code, rule in pages.items() if not rule.finders} <= printed
+
+
+@pytest.mark.parametrize("rule", [one for one in all_pages().values() if not one.finders], ids=lambda one: one.code)
+def test_pages_of_rehearsals_are_whole(rule: Rule) -> None:
+    for heading in ("What it finds:", "Why:", "How sure:"):
+        assert f"\n{heading}\n" in rule.page
+    assert find_rule(rule.code) is find_rule(rule.name) is rule
+    assert rule.found_by == "rehearse"
+    if rule.good:
+        result = collect([check_file("x.py", Config(), data=rule.good.encode(), project=Project())], Config())
+        assert [(f.code, f.message) for f in result.findings if f.severity == "error"] == []

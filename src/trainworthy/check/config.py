@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainworthy.check.rule import Rule, all_rules
+from trainworthy.check.rule import Rule, all_pages
 from trainworthy.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -143,7 +143,7 @@ def parse_codes(text: str, where: str) -> tuple[str, ...]:
         UsageError: If nothing is called so.
     """
     found = []
-    rules = all_rules()
+    rules = all_pages()
     for word in [one.strip() for one in text.split(",") if one.strip()]:
         code = word.upper()
         if code == "ALL" or any(known.startswith(code) for known in rules):

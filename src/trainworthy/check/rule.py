@@ -43,6 +43,7 @@ FAMILIES = {
 
 _CODE = re.compile(r"TW[1-9]\d\d")
 _rules: dict[str, Rule] = {}
+_described: dict[str, Rule] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,11 @@ class Rule:
     def depths(self) -> tuple[Depth, ...]:
         """The depths it runs at, cheapest first."""
         return tuple(depth for depth in DEPTHS if depth in self.finders)
+
+    @property
+    def found_by(self) -> str:
+        """What finds it, in words: the depths, or the rehearsal itself."""
+        return ", ".join(self.depths) or "rehearse"
 
     @property
     def family(self) -> str:
@@ -133,6 +139,28 @@ def rule(*, code: str, severity: Severity, depth: Depth = "static", default: boo
     return register
 
 
+def described(*, code: str, severity: Severity, module: str) -> None:
+    """Register the page of a code that rehearsals report themselves: it has no finder.
+
+    Raises:
+        ValueError: If the code is malformed, or taken.
+    """
+    if not _CODE.fullmatch(code) or code in _rules or code in _described:
+        raise ValueError(f"{code!r} is no code, or taken: {module}")
+    name = module.rpartition(".")[2].replace("_", "-")
+    _described[code] = Rule(code=code, name=name, severity=severity, module=module, finders={})
+
+
+def all_pages() -> dict[str, Rule]:
+    """Return every code that any command can print, sorted: the rules, and what rehearsals report themselves."""
+    rules = all_rules()
+    from trainworthy.check import rehearsed
+
+    for module in pkgutil.iter_modules(rehearsed.__path__):
+        import_module(f"{rehearsed.__name__}.{module.name}")
+    return dict(sorted({**rules, **_described}.items()))
+
+
 def all_rules() -> dict[str, Rule]:
     """Return every rule by code, sorted; imports the whole folder."""
     _import_folder()
@@ -152,7 +180,7 @@ def find_rule(text: str) -> Rule:
         UsageError: If there is none; the message names near ones.
     """
     wanted = text.strip()
-    rules = all_rules()
+    rules = all_pages()
     found = rules.get(wanted.upper())
     if found is not None:
         return found

@@ -155,9 +155,9 @@ def _report(result: CheckResult, options: argparse.Namespace, config: Config, te
 
 
 def _rule_list(options: argparse.Namespace) -> str:
-    from trainworthy.check.rule import FAMILIES, all_rules
+    from trainworthy.check.rule import FAMILIES, all_pages
 
-    rules = list(all_rules().values())
+    rules = list(all_pages().values())
     if options.format == "json":
         rows = [
             {
@@ -177,5 +177,5 @@ def _rule_list(options: argparse.Namespace) -> str:
 
 
 def _depths(rule: object) -> str:
-    depths = ", ".join(getattr(rule, "depths", ()))
+    depths = str(getattr(rule, "found_by", ""))
     return depths if getattr(rule, "default", True) else f"{depths}; select it"

@@ -16,7 +16,7 @@ def rule_page(rule: Rule) -> str:
     lines = [
         f"# {rule.code} {rule.name}",
         "",
-        f"*{rule.severity}, {rule.family}, found by: {', '.join(rule.depths)}{state}*",
+        f"*{rule.severity}, {rule.family}, found by: {rule.found_by}{state}*",
     ]
     lines += ["", *_body(rule)]
     for heading, program in (("Wrong", rule.bad), ("Right", rule.good)):

@@ -1,0 +1,1 @@
+"""Pages of the codes that rehearsals report themselves, one file each; ``inspect/`` and ``virtual/`` find them."""
