@@ -11,6 +11,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainworthy.check.finding import Place
+from trainworthy.check.live.facts_seldom import (
+    Draw,
+    EarlyEvaluation,
+    MaskedEnd,
+    MixedGradients,
+    PendingWindow,
+    Signals,
+    SoftTargets,
+    Upscaled,
+)
 
 Shape = tuple[int, ...]
 
@@ -54,27 +64,6 @@ class LossTargets:
     classes: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoftTargets:
-    """Targets of a cross-entropy that are no classes but numbers; ``off_by`` is how far a row's sum is from 1."""
-
-    step: int
-    place: Place
-    shape: Shape
-    off_by: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaskedEnd:
-    """Rows of tokens whose ignored tail is one token that is never a target, after last targets that all differ."""
-
-    step: int
-    place: Place
-    token: int
-    rows: int
-    distinct_last: int
-
-
 ChainFault = Literal["softmax-cross-entropy", "nll-probabilities", "sigmoid-bce-logits"]
 
 
@@ -90,26 +79,6 @@ class Backward:
     faults: tuple[tuple[ChainFault, Place], ...] = ()
     inputs_hash: int | None = None
     is_mean: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MixedGradients:
-    """Gradients with parts of two backward passes between which another optimizer used those of the first."""
-
-    step: int
-    place: Place
-    optimizer: str
-    parameters: int
-    first: Place
-    last: Place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingWindow:
-    """An epoch that began while gradients of the one before were waiting for a step."""
-
-    place: Place
-    pending: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,50 +139,6 @@ class Dropout:
     op: str
     p: float
     module: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """A draw without replacement of more than there is: ``available`` weights are not 0."""
-
-    step: int
-    place: Place
-    wanted: int
-    available: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signals:
-    """What runs through a model at its beginning: spreads of the results of its layers, in order, by name.
-
-    ``saturated`` are tanh and sigmoid modules, not the last module, with the share of their results at the ends;
-    ``two_streams`` are BatchNorms that were called twice with inputs whose means are several spreads apart.
-    """
-
-    place: Place
-    model: str
-    spreads: tuple[tuple[str, float], ...]
-    saturated: tuple[tuple[str, float], ...]
-    two_streams: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarlyEvaluation:
-    """A model with old spectral norms that was evaluated before any forward pass in training."""
-
-    place: Place
-    model: str
-    layers: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upscaled:
-    """Data that were made larger by interpolation before the model got them."""
-
-    step: int
-    place: Place
-    before: Shape
-    after: Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,7 @@ class ModelWatch:
         self._norms: dict[int, _Norm] = {}
         self._searched: set[int] = set()
         self._inputs: dict[int, int] = {}
+        self._lasting: tuple[list[Unoptimised], list[NormDrift]] = ([], [])
         modules.on_root.append(self._root)
         operators.on_convolution = self._convolution
 
@@ -161,6 +163,8 @@ class ModelWatch:
                     self._follow(parameter)
             if self.watch.facts.forwards and any(p.requires_grad for p in model.parameters()):
                 self._follow_norms(model)
+        if self.watch.step >= 2:
+            self._conclude()
 
     def note_unregistered(self, nodes: list[Any]) -> None:
         """Follow parameters that a loss reaches and that belong to no model."""
@@ -196,33 +200,43 @@ class ModelWatch:
     # --- the end ----------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Write down what lasted for several steps."""
-        steps = self.watch.facts.steps
-        if not steps:
-            return
-        place, stepped = steps[-1].place, self.optimizers.stepped_parameters()
+        """Write down what lasted for several steps; of models that are gone by now, what was so after the last step."""
+        if self.watch.facts.steps and any(True for _ in self.watch.names.alive()):
+            self._conclude()
+        self.watch.facts.unoptimised.extend(self._lasting[0])
+        self.watch.facts.norm_drifts.extend(self._lasting[1])
+
+    def _conclude(self) -> None:
+        place, stepped = self.watch.facts.steps[-1].place, self.optimizers.stepped_parameters()
+        self._lasting = (
+            [*self._unoptimised(place, stepped), *self._unregistered(place, stepped)], list(self._drifts(place)),
+        )  # fmt: skip
+
+    def _unoptimised(self, place: Place, stepped: set[int]) -> Iterator[Unoptimised]:
         names = self.watch.names
-        for model in names.alive():
-            if any(model is not other and model in set(other.modules()) for other in names.alive()):
+        alive = list(names.alive())
+        for model in alive:
+            if any(model is not other and model in set(other.modules()) for other in alive):
                 continue
             parameters = list(unwrap(model).parameters())
             idle = [p for p in parameters if id(p) not in stepped and self._is_idle(p)]
             if idle:
-                self.watch.facts.unoptimised.append(Unoptimised(
+                yield Unoptimised(
                     names=tuple(names.parameter(p) for p in idle), model=type(unwrap(model)).__name__,
                     steps=min(self._idle[id(p)].steps for p in idle), place=place,
                     others_optimised=any(id(p) in stepped for p in parameters),
-                ))  # fmt: skip
+                )  # fmt: skip
+
+    def _drifts(self, place: Place) -> Iterator[NormDrift]:
         drifted = [n for n in self._norms.values() if n.steps >= 2 and n.ref() is not None]
         if drifted:
             calls = [f.place for f in self.watch.facts.forwards if f.grad and f.training]
-            self.watch.facts.norm_drifts.append(NormDrift(
-                names=tuple(names.module(m) for n in drifted if (m := n.ref()) is not None),
+            yield NormDrift(
+                names=tuple(self.watch.names.module(m) for n in drifted if (m := n.ref()) is not None),
                 model="", steps=min(n.steps for n in drifted), place=calls[-1] if calls else place,
-            ))  # fmt: skip
-        self._finish_unregistered(place, stepped)
+            )  # fmt: skip
 
-    def _finish_unregistered(self, place: Place, stepped: set[int]) -> None:
+    def _unregistered(self, place: Place, stepped: set[int]) -> Iterator[Unoptimised]:
         found = []
         for idle in self._idle.values():
             parameter = idle.ref()
@@ -231,10 +245,10 @@ class ModelWatch:
             if parameter.grad is not None and torch.equal(idle.sample, parameter.detach().reshape(-1)[:_ELEMENTS]):
                 found.append(parameter)
         if found and len(self.watch.facts.steps) >= 3:
-            self.watch.facts.unoptimised.append(Unoptimised(
+            yield Unoptimised(
                 names=tuple(str(tuple(p.shape)) for p in found), model="", steps=3, place=place,
                 others_optimised=True, registered=False,
-            ))  # fmt: skip
+            )  # fmt: skip
 
     def _is_idle(self, parameter: torch.Tensor) -> bool:
         known = self._idle.get(id(parameter))

@@ -13,7 +13,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import EarlyEvaluation, Forward
+from trainworthy.check.live.facts import Forward
+from trainworthy.check.live.facts_seldom import EarlyEvaluation
 from trainworthy.check.live.watch import Watch
 
 Listener = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from trainworthy.check.live.facts import Signals
+from trainworthy.check.live.facts_seldom import Signals
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap

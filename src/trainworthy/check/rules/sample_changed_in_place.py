@@ -76,7 +76,7 @@ def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> 
         for name, place in _changed(statement):
             attribute, made = aliases.get(name, ("", statement))
             plain = isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name)
-            if attribute and (not plain or _holds_arrays(cls, attribute)):
+            if attribute and (not plain or _holds_arrays(analysis, cls, attribute)):
                 yield Hit(
                     place=analysis.place(place),
                     message=f"`{name}` is a part of `self.{attribute}`, so this changes the data set for good",
@@ -126,8 +126,15 @@ def _changed(statement: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
             yield func.value.id, statement
 
 
-def _holds_arrays(cls: ProjectClass, attribute: str) -> bool:
+def _holds_arrays(analysis: Analysis, cls: ProjectClass, attribute: str) -> bool:
     """Say whether some method sets the attribute to what a function of torch or NumPy gives."""
+    libraries = {
+        alias.asname or alias.name
+        for one in analysis.nodes.get(ast.Import, ())
+        if isinstance(one, ast.Import)
+        for alias in one.names
+        if alias.name in ("torch", "numpy")
+    }
     for node in ast.walk(cls.node):
         if isinstance(node, ast.Assign) and any(
             isinstance(t, ast.Attribute) and t.attr == attribute for t in node.targets
@@ -136,6 +143,6 @@ def _holds_arrays(cls: ProjectClass, attribute: str) -> bool:
             root: ast.AST = value
             while isinstance(root, ast.Call | ast.Attribute):
                 root = root.func if isinstance(root, ast.Call) else root.value
-            if isinstance(value, ast.Call) and getattr(root, "id", "") in ("torch", "np", "numpy"):
+            if isinstance(value, ast.Call) and getattr(root, "id", "") in libraries:
                 return True
     return False
