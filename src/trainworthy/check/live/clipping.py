@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +73,8 @@ class ClipWatch:
         def noticed(first: Any, *args: Any, **kwargs: Any) -> Any:
             watch = self.watch
             helps_norm = name == "_group_tensors_by_device_and_dtype" and not _called_by("clip_grad_value_")
-            if watch.looking and not watch.busy and not helps_norm:
+            measures = name == "_clip_grads_with_norm_" and args and _is_infinite(args[0])
+            if watch.looking and not watch.busy and not helps_norm and not measures:
                 self._note(first, name)
             return function(first, *args, **kwargs)
 
@@ -90,6 +92,11 @@ class ClipWatch:
             step=self.watch.step, place=self.watch.place(), function=_SEAMS[name],
             after_step=self.gradients.spent(gradients), before_unscale=self.scaled, scale=self.scale,
         ))  # fmt: skip
+
+
+def _is_infinite(max_norm: Any) -> bool:
+    """Tell whether clipping to such a norm only measures it."""
+    return isinstance(max_norm, (int, float)) and math.isinf(max_norm)
 
 
 def _called_by(function: str) -> bool:

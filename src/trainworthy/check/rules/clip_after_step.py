@@ -16,13 +16,14 @@ In real steps:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.queries import CLIPPERS, always_with, once_per_place, optimizer_steps, same_turn
+from trainworthy.check.static.queries import CLIPPERS, always_with, names_in, once_per_place, optimizer_steps, same_turn
 
 BAD = """\
 import torch
@@ -55,6 +56,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     steps = list(optimizer_steps(analysis))
     backwards = list(analysis.method_calls("backward"))
     for clip in once_per_place(analysis.calls(*CLIPPERS)):
+        if "inf" in _words_in(clip.argument_node(1, "max_norm")):
+            continue  # it measures the norm
         near = [one for one in steps if same_turn(one.context, clip.context)]
         before = [one for one in near if one.at < clip.at and always_with(one.context, clip.context)]
         after = [one for one in near if one.at > clip.at]
@@ -71,6 +74,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("the step is here", analysis.place(before[-1].node, before[-1].context)),),
                 fix="Clip between `backward()` and `step()`.",
             )
+
+
+def _words_in(node: ast.expr | None) -> set[str]:
+    """Return names and texts below an expression."""
+    found = {str(one.value) for one in ast.walk(node) if isinstance(one, ast.Constant)} if node is not None else set()
+    return found | (names_in(node) if node is not None else set())
 
 
 LIVE_BAD = """\

@@ -24,6 +24,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
+from trainworthy.check.static.facts import LoopNode
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.values import Instance, Parameters
 
@@ -68,14 +69,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         first = made.argument(0, "params") if made is not None else None
         if isinstance(first, Parameters):
             trained[id(first.owner)] = step
-    if not trained or _goes_back(analysis):
+    if not trained:
         return
     for call in once_per_place(analysis.method_calls("eval")):
         if not is_module(call.owner) or id(call.owner) not in trained or call.context.under("torch.jit"):
             continue
         step = trained[id(call.owner)]
         shared = set(call.context.all_loops()) & set(step.context.all_loops())
-        if shared and call.at > step.at:
+        if shared and call.at > step.at and not _goes_back(analysis, shared):
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="the next turn of the loop trains in evaluation mode",
@@ -84,11 +85,16 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
-def _goes_back(analysis: Analysis) -> bool:
-    return any(_BACK.search(source.code) for source in analysis.sources)
+def _goes_back(analysis: Analysis, loops: set[LoopNode]) -> bool:
+    """Say whether anything may put a model back into training mode within the loops; what is not followed may."""
+    calls = list(analysis.method_calls("train"))
+    written = sum(len(_TRAIN.findall(source.code)) for source in analysis.sources)
+    if any(_SET.search(source.code) for source in analysis.sources) or len({one.node for one in calls}) < written:
+        return True
+    return any(loops & set(one.context.all_loops()) for one in calls)
 
 
-_BACK = re.compile(r"\.train\(|\.training\s*=[^=]")
+_TRAIN, _SET = re.compile(r"\.train\("), re.compile(r"\.training\s*=[^=]|\bsetattr\(")
 
 
 LIVE_BAD = """\

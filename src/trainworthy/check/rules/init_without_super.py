@@ -19,7 +19,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.values import Function, Instance, Ref
+from trainworthy.check.static.values import Function, Instance, Ref, Value
 
 BAD = """\
 import torch.nn as nn
@@ -51,7 +51,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         arguments = init.node.args
         no_self = not (arguments.posonlyargs or arguments.args or arguments.vararg)
-        if no_self or (not _calls_init(init.node) and _assigns_layer(analysis, init)):
+        if no_self or _assigns_before(analysis, init):
             place = analysis.place(init.node)
             yield Hit(
                 place=place._replace(end_line=place.line, end_column=(place.column or 1) + len("def __init__")),
@@ -60,16 +60,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
-def _calls_init(node: ast.FunctionDef) -> bool:
-    return any(isinstance(one, ast.Attribute) and one.attr in ("__init__", "__dict__") for one in ast.walk(node))
-
-
-def _assigns_layer(analysis: Analysis, init: Function) -> bool:
+def _assigns_before(analysis: Analysis, init: Function) -> bool:
+    """Say whether a layer or parameter is set before the line that sets up the module, if there is one."""
+    setups = [
+        one.lineno
+        for one in ast.walk(init.node)
+        if isinstance(one, ast.Attribute) and one.attr in ("__init__", "__dict__", "__setattr__")
+    ]
     return any(
         store.context.function is not None
         and store.context.function.node is init.node
         and isinstance(store.owner, Instance)
         and store.owner.cls is init.owner
-        and is_module(store.value)
+        and (is_module(store.value) or _is_parameter(store.value))
+        and (not setups or store.node.lineno < min(setups))
         for store in analysis.stores
     )
+
+
+def _is_parameter(value: Value) -> bool:
+    return isinstance(value, Instance) and value.type in ("torch.nn.Parameter", "torch.nn.parameter.Parameter")

@@ -21,6 +21,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
+from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.queries import PARAMETRISED, once_per_place
 from trainworthy.check.static.values import Instance
 
@@ -62,11 +63,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at constructions within forward that are called at once."""
     for call in once_per_place(iter(analysis.method_calls("__call__"))):
         function = call.context.function
-        if function is None or function.name != "forward" or function.owner is None:
+        if function is None or function.owner is None or not _in_forward(call.context):
             continue
         made = call.owner.made_by if isinstance(call.owner, Instance) else None
         last = call.name.split(".")[-2] if call.name.startswith("torch.nn.") else ""
-        if made is None or last not in _STATEFUL or made.node is not call.node.func or not is_module(call.owner):
+        if made is None or last not in _STATEFUL or not _is_new(analysis, made, call) or not is_module(call.owner):
             continue
         if "Dropout" in last and _follows_mode(made.node):
             continue
@@ -75,6 +76,25 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             message=f"a new {last} is made in every forward pass",
             fix="Make it in `__init__`.",
         )
+
+
+def _in_forward(context: Context) -> bool:
+    """Say whether something runs in a forward method, or in a method that one calls."""
+    around = [context, *(caller.context for caller in context.callers)]
+    return any(one.function is not None and one.function.name == "forward" for one in around)
+
+
+def _is_new(analysis: Analysis, made: Call, call: Call) -> bool:
+    """Say whether a layer is made by the function that calls it, and kept under a local name at most."""
+    if made.node is call.node.func:
+        return True
+    function = made.context.function
+    if function is None or function is not call.context.function or not isinstance(call.node.func, ast.Name):
+        return False
+    return any(
+        isinstance(one, ast.Assign) and one.value is made.node and all(isinstance(t, ast.Name) for t in one.targets)
+        for one in ast.walk(function.node)
+    )
 
 
 def _follows_mode(node: ast.Call) -> bool:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import chain
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
@@ -27,8 +28,8 @@ from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.facts import Store
-from trainworthy.check.static.queries import PARAMETRISED, inner_modules
+from trainworthy.check.static.facts import Context, Store
+from trainworthy.check.static.queries import PARAMETRISED, body_of, inner_modules
 from trainworthy.check.static.values import Instance, Sequence, Value
 
 BAD = """\
@@ -62,9 +63,7 @@ class Net(nn.Module):
 """
 
 
-@rule(code="TW303", severity="error")
-def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at lists that become attributes of modules."""
+def _become_attributes(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
     seen = set()
     for store in analysis.stores:
         function = store.context.function
@@ -84,7 +83,64 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             message=f"layers in a plain {_kind(store.value)} are not parameters of the module",
             evidence=(Evidence(f"the first one is a {layer.type.rpartition('.')[2] or 'module'}"),),
             fix=f"Wrap it: `nn.{'ModuleDict' if _kind(store.value) == 'dict' else 'ModuleList'}(...)`.",
-        )
+        ), store.context, store.target.attr  # fmt: skip
+
+
+def _filled_later(analysis: Analysis) -> Iterator[tuple[ast.AST, Context, ast.Attribute, Value]]:
+    """Yield what is appended to lists of modules, or stored in their dicts, by ``__init__``: where, to what, what."""
+    for call in analysis.method_calls("append"):
+        held = call.node.func.value if isinstance(call.node.func, ast.Attribute) else None
+        if isinstance(held, ast.Attribute) and len(call.args) == 1 and isinstance(call.node.args[0], ast.Call):
+            yield call.node, call.context, held, call.args[0]
+    for store in analysis.stores:
+        held = store.target.value if isinstance(store.target, ast.Subscript) else None
+        if isinstance(held, ast.Attribute) and isinstance(getattr(store.node, "value", None), ast.Call):
+            yield store.node, store.context, held, store.value
+
+
+@rule(code="TW303", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at lists that become attributes of modules, and at such that are filled later."""
+    seen: set[tuple[ast.AST, str]] = set()
+    for hit, context, attribute in chain(_become_attributes(analysis), _are_filled(analysis)):
+        key = (body_of(context), attribute)
+        if key not in seen:
+            seen.add(key)
+            yield hit
+
+
+def _are_filled(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
+    for node, context, held, value in _filled_later(analysis):
+        function = context.function
+        if function is None or function.name != "__init__" or function.owner is None or not _has_parameters(value):
+            continue
+        if not function.owner.outside_base().startswith("torch.nn.") or getattr(held.value, "id", "") != "self":
+            continue
+        kind = _made_empty(function.node, held.attr)
+        if kind is None or _uses(function.owner.node, held.attr):
+            continue
+        assert isinstance(value, Instance)
+        yield Hit(
+            place=analysis.place(node, context),
+            message=f"layers in a plain {kind} are not parameters of the module",
+            evidence=(Evidence(f"the first one is a {value.type.rpartition('.')[2] or 'module'}"),),
+            fix=f"Begin with `nn.{'ModuleDict' if kind == 'dict' else 'ModuleList'}()`.",
+        ), context, held.attr  # fmt: skip
+
+
+def _made_empty(init: ast.AST, attribute: str) -> str | None:
+    """Return whether an attribute is set once in a function, to an empty list or dict."""
+    values = [
+        one.value
+        for one in ast.walk(init)
+        if isinstance(one, ast.Assign)
+        and any(isinstance(t, ast.Attribute) and t.attr == attribute for t in one.targets)
+    ]
+    if len(values) != 1:
+        return None
+    if isinstance(values[0], ast.List) and not values[0].elts:
+        return "list"
+    return "dict" if isinstance(values[0], ast.Dict) and not values[0].keys else None
 
 
 def _kind(value: Value) -> str:
@@ -127,16 +183,21 @@ def _handed_on(store: Store) -> bool:
     function, target = store.context.function, store.target
     if function is None or function.owner is None or not isinstance(target, ast.Attribute):
         return True
-    parents = {child: node for node in ast.walk(function.owner.node) for child in ast.iter_child_nodes(node)}
-    for node in ast.walk(function.owner.node):
-        if not isinstance(node, ast.Attribute) or node.attr != target.attr or isinstance(node.ctx, ast.Store):
+    return _uses(function.owner.node, target.attr)
+
+
+def _uses(cls: ast.ClassDef, attribute: str) -> bool:
+    """Say whether a class uses an attribute for more than going through it, filling it or taking an item."""
+    parents = {child: node for node in ast.walk(cls) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(cls):
+        if not isinstance(node, ast.Attribute) or node.attr != attribute or isinstance(node.ctx, ast.Store):
             continue
         parent = parents.get(node)
         if isinstance(parent, ast.Starred | ast.Call | ast.keyword | ast.Return | ast.Assign):
             callee = parent.func if isinstance(parent, ast.Call) else None
             if not (isinstance(callee, ast.Name) and callee.id in ("enumerate", "zip", "len", "reversed", "range")):
                 return True
-    text = ast.dump(function.owner.node)
+    text = ast.dump(cls)
     return "add_module" in text or "register_module" in text or "'setattr'" in text or "parameters" in text
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import chain
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_loss_module
+from trainworthy.check.static.queries import once_per_place
 
 BAD = """\
 import torch.nn as nn
@@ -43,11 +45,17 @@ def step(x, y):
 """
 
 
+_FUNCTIONS = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy",
+              "binary_cross_entropy_with_logits", "kl_div", "huber_loss")  # fmt: skip
+
+
 @rule(code="TW207", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of losses."""
-    for call in analysis.method_calls("__call__"):
-        if not is_loss_module(call.owner) or call.starred or len(call.args) != 1 or call.keywords:
+    functions = analysis.calls(*(f"torch.nn.functional.{name}" for name in _FUNCTIONS))
+    modules = (call for call in analysis.method_calls("__call__") if is_loss_module(call.owner))
+    for call in once_per_place(chain(modules, functions)):
+        if call.starred or len(call.args) != 1 or call.keywords:
             continue
         inner = call.node.args[0] if call.node.args else None
         if isinstance(inner, ast.Call):

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.facts import Call
+from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.queries import CLIPPERS, may_both_run
 from trainworthy.check.static.values import Parameters
 
@@ -48,23 +48,32 @@ optimizer.step()
 @rule(code="TW305", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at generators that two calls take."""
-    takers: dict[int, list[Call]] = {}
+    takers: dict[int, list[tuple[int, ast.AST, Context]]] = {}
     for call in analysis.all_calls:
         if _uses_up(call):
             value = call.args[0]
             assert isinstance(value, Parameters)
-            takers.setdefault(id(value.call), []).append(call)
-    for calls in takers.values():
-        first = calls[0]
-        for later in calls[1:]:
-            same = later.context.callers == first.context.callers and may_both_run(first.context, later.context)
-            if same and later.node is not first.node:
+            takers.setdefault(id(value.call), []).append((call.at, call.node, call.context))
+    for loop in analysis.iterations:
+        if isinstance(loop.iterable, Parameters) and isinstance(loop.node.iter, ast.Name):
+            takers.setdefault(id(loop.iterable.call), []).append((loop.at, loop.node.iter, loop.context))
+    for uses in takers.values():
+        _, first, before = min(uses, key=lambda one: one[0])
+        for _, later, context in uses:
+            same = context.callers == before.callers and may_both_run(before, context)
+            if same and later is not first and _name(later) == _name(first):
                 yield Hit(
-                    place=analysis.place(later.node, later.context),
+                    place=analysis.place(later, context),
                     message="the generator of parameters was used up before, so this gets none",
-                    evidence=(Evidence("used up here", analysis.place(first.node, first.context)),),
+                    evidence=(Evidence("used up here", analysis.place(first, before)),),
                     fix="Make it a list: `list(model.parameters())`.",
                 )
+
+
+def _name(node: ast.AST) -> str:
+    """Return the name that is used up."""
+    used = node.args[0] if isinstance(node, ast.Call) else node
+    return used.id if isinstance(used, ast.Name) else ""
 
 
 def _uses_up(call: Call) -> bool:

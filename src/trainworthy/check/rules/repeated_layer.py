@@ -27,7 +27,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import PARAMETRISED, inner_modules, once_per_place
-from trainworthy.check.static.values import Instance, Value
+from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
 
 BAD = """\
 import torch.nn as nn
@@ -89,7 +89,12 @@ def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         held = node.left if isinstance(node.left, ast.List) else node.right
         if isinstance(held, ast.List) and len(held.elts) == 1:
-            return any(_heavy(one.result) for one in analysis.all_calls if one.node is held.elts[0])
+            made = any(_heavy(one.result) for one in analysis.all_calls if one.node is held.elts[0])
+            return made or any(
+                isinstance(one.result, Sequence) and _heavy(one.result.element or UNKNOWN)
+                for one in analysis.operations
+                if one.node is node
+            )
     return False
 
 

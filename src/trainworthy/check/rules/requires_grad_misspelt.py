@@ -43,6 +43,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     for node in analysis.nodes.get(ast.Attribute, ()):
         if isinstance(node, ast.Attribute) and node.attr in _WRONG and isinstance(node.ctx, ast.Store):
+            if getattr(node.value, "id", "") == "self":
+                continue  # an attribute of a class of one's own, which may be called anything
             place = analysis.place(node)
             end = place.end_column or 1
             name = place._replace(line=place.end_line or place.line, column=end - len(node.attr))

@@ -8,7 +8,7 @@ from trainworthy.check.static.expressions import Expressions
 from trainworthy.check.static.external import WRAPPERS, is_module, method_result, module_output, returned
 from trainworthy.check.static.facts import Call, Load, With
 from trainworthy.check.static.scope import Scope
-from trainworthy.check.static.tensors import call_method
+from trainworthy.check.static.tensors import ACTIVATIONS, call_method
 from trainworthy.check.static.values import (
     UNKNOWN,
     Bound,
@@ -81,6 +81,9 @@ class Calls(Expressions):
         if isinstance(callee, Instance):
             return self.call_instance(callee, call)
         call.name = f"?.{method}" if method else ""
+        if method in ACTIVATIONS and call.owner is UNKNOWN and len(call.node.args) <= 1:
+            # Only tensors have methods that are called so.
+            return Tensor(dtype="float", activation=ACTIVATIONS[method], made_by=call)
         return StateDict(call.owner, call) if method == "state_dict" and not call.node.args else UNKNOWN
 
     def _call_outside(self, callee: Ref, call: Call) -> Value:

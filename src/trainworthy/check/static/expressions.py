@@ -221,7 +221,7 @@ class Expressions(State):
 
     def operate(self, node: ast.BinOp | ast.AugAssign, op: ast.operator, left: Value, right: Value) -> Value:
         """Apply an operator, and write it down if it is about tensors."""
-        result = binary(op, left, right)
+        result = _repeated(node, op, left, right) or binary(op, left, right)
         if left is not UNKNOWN or right is not UNKNOWN:
             self.facts.operations.append(Operation(node, (left, right), result, self.context, self.tick()))
         return result
@@ -325,3 +325,13 @@ class Expressions(State):
 _PROPERTIES = frozenset({"builtins.property", "functools.cached_property"})
 _LAYER_LISTS = frozenset({"torch.nn.ModuleList", "torch.nn.Sequential"})
 _PASS_ON = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.notebook.tqdm", "builtins.reversed"})
+
+
+def _repeated(node: ast.AST, op: ast.operator, left: Value, right: Value) -> Value | None:
+    """Return ``[x] * n``: a list of unknown length whose element is known."""
+    for one, other in ((left, right), (right, left)):
+        if not isinstance(op, ast.Mult) or not isinstance(one, Sequence) or isinstance(other, Sequence | Tensor):
+            continue
+        if one.items is not None and len(one.items) == 1 and one.kind in ("list", "tuple"):
+            return Sequence(one.kind, None, node, one.items[0])
+    return None
