@@ -70,8 +70,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         cls = inner.cls if isinstance(inner, Instance) else None
         if cls is None or name in owner.attrs or name.startswith("__"):
             continue
-        member = cls.members.get(name)
-        if not isinstance(member, Function) or name in _MODULE_NAMES:
+        known = isinstance(cls.members.get(name), Function) or (isinstance(inner, Instance) and name in inner.attrs)
+        if not known or name in _MODULE_NAMES or name.startswith("_"):
             continue
         seen.add(load.node)
         place = analysis.place(load.node, load.context)

@@ -65,7 +65,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at state dicts that are kept in a variable within a loop."""
     seen = set()
     for store in analysis.stores:
-        if not isinstance(store.value, StateDict) or not store.context.loops or store.node in seen:
+        if not isinstance(store.value, StateDict) or not store.context.all_loops() or store.node in seen:
             continue
         if not isinstance(store.target, ast.Name | ast.Attribute) or not _trains(analysis, store):
             continue
@@ -81,16 +81,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _trains(analysis: Analysis, store: Store) -> bool:
-    loop = store.context.loops[0]
+    loop = store.context.all_loops()[0]
     return any(loop in call.context.all_loops() for call in optimizer_steps(analysis))
 
 
 def _read_later(store: Store) -> bool:
     """Say whether the variable is read after the outermost loop; an attribute, loaded from anywhere in the class."""
-    loop, name = store.context.loops[0], ast.unparse(store.target)
-    end = getattr(loop, "end_lineno", 0) or 0
-    body = body_of(store.context)
-    if any(_reads(node, name) and getattr(node, "lineno", 0) > end for node in ast.walk(body)):
+    name, body = ast.unparse(store.target), body_of(store.context)
+    end = getattr(store.context.loops[0], "end_lineno", 0) or 0 if store.context.loops else None
+    if end is not None and any(_reads(node, name) and getattr(node, "lineno", 0) > end for node in ast.walk(body)):
         return True
     function = store.context.function
     if function is None or function.owner is None or not isinstance(store.target, ast.Attribute):

@@ -13,13 +13,14 @@ How sure:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Iteration
-from trainworthy.check.static.queries import once_per_place, unwrapped
+from trainworthy.check.static.queries import unwrapped
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -68,10 +69,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at samplers whose loader is gone through in two loops."""
     if analysis.mentions("set_epoch", *_TRAINERS):
         return
-    for call in once_per_place(analysis.calls("torch.utils.data.DistributedSampler")):
-        if call.starred or call.constant(3, "shuffle") is False:
+    seen: set[ast.AST] = set()
+    for call in analysis.calls("torch.utils.data.DistributedSampler"):
+        if call.starred or call.constant(3, "shuffle") is False or call.node in seen:
             continue
         if any(_epochs_over(one, call.result) for one in analysis.iterations):
+            seen.add(call.node)
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="without `set_epoch`, every epoch has the same order",

@@ -66,6 +66,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if not starts or analysis.mentions(*_CHOOSING):
         return
     plain = [call for call in analysis.method_calls("cuda") if not call.node.args and not call.node.keywords]
+    plain += [call for call in analysis.method_calls("to") if call.constant(0, "device") == "cuda"]
     if plain:
         yield Hit(
             place=analysis.place(starts[0].node, starts[0].context),

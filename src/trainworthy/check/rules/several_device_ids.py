@@ -41,13 +41,25 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the argument."""
     for call in once_per_place(analysis.calls("torch.nn.parallel.DistributedDataParallel")):
         node = call.argument_node(1, "device_ids")
-        if node is None or not _several(node):
+        if node is None or not _several(_written(node, analysis)):
             continue
         yield Hit(
             place=analysis.place(node, call.context),
             message="`device_ids` of DistributedDataParallel may hold one GPU: the one of this process",
             fix="Write `device_ids=[local_rank]`.",
         )
+
+
+def _written(node: ast.expr, analysis: Analysis) -> ast.expr:
+    """Return what a name was assigned, if it was assigned once in the file."""
+    if not isinstance(node, ast.Name):
+        return node
+    values = [
+        one.value
+        for one in analysis.nodes.get(ast.Assign, ())
+        if isinstance(one, ast.Assign) and any(getattr(t, "id", "") == node.id for t in one.targets)
+    ]
+    return values[0] if len(values) == 1 else node
 
 
 def _several(node: ast.expr) -> bool:

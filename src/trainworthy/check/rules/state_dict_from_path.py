@@ -38,8 +38,10 @@ model.load_state_dict(torch.load("model.pt"))
 @rule(code="TW608", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the argument."""
+    joined = {call.node for call in analysis.calls("os.path.join", "os.path.abspath", "os.path.expanduser")}
     for call in once_per_place(analysis.method_calls("load_state_dict")):
-        if is_module(call.owner) and isinstance(call.constant(0, "state_dict"), str):
+        is_path = isinstance(call.constant(0, "state_dict"), str) or call.argument_node(0, "state_dict") in joined
+        if is_module(call.owner) and is_path:
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="`load_state_dict` takes the loaded dict, not a file name",

@@ -12,6 +12,7 @@ How sure:
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -41,9 +42,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     made: list[Call] = []
     closes = list(analysis.method_calls("close"))
     for call in analysis.calls("torch.utils.tensorboard.SummaryWriter"):
-        folder = call.constant(0, "log_dir")
+        folder = _folder(call)
         for first in made:
-            same = first.constant(0, "log_dir") == folder and isinstance(folder, str) and first.node is not call.node
+            same = _folder(first) == folder and isinstance(folder, str) and first.node is not call.node
             closed = any(first.at < one.at < call.at for one in closes)
             if (
                 same
@@ -59,3 +60,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
                 break
         made.append(call)
+
+
+def _folder(call: Call) -> str | None:
+    given = call.constant(0, "log_dir")
+    return posixpath.normpath(given) if isinstance(given, str) else None

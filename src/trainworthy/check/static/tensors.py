@@ -24,7 +24,7 @@ _SAME_NUMBERS = frozenset(
 _TO_FLOAT = frozenset({"float", "double", "half", "bfloat16"})
 _SAME_SHAPE = frozenset(
     "contiguous clone to cuda cpu float double half bfloat16 int long bool detach requires_grad_ exp log abs sqrt tanh "
-    "relu sigmoid softmax log_softmax neg copy clamp astype type type_as".split()
+    "relu sigmoid softmax log_softmax neg copy clamp astype type type_as numpy".split()
 )
 _NO_GRAPH = frozenset({"detach", "numpy", "data", "item", "tolist"})
 
