@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from trainworthy.check.finding import Place
-from trainworthy.tape.record import PHASES, Phase, Signature, Source, Tape, TensorMeta
+from trainworthy.tape.record import PHASES, ModuleInfo, Phase, Signature, Source, Tape, TensorMeta
 
 
 class RowView(NamedTuple):
@@ -61,6 +61,34 @@ def batch_size(tape: Tape) -> int | None:
         if first is None and op.phase == "data":
             first = next((t.shape[0] for t in op.outputs if len(t.shape) >= 2), None)
     return None if any(info.parameters for info in tape.model) else first
+
+
+class ModuleTable:
+    """What is known of modules, by the path that an operation names; alike modules share one description."""
+
+    def __init__(self, tape: Tape, *beginnings: str) -> None:
+        self._by_template: dict[str, list[ModuleInfo]] = {}
+        for info in tape.model:
+            if info.class_name.startswith(beginnings):
+                self._by_template.setdefault(info.template, []).append(info)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_template)
+
+    def values(self) -> list[ModuleInfo]:
+        """Return every description."""
+        return [info for infos in self._by_template.values() for info in infos]
+
+    def get(self, path: str) -> ModuleInfo | None:
+        """Return the description of one module; None if there is none."""
+        parts = path.split(".")
+        numbers = tuple(int(part) for part in parts if part.isdecimal())
+        found = self._by_template.get(".".join("{}" if part.isdecimal() else part for part in parts), [])
+        for info in found:
+            inside = zip(info.first, numbers, info.last, strict=False)
+            if not info.first or all(low <= number <= high for low, number, high in inside):
+                return info
+        return None
 
 
 def is_float(tensor: TensorMeta) -> bool:

@@ -75,7 +75,7 @@ def _run(job: Job) -> Outcome:
             error = make_error("exited", f"The script left with SystemExit: {left.code}.")
     except BaseException as raised:  # whatever the script raises is the answer
         traceback.print_exc()
-        error = _describe(raised)
+        error = _describe(raised, program.roots)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     guard.close()
@@ -102,10 +102,17 @@ def _watch_time(limit_s: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, max(limit_s, 0.01))
 
 
-def _describe(error: BaseException) -> dict[str, Any]:
+def _describe(error: BaseException, roots: tuple[str, ...]) -> dict[str, Any]:
+    """Describe what the script raised, at the user's innermost line rather than at that of a library."""
+    from trainworthy.tape.source import SourceFinder
     from trainworthy.virtual.script_errors import describe_exception
 
-    return describe_exception(error, None)
+    found, finder, trace = describe_exception(error, None), SourceFinder(roots), error.__traceback__
+    while trace is not None and not isinstance(error, SyntaxError):
+        if finder.is_user(trace.tb_frame.f_code):
+            found.update(path=finder.relative(trace.tb_frame.f_code.co_filename), line=trace.tb_lineno)
+        trace = trace.tb_next
+    return found
 
 
 def _trace(error: BaseException) -> str:

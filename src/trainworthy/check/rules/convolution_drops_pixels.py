@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.dry.rows import place_of, rows
+from trainworthy.check.dry.rows import ModuleTable, place_of
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import ModuleInfo, Tape
@@ -50,17 +50,19 @@ for step in range(3):
 @rule(code="TW164", severity="hint", depth="dry", default=False)
 def find(tape: Tape) -> Iterator[Hit]:
     """Work out what is left over at the edge."""
-    known = {info.template: info for info in tape.model if info.class_name.startswith(("Conv", "MaxPool", "AvgPool"))}
-    for row in rows(tape):
-        info = known.get(row.module)
-        if row.phase != "forward" or info is None or not _slides(row.signature.name) or not row.signature.inputs:
+    known = ModuleTable(tape, "Conv", "MaxPool", "AvgPool")
+    for op in tape.ops if known else ():
+        if op.step != tape.reference_step or op.phase != "forward" or not _slides(op.name) or not op.inputs:
+            continue
+        info = known.get(op.module)
+        if info is None:
             continue
         if "Transpose" in info.class_name or info.details.get("ceil_mode"):
             continue
-        for size, left in _left_over(info, row.signature.inputs[0].shape):
+        for size, left in _left_over(info, op.inputs[0].shape):
             yield Hit(
-                place=place_of(row.source, tape),
-                message=f"{info.class_name} {row.module} leaves out the last {left} of {size} pixels",
+                place=place_of(op.source, tape),
+                message=f"{info.class_name} {op.module} leaves out the last {left} of {size} pixels",
                 fix="Choose padding so that (n + 2p - d(k - 1) - 1) is a multiple of the stride.",
             )
             break

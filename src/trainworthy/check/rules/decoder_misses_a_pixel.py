@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.dry.rows import place_of, rows
+from trainworthy.check.dry.rows import ModuleTable, place_of
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
@@ -74,28 +74,28 @@ for step in range(3):
 @rule(code="TW165", severity="hint", depth="dry")
 def find(tape: Tape) -> Iterator[Hit]:
     """Compare what convolutions with stride take with what transposed ones give."""
-    known = {info.template: info for info in tape.model if info.class_name.startswith("Conv")}
+    known = ModuleTable(tape, "Conv")
     if not any("Transpose" in info.class_name for info in known.values()):
         return
     taken: set[tuple[int, ...]] = set()
-    for row in rows(tape):
-        info = known.get(row.module)
-        if info is None or row.phase != "forward" or row.signature.name.partition(".")[0] != "convolution":
+    for op in tape.ops:
+        if op.step != tape.reference_step or op.phase != "forward" or op.name.partition(".")[0] != "convolution":
             continue
-        stride = info.details.get("stride", (1,))
-        if max(stride) < 2:
+        info = known.get(op.module)
+        stride = info.details.get("stride", (1,)) if info is not None else (1,)
+        if info is None or max(stride) < 2:
             continue
         if "Transpose" not in info.class_name:
-            taken.add(row.signature.inputs[0].shape[2:])
+            taken.add(op.inputs[0].shape[2:])
             continue
-        made = row.signature.outputs[0].shape[2:]
+        made = op.outputs[0].shape[2:]
         short = [t for t in taken if len(t) == len(made) and t != made and all(
             0 <= a - b < s for a, b, s in zip(t, made, stride, strict=False)
         )]  # fmt: skip
         if short and made not in taken and not any(info.details.get("output_padding", (0,))):
             yield Hit(
-                place=place_of(row.source, tape),
-                message=f"{row.module} gives {_text(made)}, where the encoder took {_text(short[0])}",
+                place=place_of(op.source, tape),
+                message=f"{op.module} gives {_text(made)}, where the encoder took {_text(short[0])}",
                 fix="output_padding=1, or pass output_size.",
             )
 

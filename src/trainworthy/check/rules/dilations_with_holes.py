@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import gcd
 
-from trainworthy.check.dry.rows import place_of
+from trainworthy.check.dry.rows import ModuleTable, place_of
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import ModuleInfo, Op, Tape
@@ -81,7 +81,7 @@ _KEEPS = ("relu", "relu_", "gelu", "silu", "leaky_relu", "leaky_relu_", "native_
 @rule(code="TW166", severity="hint", depth="dry")
 def find(tape: Tape) -> Iterator[Hit]:
     """Follow storages from convolution to convolution."""
-    known = {info.template: info for info in tape.model if info.class_name in ("Conv1d", "Conv2d", "Conv3d")}
+    known = ModuleTable(tape, "Conv1d", "Conv2d", "Conv3d")
     if sum(_dilation(info) > 1 for info in known.values()) < 1:
         return
     chains: dict[int, tuple[int, ...]] = {}
@@ -93,7 +93,7 @@ def find(tape: Tape) -> Iterator[Hit]:
         if name in _KEEPS:
             chains[op.outputs[0].storage] = before
         elif name == "convolution":
-            chain = _next(before, _info_of(known, op), op)
+            chain = _next(before, known.get(op.module), op)
             chains[op.outputs[0].storage] = chain
             step = gcd(*chain) if len(chain) >= _LEAST else 1
             if step > 1 and op.module not in said:
@@ -105,14 +105,6 @@ def find(tape: Tape) -> Iterator[Hit]:
                     evidence=(Evidence(f"greatest common divisor {step}"),),
                     fix="Dilations without a common divisor, such as 1, 2, 3.",
                 )
-
-
-def _info_of(known: dict[str, ModuleInfo], op: Op) -> ModuleInfo | None:
-    found = known.get(op.module)
-    if found is not None:
-        return found
-    template = ".".join("{}" if part.isdecimal() else part for part in op.module.split("."))
-    return known.get(template)
 
 
 def _next(chain: tuple[int, ...], info: ModuleInfo | None, op: Op) -> tuple[int, ...]:

@@ -48,7 +48,9 @@ for step in range(3):
     optimizer.step()
 """
 
-_SHAPE = re.compile(r"#\s*(?:->|shape:?|out:?|output:?)?\s*(\(?\[?\d+(?:\s*[,x*]\s*\d+)+,?\]?\)?)\s*(?:#.*)?$")
+_SHAPE = re.compile(
+    r"#\s*(?:->|shape:?|out:?|output:?)?\s*([\[(]\d+(?:\s*,\s*\d+)+,?[\])]|\d+(?:\s*[x*]\s*\d+)+)\s*(?:#.*)?$"
+)
 
 
 @rule(code="TW167", severity="hint", depth="dry")
