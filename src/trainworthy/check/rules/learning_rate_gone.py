@@ -13,6 +13,7 @@ How sure:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
@@ -62,8 +63,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if len(rates) < len(steps) or not rates or max(rates) <= 0:
             continue
         top, at = max(rates), rates.index(max(rates))
-        low = [s for s in steps[at:] if (s.learning_rate or 0) <= 1e-6 * top]
-        if len(low) >= 3 and steps[-1] is low[-1]:
+        low = list(takewhile(lambda s, top=top: (s.learning_rate or 0) <= 1e-6 * top, reversed(steps[at:])))[::-1]
+        if len(low) >= 3:
             yield Hit(
                 place=low[0].place,
                 message=f"The learning rate was {top:.3g} at its highest and is {low[-1].learning_rate:.3g} after "
