@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, environment, write_result
+from benchmarks.common import ROOT, environment, read_result, write_result
 
 PROGRAMS = ROOT / "tests" / "cases" / "catalogue"
 MANIFEST = Path(__file__).with_name("catalogue.toml")
@@ -87,7 +87,7 @@ def check(row: Row, folder: Path) -> tuple[list[tuple[str, int]], str]:
 
 
 def main(words: list[str]) -> None:
-    """Check every row, or those named, and store the result."""
+    """Check every row, or those named, and store the result; the other rows of a stored result stay."""
     manifest, rows = read_manifest(), read_rows()
     listed: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -103,8 +103,11 @@ def main(words: list[str]) -> None:
             print(
                 row.number, row.depth, " ".join(hit) or "NOT FOUND", " ".join(others), "" if hit else said, flush=True
             )
-    if not words:
-        write_result("catalogue", **summary(listed, manifest))
+    stored = (read_result("catalogue") or {}).get("rows", []) if words else []
+    known = {row.number for row in rows}
+    new = {one["row"] for one in listed}
+    listed += [one for one in stored if one["row"] in known - new]
+    write_result("catalogue", **summary(sorted(listed, key=lambda one: one["row"]), manifest))
 
 
 def summary(listed: list[dict[str, Any]], manifest: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +117,7 @@ def summary(listed: list[dict[str, Any]], manifest: dict[str, Any]) -> dict[str,
     without = [row for row in manifest["not_found"] if row not in {one["row"] for one in rows}]
     return {
         "rows": rows, "not_found": manifest["not_found"], "verify": manifest["verify"]["rows"],
-        "no_mistake": {row: [one["others"] for one in listed if one["row"] == row] for row in right},
+        "no_mistake": right,
         "found": sum(bool(one["found"]) for one in rows), "of": len(rows) + len(without), "first_try": FIRST_TRY,
     }  # fmt: skip
 

@@ -25,6 +25,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
+import catalogue_page
 import published_runs_page
 import rule_pages
 import single_gpu_page
@@ -207,6 +208,7 @@ def quick_pages() -> dict[Path, str]:
         **explain_page(),
         **rule_pages.rule_pages(),
         **rule_pages.ecosystem_page(),
+        **catalogue_page.catalogue_page(),
         **published_runs_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
