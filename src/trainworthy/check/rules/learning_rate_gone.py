@@ -13,10 +13,9 @@ How sure:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import takewhile
 
 from trainworthy.check.finding import Evidence, Hit
-from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts import LiveFacts, Step
 from trainworthy.check.rule import rule
 
 BAD = """\
@@ -63,7 +62,11 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if len(rates) < len(steps) or not rates or max(rates) <= 0:
             continue
         top, at = max(rates), rates.index(max(rates))
-        low = list(takewhile(lambda s, top=top: (s.learning_rate or 0) <= 1e-6 * top, reversed(steps[at:])))[::-1]
+        low: list[Step] = []
+        for step in reversed(steps[at:]):
+            if (step.learning_rate or 0) > 1e-6 * top:
+                break
+            low.insert(0, step)
         if len(low) >= 3:
             yield Hit(
                 place=low[0].place,
