@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 Run = Callable[[str, Path], list[str]]
 _MAIN = {"__name__": "__main__"}
@@ -96,7 +97,7 @@ def trainproof(program: str, path: Path) -> list[str]:
             log.append({"step": len(log) + 1, "loss": float(loss), "learning_rate": rates[-1] if rates else 0.1})
         return backward(loss, *args, **kwargs)
 
-    torch.optim.optimizer.register_optimizer_step_pre_hook(
+    register_optimizer_step_pre_hook(
         lambda optimizer, *_: rates.append(float(optimizer.param_groups[0].get("lr", 0.0)))
     )
     tensors: Any = torch.Tensor
