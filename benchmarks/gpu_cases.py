@@ -47,16 +47,21 @@ def _train_small(name: str, after: Callable[[str], None]) -> None:
         after(f"step_{step + 1}")
 
 
-def _train_gpt2(after: Callable[[str], None]) -> None:
-    """Train 8 x 1024 tokens under bfloat16 autocast with fused AdamW; the model is that of the example."""
-    import torch
-
+def example_gpt() -> Any:
+    """Return the GPT class of the example."""
     spec = importlib.util.spec_from_file_location("transformer_lm", ROOT / "examples" / "transformer_lm.py")
     assert spec is not None
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    model = example.GPT(50257, 1024, 12, 12, 768).to("cuda")
+    return example.GPT
+
+
+def _train_gpt2(after: Callable[[str], None]) -> None:
+    """Train 8 x 1024 tokens under bfloat16 autocast with fused AdamW; the model is that of the example."""
+    import torch
+
+    model = example_gpt()(50257, 1024, 12, 12, 768).to("cuda")
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, fused=True)
     after("built")
     for step in range(STEPS):
