@@ -42,7 +42,9 @@ def roofline_s(signature: Signature, *, calibration: Calibration) -> tuple[float
 def find_curve(signature: Signature, calibration: Calibration) -> tuple[Curve, tuple[float, ...]] | None:
     """Return the curve of an operation's family, or of the next of kin, and where on it the operation lies."""
     placed = place(signature)
-    for family in (placed.family, *placed.fallbacks):
+    # float16 is not measured everywhere that bfloat16 is; their kernels are alike.
+    alike = [f.replace("/fp16", "/bf16") for f in (placed.family, *placed.fallbacks) if f.endswith("/fp16")]
+    for family in (placed.family, *alike[:1], *placed.fallbacks, *alike[1:]):
         curve = calibration.curves.get(family)
         if curve is not None and len(curve.length_scales) == len(placed.features):
             return curve, placed.features
@@ -65,7 +67,25 @@ def kernel_time(signature: Signature, *, machine: Machine) -> KernelTime:
         return KernelTime(max(compute_s, memory_s) * 2 + fixed_s, share, measured=False)
     curve, features = found
     total_s = curve_time_s(curve, features, roofline_s=base_s) + _layout_s(signature, calibration)
+    if machine.kind == "gpu":
+        total_s += _bias_s(signature, calibration)
     return KernelTime(total_s, share, measured=True)
+
+
+def _bias_s(signature: Signature, calibration: Calibration) -> float:
+    """Return what a bias adds to a convolution on a GPU: kernels of their own add it and sum its gradient."""
+    kind, dtype = op_class(signature.name), dtype_of(signature)
+    biases = [m for m in (*signature.inputs[2:3], *signature.outputs) if len(m.shape) == 1]
+    if not biases or kind not in {"conv_forward", "conv_backward"}:
+        return 0.0
+    image = signature.outputs[0] if kind == "conv_forward" else signature.inputs[0]
+    size, width = prod(image.shape), 4 if dtype == "fp32" else 2
+    if kind == "conv_backward":
+        summed = Signature("sum", (image,), (biases[0],), 0, size, 0, size * width)
+        return _curve_s(f"sum:inner/{dtype}", (log2(size), log2(biases[0].shape[0])), summed, calibration)
+    moved = 2 * size * width
+    added = Signature("add_", (image, biases[0]), (image,), 0, size, 0, moved)
+    return _curve_s(f"add:broadcast/{dtype}", (log2(moved / 4),), added, calibration)
 
 
 def _gradients(signature: Signature) -> list[Signature]:
