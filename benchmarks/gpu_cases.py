@@ -194,7 +194,8 @@ def _predicted_blocks(tape: Any, workspace_bytes: int) -> dict[str, int]:
         for which, count in played.live_at_peak.items()
         for _ in range(count)
     ]
-    return by_size([*sizes, *([workspace_bytes] if played.workspace_at_peak_bytes else [])])
+    num_workspaces = played.workspace_at_peak_bytes // workspace_bytes if workspace_bytes else 0
+    return by_size([*sizes, *([workspace_bytes] * num_workspaces)])
 
 
 def block_differences(seen: dict[str, int], predicted: dict[str, int], *, most: int = 12) -> list[dict[str, int]]:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from trainworthy.inspect.allocator import Block, CachingAllocator, OutOfMemory
 from trainworthy.inspect.events import Event, memory_events
-from trainworthy.tape.record import Leaf, Node, Tape, count_ops
+from trainworthy.tape.record import PHASES, Leaf, Node, Tape, count_ops
 
-# Matrix products that go through cuBLAS; its first one takes the library's workspace from PyTorch's allocator.
+# Matrix products that go through cuBLAS; its first one takes the library's workspace from PyTorch's allocator. The
+# backward pass runs in a thread of autograd's, which has a cuBLAS handle of its own and so takes another (seen on an
+# H200, benchmarks/results/gpu_h200-sxm-141gb.json; ``CublasHandlePool.cpp`` keys workspaces by handle and stream).
 _GEMMS = frozenset({"mm", "addmm", "bmm", "baddbmm", "linear"})
 
-WORKSPACE = -2  # the storage number of the library's workspace; those of a tape are not negative
+_BY_AUTOGRAD = frozenset({"backward", "recompute"})
+WORKSPACES = (-2, -3)  # their storage numbers, the caller's and autograd's; those of a tape are not negative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +23,8 @@ class Replay:
     """What the allocator did. ``allocated`` counts whole blocks, as ``torch.cuda.memory_allocated`` does.
 
     ``live_at_peak`` counts the storages alive at the peak of ``allocated`` by storage class; the workspace of the
-    library is not among them but in ``workspace_at_peak_bytes``; ``rounding_bytes`` is what the blocks are larger than
-    the storages rounded to 512 B. ``out_of_memory_op`` is the operation at which memory ran out, if it did.
+    library is not among them but in ``workspace_at_peak_bytes`` (one for each thread that multiplies);
+    ``rounding_bytes`` is what the blocks are larger than the storages rounded to 512 B. ``out_of_memory_op`` is the operation at which memory ran out, if it did.
     """
 
     peak_allocated_bytes: int
@@ -56,7 +59,7 @@ def replay(
         if which == -1:
             allocator.release(live.pop(number))
             continue
-        live[number] = allocator.allocate(workspace_bytes if number == WORKSPACE else sizes[which])
+        live[number] = allocator.allocate(workspace_bytes if number in WORKSPACES else sizes[which])
         if allocator.allocated_bytes > peak:
             peak, peak_op, peak_event = allocator.allocated_bytes, op, at
         if allocator.reserved_bytes > reserved:
@@ -64,8 +67,8 @@ def replay(
         if allocator.out_of_memory is not None:
             failed_op = op
             break
-    alive, has_workspace = _alive(events[: peak_event + 1])
-    workspace = -(-workspace_bytes // 512) * 512 if has_workspace else 0
+    alive, num_workspaces = _alive(events[: peak_event + 1])
+    workspace = num_workspaces * (-(-workspace_bytes // 512) * 512)
     tensors = sum(count * (-(-sizes[which] // 512) * 512) for which, count in alive.items())
     return Replay(
         peak_allocated_bytes=max(peak, 0),
@@ -82,25 +85,28 @@ def replay(
 
 
 def allocator_events(tape: Tape, device: str, workspace_bytes: int) -> list[Event]:
-    """List what the allocator is asked for, the workspace of the library before the first matrix product."""
+    """List what the allocator is asked for, the library's workspace before the first matrix product of each thread."""
     events = memory_events(tape, device)
-    first = first_gemm(tape) if workspace_bytes else None
-    if first is None:
-        return events
-    at = next((i for i, event in enumerate(events) if event.op > first), len(events))
-    # Before the products of the operation itself: its output is there already, its end is not.
-    while at > 0 and events[at - 1].op == first and events[at - 1].storage_class == -1:
-        at -= 1
-    return [*events[:at], Event(first, 0, WORKSPACE), *events[at:]]
+    for number, in_backward in zip(WORKSPACES, (False, True), strict=True):
+        first = first_gemm(tape, in_backward=in_backward) if workspace_bytes else None
+        if first is None:
+            continue
+        at = next((i for i, event in enumerate(events) if event.op > first), len(events))
+        # Before the products of the operation itself: its output is there already, its end is not.
+        while at > 0 and events[at - 1].op == first and events[at - 1].storage_class == -1:
+            at -= 1
+        events = [*events[:at], Event(first, 0, number), *events[at:]]
+    return events
 
 
-def first_gemm(tape: Tape) -> int | None:
-    """Return the index of the first matrix product on the device of the training."""
+def first_gemm(tape: Tape, *, in_backward: bool = False) -> int | None:
+    """Return the index of the first matrix product on the device of the training, in the backward pass or outside."""
     wanted = []
     for row in tape.rows:
         signature = tape.signatures[row.signature]
         on_device = any(t.device == tape.device for t in signature.outputs)
-        wanted.append(on_device and signature.name.split(".")[0].removeprefix("aten::") in _GEMMS)
+        is_gemm = signature.name.split(".")[0].removeprefix("aten::") in _GEMMS
+        wanted.append(on_device and is_gemm and (PHASES[row.phase] in _BY_AUTOGRAD) == in_backward)
     index = 0
     for segment in tape.segments:
         for node in segment.nodes:
@@ -123,12 +129,12 @@ def _first_in(node: Node, wanted: list[bool]) -> int | None:
     return None
 
 
-def _alive(events: list[Event]) -> tuple[dict[int, int], bool]:
+def _alive(events: list[Event]) -> tuple[dict[int, int], int]:
     born: dict[int, int] = {}
     for _, which, number in events:
         if which == -1:
             del born[number]
         else:
             born[number] = which
-    has_workspace = born.pop(WORKSPACE, None) is not None
-    return dict(Counter(born.values())), has_workspace
+    num_workspaces = sum(born.pop(number, None) is not None for number in WORKSPACES)
+    return dict(Counter(born.values())), num_workspaces

@@ -11,7 +11,7 @@ import pickle
 from typing import Any
 
 from trainworthy.inspect.allocator import Block, CachingAllocator
-from trainworthy.inspect.replay import WORKSPACE, allocator_events
+from trainworthy.inspect.replay import WORKSPACES, allocator_events
 from trainworthy.tape.record import StorageClass, Tape
 
 _PROTOCOL = 4  # the viewer has a reader of its own, which knows what torch writes and little more
@@ -29,7 +29,7 @@ def memory_snapshot(tape: Tape, *, device: str | None = None) -> dict[str, Any]:
     for op, which, number in allocator_events(tape, device or tape.device, workspace):
         if which == -1:
             writer.release(op, number)
-        elif number == WORKSPACE:
+        elif number in WORKSPACES:
             writer.allocate(op, number, workspace, [_frame("workspace of cuBLAS", "", 0)])
         else:
             writer.allocate(op, number, tape.classes[which].size_bytes, writer.frames(which))
