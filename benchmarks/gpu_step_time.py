@@ -142,7 +142,7 @@ def _profile(step: Any) -> dict[str, Any]:
         if e.self_device_time_total > 0 and e.device_type.name == "CPU"
     ]
     rows.sort(key=lambda row: -row[3])
-    return {"device_s": sum(row[3] for row in rows), "operations": rows[:60]}
+    return {"device_s": sum(row[3] for row in rows), "operations": rows[:400]}
 
 
 # --- anywhere -----------------------------------------------------------------------------------------------------
