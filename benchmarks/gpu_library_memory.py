@@ -49,11 +49,12 @@ def recurrent() -> list[dict[str, Any]]:
         reserve = y.grad_fn
         while reserve is not None and not hasattr(reserve, "_saved_result3"):
             reserve = reserve.next_functions[0][0] if reserve.next_functions else None
+        reserve_bytes = None if reserve is None else reserve._saved_result3.numel()  # gone after the backward pass
         _, backward = _extra(lambda y=y: y.sum().backward())  # type: ignore[misc]
         rows.append({
             "kind": kind.__name__, "steps": steps, "batch": batch, "inputs": inputs, "hidden": hidden,
             "layers": layers, "bidirectional": both, "dtype": str(dtype), "forward": forward, "backward": backward,
-            "reserve_bytes": None if reserve is None else reserve._saved_result3.numel(),
+            "reserve_bytes": reserve_bytes,
         })  # fmt: skip
     return rows
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import log2, prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainworthy.estimate.op_classes import OpClass, base_name, op_class
+from trainworthy.estimate.op_classes import LAID_OUT, OpClass, base_name, op_class
 
 if TYPE_CHECKING:
     from trainworthy.tape.record import Signature, TensorMeta
@@ -102,7 +102,7 @@ def _conv(signature: Signature) -> Placed:
         (
             _log(x.shape[0]), _log(pixels_out), _log(pixels_in) - _log(pixels_out), _log(channels_in / groups),
             _log(channels_out / groups), _log(groups), _log(prod(weight.shape[2:])),
-            float(len(x.stride) > 1 and x.stride[1] == 1 and x.shape[1] > 1),
+            float(signature.name.endswith(LAID_OUT) or (len(x.stride) > 1 and x.stride[1] == 1 and x.shape[1] > 1)),
             _waste(channels_in // groups) + _waste(channels_out // groups),
         ),
         (_family(signature, name.replace("_transposed", "")), _family(signature, "conv")),

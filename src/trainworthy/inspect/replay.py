@@ -22,9 +22,10 @@ WORKSPACES = (-2, -3)  # their storage numbers, the caller's and autograd's; tho
 class Replay:
     """What the allocator did. ``allocated`` counts whole blocks, as ``torch.cuda.memory_allocated`` does.
 
-    ``live_at_peak`` counts the storages alive at the peak of ``allocated`` by storage class; the workspace of the
-    library is not among them but in ``workspace_at_peak_bytes`` (one for each thread that multiplies);
-    ``rounding_bytes`` is what the blocks are larger than the storages rounded to 512 B. ``out_of_memory_op`` is the operation at which memory ran out, if it did.
+    ``live_at_peak`` counts the storages alive at the peak of ``allocated`` by storage class; the workspaces of the
+    library (one for each thread that multiplies) are not among them but in ``workspace_at_peak_bytes``;
+    ``rounding_bytes`` is what the blocks are larger than the storages rounded to 512 B. ``out_of_memory_op`` is the
+    operation at which memory ran out, if it did.
     """
 
     peak_allocated_bytes: int
