@@ -23,8 +23,8 @@ from trainworthy.calibrate.probes_gpu import gpu_groups
 from trainworthy.calibrate.probes_products import attention_probes, bmm_probes, conv_probes, gemm_probes, rnn_probes
 from trainworthy.calibrate.probes_streams import image_probes, layout_probes, list_probes, row_probes, stream_probes
 from trainworthy.calibrate.timing import call_time_s
-from trainworthy.errors import UsageError
-from trainworthy.estimate.machine import Machine
+from trainworthy.errors import UnknownGpuError, UsageError
+from trainworthy.estimate.machine import Machine, gpu_machine
 from trainworthy.hardware.calibration import Calibration, HostCosts
 
 Progress = Callable[[str], None]
@@ -94,12 +94,21 @@ def _calibrate(device: Literal["cpu", "cuda"], progress: Progress) -> Calibratio
         bare = replace(bare, notes=f"{len(left_out)} probes did not run here, the first with: {left_out[0]}")
     if faults:
         bare = replace(bare, page_fault_s_per_byte=median(faults))
-    bare = replace(bare, curves=fit_curves(measured, calibration=bare))
+    bare = replace(bare, curves=fit_curves(measured, machine=_machine(bare)))
     progress("host")
-    machine = Machine(name=bare.id, kind="cpu" if device == "cpu" else "gpu", calibration=bare)
     with torch.enable_grad():
-        host = host_costs(machine=machine, device=device)
+        host = host_costs(machine=_machine(bare), device=device)
     return replace(bare, host=host)
+
+
+def _machine(calibration: Calibration) -> Machine:
+    """Return the machine of a calibration, with the row of its GPU if there is one."""
+    if calibration.device == "cpu":
+        return Machine(name=calibration.id, kind="cpu", calibration=calibration)
+    try:
+        return gpu_machine(calibration.device_name, calibration=calibration)
+    except UnknownGpuError:
+        return Machine(name=calibration.id, kind="gpu", calibration=calibration)
 
 
 def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
@@ -142,7 +151,7 @@ def _measure(probes: Iterable[Call], *, device: str, left_out: list[str]) -> Ite
         try:
             signature = probe_signature(call)
             yield Measured(signature, call_time_s(call, device=device))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             if device == "cpu":
                 raise
             left_out.append(str(error).strip().split("\n")[0][:120])
@@ -184,7 +193,6 @@ def device_name(device: str) -> str:
 
 def calibration_id(device: str) -> str:
     """Return an id such as ``amd-epyc-2threads`` or that of the GPU's row."""
-    from trainworthy.errors import UnknownGpuError
     from trainworthy.hardware.rows import gpu_row
 
     name = device_name(device)

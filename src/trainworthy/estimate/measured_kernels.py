@@ -7,6 +7,7 @@ from math import log2, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainworthy.estimate.curves import bandwidth_gb_per_s, curve_time_s
+from trainworthy.estimate.gpu_kernels import gpu_kernel_times
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.op_features import dtype_of, place
 from trainworthy.tape.record import Signature
@@ -39,6 +40,18 @@ def roofline_s(signature: Signature, *, calibration: Calibration) -> tuple[float
     return compute_s, memory_s, calibration.launch_latency_s
 
 
+def base_times_s(signature: Signature, *, machine: Machine) -> tuple[float, float, float]:
+    """Return what a kernel is measured against: arithmetic, memory traffic, the fixed part.
+
+    On a CPU the roofline. On a GPU whose row is known, what ``gpu_kernels`` says at the measured peaks and bandwidth:
+    it knows tiles, passes and idle multiprocessors, so that less is left for the curves to say.
+    """
+    assert machine.calibration is not None
+    if machine.gpu is None:
+        return roofline_s(signature, calibration=machine.calibration)
+    return gpu_kernel_times(signature, machine=machine, rates=machine.rates)
+
+
 def find_curve(signature: Signature, calibration: Calibration) -> tuple[Curve, tuple[float, ...]] | None:
     """Return the curve of an operation's family, or of the next of kin, and where on it the operation lies."""
     placed = place(signature)
@@ -59,33 +72,17 @@ def kernel_time(signature: Signature, *, machine: Machine) -> KernelTime:
     if halves:
         times = [kernel_time(half, machine=machine) for half in halves]
         return KernelTime(sum(t.total_s for t in times), times[0].compute_share, all(t.measured for t in times))
-    compute_s, memory_s, fixed_s = roofline_s(signature, calibration=calibration)
+    compute_s, memory_s, fixed_s = base_times_s(signature, machine=machine)
     base_s = max(compute_s, memory_s) + fixed_s
     found = find_curve(signature, calibration)
     share = compute_s / max(compute_s, memory_s) if max(compute_s, memory_s) else 0.0
-    if found is None:
-        return KernelTime(max(compute_s, memory_s) * 2 + fixed_s, share, measured=False)
+    if found is None:  # a roofline promises too much of what it knows nothing of
+        return KernelTime(max(compute_s, memory_s) * (1 if machine.gpu else 2) + fixed_s, share, measured=False)
     curve, features = found
-    total_s = curve_time_s(curve, features, roofline_s=base_s) + _layout_s(signature, calibration)
-    if machine.kind == "gpu":
-        total_s += _bias_s(signature, calibration)
+    total_s = curve_time_s(curve, features, roofline_s=base_s)
+    if machine.gpu is None:
+        total_s += _layout_s(signature, calibration)
     return KernelTime(total_s, share, measured=True)
-
-
-def _bias_s(signature: Signature, calibration: Calibration) -> float:
-    """Return what a bias adds to a convolution on a GPU: kernels of their own add it and sum its gradient."""
-    kind, dtype = op_class(signature.name), dtype_of(signature)
-    biases = [m for m in (*signature.inputs[2:3], *signature.outputs) if len(m.shape) == 1]
-    if not biases or kind not in {"conv_forward", "conv_backward"}:
-        return 0.0
-    image = signature.outputs[0] if kind == "conv_forward" else signature.inputs[0]
-    size, width = prod(image.shape), 4 if dtype == "fp32" else 2
-    if kind == "conv_backward":
-        summed = Signature("sum", (image,), (biases[0],), 0, size, 0, size * width)
-        return _curve_s(f"sum:inner/{dtype}", (log2(size), log2(biases[0].shape[0])), summed, calibration)
-    moved = 2 * size * width
-    added = Signature("add_", (image, biases[0]), (image,), 0, size, 0, moved)
-    return _curve_s(f"add:broadcast/{dtype}", (log2(moved / 4),), added, calibration)
 
 
 def _gradients(signature: Signature) -> list[Signature]:
