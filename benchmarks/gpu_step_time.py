@@ -1,7 +1,9 @@
-"""Predicted and measured time and memory of training steps on a GPU, eager and compiled.
+r"""Predicted and measured time and memory of training steps on a GPU, eager and compiled.
 
     python -m benchmarks.gpu_step_time --measure FILE.json [CASE ...]   on the machine with the GPU: time and memory
     python -m benchmarks.gpu_step_time --compare FILE.json [--calibration CAL.toml] [--write]   anywhere: predict
+    python -m benchmarks.gpu_step_time --compare benchmarks/results/gpu_step_time_h200-sxm-141gb.json \
+        --calibration benchmarks/results/gpu_calibration_h200-sxm-141gb.toml                    what was measured before
 
 Measured: the median over five blocks of steps that end with a wait, so that host and device run as they do in a loop.
 Predicted: from the tape of the same lines on the virtual GPU; by the stated rates of its row alone, and with what
@@ -152,7 +154,10 @@ def _compare_all(path: Path, names: list[str], calibration_path: str | None, *, 
     from trainworthy.hardware import gpu_row
 
     document = json.loads(path.read_text(encoding="utf-8"))
-    row = gpu_row(document["device"])
+    about = document.get("measured_on") or {  # a result holds what it was made from
+        **{key: document[key] for key in ("device", "torch", "cuda", "cudnn", "date")}, **document["machine"]
+    }  # fmt: skip
+    row = gpu_row(about["device"])
     cases: dict[str, Any] = {}
     for name, measured in document["cases"].items():
         if names and name not in names:
@@ -168,11 +173,7 @@ def _compare_all(path: Path, names: list[str], calibration_path: str | None, *, 
     }
     print(json.dumps(summary, indent=1))
     if write:
-        about = {key: document[key] for key in ("device", "torch", "cuda", "cudnn")}
-        write_result(
-            f"gpu_step_time_{row.id}", measured_on={**about, "date": document["date"], **document["machine"]},
-            summary=summary, cases=cases,
-        )  # fmt: skip
+        write_result(f"gpu_step_time_{row.id}", measured_on=about, summary=summary, cases=cases)
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from report.tape_builder import MIB, TapeBuilder, small_training, unfolded
 from trainworthy.inspect.peak import place_at
-from trainworthy.inspect.replay import WORKSPACES, allocator_events, first_gemm, replay
+from trainworthy.inspect.replay import replay
+from trainworthy.inspect.workspaces import WORKSPACES, allocator_requests, first_gemm
 
 
 def test_hand_counted_peak() -> None:
@@ -40,11 +41,10 @@ def test_a_workspace_is_taken_by_the_first_matrix_product_of_each_thread() -> No
     assert in_backward is not None
     assert place_at(tape, first).op == "addmm"
     assert place_at(tape, in_backward).phase == "backward"
-    taken = [e for e in allocator_events(tape, "cuda:0", 1000) if e.number in WORKSPACES]
-    assert [e.op for e in taken] == [first, in_backward]
-    assert allocator_events(tape, "cuda:0", 0) == [
-        e for e in allocator_events(tape, "cuda:0", 1000) if e.number not in WORKSPACES
-    ]
+    asked = allocator_requests(tape, "cuda:0", 1000)
+    taken = [r for r in asked if r.event.number in WORKSPACES]
+    assert [(r.event.op, r.num_bytes) for r in taken] == [(first, 1000), (in_backward, 1000)]
+    assert allocator_requests(tape, "cuda:0", 0) == [r for r in asked if r.event.number not in WORKSPACES]
 
 
 def test_capacity_says_where_memory_runs_out() -> None:

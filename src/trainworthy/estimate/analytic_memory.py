@@ -195,7 +195,7 @@ def _loss_bytes(run: MemoryInput) -> float:
 def _library_bytes(run: MemoryInput) -> float:
     """The workspaces that torch allocates for cuBLAS: 32 MiB from Hopper on, before it twice 4 MiB and 8 times 16 KiB.
 
-    Twice: autograd's thread has its own, see ``inspect/replay.py``.
+    Twice: autograd's thread has its own, see ``inspect/workspaces.py``.
 
     Source: torch 2.13, aten/src/ATen/cuda/CublasHandlePool.cpp, getChosenWorkspaceSize
     """

@@ -152,6 +152,7 @@ class VirtualGpu:
                 "assumptions": [_with_places(t, p) for t, p in self.assumptions.items()],
                 "compile_requested": self.compile_requested,
                 "workspace_bytes": self._workspace_bytes() if used_gpu else 0,
+                "conv_workspaces": used_gpu and not self.imitate_cpu,
                 **(self.step_notes.notes() if self.step_notes is not None else {}),
                 **self._cluster_notes(), **notes,
             },
