@@ -19,9 +19,9 @@ What trainworthy says of a GPU that is not there, against that GPU. One NVIDIA H
 - `python -m benchmarks.gpu_step_time --measure FILE` times steps, `--compare FILE` predicts them.
 - `python -m benchmarks.gpu_library_memory FILE` asks cuDNN for its workspaces and reserve spaces.
 
-What was learnt from this card went into the model: the second cuBLAS workspace (of autograd's thread), the reserve space
-of recurrent layers (to the byte for 96 layers), the workspaces of convolutions on images that are not channels-last,
-batch norms of few channels or in bfloat16, max pooling, depthwise convolutions, biases of convolutions, and 16-bit
+What was learnt from this card went into the model: the second cuBLAS workspace (of autograd's thread), the reserve
+space of recurrent layers (to the byte for 96 layers), the workspaces of convolutions on images that are not
+channels-last, batch norms of few channels or in bfloat16, max pooling, depthwise convolutions, biases of convolutions, and 16-bit
 products whose rows are no multiple of 16 bytes (a vocabulary of 50257 costs 11 of GPT-2's 37 ms). So the figures below
 are not those of a card that nobody had seen; the shapes that `calibrate` measures are none of the cases'.
 """
@@ -31,7 +31,8 @@ _TIME = """
 
 **Stated** is predicted from the row of the GPU alone, **calibrated** with `trainworthy calibrate` on that machine.
 Calibration and steps ran on virtual machines of one kind on the same day, not in one process; their hosts are slow
-(23 us an operator of the forward pass) and vary by half from one to the next, which decides the cases whose device waits.
+(23 us an operator of the forward pass) and vary by half from one to the next, which decides the cases whose device
+waits.
 
 | case | measured | device busy | stated | calibrated |
 |---|---|---|---|---|
@@ -83,9 +84,9 @@ def _memory(time: dict[str, Any], memory: dict[str, Any]) -> str:
     ]
     s = time["summary"]["allocated_error"]
     tail = (
-        f"\nOf the {s['cases']} eager steps above (0.07 to 11 GB): median error {s['median_error']:.1%}, 9 in 10 within "
-        f"{s['ninth_decile_error']:.1%}. What is missing in small networks are workspaces inside of cuDNN's recurrent\n"
-        "layers and of some gradients of convolutions.\n"
+        f"\nOf the {s['cases']} eager steps above (0.07 to 11 GB): median error {s['median_error']:.1%}, 9 in 10 "
+        f"within {s['ninth_decile_error']:.1%}. What is missing in small networks are workspaces inside of cuDNN's\n"
+        "recurrent layers and of some gradients of convolutions.\n"
     )
     return (
         head + "| case | allocated, seen | allocated | reserved |\n|---|---|---|---|\n" + "\n".join(small) + "\n" + tail
@@ -99,7 +100,7 @@ def _answers(memory: dict[str, Any]) -> str:
         cell = different.replace("|", "\\|").replace("\n", " ")
         lines.append(f"| {probe.replace('_', ' ')} | {found['same']} of {found['asked']} | {cell or '-'} |")
     note = (
-        "\nThe card ran torch 2.11; rules are those of 2.13. Whether attention goes to cuDNN with dropout or a head of 192,\n"
-        "what `rms_norm` returns under autocast, and two error texts differ between the two.\n"
+        "\nThe card ran torch 2.11; rules are those of 2.13. Whether attention goes to cuDNN with dropout or a head of\n"
+        "192, what `rms_norm` returns under autocast, and two error texts differ between the two.\n"
     )
     return "\n".join(lines) + "\n" + note
