@@ -21,9 +21,9 @@ What trainworthy says of a GPU that is not there, against that GPU. One NVIDIA H
 
 What was learnt from this card went into the model: the second cuBLAS workspace (of autograd's thread), the reserve
 space of recurrent layers (to the byte for 96 layers), the workspaces of convolutions on images that are not
-channels-last, batch norms of few channels or in bfloat16, max pooling, depthwise convolutions, biases of convolutions, and 16-bit
-products whose rows are no multiple of 16 bytes (a vocabulary of 50257 costs 11 of GPT-2's 37 ms). So the figures below
-are not those of a card that nobody had seen; the shapes that `calibrate` measures are none of the cases'.
+channels-last, batch norms of few channels or in bfloat16, max pooling, depthwise convolutions, biases of convolutions,
+and 16-bit products whose rows are no multiple of 16 bytes (a vocabulary of 50257 costs 11 of GPT-2's 37 ms). So the
+figures below are not those of a card that nobody had seen; the shapes that `calibrate` measures are none of the cases'.
 """
 
 _TIME = """
@@ -100,7 +100,7 @@ def _answers(memory: dict[str, Any]) -> str:
         cell = different.replace("|", "\\|").replace("\n", " ")
         lines.append(f"| {probe.replace('_', ' ')} | {found['same']} of {found['asked']} | {cell or '-'} |")
     note = (
-        "\nThe card ran torch 2.11; rules are those of 2.13. Whether attention goes to cuDNN with dropout or a head of\n"
-        "192, what `rms_norm` returns under autocast, and two error texts differ between the two.\n"
+        "\nThe card ran torch 2.11; rules are those of 2.13. Whether attention goes to cuDNN with dropout or a head\n"
+        "of 192, what `rms_norm` returns under autocast, and two error texts differ between the two.\n"
     )
     return "\n".join(lines) + "\n" + note
