@@ -67,6 +67,12 @@ class MultiHeadAttention(nn.Module):
 
     Raises:
         UsageError: If ``width`` is not a multiple of ``heads``.
+
+    >>> import torch
+    >>> attention = MultiHeadAttention(8, 2)
+    >>> values, weights = attention(torch.zeros(1, 3, 8), weights=True)
+    >>> values.shape, weights.shape
+    (torch.Size([1, 3, 8]), torch.Size([1, 2, 3, 3]))
     """
 
     def __init__(

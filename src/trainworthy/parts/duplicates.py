@@ -87,6 +87,10 @@ def near_duplicate_images(train: Sequence[Any], test: Sequence[Any], *, most: in
     Photographs differ in about 32 bits by chance; drawings and digits on an empty ground in fewer.
 
     Shapes:   each (H, W) or (H, W, colours); sizes may differ
+
+    >>> image = np.random.default_rng(0).uniform(size=(16, 18))
+    >>> near_duplicate_images([image], [image * 0.5 + 10])
+    [Duplicate(test=0, train=0, distance=0.0)]
     """
     if not len(train) or not len(test):
         return []

@@ -75,6 +75,9 @@ def token_keep(tokens: Tensor, *, pad: int) -> Keep:
     Right only if that token stands for nothing else; where it is also the end of text, use :func:`lengths_keep`.
 
     Shapes:   (B, T) -> (B, T)
+
+    >>> token_keep(torch.tensor([[7, 8, 0]]), pad=0)
+    tensor([[ True,  True, False]])
     """
     return Keep(tokens != pad)
 
@@ -148,6 +151,10 @@ def pad(sequences: Sequence[Tensor], *, value: float = 0.0, side: Side = "right"
 
     Raises:
         UsageError: If there is no sequence or no such side.
+
+    >>> pad([torch.tensor([1]), torch.tensor([2, 3])], side="left")
+    tensor([[0, 1],
+            [2, 3]])
     """
     if not sequences:
         raise UsageError("There is no sequence to pad.", fix="Give at least one.")

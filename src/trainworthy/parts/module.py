@@ -16,6 +16,7 @@ class TensorModule(nn.Module):
     """A module from one tensor to one tensor.
 
     >>> import torch
+    >>> from torch import Tensor
     >>> class Double(TensorModule):
     ...     def forward(self, x: Tensor) -> Tensor:
     ...         return 2 * x

@@ -82,6 +82,9 @@ class ConvNeXtBlock(TensorModule):
     """7 x 7 convolution of each channel, then a layer norm and a network of each pixel, around a shortcut.
 
     Shapes:   (N, width, H, W) -> (N, width, H, W)
+
+    >>> ConvNeXtBlock(4)(torch.zeros(1, 4, 6, 6)).shape
+    torch.Size([1, 4, 6, 6])
     """
 
     def __init__(self, width: int, *, skip: float = 0.0, scale: float = 1e-6) -> None:
@@ -103,6 +106,9 @@ class ChannelNorm(TensorModule):
     """Layer norm over the channels of each pixel.
 
     Shapes:   (N, C, H, W) -> (N, C, H, W)
+
+    >>> ChannelNorm(2)(torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)).flatten().round()
+    tensor([-1.,  1.], grad_fn=<RoundBackward0>)
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-6) -> None:

@@ -114,6 +114,10 @@ def generate(
 
     Raises:
         ShapeError: If a sequence ends in padding.
+
+    >>> model = Decoder(vocabulary=11, context=8, width=8, blocks=1, heads=2).eval()
+    >>> generate(model, torch.tensor([[1, 2]]), count=3).shape
+    torch.Size([1, 5])
     """
     seen = torch.ones_like(tokens, dtype=torch.bool) if real is None else real
     if not bool(seen[:, -1].all()):

@@ -91,6 +91,9 @@ class Grid(NamedTuple):
     """Where the elements of a map lie in the image: element ``i`` is centred at pixel ``scale * i + shift``.
 
     Source:   the rules of coord_map.py in Caffe: a layer's elements and its inputs' are affine to each other
+
+    >>> Grid().conv(2, stride=2).conv(3, padding=1)
+    Grid(scale=2.0, shift=0.5)
     """
 
     scale: float = 1.0

@@ -53,6 +53,11 @@ class GoogLeNet(nn.Module):
         dropout: Share dropped before the last layer: 0.2 in torchvision, 0.4 in the paper; None: that of the form.
         head_dropout: The same in the heads.
         stem: ``small`` begins with a 3 x 3 convolution at stride 1 and has no pool before block 3a.
+
+    >>> model = GoogLeNet(classes=10, channels=1, scale=0.125, hidden=16, stem="small")
+    >>> logits, early, late = model(torch.zeros(2, 1, 8, 8))
+    >>> logits.shape, early.shape, model.eval()(torch.zeros(2, 1, 8, 8)).early
+    (torch.Size([2, 10]), torch.Size([2, 10]), None)
     """
 
     def __init__(
@@ -119,6 +124,9 @@ class Inception(TensorModule):
         inputs: Channels that come in.
         widths: Channels of 1 x 1; 3 x 3 reduced, 3 x 3; 5 x 5 reduced, 5 x 5; after the pool.
         form: As in :class:`GoogLeNet`.
+
+    >>> Inception(8, (2, 3, 4, 1, 2, 2))(torch.zeros(1, 8, 5, 5)).shape
+    torch.Size([1, 10, 5, 5])
     """
 
     def __init__(self, inputs: int, widths: tuple[int, ...], form: Form = "torchvision") -> None:

@@ -18,6 +18,10 @@ def conv_norm_relu(
     """Return convolution, batch norm and ReLU; the size stays at stride 1 unless a padding is given.
 
     Shapes:   (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)
+
+    >>> import torch
+    >>> conv_norm_relu(3, 8, stride=2)(torch.zeros(1, 3, 6, 6)).shape
+    torch.Size([1, 8, 3, 3])
     """
     padding = kernel // 2 if padding is None else padding
     return nn.Sequential(
@@ -34,6 +38,10 @@ class RandomSkip(TensorModule):
 
     Shapes:   (N, ...) -> (N, ...)
     Source:   Huang et al. 2016 (arXiv 1603.09382); scaled in training as in torchvision's StochasticDepth, mode "row"
+
+    >>> import torch
+    >>> RandomSkip(0.5).eval()(torch.ones(2))
+    tensor([1., 1.])
     """
 
     def __init__(self, drop: float) -> None:

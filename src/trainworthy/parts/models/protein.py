@@ -212,6 +212,9 @@ def mean_over(features: Tensor, real: Keep) -> Tensor:
     """Average over what is real; 0 where nothing is.
 
     Shapes:   features (B, L, width), real (B, L) -> (B, width)
+
+    >>> mean_over(torch.tensor([[[1.0], [3.0], [9.0]]]), Keep(torch.tensor([[True, True, False]])))
+    tensor([[2.]])
     """
     there = real[..., None].to(features.dtype)
     return (features * there).sum(dim=1) / there.sum(dim=1).clamp_min(1)

@@ -79,6 +79,10 @@ class ResidualBlock(TensorModule):
         width: Channels of the 3 x 3 convolutions.
         stride: Stride of the block.
         bottleneck: 1 x 1, 3 x 3, 1 x 1 instead of two 3 x 3.
+
+    >>> import torch
+    >>> ResidualBlock(4, 8, stride=2)(torch.zeros(1, 4, 6, 6)).shape
+    torch.Size([1, 8, 3, 3])
     """
 
     def __init__(self, inputs: int, width: int, *, stride: int = 1, bottleneck: bool = False) -> None:

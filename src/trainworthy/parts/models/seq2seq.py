@@ -43,6 +43,10 @@ class Seq2Seq(nn.Module):
         dropout: Share dropped of embeddings, branches and attention weights.
         norm: ``after`` as published, which needs a warm-up of the learning rate; ``before`` trains without.
         activation: ``relu`` as published.
+
+    >>> model = Seq2Seq(vocabulary=11, pad=0, width=8, blocks=1, heads=2)
+    >>> model(torch.tensor([[3, 4, 0]]), torch.tensor([[1, 5]])).logits.shape
+    torch.Size([1, 2, 11])
     """
 
     def __init__(
@@ -139,6 +143,10 @@ def decode_greedily(model: Seq2Seq, source: Tensor, *, begin: int, end: int, lon
         begin: The token that targets begin with.
         end: The token that they end with.
         longest: Most tokens, with the end.
+
+    >>> model = Seq2Seq(vocabulary=11, pad=0, width=8, blocks=1, heads=2).eval()
+    >>> len(decode_greedily(model, torch.tensor([[3, 4], [5, 0]]), begin=1, end=2, longest=4))
+    2
     """
     return [decode_with_beam(model, row[None], begin=begin, end=end, longest=longest, beams=1)[0] for row in source]
 
@@ -164,6 +172,11 @@ def decode_with_beam(
         longest: Most tokens, with the end.
         beams: How many beginnings are kept.
         length_power: Sequences are compared by their log-probability divided by the length to this power.
+
+    >>> model = Seq2Seq(vocabulary=11, pad=0, width=8, blocks=1, heads=2).eval()
+    >>> found = decode_with_beam(model, torch.tensor([[3, 4]]), begin=1, end=2, longest=4, beams=3)
+    >>> len(found), found[0].log_probability >= found[1].log_probability
+    (3, True)
     """
     memory, real = model.encode(source), token_keep(source, pad=model.pad)
     live, done = [Decoded((), 0.0, False)], list[Decoded]()

@@ -44,6 +44,9 @@ class TransformerBlock(nn.Module):
         activation: ``gelu``, its approximation by tanh (GPT-2), or ``relu``.
         memory: Whether there is attention to a memory.
         eps: Added to the variance in the norms.
+
+    >>> TransformerBlock(8, 2)(torch.zeros(1, 3, 8), weights=True).weights.shape
+    torch.Size([1, 2, 3, 3])
     """
 
     def __init__(

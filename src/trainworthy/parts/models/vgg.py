@@ -78,6 +78,9 @@ def vgg_stages(
 
     Raises:
         UsageError: If there is no such depth.
+
+    >>> [len(stage) for stage in vgg_stages(16, width=4)]
+    [5, 5, 7, 7, 7]
     """
     if depth not in _CONVOLUTIONS:
         raise UsageError(f"There is no VGG of depth {depth}.", fix="Known: 11, 13, 16, 19.")
