@@ -65,7 +65,8 @@ def _module(module: str, names: list[str], every: set[str]) -> Iterator[str]:
 def _documented(tree: ast.Module, names: list[str]) -> dict[str, str]:
     """Return the docstrings of classes, functions and constants, in the order of the file."""
     found = {}
-    for node, after in zip(tree.body, [*tree.body[1:], ast.Pass()], strict=True):
+    body = [inner for node in tree.body for inner in (node.orelse if isinstance(node, ast.If) else [node])]
+    for node, after in zip(body, [*body[1:], ast.Pass()], strict=True):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name in names:
             found[node.name] = ast.get_docstring(node) or ""
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in names and isinstance(after, ast.Expr):

@@ -9,7 +9,7 @@ the other is wanted, and nothing but :func:`hide` and :func:`keep` goes from one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NewType
+from typing import TYPE_CHECKING, Literal, NewType
 
 import torch
 from torch import Tensor
@@ -17,10 +17,20 @@ from torch.nn.utils.rnn import pad_sequence
 
 from trainworthy.errors import ShapeError, UsageError
 
-Keep = NewType("Keep", Tensor)
-"""Boolean; True = may be attended (``F.scaled_dot_product_attention``, Hugging Face's ``attention_mask``)."""
-Hidden = NewType("Hidden", Tensor)
-"""Boolean; True = hidden (``nn.MultiheadAttention``, ``nn.Transformer``: ``attn_mask``, ``key_padding_mask``)."""
+if TYPE_CHECKING:
+    Keep = NewType("Keep", Tensor)
+    Hidden = NewType("Hidden", Tensor)
+else:  # torch.compile does not trace the call of a NewType, which is a class; a function it does
+
+    def Keep(mask):  # noqa: N802  (a type, to type checkers)
+        """Say that True = may be attended (``F.scaled_dot_product_attention``; ``attention_mask`` of Hugging Face)."""
+        return mask
+
+    def Hidden(mask):  # noqa: N802
+        """Say that True = hidden (``attn_mask`` and ``key_padding_mask`` of ``nn.MultiheadAttention``)."""
+        return mask
+
+
 Side = Literal["left", "right"]
 
 
