@@ -61,7 +61,7 @@ class ResNet(TensorModule):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if zero_residual:
             for block in blocks:
-                nn.init.zeros_(block.last_norm.weight)
+                nn.init.zeros_(block.branch.get_parameter(f"{len(block.branch) - 1}.weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
@@ -94,8 +94,7 @@ class ResidualBlock(TensorModule):
         else:
             before = [conv_norm_relu(inputs, width, stride=stride)]
             last = nn.Conv2d(width, self.outputs, 3, padding=1, bias=False)
-        self.last_norm = nn.BatchNorm2d(self.outputs)
-        self.branch = nn.Sequential(*before, last, self.last_norm)
+        self.branch = nn.Sequential(*before, last, nn.BatchNorm2d(self.outputs))
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != self.outputs:
             norm = nn.BatchNorm2d(self.outputs)
