@@ -59,9 +59,10 @@ def test_the_way_follows_the_dimension_of_the_data_not_its_columns() -> None:
     assert choose_way(rng.normal(size=(4000, limit))) == "kd-tree"
     assert choose_way(rng.normal(size=(4000, 40))) == "brute"
     surface = rng.normal(size=(4000, 2)) @ rng.normal(size=(2, 40))
-    assert choose_way(surface) == "ball-tree"
+    assert choose_way(surface) == "kd-tree"
+    assert choose_way(rng.normal(size=(4000, limit)) @ rng.normal(size=(limit, 40))) == "brute"
     assert choose_way(rng.normal(size=(10, 40))) == "brute"
-    assert Neighbours(surface).way == "ball-tree"
+    assert Neighbours(surface).way == "kd-tree"
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
