@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from trainworthy.parts.models.unet import UNet, centre_crop, unet_output_size
     from trainworthy.parts.models.vae import Vae, VaeOutput
     from trainworthy.parts.models.vgg import VGG, vgg_stages
-    from trainworthy.parts.module import TensorModule, count_parameters, module_names
+    from trainworthy.parts.module import TypedModule, count_parameters, module_names
     from trainworthy.parts.neighbours import Nearest, Neighbours, Within, choose_way, intrinsic_dimension, knn_accuracy
     from trainworthy.parts.search import (
         Found,
@@ -135,9 +135,9 @@ __all__ = [
     "Seq2SeqOutput",
     "Signal",
     "TabularMLP",
-    "TensorModule",
     "Total",
     "TransformerBlock",
+    "TypedModule",
     "UNet",
     "Vae",
     "VaeOutput",
@@ -215,7 +215,7 @@ __all__ = [
 
 # Which module has which names, in the order of docs/parts.md.
 MODULES = {
-    "module": "TensorModule count_parameters module_names",
+    "module": "TypedModule count_parameters module_names",
     "models.alexnet": "AlexNet",
     "models.vgg": "VGG vgg_stages",
     "models.googlenet": "GoogLeNet GoogLeNetLogits Inception",

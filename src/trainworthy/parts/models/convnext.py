@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from trainworthy.errors import UsageError
 from trainworthy.parts.models.layers import RandomSkip
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Size = Literal["tiny", "small", "base", "large"]
 _SIZES = {
@@ -20,7 +20,7 @@ _SIZES = {
 }  # fmt: skip
 
 
-class ConvNeXt(TensorModule):
+class ConvNeXt(TypedModule):
     """ConvNeXt-T, S, B, L, or one of your own depths and width.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes); H and W at least ``8 patch`` with four stages
@@ -78,7 +78,7 @@ class ConvNeXt(TensorModule):
         return logits
 
 
-class ConvNeXtBlock(TensorModule):
+class ConvNeXtBlock(TypedModule):
     """7 x 7 convolution of each channel, then a layer norm and a network of each pixel, around a shortcut.
 
     Shapes:   (N, width, H, W) -> (N, width, H, W)
@@ -102,7 +102,7 @@ class ConvNeXtBlock(TensorModule):
         return x + self.skip(branch)
 
 
-class ChannelNorm(TensorModule):
+class ChannelNorm(TypedModule):
     """Layer norm over the channels of each pixel.
 
     Shapes:   (N, C, H, W) -> (N, C, H, W)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from trainworthy.errors import UsageError
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 
-class Generator(TensorModule):
+class Generator(TypedModule):
     """Noise to image.
 
     Shapes:   (N, latent) -> (N, channels, size, size), each value between -1 and 1
@@ -46,7 +46,7 @@ class Generator(TensorModule):
         return images
 
 
-class Discriminator(TensorModule):
+class Discriminator(TypedModule):
     """Image to one logit: is it real?
 
     No sigmoid at the end: the losses take logits.
@@ -85,7 +85,7 @@ class Discriminator(TensorModule):
         return logits.flatten()
 
 
-class Gan(nn.Module):
+class Gan(TypedModule):
     """Both networks in one module, as an engine with one model and two optimizers wants them.
 
     Shapes:   noise (N, latent) -> images

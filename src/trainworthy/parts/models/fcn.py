@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from trainworthy.errors import ShapeError, UsageError
 from trainworthy.parts.models.vgg import vgg_stages
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Stride = Literal[32, 16, 8]
 Padding = Literal["published", "same"]
 
 
-class FCN(TensorModule):
+class FCN(TypedModule):
     """FCN on a VGG backbone.
 
     Transposed convolutions begin as bilinear interpolation. Where each map is cut follows from the geometry of the

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Stem = Literal["imagenet", "small"]
 """How a network begins: as published, for images of about 224 pixels, or without the early strides, for 8 to 64."""
@@ -31,7 +31,7 @@ def conv_norm_relu(
     )
 
 
-class RandomSkip(TensorModule):
+class RandomSkip(TypedModule):
     """Stochastic depth: in training, a residual branch is dropped for a random share of the samples.
 
     What stays is divided by its probability, so that the expectation is that of evaluation.

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from trainworthy.errors import UsageError
 from trainworthy.parts.models.layers import Stem, conv_norm_relu
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-class ResNet(TensorModule):
+class ResNet(TypedModule):
     """ResNet-18, 34, 50, 101 or 152.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes); the features are 1/32 of the size, 1/8 with the small stem
@@ -69,7 +69,7 @@ class ResNet(TensorModule):
         return logits
 
 
-class ResidualBlock(TensorModule):
+class ResidualBlock(TypedModule):
     """``relu(shortcut(x) + branch(x))``; the shortcut is a 1 x 1 convolution where the shape changes.
 
     Shapes:   (N, inputs, H, W) -> (N, outputs, H / stride, W / stride); outputs is 4 width with a bottleneck

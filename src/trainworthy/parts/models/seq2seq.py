@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainworthy.parts.masks import Keep, attention_keep, token_keep
 from trainworthy.parts.models.transformer import Activation, NormPlace, TransformerBlock, sinusoids
+from trainworthy.parts.module import TypedModule
 
 
 class Seq2SeqOutput(NamedTuple):
@@ -24,7 +25,7 @@ class Seq2SeqOutput(NamedTuple):
     memory_weights: tuple[Tensor, ...]
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(TypedModule):
     """Source tokens and the target so far to the logits of the next target token.
 
     Source and target share one vocabulary, one embedding and the output layer, as in section 3.4 of the paper.
@@ -72,12 +73,6 @@ class Seq2Seq(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.embedding.weight, 0.0, width**-0.5)
-
-    if TYPE_CHECKING:
-
-        def __call__(self, source: Tensor, target: Tensor, *, weights: bool = False) -> Seq2SeqOutput:
-            """Run hooks and ``forward``."""
-            ...
 
     def forward(self, source: Tensor, target: Tensor, *, weights: bool = False) -> Seq2SeqOutput:
         """Return logits; padding is found by its token."""

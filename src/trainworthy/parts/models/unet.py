@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from trainworthy.errors import ShapeError
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Padding = Literal["valid", "same"]
 
 
-class UNet(TensorModule):
+class UNet(TypedModule):
     """U-Net, with unpadded convolutions as published, or with padded ones that keep the size.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes, H', W'); H' = H with ``same``, which needs a multiple of

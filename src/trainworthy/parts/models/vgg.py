@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trainworthy.errors import UsageError
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 _CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _WIDTHS = (1, 2, 4, 8, 8)
 
 
-class VGG(TensorModule):
+class VGG(TypedModule):
     """VGG-11, 13, 16 or 19 (configurations A, B, D, E), with or without batch norm.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes); H and W at least 2 to the power of ``pools``
