@@ -26,6 +26,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import measured_gpu_page
+import parts_page
 import published_runs_page
 import rule_pages
 import single_gpu_page
@@ -212,6 +213,7 @@ def quick_pages() -> dict[Path, str]:
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
         **measured_gpu_page.page(),
+        **parts_page.page(),
         **readme_tables(),
     }
 
