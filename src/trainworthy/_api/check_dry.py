@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from trainworthy.check.dry import dry_findings
@@ -9,7 +10,7 @@ from trainworthy.check.dry import dry_findings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trainworthy.check.finding import Finding
+    from trainworthy.check.finding import Finding, Severity
     from trainworthy.inspect import RehearsalResult
     from trainworthy.tape.record import Tape
 
@@ -29,7 +30,38 @@ def check_rehearsed(
     result = rehearse(target, **options)
     if sizes and not options.get("world_size"):
         _add_equal_sizes(result.tape, target, options)
-    return dry_findings(result.tape), result
+    found = (*dry_findings(result.tape), *_of_ranks(result))
+    return tuple(sorted(found, key=lambda one: one.order)), result
+
+
+# What ranks of a virtual cluster do wrong together is said by the rehearsal itself; these are its codes without a rule.
+_SEVERITIES: dict[str, Severity] = {"error": "error", "warning": "warning", "note": "hint"}
+RANK_FAULTS = {
+    "TW401": "ranks-disagree", "TW403": "uneven-all-gather", "TW404": "groups-in-different-order",
+    "TW405": "send-without-receive", "TW407": "parameters-no-rank-updates", "TW408": "uneven-batches",
+    "TW409": "same-batch-on-all-ranks", "TW410": "ranks-share-a-gpu", "TW413": "parameters-not-averaged",
+}  # fmt: skip
+
+
+def _of_ranks(result: RehearsalResult) -> Iterator[Finding]:
+    """Yield what comparing the ranks of a virtual cluster showed, as findings of a check."""
+    from trainworthy.check.finding import Evidence, Finding, Place
+    from trainworthy.check.rule import all_rules
+
+    names = {**{code: one.name for code, one in all_rules().items() if code.startswith("TW4")}, **RANK_FAULTS}
+    script = str(result.tape.notes.get("script") or "?")
+    for one in result.findings if result.tape.notes.get("cluster") else ():
+        if one["code"] not in names:
+            continue
+        places = [
+            Evidence(f"rank {rank['rank']} is here", Place(path, line))
+            for rank in one.get("ranks") or () if (path := rank["path"]) and (line := rank["line"])
+        ]  # fmt: skip
+        yield Finding(
+            code=one["code"], name=names[one["code"]], depth="dry", message=one["message"], fix=one.get("fix"),
+            severity=_SEVERITIES[one["severity"]], evidence=tuple(places),
+            place=Place(one.get("path") or script, one.get("line") or 1),
+        )  # fmt: skip
 
 
 def _add_equal_sizes(tape: Tape, target: str | Path, options: dict[str, Any]) -> None:

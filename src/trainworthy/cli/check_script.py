@@ -38,9 +38,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
     add("--time-limit", type=float, default=300.0, metavar="S", help="stop the script after S seconds (default: 300)")
     add("--gpu", metavar="ID", help="with --rehearse: row of `trainworthy gpus`")
-    add("--steps", type=int, default=2, metavar="N", help="with --rehearse: optimizer steps to see (default: 2)")
+    add("--steps", type=int, default=3, metavar="N", help="with --rehearse: optimizer steps to see (default: 3)")
     add("--memory-limit", type=size, metavar="SIZE", help="with --rehearse: most memory of this machine")
     add("--data", metavar="SPEC", help="with --rehearse: shapes instead of a data set that is not here")
+    add("--world-size", type=int, metavar="N", help="with --rehearse: compare the ranks of a virtual cluster of N")
+    add("--gpus-per-node", type=int, metavar="M", help="with --world-size: ranks of one node")
+    add("--suggest-shapes", action="store_true", help="with --rehearse: print shape annotations for the models instead")
 
 
 def split(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argparse.Namespace, str, list[str]]:
@@ -78,7 +81,7 @@ def check_script(options: argparse.Namespace, target: str, args: list[str], conf
     seen = {(f.code, f.place.path, f.place.line) for f in static.findings}
     more = [
         f for f in deeper
-        if f.code in ran and not config.ignored_in(f.place.path, f.code)
+        if config.selects_code(f.code, f.name, rules) and not config.ignored_in(f.place.path, f.code)
         and (f.code, f.place.path, f.place.line) not in seen
     ]  # fmt: skip
     findings = sorted([*static.findings, *_not_silenced(more)], key=lambda one: one.order)
@@ -105,6 +108,8 @@ def _dry(
         steps=options.steps,
         memory_limit_bytes=options.memory_limit,
         data=options.data,
+        world_size=options.world_size,
+        gpus_per_node=options.gpus_per_node,
         **shared,
     )
     return findings, dict(result.error) if result.error is not None else None

@@ -1,6 +1,6 @@
 """Names for dimensions, as jaxtyping writes them: ``"batch time 64"``, and whether a shape fits them.
 
-Source of the notation: https://docs.kidger.site/jaxtyping/api/array/ (dimensions, modifiers ``*``, ``#``, ``_``, ``...``).
+Source of the notation: https://docs.kidger.site/jaxtyping/api/array/ (``*`` several, ``#`` may be 1, ``_`` any).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def misfit(names: str, shape: Sequence[int], bound: dict[str, int]) -> Misfit | 
 
 
 def _is_several(token: str) -> bool:
-    return token == "..." or token.startswith("*") or token.startswith("#*") or token.startswith("_*")
+    return token == "..." or token.startswith(("*", "#*", "_*"))
 
 
 def _one(token: str, size: int, bound: dict[str, int]) -> int | None:

@@ -11,8 +11,8 @@ import textwrap
 from typing import Any, NamedTuple
 
 KINDS = frozenset(
-    "Float Int Integer UInt Bool Complex Num Inexact Real Shaped Float16 Float32 Float64 BFloat16 Int8 Int16 Int32 Int64 "
-    "UInt8 TensorType".split()
+    "Float Int Integer UInt Bool Complex Num Inexact Real Shaped Float16 Float32 Float64 BFloat16 Int8 Int16 Int32 "
+    "Int64 UInt8 TensorType".split()
 )
 RETURN = "return"
 

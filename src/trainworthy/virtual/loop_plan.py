@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader
 
+from trainworthy.virtual.script_step import run_steps
+
 _PASS_ON = frozenset({"enumerate", "tqdm", "track", "list", "iter"})
 
 
@@ -28,7 +30,7 @@ class LoopPlan(NamedTuple):
 def plan_of(frame: FrameType | None, is_user: Callable[[CodeType], bool]) -> LoopPlan | None:
     """Return how often the loops around a running line turn in all; None if that is not sure."""
     epochs, batches = 1, None
-    while frame is not None:
+    while frame is not None and frame.f_code is not run_steps.__code__:  # what rehearses a function is not its loop
         if is_user(frame.f_code):
             for loop in _loops_around(frame):
                 length = _length(loop, frame)

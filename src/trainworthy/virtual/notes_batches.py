@@ -46,13 +46,15 @@ class BatchNotes:
         self._tensors: list[list[Any]] = []
         self._moves: dict[tuple[str, tuple[int, ...]], list[int]] = {}
         self.batches = 0  # of the training loader, as long as gradients are on
-        self.batches_in_steps = 0
+        self._batches_in_steps = 0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Look at batches, and resize them, while the context is open."""
-        next_index, next_data = _BaseDataLoaderIter._next_index, _SingleProcessDataLoaderIter._next_data
-        init, notes = _BaseDataLoaderIter.__init__, self
+        next_index: Any = _BaseDataLoaderIter._next_index
+        next_data: Any = _SingleProcessDataLoaderIter._next_data
+        init: Any = _BaseDataLoaderIter.__init__
+        notes = self
 
         def __init__(self: Any, loader: Any) -> None:  # noqa: N807 - it replaces that method
             notes._loaders[self] = loader
@@ -89,7 +91,7 @@ class BatchNotes:
             "dataset_size": _length(getattr(self.loader, "dataset", None)),
             "drop_last": bool(getattr(self.loader, "drop_last", False)),
             "batches_per_epoch": _length(self.loader),
-            "batches_per_step": self.batches_in_steps / steps if steps else None,
+            "batches_per_step": self._batches_in_steps / steps if steps else None,
         }  # fmt: skip
 
     # --- from a loader ----------------------------------------------------------------------------
@@ -114,7 +116,7 @@ class BatchNotes:
         return _cropped(batch, crops) if crops else batch
 
     def _step_ends(self, step: int) -> None:
-        self.batches_in_steps = self.batches
+        self._batches_in_steps = self.batches
 
     # --- from the host ----------------------------------------------------------------------------
 

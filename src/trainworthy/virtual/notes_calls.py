@@ -64,7 +64,7 @@ class CallNotes:
             values = signature.bind(module, *args, **kwargs).arguments
         except TypeError:  # hooks may change what is passed
             return
-        values = {name: value for name, value in list(values.items())[1:]}
+        values = dict(list(values.items())[1:])
         values[RETURN] = out
         if annotated:
             self._compare(cls, annotated, values)

@@ -37,6 +37,8 @@ class _Followed:
     others_with_gradient: int = 0
     trainable: bool = True
     ran: bool = False
+    made_for: bool = False  # some optimizer holds it, whether it stepped or not
+    moved: bool = False  # by the script itself
 
 
 @dataclass(slots=True)
@@ -120,12 +122,13 @@ class ParameterNotes:
         mine.backwards += self._backwards > 0
         mine.idle += bool(trainable) and all(p.grad is None for p in trainable)
         self._backwards = 0
+        made_for = {id(p) for o in self._recorder.steps.optimizers for g in o.param_groups for p in g["params"]}
         for model in list(self._models.values()):
             alive = model()
             if alive is not None:
-                self._look_at(alive, held)
+                self._look_at(alive, held, made_for)
 
-    def _look_at(self, model: nn.Module, held: dict[int, torch.Tensor]) -> None:
+    def _look_at(self, model: nn.Module, held: dict[int, torch.Tensor], made_for: set[int]) -> None:
         for path, module in model.named_modules():
             for name, parameter in module._parameters.items():
                 if parameter is None or is_lazy(parameter) or len(self._parameters) >= _MAX_PARAMETERS:
@@ -138,6 +141,8 @@ class ParameterNotes:
                     )  # fmt: skip
                 known.ran |= id(module) in self._called
                 known.trainable &= parameter.requires_grad
+                known.made_for |= id(parameter) in made_for
+                known.moved |= parameter._version != known.version
                 if id(parameter) in held:
                     known.of += 1
                     known.of_with_gradient += parameter.grad is not None
@@ -149,7 +154,6 @@ class ParameterNotes:
 
     def notes(self) -> dict[str, Any]:
         """Return optimizers with the place of their step, and the parameters that are not trained as most are."""
-        made = {id(p) for o in self._recorder.steps.optimizers for g in o.param_groups for p in g["params"]}
         optimizers = [
             {
                 "class": one.class_name, "path": self._recorder.finder.sources[one.source].path,
@@ -158,13 +162,12 @@ class ParameterNotes:
             }
             for one in self._optimizers.values()
         ]  # fmt: skip
-        return {"optimizers": optimizers, "models": self._models_noted(made)}
+        return {"optimizers": optimizers, "models": self._models_noted()}
 
-    def _models_noted(self, made: set[int]) -> list[dict[str, Any]]:
+    def _models_noted(self) -> list[dict[str, Any]]:
         noted: dict[str, dict[str, Any]] = {}
-        for ident, one in self._parameters.items():
-            parameter = one.ref()
-            if parameter is None or not one.trainable:
+        for one in self._parameters.values():
+            if not one.trainable:
                 continue
             model = noted.setdefault(one.model, {
                 "model": one.model, "trainable": 0, "optimised": 0, "without_gradient": [], "not_held": [],
@@ -173,7 +176,7 @@ class ParameterNotes:
             model["optimised"] += one.of > 0
             if one.of >= 2 and not one.of_with_gradient and not one.others_with_gradient:
                 model["without_gradient"].append([one.name, one.of, one.ran])
-            unmoved = parameter._version == one.version
-            if ident not in made and one.others >= 2 and one.others == one.others_with_gradient and unmoved:
+            always = one.others >= 2 and one.others == one.others_with_gradient
+            if always and not one.made_for and not one.moved:
                 model["not_held"].append([one.name, one.others])
         return list(noted.values())
