@@ -45,7 +45,7 @@ def equal_sizes(tape: Tape, again: Callable[[Resize], Again]) -> list[dict[str, 
     batches = tape.notes.get("check", {}).get("batches")
     if not batches or tape.notes.get("error") or tape.reference_step is None:
         return []
-    taken = _sizes(tape)
+    taken = sizes_of(tape)
     if batches["tensors"]:
         return list(_of_loader(batches, tape, taken, again))
     return list(_of_moves(batches["moves"], taken, again))
@@ -212,7 +212,8 @@ def _is_near(size: int, shape: Sequence[int]) -> bool:
     return any(n - size in _SHIFTS for n in shape)
 
 
-def _sizes(tape: Tape) -> set[int]:
+def sizes_of(tape: Tape) -> set[int]:
+    """Return every size of a dimension in a tape."""
     return {size for signature in tape.signatures for t in (*signature.inputs, *signature.outputs) for size in t.shape}
 
 

@@ -7,6 +7,7 @@ it is the script's own.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from trainworthy.cli.options import size
 from trainworthy.cli.progress import ProgressLine
 from trainworthy.cli.rehearse import split_words
+from trainworthy.errors import UsageError
 
 if TYPE_CHECKING:
     from trainworthy.check.config import Config
@@ -86,6 +88,28 @@ def check_script(options: argparse.Namespace, target: str, args: list[str], conf
     ]  # fmt: skip
     findings = sorted([*static.findings, *_not_silenced(more)], key=lambda one: one.order)
     return replace(static, findings=tuple(findings), rules=tuple(ran)), error is not None
+
+
+def suggested(options: argparse.Namespace, target: str, args: list[str]) -> str:
+    """Return shape annotations for the script's modules, as text or JSON."""
+    from trainworthy._api.suggest_shapes import suggest_shapes
+
+    if options.live is not None:
+        raise UsageError("--suggest-shapes needs shapes only.", where="--live", fix="Use it with --rehearse.")
+    with ProgressLine(label="rehearsal") as line:
+        found = suggest_shapes(
+            target, args=args, time_limit_s=options.time_limit, is_module=options.module is not None, gpu=options.gpu,
+            data=options.data, memory_limit_bytes=options.memory_limit, on_progress=line.show,
+        )  # fmt: skip
+    if options.format == "json":
+        rows = [one.to_dict() for one in found]
+        return json.dumps({"schema_version": 1, "suggestions": rows}, indent=2, ensure_ascii=False)
+    lines = []
+    for one in found:
+        lines.append(f"{one.path}:{one.line}: {one.class_name}.forward")
+        lines += [f"    {'-> ' if name == 'return' else name + ': '}{text}" for name, text in one.annotations.items()]
+        lines += [f"    {text}" for text in one.asserts]
+    return "\n".join(lines) or "No module of the script's own was called with tensors."
 
 
 def _live(

@@ -46,7 +46,8 @@ class CallNotes:
         """Return, by class, where its forward stands and the shapes of each of its calls."""
         noted = []
         for cls, calls in self._calls.items():
-            code: Any = getattr(inspect.unwrap(cls.forward), "__code__", None)
+            forward: Any = cls.forward  # type: ignore[attr-defined]
+            code = getattr(inspect.unwrap(forward), "__code__", None)
             if code is not None:
                 path = self._recorder.finder.relative(code.co_filename)
                 noted.append({"class": cls.__name__, "path": path, "line": code.co_firstlineno, "calls": calls})

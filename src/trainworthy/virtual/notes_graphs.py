@@ -47,7 +47,7 @@ class GraphNotes:
     def _backward(self, outputs: Any) -> None:
         source, _ = self._recorder.finder.find(sys._getframe(1))
         for output in outputs if isinstance(outputs, (list, tuple)) else (outputs,):
-            node = output.grad_fn if isinstance(output, torch.Tensor) else None
+            node: Any = output.grad_fn if isinstance(output, torch.Tensor) else None
             if node is not None:
                 token = node.metadata[_KEY] = _Token()
                 self._tokens.append((self._recorder.steps.current, source, weakref.ref(token)))

@@ -62,7 +62,8 @@ class ScheduleNotes:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Listen while the context is open."""
-        init, notes = LRScheduler.__init__, self
+        base: Any = LRScheduler
+        init, notes = base.__init__, self
 
         def noted(scheduler: Any, *args: Any, **kwargs: Any) -> None:
             notes._wrap(type(scheduler))
@@ -73,11 +74,11 @@ class ScheduleNotes:
         hook = register_optimizer_step_pre_hook(self._steps)
         on_step_end = self._recorder.steps.on_step_end
         on_step_end.append(self._step_ends)
-        LRScheduler.__init__ = noted  # type: ignore[method-assign]
+        base.__init__ = noted
         try:
             yield
         finally:
-            LRScheduler.__init__ = init  # type: ignore[method-assign]
+            base.__init__ = init
             for cls, step in self._wrapped.items():
                 cls.step = step  # type: ignore[attr-defined]
             on_step_end.remove(self._step_ends)

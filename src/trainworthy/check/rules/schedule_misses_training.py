@@ -83,7 +83,7 @@ def find(tape: Tape) -> Iterator[Hit]:
             plan = f"{note['epochs']:,} epochs of {note['steps_per_epoch']:,} steps; it moves {how}"
             yield Hit(
                 place=place_in(note, tape), message=message, evidence=(Evidence(plan),),
-                fix="Give the schedule the number of its own moves: optimizer steps, or epochs if it moves once in each.",
+                fix="Give the schedule the number of its own moves: optimizer steps, or epochs if it moves in each.",
             )  # fmt: skip
 
 
