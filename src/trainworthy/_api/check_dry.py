@@ -66,8 +66,8 @@ def _of_ranks(result: RehearsalResult) -> Iterator[Finding]:
 
 def _add_equal_sizes(tape: Tape, target: str | Path, options: dict[str, Any]) -> None:
     """Note in a tape what works only because two sizes are equal."""
-    from trainworthy._api.check_shapes import Again, equal_sizes
     from trainworthy._api.rehearse import make_job, run_alone
+    from trainworthy.check.dry.equal_sizes import Again, equal_sizes
 
     fields = {k: v for k, v in options.items() if k not in _ONLY_OF_REHEARSE}
     fields.setdefault("time_limit_s", 300.0)
@@ -75,7 +75,7 @@ def _add_equal_sizes(tape: Tape, target: str | Path, options: dict[str, Any]) ->
     def again(resize: dict[str, Any]) -> Again:
         job = make_job(target, **{**fields, "steps": 1, "resize": resize})
         outcome, other, _ = run_alone(job, options.get("on_progress"))
-        return Again(outcome, other)
+        return Again(outcome.error, other.notes.get("check", {}).get("batches", {}))
 
     found = equal_sizes(tape, again)
     if found:

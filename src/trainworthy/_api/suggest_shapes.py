@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainworthy._api.check_shapes import smaller, sizes_of
+from trainworthy.check.dry.equal_sizes import sizes_of, smaller
 from trainworthy.check.dry.suggest import Suggestion, Varied, suggestions
 from trainworthy.errors import TrainworthyError
 from trainworthy.tape.record import Tape
@@ -17,7 +17,7 @@ def suggest_shapes(target: str | Path, **options: Any) -> tuple[Suggestion, ...]
 
     Args:
         target: A script, notebook, module or ``package.module:function``.
-        **options: Fields of a rehearsal's ``Job``, and ``args``, ``memory_limit_bytes``, ``is_module``, ``on_progress``.
+        **options: Fields of a rehearsal's ``Job``, and ``args``, ``is_module``, ``on_progress``.
 
     Raises:
         TrainworthyError: If the script fails.

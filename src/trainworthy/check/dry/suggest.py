@@ -83,9 +83,7 @@ def _same_class(one: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) ->
     return None
 
 
-def _describe(
-    name: str, calls: Sequence[Call], others: Sequence[tuple[Varied, Sequence[Call]]]
-) -> list[str] | None:
+def _describe(name: str, calls: Sequence[Call], others: Sequence[tuple[Varied, Sequence[Call]]]) -> list[str] | None:
     """Return a word for every dimension of an argument; None if some dimension changed in a way that has no word."""
     mine = [call[name][1] for call in calls if name in call]
     words = []

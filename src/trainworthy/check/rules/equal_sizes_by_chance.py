@@ -16,19 +16,22 @@ How sure:
     matrix of the batch that the loader makes) change together, and are not reported either.
 
 When it is seen:
-    `check --rehearse`, where a size of the batch occurs elsewhere too. Batches from a DataLoader are made smaller, as a
-    last batch is; without one, tensors that move to the GPU in every step are cut.
+    `check --rehearse` and `trainworthy.probe`, where a size of the batch occurs elsewhere too. Batches from a DataLoader
+    are made smaller, as a last batch is; without one, tensors that move to the GPU in every step are cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from trainworthy.check.dry.notes import noted, place_in
-from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.finding import Evidence, Hit, Place
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
 
+SEEN_BY = "rehearsal"
 BAD = """\
 import torch
 from torch import nn
@@ -75,17 +78,27 @@ for ids, length in loader:
 def find(tape: Tape) -> Iterator[Hit]:
     """Yield what the other rehearsals showed."""
     for note in noted(tape, "equal_sizes"):
-        one, two = note["names"]
-        refused, size, changed = note["refused"], note["size"], note["changed"]
-        evidence = [Evidence(f"with {changed}: {note['message']}")]
-        if refused is not None and len(refused["shapes"]) >= 2:
-            evidence.append(Evidence(_picture(refused["shapes"])))
-        yield Hit(
-            place=place_in(note, tape),
-            message=f"This works only because {one} and {two} are both {size}; with {changed} for {one} it fails",
-            evidence=tuple(evidence),
-            fix="Say which dimension is meant: unsqueeze or view one side, or transpose it.",
-        )
+        yield _hit(note, place_in(note, tape))
+
+
+@rule(code="TW120", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield what the other runs of a probed step showed."""
+    for note in facts.equal_sizes:
+        yield _hit(note, Place(note["path"], note["line"]) if note.get("path") else facts.home)
+
+
+def _hit(note: dict[str, Any], place: Place) -> Hit:
+    one, two = note["names"]
+    refused, size, changed = note["refused"], note["size"], note["changed"]
+    evidence = [Evidence(f"with {changed}: {note['message']}")]
+    if refused is not None and len(refused["shapes"]) >= 2:
+        evidence.append(Evidence(_picture(refused["shapes"])))
+    return Hit(
+        place=place,
+        message=f"This works only because {one} and {two} are both {size}; with {changed} for {one} it fails",
+        evidence=tuple(evidence), fix="Say which dimension is meant: unsqueeze or view one side, or transpose it.",
+    )  # fmt: skip
 
 
 def _picture(shapes: list[list[int]]) -> str:

@@ -26,6 +26,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
 
+SEEN_BY = "rehearsal"
 BAD = """\
 import torch
 from torch import nn

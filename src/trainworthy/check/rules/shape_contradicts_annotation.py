@@ -22,6 +22,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
 
+SEEN_BY = "rehearsal"
 BAD = """\
 from __future__ import annotations
 import torch

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from trainworthy.tape.record import PHASES, Tape
-from trainworthy.virtual.script_job import Outcome
 
 Resize = dict[str, Any]
 _INTEGERS = frozenset({"int64", "int32"})
@@ -23,21 +22,20 @@ _SHIFTS = (0, 1)  # a language model is given one token less than the data has
 
 
 class Again(NamedTuple):
-    """How the script ended when it was rehearsed again, and its tape."""
+    """How a step ended with other sizes: its error, as a rehearsal describes it, and what was noted of its batches."""
 
-    outcome: Outcome
-    tape: Tape
+    error: dict[str, Any] | None
+    batches: dict[str, Any]
 
     @property
     def fits(self) -> bool:
         """Whether it ran through a step."""
-        return self.outcome.error is None
+        return self.error is None
 
     @property
     def refused(self) -> dict[str, Any] | None:
         """The operation that was refused, if that is how it ended."""
-        error = self.outcome.error
-        return error.get("refused") if error is not None and error["kind"] == "exception" else None
+        return self.error.get("refused") if self.error is not None and self.error["kind"] == "exception" else None
 
 
 def equal_sizes(tape: Tape, again: Callable[[Resize], Again]) -> list[dict[str, Any]]:
@@ -48,7 +46,7 @@ def equal_sizes(tape: Tape, again: Callable[[Resize], Again]) -> list[dict[str, 
     taken = sizes_of(tape)
     if batches["tensors"]:
         return list(_of_loader(batches, tape, taken, again))
-    return list(_of_moves(batches["moves"], taken, again))
+    return list(of_moves(batches["moves"], taken, again))
 
 
 # --- batches of a loader ----------------------------------------------------------------------------
@@ -76,7 +74,7 @@ def _two_of_the_batch(
 ) -> dict[str, Any] | None:
     """Say which other dimension of the data has to have the size of the batch: with both changed, the script runs."""
     size, other = sizes
-    now = changed.tape.notes.get("check", {}).get("batches", {}).get("tensors") or []
+    now = changed.batches.get("tensors") or []
     same_ranks = len(now) == len(tensors) and all(len(a) == len(b) for (_, a), (_, b) in zip(now, tensors, strict=True))
     if not same_ranks or not any(other in shape for _, shape in now):
         return None
@@ -121,7 +119,7 @@ def _time(
 # --- tensors that move to the GPU in each step ------------------------------------------------------
 
 
-def _of_moves(moves: list[dict[str, Any]], taken: set[int], again: Callable[[Resize], Again]) -> Iterator[Any]:
+def of_moves(moves: list[dict[str, Any]], taken: set[int], again: Callable[[Resize], Again]) -> Iterator[Any]:
     """Do the same without a loader, where nothing says which dimension is the batch: every reading has to fail."""
     steady = [move for move in moves if len(move["steps"]) >= 2]
     twice = {n for move in steady for n in move["shape"] if n > 3 and move["shape"].count(n) == 2}
@@ -192,7 +190,7 @@ def meets(refused: dict[str, Any], old: int, new: int) -> bool:
 
 
 def _found(changed: Again, size: int, other: int, names: tuple[str, str]) -> dict[str, Any]:
-    error = changed.outcome.error or {}
+    error = changed.error or {}
     return {
         "path": error.get("path"), "line": error.get("line"), "names": list(names), "size": size, "changed": other,
         "refused": changed.refused, "message": error.get("message"),
