@@ -86,7 +86,7 @@ def probe(
         steps: How many steps the guard looks at.
 
     Raises:
-        UsageError: If the step runs no backward pass and returns no loss; if only one of ``save`` and ``load`` is given.
+        UsageError: If the step runs no backward pass and returns no loss; if one of save and load is missing.
     """
     need_torch("A probe")
     if (save is None) != (load is None):

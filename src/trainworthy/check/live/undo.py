@@ -12,8 +12,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-_OWN = frozenset({"_parameters", "_buffers", "_modules"})
-
 
 class Snapshot:
     """The state of everything that was kept, at one moment.
@@ -117,13 +115,12 @@ def tensors_of_module(model: nn.Module) -> Iterator[tuple[str, torch.Tensor, boo
 
 
 def plain_values(name: str, model: nn.Module) -> dict[str, Any]:
-    """Return the numbers in plain attributes of a model's parts, by path."""
+    """Return the numbers in plain attributes of a model's own parts, by path; those of torch's layers are settings."""
     return {
         f"{name}.{path}.{key}" if path else f"{name}.{key}": value
-        for path, module in model.named_modules()
-        for key, value in module.__dict__.items()
-        if key not in _OWN and key != "training" and type(value) in (int, float, bool, str)
-    }
+        for path, module in model.named_modules() if not type(module).__module__.startswith("torch.nn.")
+        for key, value in module.__dict__.items() if _is_plain(key, value)
+    }  # fmt: skip
 
 
 def put_values(name: str, model: nn.Module, values: dict[str, Any]) -> None:
@@ -132,8 +129,12 @@ def put_values(name: str, model: nn.Module, values: dict[str, Any]) -> None:
         here = f"{name}.{path}" if path else name
         module.training = values.get(f"{name}.{path}.training", module.training)
         for key, value in list(module.__dict__.items()):
-            if key not in _OWN and key != "training" and type(value) in (int, float, bool, str):
+            if _is_plain(key, value):
                 module.__dict__[key] = values.get(f"{here}.{key}", value)
+
+
+def _is_plain(key: str, value: Any) -> bool:
+    return key != "training" and type(value) in (int, float, bool, str)
 
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ How sure:
     matrix of the batch that the loader makes) change together, and are not reported either.
 
 When it is seen:
-    `check --rehearse` and `trainworthy.probe`, where a size of the batch occurs elsewhere too. Batches from a DataLoader
+    `check --rehearse` and `trainworthy.probe`, where a size of the batch occurs elsewhere too. Batches of a DataLoader
     are made smaller, as a last batch is; without one, tensors that move to the GPU in every step are cut.
 """
 
