@@ -67,7 +67,7 @@ def _of_ranks(result: RehearsalResult) -> Iterator[Finding]:
 def _add_equal_sizes(tape: Tape, target: str | Path, options: dict[str, Any]) -> None:
     """Note in a tape what works only because two sizes are equal."""
     from trainworthy._api.rehearse import make_job, run_alone
-    from trainworthy.check.dry.equal_sizes import Again, equal_sizes
+    from trainworthy.check.dry.equal_sizes import Again, equal_sizes, last_batch
 
     fields = {k: v for k, v in options.items() if k not in _ONLY_OF_REHEARSE}
     fields.setdefault("time_limit_s", 300.0)
@@ -77,9 +77,10 @@ def _add_equal_sizes(tape: Tape, target: str | Path, options: dict[str, Any]) ->
         outcome, other, _ = run_alone(job, options.get("on_progress"))
         return Again(outcome.error, other.notes.get("check", {}).get("batches", {}))
 
-    found = equal_sizes(tape, again)
-    if found:
-        tape.notes.setdefault("check", {})["equal_sizes"] = found
+    for name, look in (("equal_sizes", equal_sizes), ("last_batch", last_batch)):
+        found = look(tape, again)
+        if found:
+            tape.notes.setdefault("check", {})[name] = found
 
 
 _ONLY_OF_REHEARSE = frozenset({"on_progress", "on_log", "world_size", "gpus_per_node", "rank", "ranks"})

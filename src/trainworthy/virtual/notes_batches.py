@@ -88,8 +88,7 @@ class BatchNotes:
         ]
         return {
             "samples": self._num_samples, "tensors": self._tensors, "moves": moves,
-            "dataset_size": _length(getattr(self.loader, "dataset", None)),
-            "drop_last": bool(getattr(self.loader, "drop_last", False)),
+            "last_samples": self._last_samples(),
             "batches_per_epoch": _length(self.loader),
             "batches_per_step": self._batches_in_steps / steps if steps else None,
         }  # fmt: skip
@@ -114,6 +113,14 @@ class BatchNotes:
         self.batches += 1
         crops = self._resize.get("crops")
         return _cropped(batch, crops) if crops else batch
+
+    def _last_samples(self) -> int | None:
+        """Return how many samples the last batch of an epoch has, if it has fewer than the others."""
+        size, sampler = getattr(self.loader, "batch_size", None), getattr(self.loader, "sampler", None)
+        count = _length(sampler)
+        if size is None or size != self._num_samples or count is None or self.loader.drop_last:
+            return None
+        return count % size or None
 
     def _step_ends(self, step: int) -> None:
         self._batches_in_steps = self.batches

@@ -37,6 +37,7 @@ class _Followed:
     others_with_gradient: int = 0
     trainable: bool = True
     ran: bool = False
+    holder: int = 0  # the optimizer that stepped with it, or beside it, last
     made_for: bool = False  # some optimizer holds it, whether it stepped or not
     moved: bool = False  # by the script itself
 
@@ -126,9 +127,9 @@ class ParameterNotes:
         for model in list(self._models.values()):
             alive = model()
             if alive is not None:
-                self._look_at(alive, held, made_for)
+                self._look_at(alive, held, made_for, list(self._optimizers).index(id(optimizer)))
 
-    def _look_at(self, model: nn.Module, held: dict[int, torch.Tensor], made_for: set[int]) -> None:
+    def _look_at(self, model: nn.Module, held: dict[int, torch.Tensor], made_for: set[int], number: int) -> None:
         for path, module in model.named_modules():
             for name, parameter in module._parameters.items():
                 if parameter is None or is_lazy(parameter) or len(self._parameters) >= _MAX_PARAMETERS:
@@ -143,6 +144,8 @@ class ParameterNotes:
                 known.trainable &= parameter.requires_grad
                 known.made_for |= id(parameter) in made_for
                 known.moved |= parameter._version != known.version
+                if id(parameter) in held or not known.of:
+                    known.holder = number
                 if id(parameter) in held:
                     known.of += 1
                     known.of_with_gradient += parameter.grad is not None
@@ -175,8 +178,8 @@ class ParameterNotes:
             model["trainable"] += 1
             model["optimised"] += one.of > 0
             if one.of >= 2 and not one.of_with_gradient and not one.others_with_gradient:
-                model["without_gradient"].append([one.name, one.of, one.ran])
+                model["without_gradient"].append([one.name, one.of, one.ran, one.holder])
             always = one.others >= 2 and one.others == one.others_with_gradient
             if always and not one.made_for and not one.moved:
-                model["not_held"].append([one.name, one.others])
+                model["not_held"].append([one.name, one.others, one.holder])
         return list(noted.values())

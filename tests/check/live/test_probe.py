@@ -1,4 +1,4 @@
-"""Probes of step functions: each finds its fault on the marked line, is silent on the look-alike, and changes nothing."""
+"""Probes of a step: each finds its fault on the marked line, is silent on the look-alike, and changes nothing."""
 
 from __future__ import annotations
 
@@ -203,9 +203,9 @@ CASES: dict[str, tuple[list[str], Any, Any, Any, dict[str, Any]]] = {
     ),
     "shifted twice": (["TW251"], lambda: Decoder("causal"), second_next, lambda: (tokens(),), {"causal": True}),
     "not shifted": (["TW252"], lambda: Decoder("causal"), same_token, lambda: (tokens(),), {"causal": True}),
-    "encoder": ([], lambda: Encoder(), tags, padded, {}),
+    "encoder": ([], Encoder, tags, padded, {}),
     "mask inverted": (["TW221"], lambda: Encoder(inverted=True), tags, lambda: padded(all_rows=True), {}),
-    "padding counted": (["TW220"], lambda: Encoder(), tags, lambda: padded(counted=True), {}),
+    "padding counted": (["TW220"], Encoder, tags, lambda: padded(counted=True), {}),
     "dropout": ([], Drops, classify, rows, {}),
     "dropout alive": (["TW357"], DropsAlways, classify, rows, {}),
     "running mean": ([], lambda: Centred(persistent=True), classify, rows, {}),

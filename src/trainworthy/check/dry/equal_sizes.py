@@ -49,6 +49,18 @@ def equal_sizes(tape: Tape, again: Callable[[Resize], Again]) -> list[dict[str, 
     return list(of_moves(batches["moves"], taken, again))
 
 
+def last_batch(tape: Tape, again: Callable[[Resize], Again]) -> list[dict[str, Any]]:
+    """Return how a step ends with the single sample that is left for the last batch of an epoch, if it fails."""
+    batches = tape.notes.get("check", {}).get("batches") or {}
+    size = batches.get("samples")
+    if batches.get("last_samples") != 1 or size == 1 or tape.notes.get("error") or tape.reference_step is None:
+        return []
+    error = again({"samples": [size, 1]}).error
+    if error is None or error["kind"] != "exception":
+        return []
+    return [{"path": error.get("path"), "line": error.get("line"), "size": size, "message": error["message"]}]
+
+
 # --- batches of a loader ----------------------------------------------------------------------------
 
 

@@ -46,8 +46,8 @@ for ids, length in loader:
     ids, length = ids.cuda(), length.cuda()
     logits = model(ids[:, :-1])
     loss = nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    kept = torch.arange(logits.size(1), device="cuda") < length
-    loss = (loss * kept).sum() / kept.sum()  # <- TW120
+    kept = torch.arange(logits.size(1), device="cuda") < length  # <- TW120
+    loss = (loss * kept).sum() / kept.sum()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -108,13 +108,14 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
     """Yield, by model, parameters whose optimizer stepped twice or more without a gradient on them."""
     parameters = noted(tape, "parameters")
     for model in parameters.get("models", ()):
-        named = {name: ran for name, steps, ran in model["without_gradient"] if ran or steps >= 3}
+        named = {name: ran for name, steps, ran, _ in model["without_gradient"] if ran or steps >= 3}
         if not named or len(named) >= model["trainable"]:
             continue
         ran = [name for name, did in named.items() if did]
-        steps = min(count for name, count, _ in model["without_gradient"] if name in named)
+        steps = min(count for name, count, _, _ in model["without_gradient"] if name in named)
         yield Hit(
-            place=place_in(parameters["optimizers"][0], tape), severity="warning" if ran else "hint",
+            place=place_in(parameters["optimizers"][model["without_gradient"][0][3]], tape),
+            severity="warning" if ran else "hint",
             message=f"{len(named)} of {model['trainable']} trainable parameters of {model['model']} had no gradient in "
             f"any of {steps} steps, {'though their module ran' if ran else 'and their module never ran'}: "
             f"{listed(ran or sorted(named))}",

@@ -104,11 +104,11 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
     """Yield models of which parameters with gradients are in no optimizer that was made."""
     parameters = noted(tape, "parameters")
     for model in parameters.get("models", ()):
-        names = [name for name, _ in model["not_held"]]
+        names = [name for name, _, _ in model["not_held"]]
         if names and model["optimised"]:
             yield Hit(
-                place=place_in(parameters["optimizers"][0], tape),
+                place=place_in(parameters["optimizers"][model["not_held"][0][2]], tape),
                 message=f"{len(names)} parameter{'s' * (len(names) > 1)} of {model['model']} got gradients in "
-                f"{min(count for _, count in model['not_held'])} steps and are in no optimizer: {listed(names)}",
+                f"{min(count for _, count, _ in model['not_held'])} steps and are in no optimizer: {listed(names)}",
                 fix="Make the optimizer from model.parameters() once the model is complete; or requires_grad_(False).",
             )
