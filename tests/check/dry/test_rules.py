@@ -15,8 +15,9 @@ from trainworthy import rehearse
 from trainworthy._api.check_dry import check_rehearsed
 from trainworthy.check.dry import dry_findings
 from trainworthy.check.rule import Rule, all_rules
+from trainworthy.check.rules.view_instead_of_transpose import swapped
 
-BY_NOTES = [all_rules()[code] for code in ("TW121", "TW304", "TW315", "TW320", "TW351", "TW353", "TW363")]
+BY_NOTES = [all_rules()[code] for code in ("TW121", "TW122", "TW304", "TW315", "TW320", "TW351", "TW353", "TW363")]
 AGAIN = [all_rules()[code] for code in ("TW120", "TW520")]
 
 
@@ -61,6 +62,33 @@ def test_rehearsals_with_other_sizes(rule: Rule, which: str, tmp_path: Path) -> 
     assert result.error is None
     assert [(f.code, f.place.line) for f in found] == [(rule.code, n) for n in marked_lines(source, rule.code)]
     assert bool(found) == (which == "bad")
+
+
+VIEWS = [
+    ((3, 7, 24), (3, 4, 7, 6), True),
+    ((7, 24), (4, 7, 6), True),
+    ((3, 7, 24), (3, 7, 4, 6), False),
+    ((3, 4, 24), (3, 4, 4, 6), False),  # either may be meant
+    ((3, 6, 24), (3, 4, 6, 6), False),
+    ((3, 7, 24), (3, 1, 7, 24), False),
+    ((2, 5, 8), (5, 16), True),  # both directions of a recurrent layer's last state
+    ((5, 2, 8), (5, 16), False),
+    ((1, 5, 8), (5, 8), False),
+    ((3, 4, 7, 6), (3, 7, 24), True),
+    ((3, 4, 7, 6), (3, 4, 42), False),
+    ((5, 7, 3), (7, 5, 3), True),
+    ((5, 5, 3), (5, 5, 3), False),
+    ((5, 7), (7, 5), False),
+    ((5, 3, 3), (3, 5, 3), False),
+    ((2, 12, 4, 4), (2, 3, 4, 4, 4), False),  # groups of channels
+]
+
+
+@pytest.mark.parametrize(("before", "after", "is_wrong"), VIEWS)
+def test_views_that_pretend_to_move_a_dimension(
+    before: tuple[int, ...], after: tuple[int, ...], is_wrong: bool
+) -> None:
+    assert (swapped(before, after) is not None) is is_wrong
 
 
 SCHEDULE = """\
