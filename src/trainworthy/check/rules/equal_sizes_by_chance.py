@@ -52,26 +52,7 @@ for ids, length in loader:
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-
-tokens = torch.randint(0, 50, (64, 17))
-lengths = torch.randint(2, 16, (64,))
-loader = DataLoader(TensorDataset(tokens, lengths), batch_size=16)
-model = nn.Sequential(nn.Embedding(50, 24), nn.Linear(24, 50)).cuda()
-optimizer = torch.optim.AdamW(model.parameters())
-for ids, length in loader:
-    ids, length = ids.cuda(), length.cuda()
-    logits = model(ids[:, :-1])
-    loss = nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    kept = torch.arange(logits.size(1), device="cuda") < length.unsqueeze(1)
-    loss = (loss * kept).sum() / kept.sum()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-"""
+GOOD = BAD.replace("< length  # <- TW120", "< length.unsqueeze(1)")
 
 
 @rule(code="TW120", severity="error", depth="dry")
