@@ -12,7 +12,8 @@ How sure:
     cost time and memory. A model of which nothing is optimised (a loss network) is not reported.
 
 On a rehearsal:
-    The same in two steps or more, for parameters that no optimizer of the script holds, stepping or not.
+    The same in two steps or more, for parameters that no optimizer of the script holds, stepping or not. Not said of a
+    rank of several, where another rank may update them (TW407 compares the ranks).
 """
 
 from __future__ import annotations
@@ -102,6 +103,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
 @rule(code="TW353", severity="warning", depth="dry")
 def find_on_tape(tape: Tape) -> Iterator[Hit]:
     """Yield models of which parameters with gradients are in no optimizer that was made."""
+    if (tape.notes.get("cluster") or {}).get("world_size", 1) > 1:  # another rank may update them: TW407 compares
+        return
     parameters = noted(tape, "parameters")
     for model in parameters.get("models", ()):
         names = [name for name, _, _ in model["not_held"]]
