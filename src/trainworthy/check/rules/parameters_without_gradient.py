@@ -107,8 +107,9 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
 def find_on_tape(tape: Tape) -> Iterator[Hit]:
     """Yield, by model, parameters whose optimizer stepped twice or more without a gradient on them."""
     parameters = noted(tape, "parameters")
+    is_alone = (tape.notes.get("cluster") or {}).get("world_size", 1) == 1  # else another rank may run the module
     for model in parameters.get("models", ()):
-        named = {name: ran for name, steps, ran, _ in model["without_gradient"] if ran or steps >= 3}
+        named = {name: ran for name, steps, ran, _ in model["without_gradient"] if ran or (steps >= 3 and is_alone)}
         if not named or len(named) >= model["trainable"]:
             continue
         ran = [name for name, did in named.items() if did]
