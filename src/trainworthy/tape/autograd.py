@@ -8,7 +8,7 @@ operation is the counter minus one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class BackwardWatch:
         self._functions = 0
         self._called_from = 0  # for what runs when no node does: callbacks at the end of a pass
         self.made_graph = False  # whether a backward pass was itself made to be differentiated
+        self.on_backward: list[Callable[[Any], None]] = []  # told what a pass begins at
 
     @property
     def in_backward(self) -> bool:
@@ -162,6 +163,8 @@ class BackwardWatch:
         if outermost:
             self._called_from, _ = recorder.finder.find(sys._getframe(2))
             recorder.steps.backward_begins()
+            for listener in self.on_backward:
+                listener(args[0])
         self._create_graph.append(create_graph)
         self.made_graph = self.made_graph or create_graph
         try:

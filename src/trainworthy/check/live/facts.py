@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from trainworthy.check.finding import Place
 
@@ -240,14 +240,20 @@ class SharedModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What an extra forward pass of a copy of the model showed."""
+    """What an experiment showed: extra forward passes of the model, or extra runs of the step.
+
+    ``change`` is the largest that was seen, ``scale`` the largest value it is to be compared with. ``names`` are what
+    differed after a checkpoint, ``ratio`` how many times as large accumulated gradients were.
+    """
 
     place: Place
-    what: Literal["samples-mixed", "future-leak"]
+    what: Literal["samples-mixed", "future-leak", "mask-inverted", "padding-in-loss", "accumulation", "resume"]
     model: str
     change: float
     scale: float
-    shape: Shape
+    shape: Shape = ()
+    names: tuple[str, ...] = ()
+    ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +311,7 @@ class LiveFacts:
     norm_drifts: list[NormDrift] = field(default_factory=list)
     shared: list[SharedModule] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    equal_sizes: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[Replicas] = field(default_factory=list)
     loads: list[StateLoad] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)

@@ -12,6 +12,9 @@ How sure:
 
 In real steps:
     At two steps or more, the graphs of three or more losses from at least three steps ago were alive.
+
+On a rehearsal:
+    In the third step or later, the graphs of all steps so far are alive.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Edit, Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
@@ -26,6 +30,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Operation
 from trainworthy.check.static.queries import body_of, same_turn
 from trainworthy.check.static.values import Const, Tensor
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -160,5 +165,18 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             place=last.place,
             message=f"The graphs of {last.alive} losses from at least {last.steps} steps ago are still alive",
             evidence=(Evidence(f"{facts.kept[0].alive} at first, {last.alive} at the end of the look"),),
+            fix="Keep numbers: loss.item() or loss.detach().",
+        )
+
+
+@rule(code="TW315", severity="warning", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield once, if in the third step or later the graphs of three steps or more are alive, and of all so far."""
+    kept = [entry for entry in noted(tape, "graphs") if entry[0] >= 3 and entry[1] >= entry[0]]
+    if kept:
+        step, alive, path, line = kept[-1]
+        yield Hit(
+            place=place_in({"path": path, "line": line}, tape),
+            message=f"In step {step} the graphs of all {alive} steps so far are still alive",
             fix="Keep numbers: loss.item() or loss.detach().",
         )
