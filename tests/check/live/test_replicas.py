@@ -10,7 +10,7 @@ import torch
 
 from check.live.ranks import train
 from distributed.gloo import run_ranks
-from trainworthy.check.live.replicas import bits
+from trainworthy.check.live.placements import bits
 
 
 def test_a_clean_run_is_the_same_to_the_last_bit_and_has_no_finding(tmp_path: Path) -> None:
