@@ -21,9 +21,8 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_setup import CollectiveMismatch
-from trainworthy.check.live.turns import Turn, describe, difference
+from trainworthy.check.live.turns import Turn, describe, difference, parted, place_of
 from trainworthy.check.live.watch import Watch
 
 # The names under which collectives reach a process group, in this and in earlier versions of torch.
@@ -39,6 +38,7 @@ SEAMS = {
 }  # fmt: skip
 _MAX_TURNS = 4000
 _PATIENCE_S = 10.0  # in all, over the whole look: a rank that is merely slow costs no more
+_TRAIL = 8
 _sessions = 0
 
 
@@ -55,6 +55,7 @@ class CollectiveWatch:
         self._session = _sessions
         self._patience_s = _PATIENCE_S
         self._turns: dict[str, int] = {}
+        self._trails: dict[str, tuple[str, ...]] = {}
         self._open: list[tuple[Turn, int, str]] = []  # own turn, the neighbour's rank, its key
         self._lock = threading.RLock()
         self._wrapped: list[Any] = []  # DDP models that went forward since the last backward pass
@@ -111,7 +112,10 @@ class CollectiveWatch:
             if len(ranks) < 2 or dist.get_rank() not in ranks or number >= _MAX_TURNS:
                 return
             self._turns[group.group_name] = number + 1
-            turn = tell(ranks)._replace(group=str(group.group_name), number=number, place=self.watch.place())
+            place = self.watch.place()
+            trail = (*self._trails.get(group.group_name, ()), f"{place.path}:{place.line}")[-_TRAIL:]
+            self._trails[group.group_name] = trail
+            turn = tell(ranks)._replace(group=str(group.group_name), number=number, place=place, trail=trail)
             self._store().set(self._key(turn, dist.get_rank()), json.dumps(turn.told()))
             neighbour = ranks[(ranks.index(dist.get_rank()) + 1) % len(ranks)]
             self._open.append((turn, neighbour, self._key(turn, neighbour)))
@@ -154,10 +158,10 @@ def _compare(mine: Turn, rank: int, other: Turn) -> CollectiveMismatch | None:
     what = difference(mine, other, me, rank)
     if what is None or mine.place is None:
         return None
-    path, _, line = other.at.rpartition(":")
     return CollectiveMismatch(
         place=mine.place, group=mine.group, number=mine.number + 1, what=what, rank=me, mine=mine.words(rank),
-        other_rank=rank, other=other.words(me), other_place=Place(path, int(line)) if path else None,
+        other_rank=rank, other=other.words(me), other_place=place_of(other.trail[-1]) if other.trail else None,
+        parted=parted(mine, other),
     )  # fmt: skip
 
 

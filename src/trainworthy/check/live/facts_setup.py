@@ -115,7 +115,8 @@ class Save:
     """A checkpoint that was written.
 
     ``changed`` names tensors that were written to while the file was being written, ``wrong`` those that read
-    differently from the file than they stand in memory. ``missing`` are parameters of the model that the file lacks,
+    differently from the file than they stood in memory. ``other`` are parameters that have other numbers, or another
+    shape, than the model's of that name, though others have the same. ``missing`` are parameters of the model that the file lacks,
     though it holds the ``share`` of the model's elements.
     """
 
@@ -124,6 +125,7 @@ class Save:
     num_tensors: int
     changed: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
     model: str = ""
     missing: tuple[str, ...] = ()
     frozen: int = 0
@@ -159,7 +161,11 @@ CollectiveWhat = Literal["operation", "dtype", "shape", "root", "reduction"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectiveMismatch:
-    """The same turn of two ranks of a process group, in which they do not do the same."""
+    """The same turn of two ranks of a process group, in which they do not do the same.
+
+    ``parted`` are the lines of the first of the last turns in which the two came from different lines, this rank's and
+    the other's: there, the programs went apart, although what they did still fitted.
+    """
 
     place: Place
     group: str
@@ -170,6 +176,7 @@ class CollectiveMismatch:
     other_rank: int
     other: str
     other_place: Place | None
+    parted: tuple[Place, Place] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

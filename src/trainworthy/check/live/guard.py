@@ -102,6 +102,7 @@ class Guard:
         self._around = Surroundings(watch, self._modules, self._operators, self._backward, self._loaders)
         self._around.collectives.on_mismatch = self._ranks_differ
         self._around.collates.may_call = self._probe
+        self._around.saves.trained = lambda: self._optimizers.had_gradient
         self._backward.on_backward.append(self._optimizers.note_backward)
         self._backward.on_graph = self._following.note_unregistered
         self._backward.input_tensors = lambda: self._following.input_tensors

@@ -65,7 +65,7 @@ class OptimizerWatch:
         self.on_end: list[Callable[[], None]] = []
         self._running: list[tuple[Optimizer, ExitStack, dict[str, Any]]] = []
         self._numbers: dict[int, int] = {}
-        self._had_gradient: set[int] = set()
+        self.had_gradient: set[int] = set()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -156,8 +156,8 @@ class OptimizerWatch:
         trainable = state.get("trainable", parameters)
         usable = state.get("usable", [])
         missing = [p for p in trainable if p.grad is None] if not state["has_closure"] else []
-        self._had_gradient.update(id(p) for p in trainable if p.grad is not None)
-        never = [p for p in missing if id(p) not in self._had_gradient]
+        self.had_gradient.update(id(p) for p in trainable if p.grad is not None)
+        never = [p for p in missing if id(p) not in self.had_gradient]
         watch.facts.steps.append(Step(
             step=watch.step, optimizer=self._number(optimizer), optimizer_class=type(optimizer).__name__,
             place=state["place"], parameters=len(parameters), trainable=len(trainable), learning_rate=lr,

@@ -73,8 +73,10 @@ class ReplicaWatch:
         """Remember what DistributedDataParallel wraps, and where that is called without its wrapper."""
         if type(module).__name__ == "DistributedDataParallel":
             self._remember(module)
-        elif id(module) in self._wrapped and module.training and torch.is_grad_enabled():
-            self._bypassed = self.watch.facts.forwards[-1].place
+        elif module.training and torch.is_grad_enabled():
+            known = self._wrapped.get(id(module))
+            if known is not None and known.model() is module:
+                self._bypassed = self.watch.facts.forwards[-1].place
 
     def _remember(self, model: Any) -> None:
         ranks = dist.get_process_group_ranks(model.process_group)
@@ -99,7 +101,7 @@ class ReplicaWatch:
             return
         with contextlib.suppress(Exception), self.watch.own_work():
             self._search()
-            if self._wrapped:
+            if any(self._is_ours(each, set()) for each in self._wrapped.values()):
                 return
             self._told_first = True
             named = {
@@ -143,10 +145,11 @@ class ReplicaWatch:
         named: dict[str, tuple[torch.Tensor, str]] = {}
         inside = set()
         self._search()
+        stepped = {id(p) for p in others}
+        self._wrapped = {key: each for key, each in self._wrapped.items() if self._is_ours(each, stepped)}
         for each in self._wrapped.values():
             model = each.model()
-            if model is None:
-                continue
+            assert model is not None
             for name, owned in model.named_parameters():
                 inside.add(id(owned))
                 if name not in each.ignored and plain(owned):
@@ -163,6 +166,13 @@ class ReplicaWatch:
                 named[f"{kind} {name}"] = (parameter, PARTS)
         numbers = read_integers([bits(tensor) for tensor, _ in named.values()])
         return [Replica(name, n, part) for (name, (_, part)), n in zip(named.items(), numbers, strict=True)]
+
+    def _is_ours(self, each: _Wrapped, stepped: set[int]) -> bool:
+        """Tell whether a wrapped model takes part in this training: it was called, or is optimised."""
+        model = each.model()
+        if model is None:
+            return False
+        return self.watch.names.is_part(model) or any(id(p) in stepped for p in model.parameters())
 
     # --- comparing, on rank 0 -----------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ class SaveWatch:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
+        self.trained: Callable[[], set[int]] = set  # identities of parameters that had a gradient
         self._looked = 0
 
     @contextmanager
@@ -91,11 +92,15 @@ class SaveWatch:
         return tuple(name for name in before if hashes.get(name) != before[name])
 
     def _accounted(self, saved: Save, value: Any) -> Save:
-        """Add which parameters of the model the file lacks."""
-        model, missing = self._lacks(value)
-        if model is None or not missing:
+        """Add which parameters of the model the file lacks, and which are not the model's."""
+        model, state, missing = self._lacks(value)
+        if model is None:
             return saved
         parameters = dict(model.named_parameters())
+        trained = {name: p for name, p in parameters.items() if id(p) in self.trained()}
+        saved = replace(saved, other=_others(trained, state))
+        if not missing:
+            return saved
         whole = sum(p.numel() for p in parameters.values())
         return replace(
             saved, model=type(model).__name__, missing=missing,
@@ -103,18 +108,39 @@ class SaveWatch:
             share=1 - sum(parameters[n].numel() for n in missing) / max(whole, 1),
         )  # fmt: skip
 
-    def _lacks(self, value: Any) -> tuple[nn.Module | None, tuple[str, ...]]:
-        """Return the model whose parameters a checkpoint holds, and those that it lacks."""
+    def _lacks(self, value: Any) -> tuple[nn.Module | None, dict[str, Any], tuple[str, ...]]:
+        """Return the model whose parameters a checkpoint holds, the part that holds them, and those that it lacks."""
         for state in [value, *(value.values() if isinstance(value, dict) else ())]:
             if not isinstance(state, dict) or not state or not all(isinstance(k, str) for k in state):
                 continue
-            keys = {key.removeprefix("module.").removeprefix("_orig_mod.") for key in state}
+            keys = {_clean(key): value for key, value in state.items()}
             for model in self.watch.names.alive():
-                names = {n.removeprefix("module.").removeprefix("_orig_mod."): n for n, _ in model.named_parameters()}
+                names = {_clean(name): name for name, _ in model.named_parameters()}
                 held = [n for n in names if n in keys]
                 if held and len(held) == len([k for k in keys if k in names]) and 2 * len(held) >= len(names):
-                    return model, tuple(full for n, full in names.items() if n not in keys)
-        return None, ()
+                    found = {full: keys[n] for n, full in names.items() if n in keys}
+                    return model, found, tuple(full for n, full in names.items() if n not in keys)
+        return None, {}, ()
+
+
+def _clean(name: str) -> str:
+    return name.removeprefix("module.").removeprefix("_orig_mod.")
+
+
+def _others(parameters: dict[str, nn.Parameter], state: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names under which a checkpoint holds what is not the model's, if it holds the model's under others.
+
+    Averaged or older weights differ in all that trains; only a mixture is a mistake.
+    """
+    pairs = {
+        name: (p, state[name])
+        for name, p in parameters.items()
+        if plain(p) and plain(state.get(name)) and state[name].dtype == p.dtype and p.numel()
+    }
+    shaped = {name: pair for name, pair in pairs.items() if pair[0].shape == pair[1].shape}
+    numbers = read_integers([bits(t) for pair in shaped.values() for t in pair])
+    equal = {n for n, a, b in zip(shaped, numbers[::2], numbers[1::2], strict=True) if a == b}
+    return tuple(name for name in pairs if name not in equal) if equal else ()
 
 
 def named_tensors(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:

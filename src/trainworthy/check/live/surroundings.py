@@ -33,6 +33,7 @@ class Surroundings:
         parts: Those that have a seam of their own.
         collectives: The one that may end a look early.
         collates: The one that calls functions of the user.
+        saves: The one that must be told what trains.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Surroundings:
         self.watch = watch
         self.collectives = CollectiveWatch(watch)
         self.collates = CollateWatch(watch)
+        self.saves = SaveWatch(watch)
         self._replicas = ReplicaWatch(watch)
         self._generations = GenerationWatch(watch)
         self._plans = PlanWatch(watch)
@@ -54,7 +56,7 @@ class Surroundings:
         self._units = UnitWatch(watch)
         self._tested: set[torch.device] = set()
         self.parts: list[Part] = [
-            self.collectives, SaveWatch(watch), ApplyWatch(watch), self._attributes, self._autocasts,
+            self.collectives, self.saves, ApplyWatch(watch), self._attributes, self._autocasts,
         ]  # fmt: skip
         modules.on_root += [
             self._replicas.module_called, self.collectives.module_called, self._generations.module_called,

@@ -23,7 +23,7 @@ class Turn(NamedTuple):
         sends: The shape for each rank of the world, where ranks may be sent different shapes.
         receives: The shape from each rank.
         root: The rank that sends or receives for all; -1 if there is none.
-        at: The line, as ``path:line``.
+        trail: The lines of the last turns and this one, as ``path:line``.
     """
 
     operation: str
@@ -34,22 +34,31 @@ class Turn(NamedTuple):
     root: int = -1
     group: str = ""
     number: int = 0
-    at: str = ""
+    trail: tuple[str, ...] = ()
     place: Place | None = None
 
     def told(self) -> list[Any]:
         """Return what other ranks are told, as JSON can hold it."""
-        at = f"{self.place.path}:{self.place.line}" if self.place else ""
         sends, receives = list(self.sends.items()), list(self.receives.items())
-        return [self.operation, self.dtype, self.shapes, sends, receives, self.root, self.group, self.number, at]
+        return [
+            self.operation,
+            self.dtype,
+            self.shapes,
+            sends,
+            receives,
+            self.root,
+            self.group,
+            self.number,
+            self.trail,
+        ]
 
     @classmethod
     def read(cls, told: list[Any]) -> Turn:
         """Undo ``told``."""
-        operation, dtype, shapes, sends, receives, root, group, number, at = told
+        operation, dtype, shapes, sends, receives, root, group, number, trail = told
         return cls(
             operation, dtype, tuple(tuple(s) for s in shapes), {r: tuple(s) for r, s in sends},
-            {r: tuple(s) for r, s in receives}, root, group, number, at,
+            {r: tuple(s) for r, s in receives}, root, group, number, tuple(trail),
         )  # fmt: skip
 
     def words(self, other: int) -> str:
@@ -81,6 +90,21 @@ def difference(mine: Turn, other: Turn, me: int, rank: int) -> CollectiveWhat | 
         if sent is not None and expected is not None and sent != expected:
             return "shape"
     return None
+
+
+def parted(mine: Turn, other: Turn) -> tuple[Place, Place] | None:
+    """Return the lines of the first of the last turns for which two ranks came from different lines."""
+    pairs = list(zip(reversed(mine.trail), reversed(other.trail), strict=False))  # both end with the same turn
+    for a, b in reversed(pairs[1:]):
+        if a != b and a and b:
+            return place_of(a), place_of(b)
+    return None
+
+
+def place_of(line: str) -> Place:
+    """Read ``path:line``."""
+    path, _, number = line.rpartition(":")
+    return Place(path, int(number))
 
 
 def describe(operation: str, args: Sequence[Any], kwargs: dict[str, Any], ranks: list[int], me: int) -> Turn:

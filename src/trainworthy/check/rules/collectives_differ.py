@@ -27,12 +27,15 @@ from trainworthy.check.rule import rule
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield the first mismatch; both sides are named."""
     for fact in facts.collectives[:1]:
-        there = fact.other_place
+        evidence = [Evidence(f"rank {fact.other_rank} is here", fact.other_place)] if fact.other_place else []
+        if fact.parted is not None:
+            evidence.append(Evidence(f"they went apart before: rank {fact.rank} came from here", fact.parted[0]))
+            evidence.append(Evidence(f"and rank {fact.other_rank} from here", fact.parted[1]))
         yield Hit(
             place=fact.place,
             message=f"Turn {fact.number} of a process group: rank {fact.rank} calls {fact.mine}, rank "
             f"{fact.other_rank} calls {fact.other}",
-            evidence=(Evidence(f"rank {fact.other_rank} is here", there),) if there else (),
+            evidence=tuple(evidence),
             fix="Let all ranks make the same calls with the same shapes: no collective under `if rank == 0`, pad to "
             "the largest size, agree on sizes first.",
         )

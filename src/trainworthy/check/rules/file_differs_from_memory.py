@@ -1,15 +1,16 @@
 """A checkpoint does not hold what memory held.
 
 What it finds:
-    After `torch.save` or `safetensors.torch.save_file`: tensors that changed while the file was being written, or that
-    read back differently from the file, bit by bit.
+    After `torch.save` or `safetensors.torch.save_file`: tensors that changed while the file was being written, that read
+    back differently from the file, bit by bit, or that are not the model's of the same name although others are.
 
 Why:
-    A thread that saves while training goes on writes half of one step and half of the next; a bad disk, or a writer of
-    one's own, corrupts. It shows when the checkpoint is needed.
+    A thread that saves while training goes on writes half of one step and half of the next; a buffer that is used for
+    all tensors in turn holds the last; a bad disk, or a writer of one's own, corrupts. It shows when the checkpoint is
+    needed.
 
 How sure:
-    Sure. The first three files of a look are read back, up to 256 MiB each.
+    Sure. Averaged or older weights differ from the model's in all that trains, and are not reported. The first three files of a look are read back, up to 256 MiB each.
 """
 
 from __future__ import annotations
@@ -86,9 +87,10 @@ saving.join()
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield files that are not what was to be saved."""
     for save in facts.saves:
-        names = save.changed or save.wrong
+        names = save.changed or save.wrong or save.other
         if names:
             how = "changed while" if save.changed else "differ from memory after"
+            how = how if save.changed or save.wrong else "were not the model's when"
             yield Hit(
                 place=save.place,
                 message=f"{len(names)} of {save.num_tensors} tensors {how} {save.path} was written: {listed(names)}",
