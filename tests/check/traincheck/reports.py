@@ -62,7 +62,8 @@ def read(name: str) -> Report:
     assert program is not None
     return Report(
         id=name, link=field["link"], what=field["what"], how=field["how"], depth=field["depth"],
-        ranks=int(field["ranks"]), simulated=field["simulated"] == "yes", code=field["found"], also=frozenset(field.get("also", "").split()),
+        ranks=int(field["ranks"]), simulated=field["simulated"] == "yes", code=field["found"],
+        also=frozenset(field.get("also", "").split()),
         program=program[1],
     )  # fmt: skip
 

@@ -116,7 +116,8 @@ class Save:
 
     ``changed`` names tensors that were written to while the file was being written, ``wrong`` those that read
     differently from the file than they stood in memory. ``other`` are parameters that have other numbers, or another
-    shape, than the model's of that name, though others have the same. ``missing`` are parameters of the model that the file lacks,
+    shape, than the model's of that name, though others have the same.
+    ``missing`` are parameters of the model that the file lacks,
     though it holds the ``share`` of the model's elements.
     """
 

@@ -1,8 +1,8 @@
 """A checkpoint does not hold what memory held.
 
 What it finds:
-    After `torch.save` or `safetensors.torch.save_file`: tensors that changed while the file was being written, that read
-    back differently from the file, bit by bit, or that are not the model's of the same name although others are.
+    After `torch.save` or `safetensors.torch.save_file`: tensors that changed while the file was being written, that
+    read back differently from the file, bit by bit, or that are not the model's of the same name although others are.
 
 Why:
     A thread that saves while training goes on writes half of one step and half of the next; a buffer that is used for
@@ -10,7 +10,8 @@ Why:
     needed.
 
 How sure:
-    Sure. Averaged or older weights differ from the model's in all that trains, and are not reported. The first three files of a look are read back, up to 256 MiB each.
+    Sure. Averaged or older weights differ from the model's in all that trains, and are not reported. The
+    first three files of a look are read back, up to 256 MiB each.
 """
 
 from __future__ import annotations
