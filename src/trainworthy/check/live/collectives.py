@@ -91,15 +91,15 @@ class CollectiveWatch:
         if type(module).__name__ != "DistributedDataParallel" or _joins(module):
             return
         model: Any = module
-        if model.require_forward_param_sync and model.broadcast_buffers and model.modules_buffers:
-            self._comes(model.process_group, lambda ranks: Turn("buffers of DistributedDataParallel"), waits=False)
+        if model.will_sync_module_buffers():
+            self._comes(model.process_group, lambda ranks: Turn("buffers of DistributedDataParallel"), waits=True)
         if torch.is_grad_enabled() and model.require_backward_grad_sync:
             self._wrapped = [*self._wrapped, model]
 
     def backward_begins(self) -> None:
         """Tell of the gradients that data-parallel models are about to average."""
         for model in self._wrapped:
-            self._comes(model.process_group, lambda ranks: Turn("gradients of DistributedDataParallel"), waits=False)
+            self._comes(model.process_group, lambda ranks: Turn("gradients of DistributedDataParallel"), waits=True)
         self._wrapped = []
 
     # --- turns ------------------------------------------------------------------------------------
