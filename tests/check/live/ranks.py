@@ -130,6 +130,44 @@ def shard(*, fault: bool) -> list[str]:
     return [f"{f.code} {f.message}" for f in guard.findings]
 
 
+class Averaging(nn.Module):
+    """Keeps an average of what it sees, of its own rank or of all."""
+
+    average: torch.Tensor
+
+    def __init__(self, *, over_all: bool) -> None:
+        super().__init__()
+        self.over_all = over_all
+        self.register_buffer("average", torch.zeros(8))
+        self.register_buffer("limit", torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.detach().mean(0)
+        if self.over_all:
+            dist.all_reduce(mean)
+        self.average.lerp_(mean, 0.1)
+        return x - self.average
+
+
+def own_buffer(*, fault: bool) -> list[str]:
+    """Train with a module that keeps statistics in a buffer."""
+    dist.init_process_group("gloo")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), Averaging(over_all=not fault), nn.BatchNorm1d(8), nn.Linear(8, 1))
+    wrapped = DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.01)
+    torch.manual_seed(1 + dist.get_rank())
+    guard = Guard(steps=5, home=Place("ranks.py", 1))
+    with guard:
+        for _ in range(5):
+            loss = wrapped(torch.randn(8, 4)).pow(2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    _keep(wrapped, optimizer)
+    return [f"{f.code} {f.message}" for f in guard.findings]
+
+
 def same_data(*, fault: bool) -> list[str]:
     """Train with a DistributedSampler, or with the same batches on all ranks."""
     from torch.utils.data import DataLoader

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from check.live.ranks import collectives, same_data, shard, train, train_all_ways
+from check.live.ranks import collectives, own_buffer, same_data, shard, train, train_all_ways
 from distributed.gloo import run_ranks
 from trainworthy.check.live.placements import bits
 
@@ -58,6 +58,14 @@ def test_replicas_of_sharded_parameters_are_compared_by_their_placement(tmp_path
     (found,), nothing = run_ranks(partial(shard, fault=True), 2, tmp_path / "fault")
     assert nothing == []
     assert found.startswith("TW450 After step 2, 1 of 6 parameters differ between 2 ranks: 1.weight (rank 1 ")
+
+
+def test_a_buffer_that_each_rank_computes_for_itself_is_found(tmp_path: Path) -> None:
+    assert run_ranks(partial(own_buffer, fault=False), 2, tmp_path / "all") == [[], []]
+    found, _ = run_ranks(partial(own_buffer, fault=True), 2, tmp_path / "own")
+    assert found == [
+        "TW406 After step 1, 1 buffers that a module computes itself differ between 2 ranks: 1.average"
+    ]  # fmt: skip
 
 
 def test_ranks_that_are_given_the_same_batches_are_told(tmp_path: Path) -> None:

@@ -273,6 +273,7 @@ class Probe:
 class Replicas:
     """Parameters or buffers that differ between ranks; ``ranks`` hold others than the first rank that holds them.
 
+    ``broadcast`` buffers will be overwritten by those of one rank before the next forward pass.
     ``bypassed`` is where the model was called without its wrapper.
     """
 
@@ -280,6 +281,7 @@ class Replicas:
     place: Place
     names: tuple[str, ...]
     is_buffer: bool
+    broadcast: bool = False
     wrapped: bool
     world_size: int
     num_compared: int

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from trainworthy.check.live.watch import plain
 
@@ -42,6 +45,14 @@ def plain_local(tensor: Any) -> torch.Tensor:
     """Return what this rank holds of a DTensor."""
     local: torch.Tensor = tensor.to_local().detach()
     return local
+
+
+def own_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the buffers that are not the statistics of torch's norms, which are known to be those of one rank."""
+    norms = {path for path, module in model.named_modules() if isinstance(module, _NormBase)}
+    for name, buffer in model.named_buffers():
+        if name.rpartition(".")[0] not in norms:
+            yield name, buffer
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:

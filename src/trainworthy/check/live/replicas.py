@@ -25,7 +25,15 @@ from torch import nn
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts import Replicas
 from trainworthy.check.live.facts_setup import SameBatches
-from trainworthy.check.live.placements import PARTS, Replica, bits, plain_local, read_integers, same_part
+from trainworthy.check.live.placements import (
+    PARTS,
+    Replica,
+    bits,
+    own_buffers,
+    plain_local,
+    read_integers,
+    same_part,
+)
 from trainworthy.check.live.watch import Watch, plain
 
 _STEPS = (1, 2, 3, 4, 8, 16, 32, 64)
@@ -154,6 +162,7 @@ class ReplicaWatch:
                 inside.add(id(owned))
                 if name not in each.ignored and plain(owned):
                     named[f"parameter {name}"] = (owned, each.part)
+            named.update((f"own {n}", (b, each.part)) for n, b in own_buffers(model) if not each.buffers and plain(b))
             if each.buffers:
                 named.update((f"buffer {n}", (b, each.part)) for n, b in model.named_buffers() if plain(b))
         kind = "outside" if self._wrapped else "alike"
@@ -204,7 +213,7 @@ class ReplicaWatch:
         for rank, each in enumerate(told):
             for name, value, part in each.replicas:
                 holders.setdefault((name, part), []).append((rank, value))
-        for kind in ("parameter", "buffer", "outside", "alike"):
+        for kind in ("parameter", "buffer", "own", "outside", "alike"):
             those = {key: held for key, held in holders.items() if key[0].split(" ", 1)[0] == kind and len(held) > 1}
             if kind == "alike":
                 those = {key: held for key, held in those.items() if key[0].split(" ", 1)[1] in self._began_alike}
@@ -213,7 +222,8 @@ class ReplicaWatch:
                 ranks = {rank for held in bad.values() for rank, value in held if value != held[0][1]}
                 self.watch.facts.replicas.append(Replicas(
                     step=number, place=place, names=tuple(dict.fromkeys(n.split(" ", 1)[1] for n, _ in bad)),
-                    is_buffer=kind == "buffer", wrapped=kind in ("parameter", "buffer"), world_size=len(told),
+                    is_buffer=kind in ("buffer", "own"), broadcast=kind == "own", world_size=len(told),
+                    wrapped=kind in ("parameter", "buffer", "own"),
                     num_compared=len({n for n, _ in holders}), ranks=tuple(sorted(ranks)), bypassed=self._bypassed,
                     began_alike=kind == "alike",
                 ))  # fmt: skip
