@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # What needs hardware, a compiler or a version of torch that is broken in a way of its own.
 ORDER = (
-    "SO-60335387", "PT-84911", "TF-33844", "TF-17877", "PT-51800", "TF-23723", "TF-34204", "MM-702", "TF-33455",
+    "SO-60335387", "84911", "TF-33844", "TF-17877", "PT-51800", "TF-23723", "TF-34204", "MM-702", "TF-33455",
     "TF-29903", "LT-725", "x-jxmnop", "PT-104336", "DS-1801", "DS-5794", "AC-2665", "DS-5489", "DS-6089", "DS-6714",
     "DS-6770", "DS-6772", "SO-67180955", "PT-115607", "PT-84803", "PT-96600", "Baichuan2-86",
 )  # fmt: skip

@@ -5,8 +5,8 @@ What it finds:
     buffers that a module computes itself (an average, a codebook) differ after two of the compared steps.
 
 Why:
-    The checkpoint of rank 0 holds the statistics of its part of the data only. Broadcast buffers are no better: those of
-    rank 0 overwrite the others before each forward pass, and what they saw is lost.
+    The checkpoint of rank 0 holds the statistics of its part of the data only. Broadcast buffers are no better: those
+    of rank 0 overwrite the others before each forward pass, and what they saw is lost.
 
 How sure:
     Sure of the difference. The statistics of BatchNorm are known to be those of one rank, and have a hint of their own
