@@ -14,13 +14,19 @@ from trainworthy.check.live.facts_setup import LongGeneration
 from trainworthy.check.live.watch import Watch
 
 _DEPTH = 40  # frames between a call of a model and the function that generates with it
+# Arguments of searches that call a model several times for a token, or for the prompt.
+_SEVERAL_CALLS = (
+    "assistant_model", "penalty_alpha", "prompt_lookup_num_tokens", "custom_generate", "guidance_scale", "dola_layers",
+    "prefill_chunk_size", "assistant_early_exit",
+)  # fmt: skip
 
 
 class GenerationWatch:
     """Counts the calls of a model that one call of a ``generate`` makes; needs no seam of its own.
 
-    Each call of a model gives at least one token, so that more calls than tokens asked for are too many. Searches that
-    look several times at each token (assisted, contrastive) are left out by their arguments.
+    Each call of a model gives at least one token, so that more calls than tokens asked for are too many; one more is
+    let pass. Searches that call it several times for a token (assisted, contrastive, guided) are left out by their
+    arguments.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -51,7 +57,7 @@ class GenerationWatch:
         if running is None:
             return
         _, asked, made, place, name = running
-        if made > asked and place not in self._told:
+        if made > asked + 1 and place not in self._told:
             self._told.add(place)
             self.watch.facts.generations.append(LongGeneration(place=place, model=name, asked=asked, made=made))
 
@@ -72,9 +78,8 @@ def _asked(frame: FrameType) -> int | None:
     """Return the number of tokens that a call of ``generate`` was asked for; None if it cannot be counted in calls."""
     names = frame.f_locals
     given = {**names, **(names["kwargs"] if isinstance(names.get("kwargs"), dict) else {})}
-    if any(
-        given.get(name) for name in ("assistant_model", "penalty_alpha", "prompt_lookup_num_tokens", "custom_generate")
-    ):
+    settings = getattr(given.get("generation_config"), "__dict__", {})
+    if any(given.get(name) or settings.get(name) for name in _SEVERAL_CALLS):
         return None
     asked = given.get("max_new_tokens")
     return int(asked) if isinstance(asked, int) and asked > 0 else None

@@ -110,17 +110,31 @@ class SaveWatch:
 
     def _lacks(self, value: Any) -> tuple[nn.Module | None, dict[str, Any], tuple[str, ...]]:
         """Return the model whose parameters a checkpoint holds, the part that holds them, and those that it lacks."""
+        best: tuple[nn.Module | None, dict[str, Any], tuple[str, ...]] = (None, {}, ())
+        fit = 0
         for state in [value, *(value.values() if isinstance(value, dict) else ())]:
             if not isinstance(state, dict) or not state or not all(isinstance(k, str) for k in state):
                 continue
             keys = {_clean(key): value for key, value in state.items()}
             for model in self.watch.names.alive():
-                names = {_clean(name): name for name, _ in model.named_parameters()}
-                held = [n for n in names if n in keys]
-                if held and len(held) == len([k for k in keys if k in names]) and 2 * len(held) >= len(names):
-                    found = {full: keys[n] for n, full in names.items() if n in keys}
-                    return model, found, tuple(full for n, full in names.items() if n not in keys)
-        return None, {}, ()
+                names = _aliases(model)
+                found = {full: keys[n] for full, known in names.items() for n in known[::-1] if n in keys}
+                shapes = {name: p.shape for name, p in model.named_parameters()}
+                same = sum(getattr(v, "shape", None) == shapes[n] for n, v in found.items())
+                if 2 * len(found) >= len(names) and 2 * same > len(found) and same > fit:
+                    fit = same
+                    best = model, found, tuple(full for full in names if full not in found)
+        return best
+
+
+def _aliases(model: nn.Module) -> dict[str, list[str]]:
+    """Return the names of each parameter, by the first: tied ones have several."""
+    first: dict[int, str] = {}
+    names: dict[str, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        full = first.setdefault(id(parameter), name)
+        names.setdefault(full, []).append(_clean(name))
+    return names
 
 
 def _clean(name: str) -> str:

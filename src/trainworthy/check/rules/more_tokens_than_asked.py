@@ -1,7 +1,7 @@
 """`generate` makes more tokens than it was asked for.
 
 What it finds:
-    A call of a method or function `generate` with `max_new_tokens=N` during which the model ran more than N times.
+    A call of a method or function `generate` with `max_new_tokens=N` during which the model ran more than N + 1 times.
 
 Why:
     The limit was computed from a prompt that was cut afterwards, or is a total length where a number of new tokens was
