@@ -17,7 +17,6 @@ from typing import Any
 
 from torch import nn
 
-from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_setup import Overwritten
 from trainworthy.check.live.watch import Watch
 
@@ -82,15 +81,9 @@ class AttributeWatch:
                 self.watch.facts.overwritten.append(Overwritten(
                     place=self.watch.place_of(writes.source), attribute=name, class_name=kind.__name__,
                     before=repr(before), after=repr(after), times=len(lost), others=writes.new,
-                    defined_at=self._defined(kind),
+                    defined_at=self.watch.defined_at(inspect.getattr_static(kind, "__init__")),
                 ))  # fmt: skip
         self._writes.clear()
-
-    def _defined(self, kind: type) -> Place | None:
-        code = getattr(inspect.getattr_static(kind, "__init__"), "__code__", None)
-        if code is None or not self.watch.finder.is_user(code):
-            return None
-        return Place(self.watch.finder.relative(code.co_filename), code.co_firstlineno)
 
 
 def _reads(kind: type, name: str) -> bool:

@@ -62,10 +62,11 @@ class CollateWatch:
             if _same(tensor, first[path]) and not _same(tensor, second[path]):
                 times = self._suspect[place, path] = self._suspect.get((place, path), 0) + 1
                 if times == 2:
+                    function = _function(collate)
                     self.watch.facts.collated.append(Collated(
-                        place=_defined(collate, self.watch) or place, samples=len(samples), where=path, batches=times,
-                        function=getattr(collate, "__name__", type(collate).__name__), shape=tuple(tensor.shape),
-                        other_shape=tuple(full.shape),
+                        place=self.watch.defined_at(function) or place, samples=len(samples), where=path,
+                        batches=times, function=getattr(collate, "__name__", type(collate).__name__),
+                        shape=tuple(tensor.shape), other_shape=tuple(full.shape),
                     ))  # fmt: skip
 
 
@@ -85,9 +86,6 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and bool(torch.equal(a, b))
 
 
-def _defined(function: Any, watch: Watch) -> Place | None:
-    method = function if hasattr(function, "__code__") else type(function).__dict__.get("__call__")
-    code = getattr(method, "__code__", None)
-    if code is None or not watch.finder.is_user(code):
-        return None
-    return Place(watch.finder.relative(code.co_filename), code.co_firstlineno)
+def _function(collate: Any) -> Any:
+    """Return the function behind an object that can be called."""
+    return collate if hasattr(collate, "__code__") else type(collate).__dict__.get("__call__")

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import Any
 
 from torch import nn
 
-from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_setup import UnappliedFreeze
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
@@ -37,14 +35,7 @@ def look_at_freezing(watch: Watch, call: Call) -> None:
             if p.requires_grad and p.grad is not None and name in after and not after[name].requires_grad
         ]
         if names:
-            kind = next((k for k in kinds if _defined(watch, k)), next(iter(kinds)))
+            kind = next((k for k in kinds if watch.defined_at(k.train)), next(iter(kinds)))
             watch.facts.unapplied_freezes.append(UnappliedFreeze(
-                place=call.place, class_name=kind.__name__, names=tuple(names), defined_at=_defined(watch, kind),
+                place=call.place, class_name=kind.__name__, names=tuple(names), defined_at=watch.defined_at(kind.train),
             ))  # fmt: skip
-
-
-def _defined(watch: Watch, kind: Any) -> Place | None:
-    code = getattr(kind.train, "__code__", None)
-    if code is None or not watch.finder.is_user(code):
-        return None
-    return Place(watch.finder.relative(code.co_filename), code.co_firstlineno)
