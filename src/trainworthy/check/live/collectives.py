@@ -38,6 +38,7 @@ SEAMS = {
 }  # fmt: skip
 _MAX_TURNS = 4000
 _PATIENCE_S = 10.0  # in all, over the whole look: a rank that is merely slow costs no more
+_FIRST_PATIENCE_S = 2.0  # until a first answer: perhaps the neighbour has no guard
 _TRAIL = 8
 _sessions = 0
 
@@ -54,6 +55,7 @@ class CollectiveWatch:
         self.on_mismatch: Callable[[], None] = lambda: None
         self._session = _sessions
         self._patience_s = _PATIENCE_S
+        self._answered = False
         self._turns: dict[str, int] = {}
         self._trails: dict[str, tuple[str, ...]] = {}
         self._open: list[tuple[Turn, int, str]] = []  # own turn, the neighbour's rank, its key
@@ -126,7 +128,8 @@ class CollectiveWatch:
 
     def _look(self, *, waits: bool) -> CollectiveMismatch | None:
         """Compare the open turns with what neighbours have told by now."""
-        until = time.monotonic() + (self._patience_s if waits else 0.0)
+        patience_s = self._patience_s if self._answered else min(self._patience_s, _FIRST_PATIENCE_S)
+        until = time.monotonic() + (patience_s if waits else 0.0)
         pause_s = 0.0002
         while self._open:
             still = []
@@ -134,6 +137,7 @@ class CollectiveWatch:
                 if not self._store().check([key]):
                     still.append((turn, rank, key))
                     continue
+                self._answered = True
                 found = _compare(turn, rank, Turn.read(json.loads(self._store().get(key))))
                 if found is not None:
                     self._open.clear()
