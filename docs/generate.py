@@ -30,6 +30,7 @@ import parts_page
 import published_runs_page
 import rule_pages
 import single_gpu_page
+import traincheck_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -214,6 +215,7 @@ def quick_pages() -> dict[Path, str]:
         **single_gpu_page.page(),
         **measured_gpu_page.page(),
         **parts_page.page(),
+        **traincheck_page.page(),
         **readme_tables(),
     }
 

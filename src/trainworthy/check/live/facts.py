@@ -11,6 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trainworthy.check.finding import Place
+from trainworthy.check.live.facts_setup import (
+    Collated,
+    CollectiveMismatch,
+    CopyFault,
+    DeadUnits,
+    LongGeneration,
+    Overwritten,
+    Reinitialised,
+    SameBatches,
+    Save,
+    Schedule,
+    UnappliedFreeze,
+    UnderAutocast,
+    UnreadySpectralNorm,
+)
 
 Shape = tuple[int, ...]
 
@@ -74,6 +89,7 @@ class Step:
     """One ``optimizer.step()``, just before and just after it.
 
     Counts are of parameters. ``without_gradient`` names those that had none so far in any optimizer's steps.
+    ``gradient_size`` is the sum of the magnitudes of all gradients.
     ``stale`` were updated by a gradient that an earlier step had used already and that
     nobody cleared. ``never_called`` are those without a gradient whose module did not run. ``unmoved`` had a gradient,
     a learning rate above 0, and are as they were. ``rounded_share`` is the
@@ -86,6 +102,8 @@ class Step:
     place: Place
     parameters: int
     trainable: int
+    with_gradient: int = 0
+    gradient_size: float | None = None
     learning_rate: float | None
     backwards: int
     has_closure: bool = False
@@ -202,6 +220,7 @@ class Loader:
     epochs: tuple[int, ...] = ()
     sampler_epochs: tuple[int, ...] = ()
     world_size: int = 1
+    shuffles: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,15 +277,23 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replicas:
-    """Parameters or buffers that differ between ranks; ``values`` are the hashes by rank."""
+    """Parameters or buffers that differ between ranks; ``ranks`` hold others than the first rank that holds them.
+
+    ``broadcast`` buffers will be overwritten by those of one rank before the next forward pass.
+    ``bypassed`` is where the model was called without its wrapper.
+    """
 
     step: int
     place: Place
     names: tuple[str, ...]
     is_buffer: bool
+    broadcast: bool = False
     wrapped: bool
     world_size: int
     num_compared: int
+    ranks: tuple[int, ...] = ()
+    bypassed: Place | None = None
+    began_alike: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +342,19 @@ class LiveFacts:
     replicas: list[Replicas] = field(default_factory=list)
     loads: list[StateLoad] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    reinitialised: list[Reinitialised] = field(default_factory=list)
+    spectral_norms: list[UnreadySpectralNorm] = field(default_factory=list)
+    generations: list[LongGeneration] = field(default_factory=list)
+    unapplied_freezes: list[UnappliedFreeze] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
+    overwritten: list[Overwritten] = field(default_factory=list)
+    under_autocast: list[UnderAutocast] = field(default_factory=list)
+    collated: list[Collated] = field(default_factory=list)
+    saves: list[Save] = field(default_factory=list)
+    dead_units: list[DeadUnits] = field(default_factory=list)
+    copy_faults: list[CopyFault] = field(default_factory=list)
+    collectives: list[CollectiveMismatch] = field(default_factory=list)
+    same_batches: list[SameBatches] = field(default_factory=list)
     device: str = "cpu"
     seconds: float | None = None
     loader_wait_s: float = 0.0

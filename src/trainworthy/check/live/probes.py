@@ -40,7 +40,7 @@ def run_probes(watch: Watch, call: Call) -> None:
 def _run(facts: LiveFacts, call: Call) -> None:
     model = unwrap(call.model)
     tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
-    if not tensors or not all(plain(t) for t in tensors) or not _may_be_copied(model):
+    if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):
         return
     is_causal = any(
         t.matches is not None and t.step == 0 and t.matches[1] > 0.98 and max(t.matches[0], t.matches[2]) < 0.5
@@ -108,7 +108,8 @@ def _one_batch_dim(tensor: torch.Tensor, size: int | None) -> bool:
     )
 
 
-def _may_be_copied(model: nn.Module) -> bool:
+def may_be_copied(model: nn.Module) -> bool:
+    """Tell whether a copy of a model is small, and behaves as the model does."""
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
     if hooked or size > _MAX_BYTES or any(not plain(p) for p in model.parameters()):

@@ -2,7 +2,7 @@
 
 What it finds:
     A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never
-    calls `set_epoch`.
+    calls `set_epoch`. Live: one whose epoch was the same at the beginning of two passes.
 
 Why:
     The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.
@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Iteration
@@ -84,3 +85,61 @@ def _epochs_over(iteration: Iteration, sampler: object) -> bool:
     if not isinstance(loader, Instance) or loader.type != "torch.utils.data.DataLoader" or loader.made_by is None:
         return False
     return loader.made_by.argument(3, "sampler") is sampler and iteration.context.in_loop
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+torch.manual_seed(0)
+data = torch.randn(16, 4)
+loader = DataLoader(data, batch_size=4, sampler=DistributedSampler(data, num_replicas=2, rank=0))
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for epoch in range(3):
+    for x in loader:  # <- TW402
+        loss = model(x).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+torch.manual_seed(0)
+data = torch.randn(16, 4)
+sampler = DistributedSampler(data, num_replicas=2, rank=0)
+loader = DataLoader(data, batch_size=4, sampler=sampler)
+held_out = DataLoader(data, batch_size=4, sampler=DistributedSampler(data, num_replicas=2, rank=0, shuffle=False))
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for epoch in range(3):
+    sampler.set_epoch(epoch)
+    for x in loader:
+        loss = model(x).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for x in held_out:
+        model(x)
+"""
+
+
+@rule(code="TW402", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield loaders that began two epochs with the sampler's epoch unchanged."""
+    for loader in facts.loaders:
+        seen = loader.sampler_epochs
+        if loader.sampler == "DistributedSampler" and loader.shuffles and len(seen) >= 2 and len(set(seen)) == 1:
+            yield Hit(
+                place=loader.place,
+                message=f"{len(seen)} epochs began with the DistributedSampler at epoch {seen[0]}: all have the same "
+                "order",
+                evidence=(Evidence(f"{loader.world_size} replicas; set_epoch was not called in between"),),
+                fix="Call `sampler.set_epoch(epoch)` at the start of each epoch.",
+            )
