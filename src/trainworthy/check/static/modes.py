@@ -1,0 +1,238 @@
+"""Training and evaluation mode: what a program turns on and off, and what it leaves so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.static.accumulation import last_name
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_loss_module, is_module
+from trainworthy.check.static.facts import Call, Context, LoopNode
+from trainworthy.check.static.queries import body_of, inner_modules, once_per_place, receiver
+from trainworthy.check.static.values import Const, Instance, Parameters, Value
+
+NO_GRAD = ("torch.no_grad", "torch.inference_mode", "torch.autograd.grad_mode.inference_mode")
+_MODE_SET = re.compile(r"\.training\s*=[^=]")
+_EVALUATION_MODE = re.compile(r"\.eval\s*\(|\.eval\b(?!_)|\.train\(\s*(?!True\s*\)|mode\s*=\s*True\s*\)|\))|\.training\s*=[^=]")
+_STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm)\w*$")
+_STATEFUL_WORDS = ("Dropout", "dropout", "BatchNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "drop_rate", "torchvision")
+_PRETRAINED = ("torchvision.models.", "pytorch_fid.inception.InceptionV3")
+_MODELS = frozenset("model net network unet gpt encoder decoder classifier generator score_model policy_net".split())
+# What puts models into the right mode by itself, or where models come in evaluation mode.
+_OTHERS_DO = (
+    "lightning", "pytorch_lightning", "Trainer", "ignite", "fastai", "from_pretrained", "skorch", "keras", "catalyst",
+    "composer", "detectron2", "mmcv", "mmengine", "unittest", "pytest",
+)  # fmt: skip
+_EVALUATES = re.compile(r"(^|_)(eval|evaluate|validate|validation|val|predict|inference|infer|accuracy)($|_)|^test$|^test_(epoch|model|loop|net)")
+
+
+# --- evaluation mode that stays -------------------------------------------------------------------------------------
+
+
+def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
+    """Yield pairs of an `eval()` and the backward pass that the next turn of their loop runs in that mode."""
+    backwards = list(analysis.method_calls("backward"))
+    if not backwards or any(_MODE_SET.search(source.code) for source in analysis.sources):
+        return
+    trained = _Trained(analysis)
+    back = [call for call in analysis.method_calls("train") if call.constant(0, "mode") is not False]
+    for call in once_per_place(analysis.method_calls("eval")):
+        if call.node.args or call.node.keywords or call.context.under("torch.jit"):
+            continue
+        for backward in backwards:
+            loop = _innermost_shared(backward.context, call.context)
+            if loop is None or call.at < backward.at or not trained.has(call, backward):
+                continue
+            if _comes_back(analysis, call, back, loop) or _leaves(loop, call):
+                continue
+            yield call, backward
+            break
+
+
+def _innermost_shared(a: Context, b: Context) -> LoopNode | None:
+    others = set(b.all_loops())
+    shared = [loop for loop in a.all_loops() if loop in others and isinstance(loop, ast.For | ast.While)]
+    return shared[-1] if shared else None
+
+
+def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode) -> bool:
+    """Say whether anything in the loop may set training mode: `train()` of it or of something unknown, or a call named so."""
+    for one in back:
+        known_other = isinstance(one.owner, Instance) and isinstance(call.owner, Instance) and one.owner is not call.owner
+        if loop in one.context.all_loops() and not known_other:
+            return True
+    for one in analysis.all_calls:
+        unknown = not one.name or one.name.startswith("?.")
+        if unknown and loop in one.context.all_loops() and "train" in last_name(one.node.func).lower():
+            return True
+    return False
+
+
+def _leaves(loop: LoopNode, call: Call) -> bool:
+    """Say whether the loop is left in the turn that sets evaluation mode."""
+    anchors = {call.node, *(one.node for one in call.context.callers)}
+    return _block_leaves(loop.body, anchors)  # type: ignore[union-attr]
+
+
+def _block_leaves(statements: list[ast.stmt], anchors: set[ast.Call]) -> bool:
+    for at, statement in enumerate(statements):
+        if not any(one in anchors for one in ast.walk(statement)):
+            continue
+        if any(isinstance(one, ast.Break | ast.Return | ast.Raise) for one in statements[at:]):
+            return True
+        for name in ("body", "orelse", "finalbody"):
+            inner = getattr(statement, name, None)
+            if isinstance(inner, list) and not isinstance(statement, ast.For | ast.While) and _block_leaves(inner, anchors):
+                return True
+    return False
+
+
+class _Trained:
+    """Which models a program trains: objects whose parameters an optimizer has, and names that are used so."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.objects: set[int] = set()
+        self.names: set[tuple[object, str]] = set()
+        for call in analysis.method_calls("parameters", "named_parameters"):
+            if isinstance(call.result, Parameters) and isinstance(call.owner, Instance):
+                self.objects.add(id(call.owner))
+            self.names.add((call.context.source, receiver(call)))
+
+    def has(self, call: Call, backward: Call) -> bool:
+        """Say whether what a call is a method of is trained by the function that a backward pass stands in."""
+        if is_module(call.owner):
+            return id(call.owner) in self.objects or self._wrapped(call.owner)
+        name = receiver(call)
+        if call.context.function is not backward.context.function:
+            name = _as_the_caller_says(call, name)
+        return bool(name) and (backward.context.source, name) in self.names
+
+    def _wrapped(self, owner: Value) -> bool:
+        inner = owner.attrs.get("module") if isinstance(owner, Instance) else None
+        return inner is not None and id(inner) in self.objects
+
+
+def _as_the_caller_says(call: Call, name: str) -> str:
+    """Return what the function's caller calls the object; "" where that is not clear."""
+    function = call.context.function
+    if function is None or not call.context.callers:
+        return ""
+    if name.startswith("self."):
+        return name
+    arguments = [one.arg for one in (*function.node.args.posonlyargs, *function.node.args.args)]
+    caller = call.context.callers[-1].node
+    for keyword in caller.keywords:
+        if keyword.arg == name:
+            return ast.unparse(keyword.value)
+    if arguments[:1] == ["self"]:
+        arguments = arguments[1:]
+    at = arguments.index(name) if name in arguments else len(caller.args)
+    return ast.unparse(caller.args[at]) if at < len(caller.args) else ""
+
+
+# --- evaluation in training mode ------------------------------------------------------------------------------------
+
+
+def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]:
+    """Yield calls that evaluate a model in a program that never turns evaluation mode on, with what shows it."""
+    sources = list(analysis.sources)
+    if any(_EVALUATION_MODE.search(source.code) for source in sources) or analysis.mentions(*_OTHERS_DO):
+        return
+    trains = analysis.mentions("backward")
+    has_layers = analysis.mentions(*_STATEFUL_WORDS)
+    loaded = _loaded_objects(analysis)
+    done: set[object] = set()
+    for call in once_per_place(iter(analysis.all_calls)):
+        body = body_of(call.context)
+        if call.context.source is not analysis.source or body in done:
+            continue
+        layers = _layers_with_modes(call)
+        unknown = _called_like_a_model(call)
+        if not layers and not unknown:
+            continue
+        if not layers and not (has_layers and (trains or analysis.mentions("load_state_dict"))) and not loaded(call):
+            continue
+        reason = _evaluates(call) or (loaded(call) and not trains and "it was loaded, and nothing trains")
+        if reason:
+            done.add(body)
+            yield call, layers or ""
+
+
+def _layers_with_modes(call: Call) -> str:
+    """Name the layers of a called module that behave differently in training mode; "" if there are none, or unknown."""
+    owner = call.owner
+    if not isinstance(owner, Instance) or not call.name.endswith("__call__") or is_loss_module(owner):
+        return ""
+    if owner.type.startswith(_PRETRAINED):
+        return owner.type.rpartition(".")[2]
+    if not is_module(owner):
+        return ""
+    kinds = {match[1] for one in inner_modules(owner) if (match := _STATEFUL.search(one.type))}
+    return " and ".join(sorted(kinds - {"InstanceNorm"}))
+
+
+def _called_like_a_model(call: Call) -> bool:
+    if isinstance(call.owner, Instance) or not (not call.name or call.name.startswith("?.")):
+        return False
+    return last_name(call.node.func).strip("_").lower() in _MODELS and bool(call.node.args)
+
+
+def _evaluates(call: Call) -> bool:
+    """Say whether a call is an evaluation: without gradients in a loop that does not train, or in a function named so."""
+    function = call.context.function
+    loops = call.context.all_loops()
+    if any(_has_backward(loop) for loop in loops[-1:]):
+        return False
+    if call.context.under(*NO_GRAD):
+        return bool(loops)
+    named = function is not None and _EVALUATES.search(function.name) is not None
+    return named and not _has_backward(body_of(call.context)) and "bn" not in function.name  # type: ignore[union-attr]
+
+
+def _has_backward(node: ast.AST) -> bool:
+    return any(getattr(one, "attr", "") in ("backward", "zero_grad") for one in ast.walk(node))
+
+
+class _loaded_objects:  # noqa: N801 - used like a function
+    """Whether a call is of something that `torch.load` returned whole."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        loads = {call.node for call in analysis.calls("torch.load")}
+        self.names = {
+            ast.unparse(target)
+            for node in analysis.nodes.get(ast.Assign, ())
+            if isinstance(node, ast.Assign) and node.value in loads
+            for target in node.targets
+        }
+
+    def __call__(self, call: Call) -> bool:
+        return ast.unparse(call.node.func) in self.names
+
+
+# --- training mode within evaluation --------------------------------------------------------------------------------
+
+
+def training_mode_without_gradients(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
+    """Yield `train()` of a model that was put into evaluation mode, and its next call, both where gradients are off."""
+    evals = list(analysis.method_calls("eval"))
+    for call in once_per_place(analysis.method_calls("train")):
+        mode = call.argument(0, "mode")
+        if not call.context.under(*NO_GRAD) or (mode is not None and not (isinstance(mode, Const) and mode.value is True)):
+            continue
+        name = receiver(call)
+        if not any(receiver(one) == name and one.context.function is call.context.function and one.at < call.at for one in evals):
+            continue
+        for one in analysis.all_calls:
+            if (
+                one.at > call.at
+                and one.context.function is call.context.function
+                and one.context.loops == call.context.loops
+                and one.context.branches[: len(call.context.branches)] == call.context.branches
+                and one.context.under(*NO_GRAD)
+                and ast.unparse(one.node.func) == name
+            ):
+                if not any(call.at < back.at < one.at and receiver(back) == name for back in evals):
+                    yield call, one
+                break
