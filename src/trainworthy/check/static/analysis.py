@@ -75,6 +75,11 @@ class Analysis:
         return [one for one in self._facts.iterations if self._ours(one.context)]
 
     @property
+    def finished(self) -> bool:
+        """Whether the whole file was run; one whose calls branch out too far is run in part."""
+        return self._interpreter.budget > 0
+
+    @property
     def classes(self) -> list[ProjectClass]:
         """The classes of this file."""
         return [one for one in self._interpreter.classes if one.source is self.source]

@@ -88,6 +88,8 @@ class Expressions(State):
             return self._attribute_of_instance(owner, name)
         if isinstance(owner, Module):
             return self._attribute_of_module(owner, name)
+        if isinstance(owner, Function):
+            return owner.attrs.get(name, UNKNOWN)
         if isinstance(owner, ProjectClass):
             return owner.lookup(name) or Bound(owner, name)
         if isinstance(owner, Tensor):
@@ -104,7 +106,7 @@ class Expressions(State):
             member = owner.cls.lookup(name)
             if isinstance(member, Function):
                 if any(getattr(one, "name", "") in _PROPERTIES for one in member.decorators):
-                    return UNKNOWN
+                    return owner.attrs.get(_returned_attribute(member), UNKNOWN)
                 return Bound(owner, name)
             if member is not None:
                 return member
@@ -320,6 +322,13 @@ class Expressions(State):
         ast.YieldFrom: of_inner,
         ast.Call: lambda self, node: self.of_call(node),
     }
+
+
+def _returned_attribute(function: Function) -> str:
+    """Name the attribute that a property returns as it is; "" if it does anything else."""
+    body = [one for one in getattr(function.node, "body", []) if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
+    value = body[0].value if len(body) == 1 and isinstance(body[0], ast.Return) else None
+    return value.attr if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name) else ""
 
 
 _PROPERTIES = frozenset({"builtins.property", "functools.cached_property"})

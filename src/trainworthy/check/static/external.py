@@ -45,7 +45,16 @@ def is_module(value: Value) -> bool:
     last = value.type.rpartition(".")[2]
     if value.type.startswith("torch.nn."):
         return last != "Parameter" and not value.type.startswith(("torch.nn.init.", "torch.nn.utils."))
-    return value.type in ("lightning.LightningModule", "transformers.PreTrainedModel")
+    return value.type in ("lightning.LightningModule", "transformers.PreTrainedModel") or is_pretrained(value)
+
+
+def is_pretrained(value: Value) -> bool:
+    """Say whether a value is surely a network of torchvision, or another well-known one, with batch norm or dropout in it."""
+    if not isinstance(value, Instance):
+        return False
+    library, _, name = value.type.rpartition(".")
+    known = library.startswith("torchvision.models") and not name.startswith(("get_", "list_")) and not name.endswith("Weights")
+    return known or value.type == "pytorch_fid.inception.InceptionV3"
 
 
 def is_optimizer(value: Value) -> bool:
@@ -99,7 +108,7 @@ def returned(name: str, call: Call) -> Value:
         return Instance(type=name, made_by=call, attrs={"module": inner})
     if name.startswith("tqdm.") and call.args:
         return Instance(type="tqdm.tqdm", made_by=call, attrs={"": call.args[0]})
-    if is_class_name(name):
+    if is_class_name(name) or name.startswith("torchvision.models."):
         return Instance(type=name, made_by=call)
     return UNKNOWN
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import is_loss_module, is_module
+from trainworthy.check.static.external import is_loss_module, is_module, is_pretrained
 from trainworthy.check.static.facts import Call, Context, LoopNode
 from trainworthy.check.static.queries import body_of, inner_modules, once_per_place, receiver
 from trainworthy.check.static.values import Const, Instance, Parameters, Value
@@ -18,7 +18,6 @@ _MODE_SET = re.compile(r"\.training\s*=[^=]")
 _EVALUATION_MODE = re.compile(r"\.eval\s*\(|\.eval\b(?!_)|\.train\(\s*(?!True\s*\)|mode\s*=\s*True\s*\)|\))|\.training\s*=[^=]")
 _STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm)\w*$")
 _STATEFUL_WORDS = ("Dropout", "dropout", "BatchNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "drop_rate", "torchvision")
-_PRETRAINED = ("torchvision.models.", "pytorch_fid.inception.InceptionV3")
 _MODELS = frozenset("model net network unet gpt encoder decoder classifier generator score_model policy_net".split())
 # What puts models into the right mode by itself, or where models come in evaluation mode.
 _OTHERS_DO = (
@@ -137,27 +136,63 @@ def _as_the_caller_says(call: Call, name: str) -> str:
 
 def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]:
     """Yield calls that evaluate a model in a program that never turns evaluation mode on, with what shows it."""
-    sources = list(analysis.sources)
-    if any(_EVALUATION_MODE.search(source.code) for source in sources) or analysis.mentions(*_OTHERS_DO):
+    if analysis.mentions(*_OTHERS_DO) or not analysis.finished:
         return
+    modes = _Modes(analysis)
     trains = analysis.mentions("backward")
     has_layers = analysis.mentions(*_STATEFUL_WORDS)
+    loads = "load_state_dict" in analysis.source.words and "backward" not in analysis.source.words
     loaded = _loaded_objects(analysis)
     done: set[object] = set()
     for call in once_per_place(iter(analysis.all_calls)):
         body = body_of(call.context)
-        if call.context.source is not analysis.source or body in done:
-            continue
         layers = _layers_with_modes(call)
-        unknown = _called_like_a_model(call)
-        if not layers and not unknown:
+        if body in done or not (layers or _called_like_a_model(call)) or modes.may_evaluate(call):
             continue
-        if not layers and not (has_layers and (trains or analysis.mentions("load_state_dict"))) and not loaded(call):
+        whole = loaded(call) or (loads and _is_script_without_gradients(analysis))
+        if not layers and not (has_layers and trains) and not whole:
             continue
-        reason = _evaluates(call) or (loaded(call) and not trains and "it was loaded, and nothing trains")
-        if reason:
+        if _evaluates(call) or (whole and not layers and _is_outermost(call)):
             done.add(body)
-            yield call, layers or ""
+            yield call, layers
+
+
+class _Modes:
+    """Where evaluation mode is turned on, in what this program reaches."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.somewhere = bool(_EVALUATION_MODE.search(analysis.source.code))
+        self.calls = [
+            call
+            for call in (*analysis.method_calls("eval"), *analysis.method_calls("train"))
+            if call.method == "eval" or call.constant(0, "mode") not in (..., True) or call.node.args
+        ]
+
+    def may_evaluate(self, call: Call) -> bool:
+        """Say whether any of them may be about what is called: the same object, one that holds it, or an unknown one."""
+        if not self.somewhere and not self.calls:
+            return False
+        if not isinstance(call.owner, Instance) or not is_module(call.owner):
+            return True
+        name = last_name(call.node.func)
+        for one in self.calls:
+            if isinstance(one.owner, Instance) and is_module(one.owner):
+                if any(inner is call.owner for inner in inner_modules(one.owner)):
+                    return True
+            elif last_name(getattr(one.node.func, "value", one.node.func)) in (name, "self") or name == "self":
+                return True
+        return False
+
+
+def _is_script_without_gradients(analysis: Analysis) -> bool:
+    words = analysis.source.words
+    return "__main__" in analysis.source.code and ("no_grad" in words or "inference_mode" in words)
+
+
+def _is_outermost(call: Call) -> bool:
+    """Say whether a call is of what a function was given or keeps, not a layer within a forward pass."""
+    function = call.context.function
+    return function is None or function.name not in ("forward", "__call__")
 
 
 def _layers_with_modes(call: Call) -> str:
@@ -165,8 +200,8 @@ def _layers_with_modes(call: Call) -> str:
     owner = call.owner
     if not isinstance(owner, Instance) or not call.name.endswith("__call__") or is_loss_module(owner):
         return ""
-    if owner.type.startswith(_PRETRAINED):
-        return owner.type.rpartition(".")[2]
+    if is_pretrained(owner):
+        return f"a {owner.type.rpartition('.')[2]}"
     if not is_module(owner):
         return ""
     kinds = {match[1] for one in inner_modules(owner) if (match := _STATEFUL.search(one.type))}
@@ -174,7 +209,7 @@ def _layers_with_modes(call: Call) -> str:
 
 
 def _called_like_a_model(call: Call) -> bool:
-    if isinstance(call.owner, Instance) or not (not call.name or call.name.startswith("?.")):
+    if call.name and not call.name.startswith("?."):
         return False
     return last_name(call.node.func).strip("_").lower() in _MODELS and bool(call.node.args)
 
@@ -192,7 +227,7 @@ def _evaluates(call: Call) -> bool:
 
 
 def _has_backward(node: ast.AST) -> bool:
-    return any(getattr(one, "attr", "") in ("backward", "zero_grad") for one in ast.walk(node))
+    return any(getattr(one, "attr", "") == "backward" for one in ast.walk(node))
 
 
 class _loaded_objects:  # noqa: N801 - used like a function
