@@ -65,7 +65,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at loads whose result reaches a `load_state_dict`."""
     if not any(word in analysis.source.words for word in _RANKS):
         return
-    for call in once_per_place(analysis.calls("torch.load")):
+    loads = list(once_per_place(analysis.calls("torch.load")))
+    mapped = {one.context.function for one in loads if one.has(1, "map_location")}
+    for call in loads:
+        if call.context.function in mapped:  # the other branch of a choice
+            continue
         if call.context.source is not analysis.source or call.has(1, "map_location") or _only_one_rank(call):
             continue
         use = _reaches_a_model(call)
@@ -92,6 +96,8 @@ def _reaches_a_model(call: Call) -> ast.AST | None:
                 known |= {name for target in node.targets for name in _bare_names(target)}
     for node in ast.walk(body):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "load_state_dict":
+            if any(word in ast.unparse(node.func).lower() for word in ("scaler", "sched")):  # numbers
+                continue
             parts = [*node.args, *[one.value for one in node.keywords]]
             if any(_holds(part, call) or known & _bare_names(part) for part in parts):
                 return node

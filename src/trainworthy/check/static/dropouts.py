@@ -34,7 +34,7 @@ def _follows_nothing(call: Call) -> bool:
     function = call.context.function
     if function is None or function.owner is None or function.name in ("__init__", "extra_repr"):
         return False
-    if not is_module(function.owner.prototype or Instance("")):
+    if not is_module(function.owner.prototype or Instance("")) or "prenet" in function.owner.node.name.lower():
         return False
     parts = [call.node, *[test for test, _ in call.context.branches]]
     return not any(_asks_for_the_mode(part) for part in parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
@@ -144,15 +145,15 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
     loads = "load_state_dict" in analysis.source.words and "backward" not in analysis.source.words
     loaded = _loaded_objects(analysis)
     done: set[object] = set()
-    for call in once_per_place(iter(analysis.all_calls)):
+    for call in analysis.all_calls:  # a function is evaluated in one of the ways that lead there
         body = body_of(call.context)
         layers = _layers_with_modes(call)
-        if body in done or not (layers or _called_like_a_model(call)) or modes.may_evaluate(call):
+        if body in done or not (layers or _called_like_a_model(call)) or modes.may_evaluate(call) or _in_a_module(call):
             continue
-        whole = loaded(call) or (loads and _is_script_without_gradients(analysis))
+        whole = (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
         if not layers and not (has_layers and trains) and not whole:
             continue
-        if _evaluates(call) or (whole and not layers and _is_outermost(call)):
+        if _evaluates(call) or (whole and not layers):
             done.add(body)
             yield call, layers
 
@@ -177,11 +178,24 @@ class _Modes:
         name = last_name(call.node.func)
         for one in self.calls:
             if isinstance(one.owner, Instance) and is_module(one.owner):
-                if any(inner is call.owner for inner in inner_modules(one.owner)):
+                kind = (call.owner.type, call.owner.cls)
+                if any((inner.type, inner.cls) == kind for inner in inner_modules(one.owner)):
                     return True
             elif last_name(getattr(one.node.func, "value", one.node.func)) in (name, "self") or name == "self":
                 return True
         return False
+
+
+def _siblings_have_layers(analysis: Analysis) -> bool:
+    """Say whether a file of the same folder, where a pickled module's class may stand, has layers with modes."""
+    folder = Path(analysis.source.path).parent
+    for path in sorted(folder.glob("*.py"))[:40]:
+        try:
+            if re.search(r"Dropout|BatchNorm|dropout", path.read_text(encoding="utf-8", errors="replace")):
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _is_script_without_gradients(analysis: Analysis) -> bool:
@@ -189,10 +203,12 @@ def _is_script_without_gradients(analysis: Analysis) -> bool:
     return "__main__" in analysis.source.code and ("no_grad" in words or "inference_mode" in words)
 
 
-def _is_outermost(call: Call) -> bool:
-    """Say whether a call is of what a function was given or keeps, not a layer within a forward pass."""
+def _in_a_module(call: Call) -> bool:
+    """Say whether a call stands in a method of a module: its mode is the business of whoever uses the module."""
     function = call.context.function
-    return function is None or function.name not in ("forward", "__call__")
+    if function is None or function.owner is None:
+        return False
+    return is_module(function.owner.prototype or Instance(function.owner.outside_base()))
 
 
 def _layers_with_modes(call: Call) -> str:
@@ -222,7 +238,7 @@ def _evaluates(call: Call) -> bool:
         return False
     if call.context.under(*NO_GRAD):
         return bool(loops)
-    named = function is not None and _EVALUATES.search(function.name) is not None
+    named = function is not None and _EVALUATES.search(function.name) is not None and bool(function.node.args.args)
     return named and not _has_backward(body_of(call.context)) and "bn" not in function.name  # type: ignore[union-attr]
 
 
