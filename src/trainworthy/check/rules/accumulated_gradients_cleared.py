@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
-from trainworthy.check.static.accumulation import is_periodic
+from trainworthy.check.static.accumulation import is_periodic, last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, receiver, scaler_calls
@@ -52,6 +52,7 @@ for i in range(100):
 @rule(code="TW342", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at clearing and backward in one turn whose step is not in every turn."""
+    yield from _ungated(analysis)
     backwards = list(analysis.method_calls("backward"))
     steps = [*optimizer_steps(analysis), *scaler_calls(analysis, "step")]
     for clear in once_per_place(analysis.method_calls("zero_grad")):
@@ -67,6 +68,21 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     fix="Clear them after the step, under the same condition.",
                 )
                 break
+
+
+def _ungated(analysis: Analysis) -> Iterator[Hit]:
+    """Yield clearing of a model within `accelerator.accumulate`, which holds back only what optimizers do."""
+    for clear in once_per_place(analysis.method_calls("zero_grad")):
+        around = [one.node for one in clear.context.withs if isinstance(one.node, ast.Call)]
+        accumulates = any(last_name(one.func) == "accumulate" and "ccelerator" in ast.unparse(one.func) for one in around)
+        if accumulates and "optim" not in receiver(clear).lower() and receiver(clear).rpartition(".")[2] != "opt":
+            if any("sync_gradients" in ast.unparse(test) for test, _ in clear.context.branches):
+                continue
+            yield Hit(
+                place=analysis.place(clear.node, clear.context),
+                message=f"`{receiver(clear)}.zero_grad()` clears at every micro-batch; only a prepared optimizer waits",
+                fix="Call `zero_grad()` of the optimizer.",
+            )
 
 
 def _same_body(a: Call, b: Call) -> bool:

@@ -82,7 +82,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _trains(analysis: Analysis, store: Store) -> bool:
     loop = store.context.loops[0]
-    return any(loop in call.context.all_loops() for call in optimizer_steps(analysis))
+    trains = (*optimizer_steps(analysis), *analysis.method_calls("backward"))
+    return any(loop in call.context.all_loops() for call in trains)
 
 
 def _read_later(store: Store) -> bool:

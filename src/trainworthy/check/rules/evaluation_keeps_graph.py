@@ -18,6 +18,7 @@ In real steps:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -25,7 +26,8 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.queries import body_of, names_in, once_per_place
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import body_of, names_in, once_per_place, receiver
 
 BAD = """\
 import torch
@@ -58,7 +60,7 @@ def evaluate(batches):
 
 
 _GRADIENTS = (
-    "no_grad", "inference_mode", "set_grad_enabled", "requires_grad_", "requires_grad", "volatile", "backward", "grad",
+    "no_grad", "inference_mode", "set_grad_enabled", "requires_grad_", "requires_grad", "backward", "grad",
     "autograd",
 )  # fmt: skip
 
@@ -66,18 +68,18 @@ _GRADIENTS = (
 @rule(code="TW703", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of a model after its eval()."""
-    if analysis.mentions("no_grad", "inference_mode", "set_grad_enabled", "volatile", "requires_grad_"):
+    if analysis.mentions("no_grad", "inference_mode", "set_grad_enabled", "requires_grad_"):
         return
-    evals = [call for call in analysis.method_calls("eval") if is_module(call.owner)]
+    evals = [call for call in analysis.method_calls("eval") if not call.node.args]
     done = set()
-    for call in once_per_place(iter(analysis.method_calls("__call__"))):
-        if not is_module(call.owner) or not call.context.loops or id(body_of(call.context)) in done:
+    for call in once_per_place(iter(analysis.all_calls)):
+        if not call.context.loops or id(body_of(call.context)) in done or not _may_be_a_model(call):
             continue
         first = next(
             (
                 one
                 for one in evals
-                if one.owner is call.owner
+                if _same_model(one, call)
                 and one.at < call.at
                 and one.context.function is call.context.function
                 and call.context.callers == one.context.callers
@@ -86,11 +88,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             None,
         )
         body = body_of(call.context)
-        if (
-            first is None
-            or names_in(body) & set(_GRADIENTS)
-            or _back_to_training(analysis, call.owner, first.at, call.at)
-        ):
+        loop = call.context.loops[-1]
+        around = body if body is not analysis.source.tree and not _trains_before(body, first) else loop
+        if first is None or names_in(around) & set(_GRADIENTS) or _back_to_training(analysis, first, call):
             continue
         done.add(id(body))
         yield Hit(
@@ -101,8 +101,29 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         )
 
 
-def _back_to_training(analysis: Analysis, owner: object, start: int, end: int) -> bool:
-    return any(one.owner is owner and start < one.at < end for one in analysis.method_calls("train"))
+def _may_be_a_model(call: Call) -> bool:
+    """Say whether what is called is a module, or something unknown that may be one."""
+    return is_module(call.owner) if call.name.endswith("__call__") else not call.name or call.name.startswith("?.")
+
+
+def _same_model(mode: Call, call: Call) -> bool:
+    """Say whether a model is called whose mode was set; unknown ones are compared by how they are written."""
+    if call.name.endswith("__call__"):
+        return mode.owner is call.owner
+    return not is_module(mode.owner) and receiver(mode) == ast.unparse(call.node.func)
+
+
+def _trains_before(body: ast.AST, first: Call | None) -> bool:
+    """Say whether a body trains before it evaluates, as scripts do: then only the loop of the evaluation is looked at."""
+    return first is not None and any(
+        getattr(node, "attr", "") == "backward" and node.lineno < first.node.lineno for node in ast.walk(body)
+    )
+
+
+def _back_to_training(analysis: Analysis, first: Call, call: Call) -> bool:
+    return any(
+        receiver(one) == receiver(first) and first.at < one.at < call.at for one in analysis.method_calls("train")
+    )
 
 
 LIVE_BAD = """\

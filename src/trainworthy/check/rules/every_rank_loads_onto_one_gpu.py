@@ -57,7 +57,7 @@ model.load_state_dict(snapshot["model"])
 model = DistributedDataParallel(model, device_ids=[rank])
 """
 
-_RANKS = ("init_process_group", "DistributedDataParallel", "distributed_backends", "deepspeed", "DDP")
+_RANKS = ("init_process_group", "DistributedDataParallel", "distributed_backends", "deepspeed", "DDP", "process_index")
 
 
 @rule(code="TW443", severity="warning")

@@ -22,15 +22,30 @@ def never_cleared_here(analysis: Analysis, step: Call) -> bool:
     if made is None or function is None or made.context.function is not function or not analysis.finished:
         return False
     body = body_of(step.context)
-    if any(getattr(node, "attr", "") in ("zero_grad", "grad") and not _is_read(node) for node in ast.walk(body)):
-        return False
     names = {last_name(target) for node in ast.walk(body) if isinstance(node, ast.Assign) and node.value is made.node for target in node.targets}
-    models = names_in(made.node) - {"parameters"}
+    models = {last_name(part.func.value) for part in ast.walk(made.node) if isinstance(part, ast.Call)
+              and isinstance(part.func, ast.Attribute) and part.func.attr == "parameters"} - {""}  # fmt: skip
+    others = _other_optimizers(body, models)
+    for node in ast.walk(body):
+        if getattr(node, "attr", "") == "grad" and not _is_read(node):
+            return False
+        if isinstance(node, ast.Attribute) and node.attr == "zero_grad" and last_name(node.value) not in others:
+            return False
     if not names or "" in names or any(isinstance(node, ast.Attribute) and node.attr in names for node in ast.walk(body)):
         return False
-    if any(_inside(one, function) for one in analysis.method_calls("zero_grad")):
+    if any(_inside(one, function) and one.context.function is not function for one in analysis.method_calls("zero_grad")):
         return False
     return not any(_hands_on(node, names, models, made.node) for node in ast.walk(body) if isinstance(node, ast.Call))
+
+
+def _other_optimizers(body: ast.AST, models: set[str]) -> set[str]:
+    """Return the names of optimizers that are made here of other models: clearing theirs says nothing of this one's."""
+    found: set[str] = set()
+    for node in ast.walk(body):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and "parameters" in names_in(node.value):
+            if not (names_in(node.value) - {"parameters", "torch", "optim", "config", "args"}) & models:
+                found |= {last_name(target) for target in node.targets}
+    return found - {""}
 
 
 def _is_read(node: ast.AST) -> bool:

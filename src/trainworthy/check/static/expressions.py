@@ -136,6 +136,8 @@ class Expressions(State):
         if isinstance(owner, Instance) and owner.type in _LAYER_LISTS:
             held = owner.attrs.get("")
             items = held.items if isinstance(held, Sequence) else None
+        if isinstance(owner, Sequence) and owner.kind == "dict" and isinstance(index, Const):
+            return _of_dict(owner, index.value)
         if items and isinstance(index, Const) and isinstance(index.value, int) and abs(index.value) < len(items):
             return items[index.value]
         return UNKNOWN
@@ -322,6 +324,15 @@ class Expressions(State):
         ast.YieldFrom: of_inner,
         ast.Call: lambda self, node: self.of_call(node),
     }
+
+
+def _of_dict(owner: Sequence, key: object) -> Value:
+    """Return the value under a literal key of a dict that is written out."""
+    if isinstance(owner.node, ast.Dict) and owner.items is not None:
+        for node, value in zip(owner.node.keys, owner.items, strict=True):
+            if isinstance(node, ast.Constant) and node.value == key:
+                return value
+    return UNKNOWN
 
 
 def _returned_attribute(function: Function) -> str:

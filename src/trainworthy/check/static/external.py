@@ -99,6 +99,8 @@ def returned(name: str, call: Call) -> Value:
         return EnvText(key) if isinstance(key, str) else UNKNOWN
     if name in _SAME_OBJECT and call.args:
         return call.args[0]
+    if name.startswith("torch.nn.init.") and last.endswith("_") and call.args:
+        return call.args[0]
     if name in _CONTEXTS:
         return Instance(type=name, made_by=call)
     if name == "copy.deepcopy" and call.args:
@@ -170,6 +172,8 @@ def _function(library: str, name: str, call: Call) -> Value | None:
         given = call.args if name != "full" else call.args[:1]
         shape = sizes((call.keywords["size"],)) if "size" in call.keywords else sizes(_shape_args(given, kind))
         return Tensor(library=kind, shape=shape, dtype=_dtype(call, "float"), made_by=call)  # type: ignore[arg-type]
+    if name in ("exp", "log") and isinstance(first, Tensor) and first.activation is not None:
+        return call_method(first, name, dataclasses.replace(call, args=call.args[1:]))
     if name in _LIKE or name in _ELEMENTWISE:
         return _same_shape(kind, name, first, call)
     if name in _INT_CREATE:
@@ -182,7 +186,7 @@ def _function(library: str, name: str, call: Call) -> Value | None:
 
 
 _TENSOR_FUNCTIONS = frozenset(
-    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log sigmoid softmax detach dropout".split()
+    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log exp sigmoid softmax detach dropout".split()
 )
 
 

@@ -95,6 +95,7 @@ class _Trained:
     def __init__(self, analysis: Analysis) -> None:
         self.objects: set[int] = set()
         self.names: set[tuple[object, str]] = set()
+        self.calls = analysis.all_calls
         for call in analysis.method_calls("parameters", "named_parameters"):
             if isinstance(call.result, Parameters) and isinstance(call.owner, Instance):
                 self.objects.add(id(call.owner))
@@ -107,7 +108,18 @@ class _Trained:
         name = receiver(call)
         if call.context.function is not backward.context.function:
             name = _as_the_caller_says(call, name)
-        return bool(name) and (backward.context.source, name) in self.names
+        return bool(name) and ((backward.context.source, name) in self.names or self._called(name, backward))
+
+    def _called(self, name: str, backward: Call) -> bool:
+        """Say whether what a name stands for is called with gradients before a backward pass of the same turn."""
+        return any(
+            one.at < backward.at
+            and one.context.function is backward.context.function
+            and one.context.loops == backward.context.loops
+            and not one.context.under(*NO_GRAD)
+            and ast.unparse(one.node.func) == name
+            for one in self.calls
+        )
 
     def _wrapped(self, owner: Value) -> bool:
         inner = owner.attrs.get("module") if isinstance(owner, Instance) else None
