@@ -2,7 +2,8 @@
 
 What it finds:
     A function with a parameter `reduction`, `ignore_index`, `label_smoothing`, `weight` or `pos_weight` that calls a loss of
-    torch which has that option, and gives it to no call.
+    torch which has that option, and gives it to no call. Likewise one with a parameter `generator` that draws
+    random numbers and never reads it.
 
 Why:
     The loss uses its own default whatever the caller says: `reduction="none"` gives a mean.
@@ -56,6 +57,7 @@ _OPTIONS = {
 @rule(code="TW842", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at losses within functions that have their options as parameters."""
+    yield from _ignored_generators(analysis)
     for call in once_per_place(analysis.calls(*(f"torch.nn.functional.{name}" for name in _OPTIONS))):
         function = call.context.function
         if function is None or call.context.source is not analysis.source:
@@ -70,6 +72,29 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
                     fix=f"Write `{option}={option}`.",
                 )
+
+
+def _ignored_generators(analysis: Analysis) -> Iterator[Hit]:
+    """Yield random numbers in functions that have a generator as a parameter and never read it."""
+    for call in once_per_place(analysis.calls(*(f"torch.{name}" for name in _RANDOM))):
+        function = call.context.function
+        if function is None or call.context.source is not analysis.source or call.has(None, "generator"):
+            continue
+        arguments = function.node.args
+        names = {arg.arg for arg in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+        read = any(isinstance(node, ast.Name) and node.id == "generator" for node in ast.walk(function.node))
+        if "generator" in names and not read:
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"`generator` is a parameter of `{function.name}`, but is never used: the numbers do not follow it",
+                evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
+                fix="Draw with `generator=generator`.",
+            )
+
+
+_RANDOM = (
+    "randn", "rand", "randint", "randn_like", "rand_like", "randint_like", "normal", "bernoulli", "multinomial", "randperm",
+)  # fmt: skip
 
 
 def _given(call: Call, option: str) -> bool:

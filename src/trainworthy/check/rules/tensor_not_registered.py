@@ -22,10 +22,11 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Store
-from trainworthy.check.static.values import Instance, ProjectClass, Tensor
+from trainworthy.check.static.values import UNKNOWN, Instance, ProjectClass, Tensor
 
 BAD = """\
 import torch
@@ -83,9 +84,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         )
 
 
+_TORCH = ("torch.", "F.", "functional.", "nn.functional.")
+_CLASSES = ("torch.Tensor", "torch.FloatTensor", "torch.LongTensor")
+
+
 def _is_plain_tensor(store: Store) -> bool:
     value = store.value
-    if not isinstance(value, Tensor) or value.library != "torch.Tensor":
+    raw = isinstance(value, Instance) and value.type in _CLASSES
+    if not raw and not _made_by_an_initialiser(store) and not (isinstance(value, Tensor) and value.library == "torch.Tensor"):
         return False
     source = getattr(store.node, "value", None)
     return source is not None and not any(
@@ -94,6 +100,15 @@ def _is_plain_tensor(store: Store) -> bool:
         if not (isinstance(one, ast.keyword) and one.arg == "dtype")
         and not (isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id == "torch")
     )
+
+
+def _made_by_an_initialiser(store: Store) -> bool:
+    """Say whether a function named for initialising gets a fresh tensor, which it fills and returns."""
+    node = getattr(store.node, "value", None)
+    if store.value is not UNKNOWN or not isinstance(node, ast.Call) or "init" not in last_name(node.func).lower():
+        return False
+    first = node.args[0] if node.args else None
+    return isinstance(first, ast.Call) and ast.unparse(first.func) in ("torch.empty", "torch.zeros", "torch.Tensor")
 
 
 def _computes_with(cls: ProjectClass, name: str) -> ast.AST | None:
@@ -115,6 +130,12 @@ def _computes_with(cls: ProjectClass, name: str) -> ast.AST | None:
                 return None
             if member.name == "__init__" and isinstance(parent, ast.Call):
                 return None
-            if member.name != "__init__" and isinstance(parent, ast.BinOp) and not isinstance(parent.op, ast.Mod):
+            if member.name == "__init__":
+                continue
+            if isinstance(parent, ast.BinOp) and not isinstance(parent.op, ast.Mod):
                 use = use or parent
+            elif isinstance(parent, ast.keyword) or (isinstance(parent, ast.Call) and node in parent.args):
+                outer = parents.get(parent) if isinstance(parent, ast.keyword) else parent
+                if isinstance(outer, ast.Call) and ast.unparse(outer.func).startswith(_TORCH):
+                    use = use or outer
     return use

@@ -12,7 +12,7 @@ from trainworthy.check.static.facts import Call, Context, Iteration, Load, Opera
 from trainworthy.check.static.interpreter import Interpreter
 from trainworthy.check.static.project import Project
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence, Value
+from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence, Value, join
 
 _WORTH_RUNNING = ("torch", "numpy", "lightning", "transformers", "accelerate", "multiprocessing")
 
@@ -101,6 +101,16 @@ class Analysis:
         return context.source is self.source or bool(
             context.callers and context.callers[0].context.source is self.source
         )
+
+    def returned(self, function: Value | None) -> Value:
+        """Return what a function returned in the ways that it was run, joined; nothing is known if it was not."""
+        if not isinstance(function, Function):
+            return UNKNOWN
+        ways = list(self._interpreter.ways.get(function.node, {}).values())
+        result = ways[0] if ways else self._interpreter.left_over.get(function.node, UNKNOWN)
+        for one in ways[1:]:
+            result = join(result, one)
+        return result
 
     # --- text and tree ----------------------------------------------------------------------------------------------
 

@@ -225,7 +225,7 @@ class Calls(Expressions):
             positional = [*arguments.posonlyargs, *arguments.args]
             if positional:
                 scope.names[positional[0].arg] = _first_argument(function, bound)
-        self._run_body(function, scope, None)
+        self.left_over[function.node] = self._run_body(function, scope, None)
 
     def _run_body(self, function: Function, scope: Scope, call: Call | None) -> Value:
         arguments = function.node.args
