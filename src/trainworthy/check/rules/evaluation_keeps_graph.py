@@ -1,8 +1,8 @@
 """An evaluation loop builds graphs that nobody uses.
 
 What it finds:
-    `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that
-    never turns gradients off.
+    `model.eval()` followed by a loop that calls the model, or such a loop in a function named for validation, without a
+    backward pass, in a program that never turns gradients off.
 
 Why:
     Activations of every forward pass are kept for a backward that never comes: slower, and several times the
@@ -19,11 +19,13 @@ In real steps:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
@@ -68,7 +70,7 @@ _GRADIENTS = (
 @rule(code="TW703", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of a model after its eval()."""
-    if analysis.mentions("no_grad", "inference_mode", "set_grad_enabled", "requires_grad_"):
+    if any(word in analysis.source.words for word in ("no_grad", "inference_mode", "set_grad_enabled", "requires_grad_")):
         return
     evals = [call for call in analysis.method_calls("eval") if not call.node.args]
     done = set()
@@ -88,6 +90,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             None,
         )
         body = body_of(call.context)
+        if first is None and _is_named_for_evaluation(call):
+            first = call
+        if call.context.under("torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled"):
+            continue
         loop = call.context.loops[-1]
         around = body if body is not analysis.source.tree and not _trains_before(body, first) else loop
         if first is None or names_in(around) & set(_GRADIENTS) or _back_to_training(analysis, first, call):
@@ -99,6 +105,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
             fix="Put it under `with torch.no_grad():`, or decorate the function.",
         )
+
+
+def _is_named_for_evaluation(call: Call) -> bool:
+    """Say whether something named as networks are is called in a function named for validating."""
+    function = call.context.function
+    named = function is not None and re.search(r"(^|_)(validate|validation|evaluate|valid_epoch)($|_)", function.name)
+    return bool(named) and re.search(r"^(model|net|network|net_?[A-Z]\w*|generator)$", last_name(call.node.func)) is not None
 
 
 def _may_be_a_model(call: Call) -> bool:

@@ -8,7 +8,7 @@ import re
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import body_of, names_in
+from trainworthy.check.static.queries import body_of
 from trainworthy.check.static.values import Instance
 
 _MAY_CLEAR = re.compile(r"step|zero|train|update|optim|fit|clear|grad_?reset|closure")
@@ -23,8 +23,7 @@ def never_cleared_here(analysis: Analysis, step: Call) -> bool:
         return False
     body = body_of(step.context)
     names = {last_name(target) for node in ast.walk(body) if isinstance(node, ast.Assign) and node.value is made.node for target in node.targets}
-    models = {last_name(part.func.value) for part in ast.walk(made.node) if isinstance(part, ast.Call)
-              and isinstance(part.func, ast.Attribute) and part.func.attr == "parameters"} - {""}  # fmt: skip
+    models = _receivers_of_parameters(made.node)
     others = _other_optimizers(body, models)
     for node in ast.walk(body):
         if getattr(node, "attr", "") == "grad" and not _is_read(node):
@@ -38,12 +37,22 @@ def never_cleared_here(analysis: Analysis, step: Call) -> bool:
     return not any(_hands_on(node, names, models, made.node) for node in ast.walk(body) if isinstance(node, ast.Call))
 
 
+def _receivers_of_parameters(node: ast.AST) -> set[str]:
+    """Write what stands before `.parameters()` below a node."""
+    return {
+        ast.unparse(part.func.value)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "parameters"
+    }
+
+
 def _other_optimizers(body: ast.AST, models: set[str]) -> set[str]:
     """Return the names of optimizers that are made here of other models: clearing theirs says nothing of this one's."""
     found: set[str] = set()
     for node in ast.walk(body):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and "parameters" in names_in(node.value):
-            if not (names_in(node.value) - {"parameters", "torch", "optim", "config", "args"}) & models:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            others = _receivers_of_parameters(node.value)
+            if others and not others & models:
                 found |= {last_name(target) for target in node.targets}
     return found - {""}
 
@@ -59,8 +68,8 @@ def _inside(call: Call, function: object) -> bool:
 
 def _hands_on(node: ast.Call, names: set[str], models: set[str], made: ast.AST) -> bool:
     """Say whether a call gives the optimizer away, or the model to what may clear its gradients."""
-    given = {last_name(one) for one in (*node.args, *(keyword.value for keyword in node.keywords))}
+    arguments = (*node.args, *(keyword.value for keyword in node.keywords))
     called = last_name(node.func)
-    if given & names:
+    if {last_name(one) for one in arguments} & names:
         return "LR" not in called and "sched" not in called.lower()
-    return node is not made and bool(given & models) and _MAY_CLEAR.search(called.lower()) is not None
+    return node is not made and bool({ast.unparse(one) for one in arguments} & models) and _MAY_CLEAR.search(called.lower()) is not None

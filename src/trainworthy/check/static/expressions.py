@@ -94,6 +94,8 @@ class Expressions(State):
             return owner.lookup(name) or Bound(owner, name)
         if isinstance(owner, Tensor):
             return attribute_of_tensor(owner, name) or Bound(owner, name)
+        if isinstance(owner, Const) and owner.value is None:
+            return UNKNOWN  # a placeholder: it is set where this analysis does not see it
         if isinstance(owner, Sequence | StateDict | Const | EnvText | Super):
             return Bound(owner, name)
         return UNKNOWN

@@ -38,15 +38,18 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
         return
     trained = _Trained(analysis)
     back = [call for call in analysis.method_calls("train") if call.constant(0, "mode") is not False]
-    for call in once_per_place(analysis.method_calls("eval")):
-        if call.node.args or call.node.keywords or call.context.under("torch.jit"):
+    done: set[ast.AST] = set()
+    for call in analysis.method_calls("eval"):  # each of the ways that lead to it
+        if call.node in done or call.node.args or call.node.keywords or call.context.under("torch.jit"):
             continue
         for backward in backwards:
             loop = _innermost_shared(backward.context, call.context)
-            if loop is None or call.at < backward.at or not trained.has(call, backward):
+            elsewhere = call.context.function is not backward.context.function
+            if loop is None or not (call.at > backward.at or elsewhere) or not trained.has(call, backward):
                 continue
             if _comes_back(analysis, call, back, loop) or _leaves(loop, call):
                 continue
+            done.add(call.node)
             yield call, backward
             break
 
