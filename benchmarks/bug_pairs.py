@@ -1,8 +1,9 @@
 """Mistakes that public projects mended: is each found in the parent commit, and gone in the fix?
 
 ``python -m benchmarks.bug_pairs --root DIR`` reads the commits of ``bug_pairs.toml`` from clones in ``DIR``
-(``DIR/owner+name``, ``DIR/owner+name/repo`` or a bare one), checks both versions of each file within its project, prints the
-table and writes ``results/bug_pairs.json``. ``--only TEXT`` takes pairs whose repository, code or half contains it;
+(``DIR/owner+name``, ``DIR/owner+name/repo`` or a bare one), checks both versions of each file within its project,
+prints the table and writes ``results/bug_pairs.json``. ``--only TEXT`` takes pairs whose repository, code or half
+contains it;
 ``--label before`` keeps the result under that name beside the others.
 """
 
@@ -27,7 +28,6 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
-_DRIVERS = {"live": "benchmarks.bug_pairs_live"}
 
 
 def main() -> None:
@@ -69,7 +69,9 @@ def halves(rows: list[dict[str, Any]]) -> list[str]:
 
 def replay(pair: dict[str, Any], root: Path) -> dict[str, Any]:
     """Check both versions; ``found``, ``missed``, ``still there`` (in the fix, too) or ``no commit``."""
-    row = {name: pair[name] for name in ("repository", "parent", "fix", "path", "what", "depth", "code", "where", "half")}
+    row = {
+        name: pair[name] for name in ("repository", "parent", "fix", "path", "what", "depth", "code", "where", "half")
+    }
     git = git_folder(root, pair["repository"])
     if git is None:
         return {**row, "verdict": "no commit", "lines": []}
@@ -91,17 +93,13 @@ def git_folder(root: Path, repository: str) -> Path | None:
 
 
 def versions(git: Path, pair: dict[str, Any], commit: str) -> list[tuple[int, str]] | None:
-    """Return line and text of the findings of the expected code at the expected place in one commit; None: not there."""
+    """Return line and text of the expected findings in one commit; None if the file is not there."""
     with tempfile.TemporaryDirectory() as folder:
         if not export(git, commit, Path(folder)) or not (Path(folder) / pair["path"]).exists():
             return None
-        path = Path(folder) / pair["path"]
-        if pair["depth"] in _DRIVERS:
-            command = [sys.executable, "-m", _DRIVERS[pair["depth"]], str(path), pair["code"]]
-        else:
-            files = [str(Path(folder) / one) for one in (pair["path"], *pair.get("check", ()))]
-            command = [sys.executable, "-m", "trainworthy", "check", *files, "--isolated", "--format", "json",
-                       "--select", pair["code"], "--jobs", "1"]  # fmt: skip
+        files = [str(Path(folder) / one) for one in (pair["path"], *pair.get("check", ()))]
+        options = ["--isolated", "--format", "json", "--select", pair["code"], "--jobs", "1"]
+        command = [sys.executable, "-m", "trainworthy", "check", *files, *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), cwd=folder)
         if done.returncode not in (0, 1) or not done.stdout.strip():
             if "No rule" in done.stderr:
@@ -117,7 +115,11 @@ def placed(folder: Path, pair: dict[str, Any], found: list[dict[str, Any]]) -> l
     for one in found:
         path = Path(one["path"])
         name = (path if path.is_absolute() else folder / path).resolve().relative_to(folder.resolve()).as_posix()
-        here = [place.partition("::")[2] for place in pair["where"].split(",") if place.partition("::")[0] == name and "::" in place]
+        here = [
+            place.partition("::")[2]
+            for place in pair["where"].split(",")
+            if place.partition("::")[0] == name and "::" in place
+        ]
         here += [place for place in pair["where"].split(",") if "::" not in place and name == pair["path"]]
         if name.endswith(".ipynb"):
             if here:
@@ -157,9 +159,13 @@ def export(git: Path, commit: str, folder: Path) -> bool:
     if listed.returncode:
         return False
     rows = [one.split("\t", 1) for one in listed.stdout.decode(errors="replace").split("\0") if "\t" in one]
-    files = {path: meta.split()[2] for meta, path in rows if path.endswith((".py", ".ipynb")) and meta.split()[1] == "blob"}
+    files = {
+        path: meta.split()[2] for meta, path in rows if path.endswith((".py", ".ipynb")) and meta.split()[1] == "blob"
+    }
     hashes = "\n".join(files.values()) + "\n"
-    data = subprocess.run([*command, "cat-file", "--batch"], input=hashes.encode(), capture_output=True, check=False).stdout
+    data = subprocess.run(
+        [*command, "cat-file", "--batch"], input=hashes.encode(), capture_output=True, check=False
+    ).stdout
     at = 0
     for path in files:
         end = data.index(b"\n", at)

@@ -1,15 +1,15 @@
 """Gradients are cleared before every micro-batch although the step comes after several.
 
 What it finds:
-    `zero_grad()` before each `backward()`, while `step()` runs only every few batches (`if step % k == 0`, a name made by
-    such a test, `if should_step`).
+    `zero_grad()` before each `backward()`, while `step()` runs only every few batches (`if step % k == 0`, a name
+    made by such a test, `if should_step`).
 
 Why:
     What the other micro-batches added is gone: the update uses the last one only, divided by their number.
 
 How sure:
-    All three stand in one function, clear and backward in the same turn, and the step alone is under a condition about a
-    count. Silent if clearing is under a condition of its own.
+    All three stand in one function, clear and backward in the same turn, and the step alone is under a condition
+    about a count. Silent if clearing is under a condition of its own.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     steps = [*optimizer_steps(analysis), *scaler_calls(analysis, "step")]
     for clear in once_per_place(analysis.method_calls("zero_grad")):
         for backward in backwards:
-            if not (_same_body(clear, backward) and clear.at < backward.at and always_with(clear.context, backward.context)):
+            if not (
+                _same_body(clear, backward) and clear.at < backward.at and always_with(clear.context, backward.context)
+            ):
                 continue
             step = next((one for one in steps if _later_and_rarer(backward, one) and _fits(clear, one)), None)
             if step is not None and not _between(clear, backward, steps):
@@ -74,7 +76,9 @@ def _ungated(analysis: Analysis) -> Iterator[Hit]:
     """Yield clearing of a model within `accelerator.accumulate`, which holds back only what optimizers do."""
     for clear in once_per_place(analysis.method_calls("zero_grad")):
         around = [one.node for one in clear.context.withs if isinstance(one.node, ast.Call)]
-        accumulates = any(last_name(one.func) == "accumulate" and "ccelerator" in ast.unparse(one.func) for one in around)
+        accumulates = any(
+            last_name(one.func) == "accumulate" and "ccelerator" in ast.unparse(one.func) for one in around
+        )
         if accumulates and "optim" not in receiver(clear).lower() and receiver(clear).rpartition(".")[2] != "opt":
             if any("sync_gradients" in ast.unparse(test) for test, _ in clear.context.branches):
                 continue
@@ -86,8 +90,10 @@ def _ungated(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _same_body(a: Call, b: Call) -> bool:
-    return a.context.function is b.context.function and a.context.loops == b.context.loops and (
-        a.context.callers == b.context.callers
+    return (
+        a.context.function is b.context.function
+        and a.context.loops == b.context.loops
+        and (a.context.callers == b.context.callers)
     )
 
 

@@ -1,16 +1,17 @@
 """Losses of micro-batches are added up, not averaged.
 
 What it finds:
-    `loss.backward()` in a loop over `gradient_accumulation_steps` (or with a step every so many batches), where nothing is
-    ever divided by that number.
+    `loss.backward()` in a loop over `gradient_accumulation_steps` (or with a step every so many batches), where
+    nothing is ever divided by that number.
 
 Why:
     The gradient is that many times as large as that of the whole batch: with SGD the learning rate is multiplied, and
     clipping bites at another place.
 
 How sure:
-    The number's name says what it is, the loss is a mean as far as the source tells, and no division by that name occurs in
-    the file. Silent with Accelerate, Fabric and DeepSpeed, which divide themselves, and with losses that are sums.
+    The number's name says what it is, the loss is a mean as far as the source tells, and no division by that name
+    occurs in the file. Silent with Accelerate, Fabric and DeepSpeed, which divide themselves, and with losses that
+    are sums.
 
 When it is wrong:
     The loss is divided by a number of tokens that covers all micro-batches.
@@ -93,7 +94,11 @@ def _count_of(call: Call, steps: list[Call]) -> tuple[str, ast.AST] | None:
 
 def _range_of(loop: LoopNode) -> str:
     iterable = loop.iter if isinstance(loop, ast.For) else None
-    if isinstance(iterable, ast.Call) and getattr(iterable.func, "id", "") in ("range", "trange") and len(iterable.args) == 1:
+    if (
+        isinstance(iterable, ast.Call)
+        and getattr(iterable.func, "id", "") in ("range", "trange")
+        and len(iterable.args) == 1
+    ):
         return next(counts(iterable.args[0]), "")
     return ""
 

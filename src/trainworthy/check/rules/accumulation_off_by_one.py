@@ -1,12 +1,12 @@
 """With gradient accumulation, the optimizer steps after the first micro-batch, or at all but the last.
 
 What it finds:
-    `if step % gradient_accumulation_steps == 0: optimizer.step()`, where `step` comes from `enumerate` and starts at 0; and the
-    same test the wrong way round, which steps at every other micro-batch.
+    `if step % gradient_accumulation_steps == 0: optimizer.step()`, where `step` comes from `enumerate` and starts at
+    0; and the same test the wrong way round, which steps at every other micro-batch.
 
 Why:
-    The first update is made of one micro-batch, divided as if it were several, and every later one mixes the last of one group
-    with the next; at the end of the epoch, gradients are left over.
+    The first update is made of one micro-batch, divided as if it were several, and every later one mixes the last of
+    one group with the next; at the end of the epoch, gradients are left over.
 
 How sure:
     The counter comes from `enumerate` without a start, is not changed, and the number's name says that it counts
@@ -68,7 +68,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             first = equal == truth and left == 0
             all_but_one = equal != truth
             if first or (all_but_one and left == 0):
-                what = "the first step comes after one micro-batch" if first else "it steps at every micro-batch but the first"
+                what = (
+                    "the first step comes after one micro-batch"
+                    if first
+                    else "it steps at every micro-batch but the first"
+                )
                 yield Hit(
                     place=analysis.place(step.node, step.context),
                     message=f"{what}: the counter starts at 0",
@@ -82,7 +86,11 @@ def _counters_from_zero(step: Call) -> set[str]:
     """Return the names that `enumerate` counts with from 0 in the loops around, unless they are changed."""
     found: set[str] = set()
     for loop in step.context.loops:
-        if not isinstance(loop, ast.For) or not isinstance(loop.iter, ast.Call) or not isinstance(loop.target, ast.Tuple):
+        if (
+            not isinstance(loop, ast.For)
+            or not isinstance(loop.iter, ast.Call)
+            or not isinstance(loop.target, ast.Tuple)
+        ):
             continue
         if getattr(loop.iter.func, "id", "") == "enumerate" and len(loop.iter.args) == 1 and not loop.iter.keywords:
             first = loop.target.elts[0]

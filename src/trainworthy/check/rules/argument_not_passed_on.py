@@ -1,16 +1,16 @@
 """An option of a loss function's wrapper never reaches the loss.
 
 What it finds:
-    A function with a parameter `reduction`, `ignore_index`, `label_smoothing`, `weight` or `pos_weight` that calls a loss of
-    torch which has that option, and gives it to no call. Likewise one with a parameter `generator` that draws
+    A function with a parameter `reduction`, `ignore_index`, `label_smoothing`, `weight` or `pos_weight` that calls a
+    loss of torch which has that option, and gives it to no call. Likewise one with a parameter `generator` that draws
     random numbers and never reads it.
 
 Why:
     The loss uses its own default whatever the caller says: `reduction="none"` gives a mean.
 
 How sure:
-    The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the function
-    gives the option to any call, computes with it, or keeps it.
+    The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
+    function gives the option to any call, computes with it, or keeps it.
 """
 
 from __future__ import annotations
@@ -86,14 +86,15 @@ def _ignored_generators(analysis: Analysis) -> Iterator[Hit]:
         if "generator" in names and not read:
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message=f"`generator` is a parameter of `{function.name}`, but is never used: the numbers do not follow it",
+                message=f"`generator` is a parameter of `{function.name}`, but the numbers do not follow it",
                 evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
                 fix="Draw with `generator=generator`.",
             )
 
 
 _RANDOM = (
-    "randn", "rand", "randint", "randn_like", "rand_like", "randint_like", "normal", "bernoulli", "multinomial", "randperm",
+    "randn", "rand", "randint", "randn_like", "rand_like", "randint_like", "normal", "bernoulli", "multinomial",
+    "randperm",
 )  # fmt: skip
 
 

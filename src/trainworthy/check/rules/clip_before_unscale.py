@@ -12,8 +12,7 @@ How sure:
 
 In real steps:
     A GradScaler that is enabled has scaled the loss, and gradients are clipped before scaler.unscale_(optimizer),
-    twice or
-    more.
+    twice or more.
 """
 
 from __future__ import annotations
@@ -73,7 +72,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         after = [one for one in steps if one.at > clip.at and _in_turn(one, clip)]
         if after:
             shown = before[0] if before else after[0]
-            what = "the loss is scaled here" if before else "the scaler takes the gradients here, and unscales them itself"
+            what = (
+                "the loss is scaled here" if before else "the scaler takes the gradients here, and unscales them itself"
+            )
             yield Hit(
                 place=analysis.place(clip.node, clip.context),
                 message="gradients are clipped while they are multiplied by the scale",
@@ -83,10 +84,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _in_turn(step: Call, clip: Call) -> bool:
-    """Say whether a step follows in the same turn of the loops around a clip, or in a loop over optimizers within it."""
+    """Say whether a step follows in the same turn, or in a loop over optimizers within it."""
     loops = clip.context.loops
-    return step.context.function is clip.context.function and step.context.loops[: len(loops)] == loops and (
-        step.context.callers == clip.context.callers and may_both_run(step.context, clip.context)
+    return (
+        step.context.function is clip.context.function
+        and step.context.loops[: len(loops)] == loops
+        and (step.context.callers == clip.context.callers and may_both_run(step.context, clip.context))
     )
 
 

@@ -1,15 +1,16 @@
 """A loss is summed over ranks by a collective that has no gradient.
 
 What it finds:
-    `torch.distributed.all_reduce(x)` in the forward pass of a module, on a value computed there, whose result goes into what is
-    returned.
+    `torch.distributed.all_reduce(x)` in the forward pass of a module, on a value computed there, whose result goes
+    into what is returned.
 
 Why:
-    Autograd does not see `all_reduce`: the values are those of all ranks, the gradient is that of one, divided by their number if
-    the value was. Ranks train, but not what one process would.
+    Autograd does not see `all_reduce`: the values are those of all ranks, the gradient is that of one, divided by
+    their number if the value was. Ranks train, but not what one process would.
 
 How sure:
-    The reduced tensor is computed in this forward pass from its inputs, is used afterwards, and gradients are not off.
+    The reduced tensor is computed in this forward pass from its inputs, is used afterwards, and gradients are not
+    off.
 
 When it is wrong:
     The value is a constant of the loss: statistics, or a count that has no gradient.
@@ -65,7 +66,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         function = call.context.function
         if function is None or function.owner is None or function.name != "forward":
             continue
-        if not is_module(function.owner.prototype or Instance("")) or call.context.under("torch.no_grad", "torch.inference_mode"):
+        if not is_module(function.owner.prototype or Instance("")) or call.context.under(
+            "torch.no_grad", "torch.inference_mode"
+        ):
             continue
         tensor = call.argument_node(0, "tensor")
         if isinstance(tensor, ast.Name) and _has_a_gradient(function.node, tensor.id, call):
@@ -77,7 +80,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _has_a_gradient(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, name: str, call: Call) -> bool:
-    """Say whether a name is made by products of a forward pass's arguments, and is part of a power or product afterwards."""
+    """Say whether a name is made by products of a forward pass's arguments, and is used afterwards."""
     inputs = {arg.arg for arg in function.args.args} - {"self"}
     made_of = _made_of(function, name)
     computed = any(isinstance(part, ast.BinOp | ast.Call) for _, part in made_of)
@@ -86,11 +89,14 @@ def _has_a_gradient(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambd
     for one in list(names):
         grown |= {n.id for _, part in _made_of(function, one) for n in ast.walk(part) if isinstance(n, ast.Name)}
     products = any(
-        (isinstance(one, ast.BinOp) and isinstance(one.op, ast.MatMult)) or getattr(one, "attr", "") in ("mm", "matmul", "bmm", "einsum", "mse_loss")
+        (isinstance(one, ast.BinOp) and isinstance(one.op, ast.MatMult))
+        or getattr(one, "attr", "") in ("mm", "matmul", "bmm", "einsum", "mse_loss")
         for _, part in made_of
         for one in ast.walk(part)
     )
-    used = any(isinstance(one, ast.Name) and one.id == name and one.lineno > call.node.lineno for one in ast.walk(function))
+    used = any(
+        isinstance(one, ast.Name) and one.id == name and one.lineno > call.node.lineno for one in ast.walk(function)
+    )
     detached = any(getattr(one, "attr", "") in ("detach", "item") for _, part in made_of for one in ast.walk(part))
     return computed and products and used and bool(grown & inputs) and not detached
 
@@ -99,5 +105,6 @@ def _made_of(function: ast.AST, name: str) -> list[tuple[int, ast.expr]]:
     return [
         (node.lineno, node.value)
         for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for target in node.targets for one in ast.walk(target))
+        if isinstance(node, ast.Assign)
+        and any(isinstance(one, ast.Name) and one.id == name for target in node.targets for one in ast.walk(target))
     ]

@@ -1,12 +1,11 @@
 """An evaluation loop builds graphs that nobody uses.
 
 What it finds:
-    `model.eval()` followed by a loop that calls the model, or such a loop in a function named for validation, without a
-    backward pass, in a program that never turns gradients off.
+    `model.eval()` followed by a loop that calls the model, or such a loop in a function named for validation, without
+    a backward pass, in a program that never turns gradients off.
 
 Why:
-    Activations of every forward pass are kept for a backward that never comes: slower, and several times the
-    memory.
+    Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
 
 How sure:
     Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs anywhere near.
@@ -70,7 +69,9 @@ _GRADIENTS = (
 @rule(code="TW703", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of a model after its eval()."""
-    if any(word in analysis.source.words for word in ("no_grad", "inference_mode", "set_grad_enabled", "requires_grad_")):
+    if any(
+        word in analysis.source.words for word in ("no_grad", "inference_mode", "set_grad_enabled", "requires_grad_")
+    ):
         return
     evals = [call for call in analysis.method_calls("eval") if not call.node.args]
     done = set()
@@ -111,7 +112,10 @@ def _is_named_for_evaluation(call: Call) -> bool:
     """Say whether something named as networks are is called in a function named for validating."""
     function = call.context.function
     named = function is not None and re.search(r"(^|_)(validate|validation|evaluate|valid_epoch)($|_)", function.name)
-    return bool(named) and re.search(r"^(model|net|network|net_?[A-Z]\w*|generator)$", last_name(call.node.func)) is not None
+    return (
+        bool(named)
+        and re.search(r"^(model|net|network|net_?[A-Z]\w*|generator)$", last_name(call.node.func)) is not None
+    )
 
 
 def _may_be_a_model(call: Call) -> bool:
@@ -127,7 +131,7 @@ def _same_model(mode: Call, call: Call) -> bool:
 
 
 def _trains_before(body: ast.AST, first: Call | None) -> bool:
-    """Say whether a body trains before it evaluates, as scripts do: then only the loop of the evaluation is looked at."""
+    """Say whether a body trains before it evaluates, as scripts do: then only the evaluation's loop counts."""
     return first is not None and any(
         getattr(node, "attr", "") == "backward" and node.lineno < first.node.lineno for node in ast.walk(body)
     )

@@ -1,15 +1,15 @@
 """A training loop goes on in evaluation mode.
 
 What it finds:
-    `model.eval()` inside of a loop that also trains the model, with no `train()` in that loop: it stands before it, or only
-    in the loop around it, or nowhere.
+    `model.eval()` inside of a loop that also trains the model, with no `train()` in that loop: it stands before it,
+    or only in the loop around it, or nowhere.
 
 Why:
     From the next turn on, dropout is off and batch norm uses its running statistics.
 
 How sure:
-    An optimizer has the model's parameters, and nothing in the loop, called functions included, sets training mode or is
-    named for it. Silent if the loop is left in that turn.
+    An optimizer has the model's parameters, and nothing in the loop, called functions included, sets training mode or
+    is named for it. Silent if the loop is left in that turn.
 
 In real steps:
     Three steps in a row whose forward pass has gradients while the model, which has dropout or BatchNorm, is in

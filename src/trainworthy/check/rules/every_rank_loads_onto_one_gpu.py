@@ -1,12 +1,12 @@
 """Every rank loads a checkpoint onto the GPU that it was saved from.
 
 What it finds:
-    `torch.load(path)` without `map_location` in a program of several ranks, where what is loaded goes into a model or an
-    optimizer.
+    `torch.load(path)` without `map_location` in a program of several ranks, where what is loaded goes into a model or
+    an optimizer.
 
 Why:
-    Tensors go back to the device that they were saved from, usually the first GPU: each rank makes a context and a copy there,
-    and resuming runs out of memory where training did not.
+    Tensors go back to the device that they were saved from, usually the first GPU: each rank makes a context and a
+    copy there, and resuming runs out of memory where training did not.
 
 How sure:
     The file starts or joins a process group, or wraps in DDP, and the loaded object reaches `load_state_dict`. Silent

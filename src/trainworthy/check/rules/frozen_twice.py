@@ -1,15 +1,15 @@
 """Parameters are frozen a second time where they were to be released.
 
 What it finds:
-    Two loops over the parameters of one object that both set `requires_grad = False`, with training between them, and none that
-    sets it to True.
+    Two loops over the parameters of one object that both set `requires_grad = False`, with training between them, and
+    none that sets it to True.
 
 Why:
     The second phase was to train them; it does not, and nothing says so.
 
 How sure:
-    Both loops go over the same expression in one body, the first has an effect on its own, and the second has none. Between
-    them is a loop or a call that trains.
+    Both loops go over the same expression in one body, the first has an effect on its own, and the second has none.
+    Between them is a loop or a call that trains.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if over and store.context.source is analysis.source:
             by_body.setdefault((body_of(store.context), over), []).append(store)
     for stores in by_body.values():
-        stores = list({one.node: one for one in stores}.values())
-        values = [one.value.value if isinstance(one.value, Const) else None for one in stores]
-        if len(stores) != 2 or values != [False, False] or "requires_grad_" in analysis.source.words:
+        each = list({one.node: one for one in stores}.values())
+        values = [one.value.value if isinstance(one.value, Const) else None for one in each]
+        if len(each) != 2 or values != [False, False] or "requires_grad_" in analysis.source.words:
             continue
-        first, second = stores
+        first, second = each
         if _trains_between(first, second):
             yield Hit(
                 place=analysis.place(second.node, second.context),
@@ -82,7 +82,9 @@ def _parameters_of(store: Store) -> str:
     target = store.target
     if not isinstance(loop, ast.For) or not isinstance(target, ast.Attribute) or target.attr != "requires_grad":
         return ""
-    same = isinstance(loop.target, ast.Name) and isinstance(target.value, ast.Name) and loop.target.id == target.value.id
+    same = (
+        isinstance(loop.target, ast.Name) and isinstance(target.value, ast.Name) and loop.target.id == target.value.id
+    )
     return ast.unparse(loop.iter) if same and len(loop.body) == 1 and len(store.context.loops) == 1 else ""
 
 

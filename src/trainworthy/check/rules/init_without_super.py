@@ -55,7 +55,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             place = analysis.place(init.node)
             yield Hit(
                 place=place._replace(end_line=place.line, end_column=(place.column or 1) + len("def __init__")),
-                message="`__init__` has no self" if no_self else "`nn.Module.__init__` never ran; calling the module fails",
+                message="`__init__` has no self"
+                if no_self
+                else "`nn.Module.__init__` never ran; calling the module fails",
                 fix="Write `def __init__(self, ...)`." if no_self else "Call `super().__init__()` first.",
             )
 

@@ -102,7 +102,10 @@ def _added_in_place(analysis: Analysis) -> Iterator[Hit]:
         if call.node not in statements or not isinstance(argument, ast.Name) or call.context.under(*_OFF):
             continue
         body = body_of(call.context)
-        used = next((one for one in ast.walk(body) if _goes_back_through(one, argument.id) and one.lineno < call.node.lineno), None)
+        used = next(
+            (one for one in ast.walk(body) if _goes_back_through(one, argument.id) and one.lineno < call.node.lineno),
+            None,
+        )
         if used is None or _is_cut(body, argument.id) or ".data" in ast.unparse(call.node.func):
             continue
         yield Hit(

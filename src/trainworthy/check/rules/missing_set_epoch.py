@@ -94,14 +94,17 @@ def _is_loader_of(loader: Value | None, sampler: Call) -> bool:
 
 def _epochs_over_handed_on(analysis: Analysis, sampler: Call) -> bool:
     """Say whether a loop over epochs goes through what a function made of the loader, as wrappers do."""
-    loaders = {name for one in analysis.stores if _is_loader_of(one.value, sampler) for name in names_in(one.target)} - {"self"}
+    loaders = {
+        name for one in analysis.stores if _is_loader_of(one.value, sampler) for name in names_in(one.target)
+    } - {"self"}
     made: set[str] = set()
     for store in analysis.stores:
         value = getattr(store.node, "value", None)
         if isinstance(value, ast.Call) and loaders & names_in(value):
             made |= names_in(store.target) - loaders
     return any(
-        made & names_in(one.node.iter) and any(names_in(loop.target) & {"epoch", "ep"} for loop in one.context.loops if isinstance(loop, ast.For))
+        made & names_in(one.node.iter)
+        and any(names_in(loop.target) & {"epoch", "ep"} for loop in one.context.loops if isinstance(loop, ast.For))
         for one in analysis.iterations
         if one.iterable is UNKNOWN or isinstance(one.iterable, Instance)
     )

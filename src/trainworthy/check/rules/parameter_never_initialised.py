@@ -7,8 +7,9 @@ Why:
     Whatever was in that memory is the first value: often zeros, sometimes 1e30 or NaN, and another value in each run.
 
 How sure:
-    Nothing in the class or its project's bases initialises: no `init.`, no in-place method on the attribute, no method named for
-    initialisation or resetting, no loop over `parameters()`. Silent if a checkpoint is loaded in the class.
+    Nothing in the class or its project's bases initialises: no `init.`, no in-place method on the attribute, no
+    method named for initialisation or resetting, no loop over `parameters()`. Silent if a checkpoint is loaded in the
+    class.
 
 When it is wrong:
     Something outside of the class fills every parameter, as `model.apply(init)` does.
@@ -58,7 +59,9 @@ class Attention(nn.Module):
         return self.query(x) + self.bias
 """
 
-_FILLS = re.compile(r"reset_parameters|init_weights|_init\b|initiali[sz]e|weight_init|init_param|self\.parameters\(|named_parameters|load_state_dict|self\.apply")
+_FILLS = re.compile(
+    r"reset_parameters|init_weights|_init\b|initiali[sz]e|weight_init|init_param|self\.parameters\(|named_parameters|load_state_dict|self\.apply"
+)
 
 
 @rule(code="TW349", severity="warning")
@@ -69,7 +72,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         function = store.context.function
         if function is None or function.owner is None or function.name != "__init__" or store.node in seen:
             continue
-        if not isinstance(store.target, ast.Attribute) or not _of_raw_memory(store) or store.context.source is not analysis.source:
+        if (
+            not isinstance(store.target, ast.Attribute)
+            or not _of_raw_memory(store)
+            or store.context.source is not analysis.source
+        ):
             continue
         if not is_module(store.owner or Instance("")) or _filled(analysis, function.owner, store.target.attr, store):
             continue

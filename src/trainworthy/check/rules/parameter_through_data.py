@@ -4,11 +4,12 @@ What it finds:
     `self.weight.data` as an operand or an argument in a method of a module, where `self.weight` is an `nn.Parameter`.
 
 Why:
-    `.data` is outside of autograd: the parameter gets no gradient from there, and the optimizer leaves it as it was made.
+    `.data` is outside of autograd: the parameter gets no gradient from there, and the optimizer leaves it as it was
+    made.
 
 How sure:
-    The attribute is surely a parameter that wants gradients, and its numbers go into an arithmetic operation. Silent within
-    `no_grad`, in `__init__` and in methods named for initialisation, and where `.data` is written or measured.
+    The attribute is surely a parameter that wants gradients, and its numbers go into an arithmetic operation. Silent
+    within `no_grad`, in `__init__` and in methods named for initialisation, and where `.data` is written or measured.
 
 When it is wrong:
     The parameter also goes into the loss without `.data`, and is meant to be a constant here.
@@ -66,7 +67,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     seen = set()
     for load in analysis.loads:
         function = load.context.function
-        if load.node.attr != "data" or load.node not in operands or load.node in seen or not _wants_gradients(load.owner):
+        if (
+            load.node.attr != "data"
+            or load.node not in operands
+            or load.node in seen
+            or not _wants_gradients(load.owner)
+        ):
             continue
         if function is None or function.owner is None or function.name != "forward" or load.context.under(*_NO_GRAD):
             continue

@@ -1,12 +1,13 @@
 """Gradients are clipped at every micro-batch of an accumulation.
 
 What it finds:
-    Clipping in the turn of every micro-batch while the step runs once in several: `accelerator.clip_grad_norm_` within
-    `accelerator.accumulate` that is not under `accelerator.sync_gradients`, or `clip_grad_norm_` beside a step under a count.
+    Clipping in the turn of every micro-batch while the step runs once in several: `accelerator.clip_grad_norm_`
+    within `accelerator.accumulate` that is not under `accelerator.sync_gradients`, or `clip_grad_norm_` beside a step
+    under a count.
 
 Why:
-    Part sums are cut, each after the other: the gradient that the step sees depends on the order, and its norm is not what was
-    asked for. With fp16, Accelerate unscales more than once.
+    Part sums are cut, each after the other: the gradient that the step sees depends on the order, and its norm is not
+    what was asked for. With fp16, Accelerate unscales more than once.
 
 How sure:
     Certain where the clip stands in `accumulate` without a condition, or in the same turn as the backward pass of one
@@ -59,7 +60,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     backwards = list(analysis.method_calls("backward"))
     for clip in once_per_place(analysis.method_calls("clip_grad_norm_", "clip_grad_value_")):
         if _in_accumulate(clip):
-            if "sync_gradients" not in {last_name(part) for test, _ in clip.context.branches for part in ast.walk(test)}:
+            if "sync_gradients" not in {
+                last_name(part) for test, _ in clip.context.branches for part in ast.walk(test)
+            }:
                 yield _hit(analysis, clip, None)
             continue
         step = next((one for one in steps if _same_loops(one, clip) and one.at > clip.at and _rarer(clip, one)), None)
@@ -83,7 +86,9 @@ def _in_accumulate(clip: Call) -> bool:
     if clip.name.startswith("torch."):
         return False
     return any(
-        isinstance(one.node, ast.Call) and last_name(one.node.func) == "accumulate" and _base(one.node) == _base(clip.node)
+        isinstance(one.node, ast.Call)
+        and last_name(one.node.func) == "accumulate"
+        and _base(one.node) == _base(clip.node)
         for one in clip.context.withs
     )
 

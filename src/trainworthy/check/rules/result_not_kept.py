@@ -4,13 +4,13 @@ What it finds:
     `x.masked_fill(mask, 0)`, `x.unsqueeze(0)`, `torch.clamp(x, 0, 1)` and the like as a whole statement.
 
 Why:
-    These methods return a new tensor and leave their own as it was; the mask is never applied. The ones that change their
-    tensor end in an underscore.
+    These methods return a new tensor and leave their own as it was; the mask is never applied. The ones that change
+    their tensor end in an underscore.
 
 How sure:
-    Certain for tensors, and for methods that only tensors have. Silent within `try`, `with pytest.raises(...)` and other
-    contexts that expect an exception, and where the call may be there to warm something up (a bare call in a loop that does
-    nothing else).
+    Certain for tensors, and for methods that only tensors have. Silent within `try`, `with pytest.raises(...)` and
+    other contexts that expect an exception, and where the call may be there to warm something up (a bare call in a
+    loop that does nothing else).
 
 When it is wrong:
     An object of another library has a method of that name that changes the object.
@@ -60,8 +60,8 @@ _TENSOR_ONLY = frozenset(
 )
 # Methods of tensors that other objects have, too.
 _SHARED = frozenset(
-    "view reshape transpose expand repeat flatten detach clone contiguous softmax log_softmax sigmoid abs neg sqrt exp log "
-    "float half double long int bool view_as expand_as type_as masked_select add sub mul div".split()
+    "view reshape transpose expand repeat flatten detach clone contiguous softmax log_softmax sigmoid abs neg sqrt exp "
+    "log float half double long int bool view_as expand_as type_as masked_select add sub mul div".split()
 )
 _FUNCTIONS = frozenset(f"torch.{name}" for name in (*_TENSOR_ONLY, "abs", "exp", "log", "sqrt", "sigmoid", "softmax"))
 

@@ -1,15 +1,16 @@
 """Saving a checkpoint converts the live model to half precision.
 
 What it finds:
-    `model.half()` or `model.bfloat16()` as what a checkpoint's dict holds, in a loop that goes on training, without a copy.
+    `model.half()` or `model.bfloat16()` as what a checkpoint's dict holds, in a loop that goes on training, without a
+    copy.
 
 Why:
-    `Module.half()` converts the module itself. The weights that train on are rounded to 16 bits at every checkpoint, also if
-    `.float()` comes afterwards, and the optimizer's state no longer belongs to them.
+    `Module.half()` converts the module itself. The weights that train on are rounded to 16 bits at every checkpoint,
+    also if `.float()` comes afterwards, and the optimizer's state no longer belongs to them.
 
 How sure:
-    The module is converted in place in a dict beside the optimizer's state or in `torch.save`, in a function that also calls
-    `backward`. Silent if it is copied first.
+    The module is converted in place in a dict beside the optimizer's state or in `torch.save`, in a function that
+    also calls `backward`. Silent if it is copied first.
 """
 
 from __future__ import annotations

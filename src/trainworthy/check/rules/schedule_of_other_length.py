@@ -1,15 +1,16 @@
 """A learning-rate schedule is as long as the batches, but steps once per update.
 
 What it finds:
-    A schedule made for `len(loader) * epochs` steps whose `step()` runs only every `gradient_accumulation_steps` batches.
+    A schedule made for `len(loader) * epochs` steps whose `step()` runs only every `gradient_accumulation_steps`
+    batches.
 
 Why:
     Only a part of the schedule is used: a linear one ends far above zero, a warm-up takes several times as long.
 
 How sure:
-    The number of steps names a loader's length and no count of accumulation, the schedule's own step is under a remainder by
-    such a count, and both stand in one function. Silent if the count is mentioned in the schedule's arguments, or if its
-    length is changed later.
+    The number of steps names a loader's length and no count of accumulation, the schedule's own step is under a
+    remainder by such a count, and both stand in one function. Silent if the count is mentioned in the schedule's
+    arguments, or if its length is changed later.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         body = body_of(call.context)
         if not _names_a_loader(length, body) or any(True for one in call.node.keywords for _ in counts(one.value)):
             continue
-        step = next((one for one in steps if one.context.function is call.context.function and _made_here(one, call)), None)
+        step = next(
+            (one for one in steps if one.context.function is call.context.function and _made_here(one, call)), None
+        )
         if step is not None:
             yield Hit(
                 place=analysis.place(call.node, call.context),
@@ -83,18 +86,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _under_a_count(call: Call) -> bool:
-    return any(truth and has_remainder(test) and any(True for _ in counts(test)) for test, truth in call.context.branches)
+    return any(
+        truth and has_remainder(test) and any(True for _ in counts(test)) for test, truth in call.context.branches
+    )
 
 
 def _names_a_loader(length: ast.expr, body: ast.AST) -> bool:
-    """Say whether a length is that of a loader times something, and says nothing of accumulation, also through a name."""
+    """Say whether a length is that of a loader times something without a count of micro-batches."""
     parts = [length]
     for node in ast.walk(body):
         if isinstance(node, ast.Assign) and {last_name(one) for one in node.targets} & {n.id for n in _names(length)}:
             parts.append(node.value)
     if any(True for part in parts for _ in counts(part)):
         return False
-    return any(isinstance(one, ast.Call) and getattr(one.func, "id", "") == "len" for part in parts for one in ast.walk(part))
+    return any(
+        isinstance(one, ast.Call) and getattr(one.func, "id", "") == "len" for part in parts for one in ast.walk(part)
+    )
 
 
 def _names(node: ast.AST) -> list[ast.Name]:

@@ -7,8 +7,8 @@ Why:
     The first value of the schedule is skipped, and torch warns once.
 
 How sure:
-    Both objects are torch's, or the only ones of such names, and stand in one body; a scheduler's step at the start of an epoch's loop is reported
-    if the optimizer's first step comes later in the same turn.
+    Both objects are torch's, or the only ones of such names, and stand in one body; a scheduler's step at the start
+    of an epoch's loop is reported if the optimizer's first step comes later in the same turn.
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ def _is_of(call: Call, step: Call) -> bool:
         return optimizer is not None and optimizer is step.owner
     # Two of each would have to be told apart.
     name = last_name(getattr(call.node.func, "value", call.node.func)).lower()
-    return call.name.startswith("?.") and name in _NAMES and last_name(getattr(step.node.func, "value", step.node)) in _OPTIMIZERS
+    return (
+        call.name.startswith("?.")
+        and name in _NAMES
+        and last_name(getattr(step.node.func, "value", step.node)) in _OPTIMIZERS
+    )
 
 
 _NAMES = frozenset({"scheduler", "lr_scheduler", "lr_sched", "sched"})

@@ -4,11 +4,12 @@ What it finds:
     `copy.copy(optimizer)` or `copy.copy(scheduler)` whose copy is stepped, loaded into or changed.
 
 Why:
-    The copy shares parameter groups, and a scheduler's copy its optimizer: looking at the schedule in advance changes the
-    learning rate that training uses.
+    The copy shares parameter groups, and a scheduler's copy its optimizer: looking at the schedule in advance changes
+    the learning rate that training uses.
 
 How sure:
-    The copy is made by `copy.copy` of a known optimizer or scheduler, or of something called so, and is stepped afterwards.
+    The copy is made by `copy.copy` of a known optimizer or scheduler, or of something called so, and is stepped
+    afterwards.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         reported.add((call.context.source, call.node.lineno))
         yield Hit(
             place=analysis.place(call.node, call.context),
-            message=f"a shallow copy of `{ast.unparse(source)}` shares its parameter groups; stepping it steps the original",
+            message=f"a shallow copy of `{ast.unparse(source)}` shares its groups: stepping it steps the original",
             evidence=(Evidence("it is stepped here", analysis.place(step, call.context)),),
             fix="Use `copy.deepcopy`.",
         )

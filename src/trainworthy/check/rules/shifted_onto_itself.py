@@ -4,12 +4,12 @@ What it finds:
     `x[:, :-k] = x[:, k:]`: two slices of one tensor that overlap, one written from the other.
 
 Why:
-    Torch copies in no particular order: elements may be overwritten before they are read. It raises where it notices, which it
-    does not for strided slices; the result then depends on the device and the shape.
+    Torch copies in no particular order: elements may be overwritten before they are read. It raises where it notices,
+    which it does not for strided slices; the result then depends on the device and the shape.
 
 How sure:
-    Both sides are slices of the same tensor that start or end at different places, and there is no `clone` or arithmetic
-    between. Silent for NumPy, which makes a copy where it is needed, and for lists.
+    Both sides are slices of the same tensor that start or end at different places, and there is no `clone` or
+    arithmetic between. Silent for NumPy, which makes a copy where it is needed, and for lists.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _of_torch(analysis: Analysis, store: Store, value: ast.Subscript) -> bool:
 
 
 def _overlap(a: ast.expr, b: ast.expr) -> bool:
-    """Say whether two indices differ in one place, where one is ``:-k`` or ``:n`` and the other ``k:``, or turned round."""
+    """Say whether two indices differ in one place, where one is ``:-k`` and the other ``k:``."""
     first = a.elts if isinstance(a, ast.Tuple) else [a]
     second = b.elts if isinstance(b, ast.Tuple) else [b]
     if len(first) != len(second):

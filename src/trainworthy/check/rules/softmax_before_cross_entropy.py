@@ -5,8 +5,8 @@ What it finds:
     variables, views, casts, functions and modules of the project.
 
 Why:
-    Cross-entropy applies log-softmax itself. Applied to probabilities, it cannot go below about 1.46 for 10
-    classes, gradients shrink, and training is slow instead of wrong.
+    Cross-entropy applies log-softmax itself. Applied to probabilities, it cannot go below about 1.46 for 10 classes,
+    gradients shrink, and training is slow instead of wrong.
 
 How sure:
     The activation is found in the source. A second log-softmax changes nothing and is not reported.
@@ -89,7 +89,9 @@ def _handed_to_a_trainer(analysis: Analysis) -> Iterator[Hit]:
     """Yield wrappers that get a network class with a softmax at its end, and cross-entropy as their criterion."""
     for call in once_per_place(iter(analysis.all_calls)):
         criterion = call.keywords.get("criterion")
-        kind = criterion.name if isinstance(criterion, Ref) else criterion.type if isinstance(criterion, Instance) else ""
+        kind = (
+            criterion.name if isinstance(criterion, Ref) else criterion.type if isinstance(criterion, Instance) else ""
+        )
         module = call.argument(0, "module")
         if kind != "torch.nn.CrossEntropyLoss" or not isinstance(module, ProjectClass | Instance):
             continue
@@ -98,7 +100,7 @@ def _handed_to_a_trainer(analysis: Analysis) -> Iterator[Hit]:
         if isinstance(returned, Tensor) and returned.activation == "softmax":
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message="the criterion is cross-entropy, which applies log-softmax itself, but the module ends in a softmax",
+                message="the criterion, cross-entropy, applies log-softmax itself; the module ends in a softmax",
                 evidence=origin(analysis, returned.made_by, "softmax"),
                 fix="Remove the softmax from the module; apply it only to predictions.",
             )

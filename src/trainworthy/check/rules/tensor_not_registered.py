@@ -4,12 +4,13 @@ What it finds:
     `self.scale = torch.tensor(...)` in `__init__` of a module, when a method computes with it as it is.
 
 Why:
-    `module.to(device)` and `.half()` leave it behind, checkpoints do not have it, and if it was to be trained, nothing trains it.
+    `module.to(device)` and `.half()` leave it behind, checkpoints do not have it, and if it was to be trained,
+    nothing trains it.
 
 How sure:
-    The value is surely a tensor of torch's, made without a device, and goes straight into an operation of another method.
-    Silent if the attribute is ever moved (`.to`, `.cuda`, `.type_as`, `new_tensor`, `.device`), set in another method, put
-    into a list, or if the class overrides `_apply`, `to` or `cuda`.
+    The value is surely a tensor of torch's, made without a device, and goes straight into an operation of another
+    method. Silent if the attribute is ever moved (`.to`, `.cuda`, `.type_as`, `new_tensor`, `.device`), set in
+    another method, put into a list, or if the class overrides `_apply`, `to` or `cuda`.
 
 When it is wrong:
     The module never leaves the CPU, and the tensor is a constant.
@@ -59,7 +60,21 @@ class Attention(nn.Module):
         return self.query(x) / self.scale + self.offset.to(x.device)
 """
 
-_MOVES = ("to", "cuda", "type_as", "device", "dtype", "cpu", "numpy", "tolist", "item", "new_tensor", "shape", "size", "requires_grad_")
+_MOVES = (
+    "to",
+    "cuda",
+    "type_as",
+    "device",
+    "dtype",
+    "cpu",
+    "numpy",
+    "tolist",
+    "item",
+    "new_tensor",
+    "shape",
+    "size",
+    "requires_grad_",
+)
 
 
 @rule(code="TW345", severity="warning")
@@ -70,7 +85,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         function = store.context.function
         if function is None or function.name != "__init__" or function.owner is None or store.node in seen:
             continue
-        if not isinstance(store.target, ast.Attribute) or not _is_plain_tensor(store) or not is_module(store.owner or Instance("")):
+        if (
+            not isinstance(store.target, ast.Attribute)
+            or not _is_plain_tensor(store)
+            or not is_module(store.owner or Instance(""))
+        ):
             continue
         use = _computes_with(function.owner, store.target.attr)
         if use is None or store.context.source is not analysis.source:
@@ -91,11 +110,17 @@ _CLASSES = ("torch.Tensor", "torch.FloatTensor", "torch.LongTensor")
 def _is_plain_tensor(store: Store) -> bool:
     value = store.value
     raw = isinstance(value, Instance) and value.type in _CLASSES
-    if not raw and not _made_by_an_initialiser(store) and not (isinstance(value, Tensor) and value.library == "torch.Tensor"):
+    if (
+        not raw
+        and not _made_by_an_initialiser(store)
+        and not (isinstance(value, Tensor) and value.library == "torch.Tensor")
+    ):
         return False
     source = getattr(store.node, "value", None)
     return source is not None and not any(
-        getattr(one, "attr", "") in (*_MOVES, "Parameter", "Buffer") or getattr(one, "arg", "") == "device" or getattr(one, "id", "") in ("Parameter", "Buffer")
+        getattr(one, "attr", "") in (*_MOVES, "Parameter", "Buffer")
+        or getattr(one, "arg", "") == "device"
+        or getattr(one, "id", "") in ("Parameter", "Buffer")
         for one in ast.walk(source)
         if not (isinstance(one, ast.keyword) and one.arg == "dtype")
         and not (isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id == "torch")
@@ -112,7 +137,7 @@ def _made_by_an_initialiser(store: Store) -> bool:
 
 
 def _computes_with(cls: ProjectClass, name: str) -> ast.AST | None:
-    """Return an operation with the attribute in another method; None if there is none, or it is moved or set anywhere."""
+    """Return an operation with the attribute in another method; None also if it is moved or set anywhere."""
     use: ast.AST | None = None
     for member in cls.node.body:
         if not isinstance(member, ast.FunctionDef):

@@ -3,18 +3,17 @@
 What it finds:
     In the source: a program that never turns evaluation mode on, and calls a model with dropout or BatchNorm without
     gradients in a loop that does not train, or in a function named for evaluation; and `train()` in the middle of a
-    validation. In real steps:
-    A model that trains, and has dropout or BatchNorm, is called without gradients three times in a row with no step in
-    between, in training mode.
+    validation. In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three
+    times in a row with no step in between, in training mode.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
 
 How sure:
-    In the source: neither `.eval(` nor `.train(False)` occurs in the file or what it imports of the project, and nothing is
-    imported that does it. It says nothing of models whose layers are not known unless the program has such layers.
-    Sure of the mode. Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer are meant
-    to be so.
+    In the source: neither `.eval(` nor `.train(False)` occurs in the file or what it imports of the project, and
+    nothing is imported that does it. It says nothing of models whose layers are not known unless the program has such
+    layers. Sure of the mode. Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer
+    are meant to be so.
 """
 
 from __future__ import annotations

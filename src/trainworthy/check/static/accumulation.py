@@ -32,7 +32,9 @@ def is_periodic(test: ast.expr, context: Context) -> bool:
         return True
     names = {one.id for one in ast.walk(test) if isinstance(one, ast.Name)}
     return any(
-        isinstance(node, ast.Assign) and has_remainder(node.value) and any(last_name(one) in names for one in node.targets)
+        isinstance(node, ast.Assign)
+        and has_remainder(node.value)
+        and any(last_name(one) in names for one in node.targets)
         for node in ast.walk(body_of(context))
     )
 

@@ -15,14 +15,19 @@ _MAY_CLEAR = re.compile(r"step|zero|train|update|optim|fit|clear|grad_?reset|clo
 
 
 def never_cleared_here(analysis: Analysis, step: Call) -> bool:
-    """Say whether a stepping optimizer is made in the same function, stays there, and nothing there clears gradients."""
+    """Say whether a stepping optimizer is made in the same function, and nothing there clears gradients."""
     owner = step.owner
     made = owner.made_by if isinstance(owner, Instance) else None
     function = step.context.function
     if made is None or function is None or made.context.function is not function or not analysis.finished:
         return False
     body = body_of(step.context)
-    names = {last_name(target) for node in ast.walk(body) if isinstance(node, ast.Assign) and node.value is made.node for target in node.targets}
+    names = {
+        last_name(target)
+        for node in ast.walk(body)
+        if isinstance(node, ast.Assign) and node.value is made.node
+        for target in node.targets
+    }
     models = _receivers_of_parameters(made.node)
     others = _other_optimizers(body, models)
     for node in ast.walk(body):
@@ -30,9 +35,15 @@ def never_cleared_here(analysis: Analysis, step: Call) -> bool:
             return False
         if isinstance(node, ast.Attribute) and node.attr == "zero_grad" and last_name(node.value) not in others:
             return False
-    if not names or "" in names or any(isinstance(node, ast.Attribute) and node.attr in names for node in ast.walk(body)):
+    if (
+        not names
+        or "" in names
+        or any(isinstance(node, ast.Attribute) and node.attr in names for node in ast.walk(body))
+    ):
         return False
-    if any(_inside(one, function) and one.context.function is not function for one in analysis.method_calls("zero_grad")):
+    if any(
+        _inside(one, function) and one.context.function is not function for one in analysis.method_calls("zero_grad")
+    ):
         return False
     return not any(_hands_on(node, names, models, made.node) for node in ast.walk(body) if isinstance(node, ast.Call))
 
@@ -72,4 +83,8 @@ def _hands_on(node: ast.Call, names: set[str], models: set[str], made: ast.AST) 
     called = last_name(node.func)
     if {last_name(one) for one in arguments} & names:
         return "LR" not in called and "sched" not in called.lower()
-    return node is not made and bool({ast.unparse(one) for one in arguments} & models) and _MAY_CLEAR.search(called.lower()) is not None
+    return (
+        node is not made
+        and bool({ast.unparse(one) for one in arguments} & models)
+        and _MAY_CLEAR.search(called.lower()) is not None
+    )

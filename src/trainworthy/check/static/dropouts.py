@@ -25,7 +25,12 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
             yield call, "`training` is not given, and its default is True"
     for call in once_per_place(iter(analysis.all_calls)):
         rate = next((one.value for one in call.node.keywords if one.arg == "dropout_p"), None)
-        if isinstance(rate, ast.Attribute) and _follows_nothing(call) and _is_a_fixed_rate(rate, call) and _takes_it_as_it_is(call):
+        if (
+            isinstance(rate, ast.Attribute)
+            and _follows_nothing(call)
+            and _is_a_fixed_rate(rate, call)
+            and _takes_it_as_it_is(call)
+        ):
             yield call, f"`dropout_p` is `{ast.unparse(rate)}` whatever the mode"
 
 
@@ -70,7 +75,11 @@ def _takes_it_as_it_is(call: Call) -> bool:
     if call.name in ("torch.nn.functional.scaled_dot_product_attention", "torch.scaled_dot_product_attention"):
         return True
     func = call.node.func
-    held = call.owner.attrs.get(func.attr) if isinstance(call.owner, Instance) and isinstance(func, ast.Attribute) else call.owner
+    held = (
+        call.owner.attrs.get(func.attr)
+        if isinstance(call.owner, Instance) and isinstance(func, ast.Attribute)
+        else call.owner
+    )
     if isinstance(held, Function):
         return not _asks_for_the_mode(held.node)
     if isinstance(held, ProjectClass | Instance):

@@ -339,7 +339,11 @@ def _of_dict(owner: Sequence, key: object) -> Value:
 
 def _returned_attribute(function: Function) -> str:
     """Name the attribute that a property returns as it is; "" if it does anything else."""
-    body = [one for one in getattr(function.node, "body", []) if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
+    body = [
+        one
+        for one in getattr(function.node, "body", [])
+        if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+    ]
     value = body[0].value if len(body) == 1 and isinstance(body[0], ast.Return) else None
     return value.attr if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name) else ""
 

@@ -49,11 +49,15 @@ def is_module(value: Value) -> bool:
 
 
 def is_pretrained(value: Value) -> bool:
-    """Say whether a value is surely a network of torchvision, or another well-known one, with batch norm or dropout in it."""
+    """Say whether a value is surely a network of torchvision, or another that has batch norm or dropout."""
     if not isinstance(value, Instance):
         return False
     library, _, name = value.type.rpartition(".")
-    known = library.startswith("torchvision.models") and not name.startswith(("get_", "list_")) and not name.endswith("Weights")
+    known = (
+        library.startswith("torchvision.models")
+        and not name.startswith(("get_", "list_"))
+        and not name.endswith("Weights")
+    )
     return known or value.type == "pytorch_fid.inception.InceptionV3"
 
 

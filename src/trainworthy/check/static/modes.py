@@ -16,16 +16,29 @@ from trainworthy.check.static.values import Const, Instance, Parameters, Value
 
 NO_GRAD = ("torch.no_grad", "torch.inference_mode", "torch.autograd.grad_mode.inference_mode")
 _MODE_SET = re.compile(r"\.training\s*=[^=]")
-_EVALUATION_MODE = re.compile(r"\.eval\s*\(|\.eval\b(?!_)|\.train\(\s*(?!True\s*\)|mode\s*=\s*True\s*\)|\))|\.training\s*=[^=]")
+_EVALUATION_MODE = re.compile(
+    r"\.eval\s*\(|\.eval\b(?!_)|\.train\(\s*(?!True\s*\)|mode\s*=\s*True\s*\)|\))|\.training\s*=[^=]"
+)
 _STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm)\w*$")
-_STATEFUL_WORDS = ("Dropout", "dropout", "BatchNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "drop_rate", "torchvision")
+_STATEFUL_WORDS = (
+    "Dropout",
+    "dropout",
+    "BatchNorm",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "drop_rate",
+    "torchvision",
+)
 _MODELS = frozenset("model net network unet gpt encoder decoder classifier generator score_model policy_net".split())
 # What puts models into the right mode by itself, or where models come in evaluation mode.
 _OTHERS_DO = (
     "lightning", "pytorch_lightning", "Trainer", "ignite", "fastai", "from_pretrained", "skorch", "keras", "catalyst",
     "composer", "detectron2", "mmcv", "mmengine", "unittest", "pytest",
 )  # fmt: skip
-_EVALUATES = re.compile(r"(^|_)(eval|evaluate|validate|validation|val|predict|inference|infer|accuracy)($|_)|^test$|^test_(epoch|model|loop|net)")
+_EVALUATES = re.compile(
+    r"(^|_)(eval|evaluate|validate|validation|val|predict|inference|infer|accuracy)($|_)|^test$|^test_(epoch|model|loop|net)"
+)
 
 
 # --- evaluation mode that stays -------------------------------------------------------------------------------------
@@ -61,9 +74,11 @@ def _innermost_shared(a: Context, b: Context) -> LoopNode | None:
 
 
 def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode) -> bool:
-    """Say whether anything in the loop may set training mode: `train()` of it or of something unknown, or a call named so."""
+    """Say whether anything in the loop may set training mode: `train()`, or a call named so."""
     for one in back:
-        known_other = isinstance(one.owner, Instance) and isinstance(call.owner, Instance) and one.owner is not call.owner
+        known_other = (
+            isinstance(one.owner, Instance) and isinstance(call.owner, Instance) and one.owner is not call.owner
+        )
         if loop in one.context.all_loops() and not known_other:
             return True
     for one in analysis.all_calls:
@@ -87,7 +102,11 @@ def _block_leaves(statements: list[ast.stmt], anchors: set[ast.Call]) -> bool:
             return True
         for name in ("body", "orelse", "finalbody"):
             inner = getattr(statement, name, None)
-            if isinstance(inner, list) and not isinstance(statement, ast.For | ast.While) and _block_leaves(inner, anchors):
+            if (
+                isinstance(inner, list)
+                and not isinstance(statement, ast.For | ast.While)
+                and _block_leaves(inner, anchors)
+            ):
                 return True
     return False
 
@@ -185,7 +204,7 @@ class _Modes:
         ]
 
     def may_evaluate(self, call: Call) -> bool:
-        """Say whether any of them may be about what is called: the same object, one that holds it, or an unknown one."""
+        """Say whether any may be about what is called: the same object, one that holds it, an unknown one."""
         if not self.somewhere and not self.calls:
             return False
         if not isinstance(call.owner, Instance) or not is_module(call.owner):
@@ -246,7 +265,7 @@ def _called_like_a_model(call: Call) -> bool:
 
 
 def _evaluates(call: Call) -> bool:
-    """Say whether a call is an evaluation: without gradients in a loop that does not train, or in a function named so."""
+    """Say whether a call evaluates: without gradients in a loop that does not train, or in a function named so."""
     function = call.context.function
     loops = call.context.all_loops()
     if any(_has_backward(loop) for loop in loops[-1:]):
@@ -285,10 +304,15 @@ def training_mode_without_gradients(analysis: Analysis) -> Iterator[tuple[Call, 
     evals = list(analysis.method_calls("eval"))
     for call in once_per_place(analysis.method_calls("train")):
         mode = call.argument(0, "mode")
-        if not call.context.under(*NO_GRAD) or (mode is not None and not (isinstance(mode, Const) and mode.value is True)):
+        if not call.context.under(*NO_GRAD) or (
+            mode is not None and not (isinstance(mode, Const) and mode.value is True)
+        ):
             continue
         name = receiver(call)
-        if not any(receiver(one) == name and one.context.function is call.context.function and one.at < call.at for one in evals):
+        if not any(
+            receiver(one) == name and one.context.function is call.context.function and one.at < call.at
+            for one in evals
+        ):
             continue
         for one in analysis.all_calls:
             if (
