@@ -133,7 +133,8 @@ def _same_model(mode: Call, call: Call) -> bool:
 def _trains_before(body: ast.AST, first: Call | None) -> bool:
     """Say whether a body trains before it evaluates, as scripts do: then only the evaluation's loop counts."""
     return first is not None and any(
-        getattr(node, "attr", "") == "backward" and node.lineno < first.node.lineno for node in ast.walk(body)
+        getattr(node, "attr", "") == "backward" and getattr(node, "lineno", 0) < first.node.lineno
+        for node in ast.walk(body)
     )
 
 

@@ -103,7 +103,11 @@ def _added_in_place(analysis: Analysis) -> Iterator[Hit]:
             continue
         body = body_of(call.context)
         used = next(
-            (one for one in ast.walk(body) if _goes_back_through(one, argument.id) and one.lineno < call.node.lineno),
+            (
+                one
+                for one in ast.walk(body)
+                if _goes_back_through(one, argument.id) and getattr(one, "lineno", 0) < call.node.lineno
+            ),
             None,
         )
         if used is None or _is_cut(body, argument.id) or ".data" in ast.unparse(call.node.func):

@@ -108,8 +108,8 @@ def _expects_exceptions(analysis: Analysis) -> set[ast.AST]:
             if isinstance(node, ast.With) and not any("aise" in ast.unparse(item.context_expr) for item in node.items):
                 continue
             found |= {inner for statement in node.body for inner in ast.walk(statement)}  # type: ignore[attr-defined]
-    for kind in (ast.For, ast.While):
-        for node in analysis.nodes.get(kind, ()):
+    for loop in (ast.For, ast.While):
+        for node in analysis.nodes.get(loop, ()):
             if len(node.body) == 1:  # type: ignore[attr-defined]
                 found |= set(ast.walk(node.body[0]))  # type: ignore[attr-defined]
     return found

@@ -62,7 +62,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if source is None or not _steps(call, source):
             continue
         body = body_of(call.context)
-        step = next((one for one in ast.walk(body) if _is_step(one) and one.lineno > call.node.lineno), None)
+        step = next(
+            (one for one in ast.walk(body) if _is_step(one) and getattr(one, "lineno", 0) > call.node.lineno), None
+        )
         if step is None or (call.context.source, call.node.lineno) in reported:
             continue
         reported.add((call.context.source, call.node.lineno))
