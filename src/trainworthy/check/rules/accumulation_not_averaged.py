@@ -24,10 +24,10 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
-from trainworthy.check.static.accumulation import counts
+from trainworthy.check.static.accumulation import counts, has_remainder
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, LoopNode
-from trainworthy.check.static.queries import once_per_place, optimizer_steps, scaler_calls
+from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, scaler_calls
 
 BAD = """\
 import torch
@@ -89,6 +89,14 @@ def _count_of(call: Call, steps: list[Call]) -> tuple[str, ast.AST] | None:
         name = _range_of(loop)
         if name and any(_steps_after(call, loop, one) for one in steps):
             return name, loop
+    for step in steps:
+        same = step.context.function is call.context.function and step.context.loops == call.context.loops
+        if not same or step.at < call.at or not always_with(call.context, step.context):
+            continue
+        for test, truth in step.context.branches:
+            name = next(counts(test), "")
+            if truth and name and has_remainder(test) and (test, truth) not in call.context.branches:
+                return name, test
     return None
 
 
