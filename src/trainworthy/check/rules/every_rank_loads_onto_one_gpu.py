@@ -10,7 +10,7 @@ Why:
 
 How sure:
     The file starts or joins a process group, or wraps in DDP, and the loaded object reaches `load_state_dict`. Silent
-    under a condition about the rank.
+    under a condition about the rank, and where the file's name has the rank in it.
 
 When it is wrong:
     The checkpoint was saved from tensors on the CPU.
@@ -83,7 +83,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _only_one_rank(call: Call) -> bool:
-    return any("rank" in name.lower() for test, _ in call.context.branches for name in names_in(test))
+    """Say whether a condition asks for the rank, or the file's name has it in it: each rank then loads its own."""
+    if any("rank" in name.lower() for test, _ in call.context.branches for name in names_in(test)):
+        return True
+    parts: list[ast.AST] = list(call.node.args[:1])
+    for _ in range(2):
+        names = {name for part in parts for name in _bare_names(part)}
+        parts += [
+            node.value
+            for node in ast.walk(body_of(call.context))
+            if isinstance(node, ast.Assign) and any(names & _bare_names(target) for target in node.targets)
+        ]
+    return any("rank" in ast.unparse(part).lower() for part in parts)
 
 
 def _reaches_a_model(call: Call) -> ast.AST | None:
