@@ -64,7 +64,7 @@ _FILLS = re.compile(
 )
 
 
-@rule(code="TW349", severity="warning")
+@rule(code="TW349", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at parameters made in `__init__`."""
     seen = set()
