@@ -19,7 +19,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.values import Function, Instance, Ref
+from trainworthy.check.static.values import Function, Instance, ProjectClass, Ref
 
 BAD = """\
 import torch.nn as nn
@@ -51,13 +51,21 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         arguments = init.node.args
         no_self = not (arguments.posonlyargs or arguments.args or arguments.vararg)
-        if no_self or (not _calls_init(init.node) and _assigns_layer(analysis, init)):
+        if no_self or (not _calls_init(init.node) and (_assigns_layer(analysis, init) or _is_called(cls))):
             place = analysis.place(init.node)
             yield Hit(
                 place=place._replace(end_line=place.line, end_column=(place.column or 1) + len("def __init__")),
-                message="`__init__` has no self" if no_self else "layers are assigned before `nn.Module.__init__` ran",
+                message="`__init__` has no self"
+                if no_self
+                else "`nn.Module.__init__` never ran; calling the module fails",
                 fix="Write `def __init__(self, ...)`." if no_self else "Call `super().__init__()` first.",
             )
+
+
+def _is_called(cls: ProjectClass) -> bool:
+    """Say whether a class has a forward pass and calls its parent in no other way."""
+    text = ast.dump(cls.node)
+    return isinstance(cls.members.get("forward"), Function) and "__call__" not in cls.members and "'super'" not in text
 
 
 def _calls_init(node: ast.FunctionDef) -> bool:

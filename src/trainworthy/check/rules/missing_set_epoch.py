@@ -13,15 +13,16 @@ How sure:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.facts import Iteration
-from trainworthy.check.static.queries import once_per_place, unwrapped
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.facts import Call, Iteration
+from trainworthy.check.static.queries import names_in, once_per_place, unwrapped
+from trainworthy.check.static.values import UNKNOWN, Instance, Value
 
 BAD = """\
 import torch
@@ -72,7 +73,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for call in once_per_place(analysis.calls("torch.utils.data.DistributedSampler")):
         if call.starred or call.constant(3, "shuffle") is False:
             continue
-        if any(_epochs_over(one, call.result) for one in analysis.iterations):
+        if any(_epochs_over(one, call) for one in analysis.iterations) or _epochs_over_handed_on(analysis, call):
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="without `set_epoch`, every epoch has the same order",
@@ -80,11 +81,34 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
-def _epochs_over(iteration: Iteration, sampler: object) -> bool:
+def _epochs_over(iteration: Iteration, sampler: Call) -> bool:
     loader = unwrapped(iteration.iterable)
+    return _is_loader_of(loader, sampler) and iteration.context.in_loop
+
+
+def _is_loader_of(loader: Value | None, sampler: Call) -> bool:
     if not isinstance(loader, Instance) or loader.type != "torch.utils.data.DataLoader" or loader.made_by is None:
         return False
-    return loader.made_by.argument(3, "sampler") is sampler and iteration.context.in_loop
+    given = loader.made_by.argument(3, "sampler")
+    return isinstance(given, Instance) and given.made_by is not None and given.made_by.node is sampler.node
+
+
+def _epochs_over_handed_on(analysis: Analysis, sampler: Call) -> bool:
+    """Say whether a loop over epochs goes through what a function made of the loader, as wrappers do."""
+    loaders = {
+        name for one in analysis.stores if _is_loader_of(one.value, sampler) for name in names_in(one.target)
+    } - {"self"}
+    made: set[str] = set()
+    for store in analysis.stores:
+        value = getattr(store.node, "value", None)
+        if isinstance(value, ast.Call) and loaders & names_in(value):
+            made |= names_in(store.target) - loaders
+    return any(
+        made & names_in(one.node.iter)
+        and any(names_in(loop.target) & {"epoch", "ep"} for loop in one.context.loops if isinstance(loop, ast.For))
+        for one in analysis.iterations
+        if one.iterable is UNKNOWN or isinstance(one.iterable, Instance)
+    )
 
 
 LIVE_BAD = """\
