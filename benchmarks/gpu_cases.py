@@ -47,16 +47,21 @@ def _train_small(name: str, after: Callable[[str], None]) -> None:
         after(f"step_{step + 1}")
 
 
-def _train_gpt2(after: Callable[[str], None]) -> None:
-    """Train 8 x 1024 tokens under bfloat16 autocast with fused AdamW; the model is that of the example."""
-    import torch
-
+def example_gpt() -> Any:
+    """Return the GPT class of the example."""
     spec = importlib.util.spec_from_file_location("transformer_lm", ROOT / "examples" / "transformer_lm.py")
     assert spec is not None
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    model = example.GPT(50257, 1024, 12, 12, 768).to("cuda")
+    return example.GPT
+
+
+def _train_gpt2(after: Callable[[str], None]) -> None:
+    """Train 8 x 1024 tokens under bfloat16 autocast with fused AdamW; the model is that of the example."""
+    import torch
+
+    model = example_gpt()(50257, 1024, 12, 12, 768).to("cuda")
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, fused=True)
     after("built")
     for step in range(STEPS):
@@ -189,7 +194,8 @@ def _predicted_blocks(tape: Any, workspace_bytes: int) -> dict[str, int]:
         for which, count in played.live_at_peak.items()
         for _ in range(count)
     ]
-    return by_size([*sizes, *([workspace_bytes] if played.workspace_at_peak_bytes else [])])
+    num_workspaces = played.workspace_at_peak_bytes // workspace_bytes if workspace_bytes else 0
+    return by_size([*sizes, *([workspace_bytes] * num_workspaces)])
 
 
 def block_differences(seen: dict[str, int], predicted: dict[str, int], *, most: int = 12) -> list[dict[str, int]]:

@@ -26,9 +26,12 @@ from trainworthy.units import UNKNOWN, format_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import catalogue_page
+import measured_gpu_page
+import parts_page
 import published_runs_page
 import rule_pages
 import single_gpu_page
+import traincheck_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -212,6 +215,9 @@ def quick_pages() -> dict[Path, str]:
         **published_runs_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
+        **measured_gpu_page.page(),
+        **parts_page.page(),
+        **traincheck_page.page(),
         **readme_tables(),
     }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainworthy._api.explain import explain
     from trainworthy._api.guard import guard, lightning_guard, trainer_guard
     from trainworthy._api.inspect_model import inspect
+    from trainworthy._api.probe import probe
     from trainworthy._api.record import load_tape, record
     from trainworthy._api.rehearse import rehearse
     from trainworthy.errors import TrainworthyError
@@ -37,6 +38,7 @@ __all__ = [
     "inspect",
     "lightning_guard",
     "load_tape",
+    "probe",
     "record",
     "rehearse",
     "trainer_guard",
@@ -54,6 +56,7 @@ _HOMES = {
     "inspect": "trainworthy._api.inspect_model",
     "lightning_guard": "trainworthy._api.guard",
     "load_tape": "trainworthy._api.record",
+    "probe": "trainworthy._api.probe",
     "record": "trainworthy._api.record",
     "rehearse": "trainworthy._api.rehearse",
     "trainer_guard": "trainworthy._api.guard",

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainworthy.estimate.conv_work import conv_work
+from trainworthy.estimate.op_classes import LAID_OUT
 from trainworthy.tape.record import Signature, TensorMeta
 
 
@@ -35,6 +36,31 @@ def test_forward_moves_input_weight_and_output_once() -> None:
 def test_channels_first_is_turned_for_matrix_units_and_turned_back() -> None:
     (work,) = conv_work(forward(32, 64, 128, 56, 3, last=False), sm_count=82)
     assert work.turned_bytes == 2 * 2 * (32 * 64 + 32 * 128) * 56 * 56
+
+
+def test_compiled_code_has_channels_last() -> None:
+    signature = forward(32, 64, 128, 56, 3, last=False)
+    (work,) = conv_work(signature._replace(name="convolution" + LAID_OUT), sm_count=82)
+    assert work.turned_bytes == 0
+
+
+def test_a_bias_and_its_gradient_have_kernels_of_their_own_in_eager_mode() -> None:
+    bias = TensorMeta((128,), (1,), "float16", "cuda:0")
+    plain, out = forward(32, 64, 128, 56, 3), 2 * 32 * 128 * 56 * 56
+    biased = plain._replace(inputs=(*plain.inputs, bias))
+    assert [(w.kind, w.bytes) for w in conv_work(biased, sm_count=82)[1:]] == [("elementwise", 2 * out)]
+    assert len(conv_work(biased._replace(name="convolution" + LAID_OUT), sm_count=82)) == 1
+    gradients = backward(32, 64, 128, 56, 3)
+    summed = gradients._replace(outputs=(*gradients.outputs, bias))
+    assert [(w.kind, w.bytes) for w in conv_work(summed, sm_count=82)[2:]] == [("reduction", out)]
+
+
+def test_depthwise_on_plain_images_runs_the_slower_kernel_of_pytorch_itself() -> None:
+    (last,), (plain,) = (
+        conv_work(forward(8, 64, 64, 28, 3, groups=64, last=is_last), sm_count=82) for is_last in (True, False)
+    )
+    assert (last.kind, plain.kind) == ("depthwise_forward", "depthwise_forward")
+    assert plain.flops == 11 * last.flops
 
 
 def test_the_backward_pass_is_two_products() -> None:

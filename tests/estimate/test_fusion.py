@@ -22,7 +22,7 @@ def test_add_gelu_mul_are_one_kernel_that_reads_once_and_writes_what_lives_on() 
     # Reads the product; writes the activation that is kept and the result. The sum dies inside.
     assert fused.moved_bytes == 3 * SIZE
     assert fused.pointwise_flops == 3 << 20
-    assert ops_of(tape)["compiled.mm"] == 1
+    assert ops_of(tape)["compiled.mm.laid_out"] == 1
 
 
 def test_what_lives_only_inside_is_never_allocated() -> None:

@@ -10,11 +10,13 @@ from trainworthy.estimate.kernel_work import (
     Gemm,
     KernelWork,
     gemm_work,
+    image_flops,
     kernel_work,
     padded_gemm_flops,
     rnn_work,
     tensor_bytes,
 )
+from trainworthy.estimate.op_classes import LAID_OUT
 from trainworthy.tape.record import Signature, TensorMeta
 
 
@@ -65,6 +67,7 @@ def test_rows_that_are_no_multiple_of_16_bytes_are_misaligned() -> None:
     even = operation("bmm", [meta(12, 256, 64), meta(12, 64, 256)], [meta(12, 256, 256)])
     assert gemm_work(odd, sm_count=82).kind == "gemm_misaligned"
     assert gemm_work(even, sm_count=82).kind == "gemm_batched"
+    assert gemm_work(odd._replace(name="bmm" + LAID_OUT), sm_count=82).kind == "gemm_batched"  # compiled code pads
 
 
 def test_an_expanded_tensor_is_read_once() -> None:
@@ -72,19 +75,56 @@ def test_an_expanded_tensor_is_read_once() -> None:
 
 
 def test_batch_norm_makes_three_passes_in_training_and_two_in_evaluation() -> None:
-    x, c = meta(8, 64, 56, 56), meta(64, dtype="float32")
+    x, c = meta(8, 256, 28, 28), meta(256, dtype="float32")
     op = operation("native_batch_norm", [x, c, c, c, c], [x, c, c])
     train, evaluation = (only(kernel_work(op, sm_count=82, training=t)) for t in (True, False))
-    large = 8 * 64 * 56 * 56 * 2
-    assert train.bytes == 3 * large + 6 * 256
-    assert evaluation.bytes == 2 * large + 6 * 256
+    large = 8 * 256 * 28 * 28 * 2
+    assert train.bytes == 3 * large + 6 * 1024
+    assert evaluation.bytes == 2 * large + 6 * 1024
     assert (train.kind, evaluation.kind) == ("batch_norm_forward", "elementwise")
 
 
 def test_the_backward_pass_of_batch_norm_makes_five_passes() -> None:
-    x, c = meta(8, 64, 56, 56), meta(64, dtype="float32")
+    x, c = meta(8, 256, 28, 28), meta(256, dtype="float32")
     op = operation("native_batch_norm_backward", [x, x, c, c, c, c, c], [x, c, c])
-    assert only(kernel_work(op, sm_count=82)).bytes == 5 * 8 * 64 * 56 * 56 * 2 + 7 * 256
+    assert only(kernel_work(op, sm_count=82)).bytes == 5 * 8 * 256 * 28 * 28 * 2 + 7 * 1024
+
+
+def test_a_norm_of_few_channels_leaves_multiprocessors_idle_unless_they_lie_side_by_side() -> None:
+    c = meta(66, dtype="float32")  # a quarter of the 264 blocks that 132 multiprocessors run
+    plain, last = meta(8, 66, 56, 56), meta(8, 66, 56, 56, stride=(66 * 56 * 56, 1, 56 * 66, 66))
+    operations = [operation("native_batch_norm_backward", [x, x, c, c, c, c, c], [x, c, c]) for x in (plain, last)]
+    idle, busy = (only(kernel_work(op, sm_count=132)) for op in operations)
+    assert idle.bytes == 4 * busy.bytes
+    joined = operations[0]._replace(name="native_batch_norm_backward" + LAID_OUT)
+    assert only(kernel_work(joined, sm_count=132)).bytes == busy.bytes
+
+
+def test_bfloat16_norms_run_the_slower_kernel_of_pytorch_itself() -> None:
+    c = meta(512, dtype="float32")
+    for backward in (False, True):
+        half, brain = (
+            only(kernel_work(_norm_op(meta(64, 512, 28, 28, dtype=dtype), c, backward=backward), sm_count=132))
+            for dtype in ("float16", "bfloat16")
+        )
+        assert brain.bytes == half.bytes
+        assert brain.flops > 10 * half.flops
+
+
+def _norm_op(x: TensorMeta, c: TensorMeta, *, backward: bool) -> Signature:
+    if backward:
+        return operation("native_batch_norm_backward", [x, x, c, c, c, c, c], [x, c, c])
+    return operation("native_batch_norm", [x, c, c, c, c], [x, c, c])
+
+
+def test_pooling_costs_by_the_element_of_the_large_image() -> None:
+    x, y, i = meta(8, 64, 112, 112), meta(8, 64, 56, 56), meta(8, 64, 56, 56, dtype="int64")
+    forward = only(kernel_work(operation("max_pool2d_with_indices", [x], [y, i]), sm_count=132))
+    backward = only(kernel_work(operation("max_pool2d_with_indices_backward", [y, x, i], [x]), sm_count=132))
+    elements = 8 * 64 * 112 * 112
+    assert forward.flops == image_flops(elements, 0.94) / 2  # kinds without a share of their own get half the rate
+    assert backward.flops == image_flops(elements, 0.36) / 2
+    assert image_flops(36.0, 0.36) == pytest.approx(100 * 256)  # a hundred cycles of an SM
 
 
 def test_a_copy_that_turns_the_layout_is_a_transpose() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from report.tape_builder import MIB, TapeBuilder, small_training, unfolded
 from trainworthy.inspect.peak import place_at
-from trainworthy.inspect.replay import WORKSPACE, allocator_events, first_gemm, replay
+from trainworthy.inspect.replay import replay
+from trainworthy.inspect.workspaces import WORKSPACES, allocator_requests, first_gemm
 
 
 def test_hand_counted_peak() -> None:
@@ -30,19 +31,20 @@ def test_what_is_alive_adds_up_to_the_peak() -> None:
     played = replay(tape, workspace_bytes=8_519_680)
     tensors = sum(n * (-(-tape.classes[w].size_bytes // 512) * 512) for w, n in played.live_at_peak.items())
     assert tensors + played.workspace_at_peak_bytes + played.rounding_bytes == played.peak_allocated_bytes
-    assert played.workspace_at_peak_bytes == 8_519_680
+    assert played.workspace_at_peak_bytes == 2 * 8_519_680
 
 
-def test_the_workspace_is_taken_by_the_first_matrix_product() -> None:
+def test_a_workspace_is_taken_by_the_first_matrix_product_of_each_thread() -> None:
     tape = small_training()
-    first = first_gemm(tape)
+    first, in_backward = first_gemm(tape), first_gemm(tape, in_backward=True)
     assert first is not None
+    assert in_backward is not None
     assert place_at(tape, first).op == "addmm"
-    taken = [e for e in allocator_events(tape, "cuda:0", 1000) if e.number == WORKSPACE]
-    assert [e.op for e in taken] == [first]
-    assert allocator_events(tape, "cuda:0", 0) == [
-        e for e in allocator_events(tape, "cuda:0", 1000) if e.number != WORKSPACE
-    ]
+    assert place_at(tape, in_backward).phase == "backward"
+    asked = allocator_requests(tape, "cuda:0", 1000)
+    taken = [r for r in asked if r.event.number in WORKSPACES]
+    assert [(r.event.op, r.num_bytes) for r in taken] == [(first, 1000), (in_backward, 1000)]
+    assert allocator_requests(tape, "cuda:0", 0) == [r for r in asked if r.event.number not in WORKSPACES]
 
 
 def test_capacity_says_where_memory_runs_out() -> None:

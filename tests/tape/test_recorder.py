@@ -282,3 +282,32 @@ def test_the_gradient_of_silu_is_one_kernel_on_cuda() -> None:
     names = [op.name for op in gpu.recorder.tape().ops]
     assert "silu_backward" in names
     assert "sigmoid" not in names
+
+
+class _Nested(torch.autograd.Function):
+    """Runs a backward pass in its backward pass, and so on: beyond 60 the engine goes on in a thread of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, depth: int) -> torch.Tensor:
+        ctx.depth = depth
+        ctx.save_for_backward(x)
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, None]:
+        if not ctx.depth:
+            return grads[0], None
+        x = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad():
+            total = _Nested.apply(x * 2.0, ctx.depth - 1).sum()
+        total.backward()
+        return x.grad, None
+
+
+def test_backward_in_a_thread_without_python_below_it_is_recorded() -> None:
+    """As on a GPU, where the engine runs all of it in such threads."""
+    x = torch.ones(3, requires_grad=True)
+    with Recorder() as recorder:
+        _Nested.apply(x * 2.0, 70).sum().backward()
+        tape = recorder.tape(device="cpu", granularity_bytes=1)
+    assert sum(op.name.startswith("mul") and op.phase == "backward" for op in tape.ops) >= 71

@@ -48,10 +48,10 @@ def guard(
 
 
 def _print(found: Guard) -> None:
-    """Print on rank 0; the other ranks saw the same."""
+    """Print on rank 0, as the other ranks saw the same; each tells itself that it is out of step."""
     from trainworthy.report.guard_text import render_guard
 
-    if _rank() == 0:
+    if _rank() == 0 or found.facts.collectives:
         text = render_guard(found.findings, steps=found.facts.num_steps, seconds=found.facts.seconds)
         sys.stderr.write(text + "\n")
 

@@ -79,20 +79,36 @@ def rehearse(
                 fix="Pass a script, or the function's name as 'package.module:function'.",
             )  # fmt: skip
         return _summarize([_rehearse_here(target, gpu, steps, imitate_cpu=imitate_cpu)])
-    job = Job(
-        target=str(target), kind=resolve_target(str(target), is_module=is_module), scratch="", gpu=gpu,
-        args=tuple(map(str, args)), steps=steps, time_limit_s=time_limit_s, data=data, imitate_cpu=imitate_cpu,
-        memory_limit_bytes=memory_limit_bytes or _most_memory_bytes(),
+    job = make_job(
+        target, gpu=gpu, args=args, steps=steps, time_limit_s=time_limit_s, data=data, imitate_cpu=imitate_cpu,
+        memory_limit_bytes=memory_limit_bytes, is_module=is_module,
     )  # fmt: skip
     if plan is not None:
         found = RankRunner(job, plan, _tape_of, on_progress=on_progress, on_log=on_log).run()
         return _summarize(list(found.tapes.values()), assume_others=plan.ranks == "distinct", note=found.note)
+    _, tape, log = run_alone(job, on_progress)
+    if on_log is not None:
+        on_log(log)
+    return _summarize([tape])
+
+
+def make_job(
+    target: str | Path, *, args: Sequence[str] = (), memory_limit_bytes: int | None = None, is_module: bool = False,
+    **options: Any,
+) -> Job:  # fmt: skip
+    """Return what the child process is told; ``options`` are fields of a ``Job``."""
+    return Job(
+        target=str(target), kind=resolve_target(str(target), is_module=is_module), scratch="",
+        args=tuple(map(str, args)), memory_limit_bytes=memory_limit_bytes or _most_memory_bytes(), **options,
+    )  # fmt: skip
+
+
+def run_alone(job: Job, on_progress: Progress | None = None) -> tuple[Outcome, Tape, Log]:
+    """Run a job of one rank in a scratch folder of its own; return how it ended, its tape, and what it printed."""
     with tempfile.TemporaryDirectory(prefix="trainworthy-", ignore_cleanup_errors=True) as scratch:
         job = dataclasses.replace(job, scratch=scratch)
         outcome, log = run_job(job, on_progress)
-        if on_log is not None:
-            on_log(log)
-        return _summarize([_tape_of(job, outcome)])
+        return outcome, _tape_of(job, outcome), log
 
 
 def _check(gpu: str | None, steps: int, time_limit_s: float, data: str | None) -> None:

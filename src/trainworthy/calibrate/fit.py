@@ -10,20 +10,21 @@ from statistics import median
 import torch
 
 from trainworthy.calibrate.probe import Measured
-from trainworthy.estimate.measured_kernels import roofline_s
+from trainworthy.estimate.machine import Machine
+from trainworthy.estimate.measured_kernels import base_times_s
 from trainworthy.estimate.op_features import place
-from trainworthy.hardware.calibration import Calibration, Curve, Sample
+from trainworthy.hardware.calibration import Curve, Sample
 
 _SCALES = (1.5, 3.0, 6.0, 12.0, 24.0)  # in doublings of a size
 _NOISE = 0.05  # of the logarithm of one median
 
 
-def fit_curves(measured: Sequence[Measured], *, calibration: Calibration) -> dict[str, Curve]:
-    """Fit a curve to each family of kernels; ``calibration`` gives the roofline."""
+def fit_curves(measured: Sequence[Measured], *, machine: Machine) -> dict[str, Curve]:
+    """Fit a curve to each family of kernels; ``machine`` has what was measured before, and no curves yet."""
     families: dict[str, dict[tuple[float, ...], list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for signature, time_s in measured:
         placed = place(signature)
-        compute_s, memory_s, fixed_s = roofline_s(signature, calibration=calibration)
+        compute_s, memory_s, fixed_s = base_times_s(signature, machine=machine)
         ratio = log(time_s / (max(compute_s, memory_s) + fixed_s))
         families[placed.family][placed.features].append((time_s, ratio))
     return {name: _fit(points) for name, points in sorted(families.items())}

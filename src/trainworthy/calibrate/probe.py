@@ -21,6 +21,8 @@ class Measured(NamedTuple):
 def probe_signature(call: Call) -> Signature:
     """Return what a tape records of ``call``: the one operation in it that does something.
 
+    Copies that an operator needs for itself (cuDNN's recurrent layers want dense gradients) belong to it.
+
     Raises:
         ValueError: If there is none, or more than one: a bug in the probe.
     """
@@ -30,6 +32,8 @@ def probe_signature(call: Call) -> Signature:
         call()
     found = [recorder.signatures[op.signature] for op in recorder.ops]
     working = [signature for signature in found if op_class(signature.name) != "view"]
+    if len(working) > 1:
+        working = [signature for signature in working if op_class(signature.name) not in {"copy", "fill"}]
     if len(working) != 1:
         raise ValueError(f"a probe has to run one operation; this one ran {[s.name for s in working]}")
     return working[0]

@@ -17,7 +17,7 @@ from trainworthy.calibrate.probe import Call
 aten = torch.ops.aten
 
 
-def _size(random: Random, low: int, high: int) -> int:
+def log_size(random: Random, low: int, high: int) -> int:
     """Draw a size evenly in its logarithm; most larger ones are multiples of 8, as in most networks."""
     size = round(float(low * (high / low) ** random.random()))
     return size if size < 24 or random.random() < 0.3 else max(8, size // 8 * 8)
@@ -28,7 +28,7 @@ def gemm_probes(*, device: str, dtype: torch.dtype, count: int, largest_flops: f
     random = Random(1)
     made = 0
     while made < count:
-        m, n, k = (_size(random, 4, 8192) for _ in range(3))
+        m, n, k = (log_size(random, 4, 8192) for _ in range(3))
         if not 2e3 < 2 * m * n * k < largest_flops or m * k + k * n + m * n > 6e6:
             continue
         made += 1
@@ -49,7 +49,7 @@ def bmm_probes(*, device: str, dtype: torch.dtype, count: int, largest_flops: fl
     random = Random(2)
     made = 0
     while made < count:
-        batch, m, n, k = _size(random, 2, 256), *(_size(random, 8, 512) for _ in range(3))
+        batch, m, n, k = log_size(random, 2, 256), *(log_size(random, 8, 512) for _ in range(3))
         if not 1e4 < 2 * batch * m * n * k < largest_flops or batch * (m * k + k * n + m * n) > 4e6:
             continue
         made += 1
@@ -65,12 +65,12 @@ def _conv_sizes(random: Random, largest_flops: float) -> tuple[int, ...]:
     while True:
         kernel = random.choice((1, 1, 3, 3, 3, 5, 7, 4))
         kind = random.random()
-        channels_in = _size(random, 4, 512) if kind > 0.2 or kind < 0.1 else random.choice((1, 3))
-        channels_out = _size(random, 8, 512) if kind > 0.1 else random.choice((1, 3, 4))
+        channels_in = log_size(random, 4, 512) if kind > 0.2 or kind < 0.1 else random.choice((1, 3))
+        channels_out = log_size(random, 8, 512) if kind > 0.1 else random.choice((1, 3, 4))
         groups = 1
         if kind > 0.85:  # depthwise
-            channels_in = channels_out = groups = _size(random, 8, 512)
-        side, batch, stride = _size(random, 4, 128), _size(random, 1, 64), random.choice((1, 1, 2))
+            channels_in = channels_out = groups = log_size(random, 8, 512)
+        side, batch, stride = log_size(random, 4, 128), log_size(random, 1, 64), random.choice((1, 1, 2))
         pixels = batch * side * side // stride**2
         flops = 2 * pixels * channels_in * channels_out // groups * kernel**2
         elements = batch * side * side * (channels_in + channels_out / stride**2)
@@ -95,14 +95,18 @@ def conv_probes(
         bias = torch.randn(c_out, device=device, dtype=dtype) if made % 2 else None
         pad, zero = [padding, padding], [1 if transposed and kernel == 3 else 0] * 2
         args: tuple[Any, ...] = ([stride, stride], pad, [1, 1], transposed, zero, groups)
-        out = aten.convolution(x, weight, bias, *args)
-        yield lambda x=x, w=weight, b=bias, args=args: aten.convolution(x, w, b, *args)  # type: ignore[misc]
-        grad = torch.randn_like(out)
-        sizes = None if bias is None else [c_out]
-        for mask in ([True, False, False], [False, True, bias is not None]):
-            yield lambda g=grad, x=x, w=weight, s=sizes, a=args, mask=mask: aten.convolution_backward(  # type: ignore[misc]
-                g, x, w, s, *a, mask
-            )
+        yield from conv_calls(x, weight, bias, args)
+
+
+def conv_calls(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, args: tuple[Any, ...]
+) -> Iterator[Call]:
+    """One convolution, the gradient of its input, and that of its parameters."""
+    grad = torch.randn_like(aten.convolution(x, weight, bias, *args))
+    yield lambda: aten.convolution(x, weight, bias, *args)
+    sizes = None if bias is None else list(bias.shape)
+    for mask in ([True, False, False], [False, True, bias is not None]):
+        yield lambda mask=mask: aten.convolution_backward(grad, x, weight, sizes, *args, mask)  # type: ignore[misc]
 
 
 def attention_probes(*, device: str, dtype: torch.dtype, count: int, largest_flops: float) -> Iterator[Call]:
@@ -110,8 +114,8 @@ def attention_probes(*, device: str, dtype: torch.dtype, count: int, largest_flo
     random = Random(5)
     made = 0
     while made < count:
-        batch, heads, head = _size(random, 1, 32), random.choice((2, 4, 8, 12)), random.choice((16, 32, 64, 64, 128))
-        length = _size(random, 16, 1024)
+        batch, heads, head = log_size(random, 1, 32), random.choice((2, 4, 8, 12)), random.choice((16, 32, 64, 64, 128))
+        length = log_size(random, 16, 1024)
         flops = 4 * batch * heads * length * length * head
         if not 1e5 < flops < largest_flops or batch * heads * length * head > 2e6:
             continue
@@ -120,10 +124,11 @@ def attention_probes(*, device: str, dtype: torch.dtype, count: int, largest_flo
         q, k, v = (
             torch.randn(batch, length, heads, head, device=device, dtype=dtype).transpose(1, 2) for _ in range(3)
         )
-        yield from _attention_pair(q, k, v, causal=bool(made % 2))
+        yield from attention_pair(q, k, v, causal=bool(made % 2))
 
 
-def _attention_pair(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool) -> Iterator[Call]:
+def attention_pair(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool) -> Iterator[Call]:
+    """Return the fused kernels of one shape, forward and backward."""
     if q.device.type == "cpu":
         forward = aten._scaled_dot_product_flash_attention_for_cpu
         out, logsumexp = forward(q, k, v, 0.0, causal)
@@ -134,8 +139,9 @@ def _attention_pair(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal
         )
         return
     yield lambda: F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    inputs = [t.detach().requires_grad_() for t in (q, k, v)]
-    result = F.scaled_dot_product_attention(inputs[0], inputs[1], inputs[2], is_causal=causal)
+    with torch.enable_grad():  # probes are made where nothing is recorded
+        inputs = [t.detach().requires_grad_() for t in (q, k, v)]
+        result = F.scaled_dot_product_attention(inputs[0], inputs[1], inputs[2], is_causal=causal)
     grad = torch.randn_like(result)
     yield lambda: torch.autograd.grad(result, inputs, grad, retain_graph=True)
 
@@ -146,8 +152,8 @@ def rnn_probes(*, device: str, count: int) -> Iterator[Call]:
         return
     random = Random(6)
     for _ in range(count):
-        steps, batch = _size(random, 4, 128), _size(random, 1, 64)
-        inputs, hidden = _size(random, 16, 256), _size(random, 16, 256)
+        steps, batch = log_size(random, 4, 128), log_size(random, 1, 64)
+        inputs, hidden = log_size(random, 16, 256), log_size(random, 16, 256)
         x = torch.randn(steps, batch, inputs)
         w_in, w_hidden = torch.randn(4 * hidden, inputs), torch.randn(4 * hidden, hidden)
         b = torch.randn(4 * hidden)

@@ -13,13 +13,13 @@ from trainworthy.calibrate.probe import Call
 aten = torch.ops.aten
 # Elements: the smallest show the fixed part, the middle ones the caches, the largest memory.
 SIZES = (16, 1024, 6000, 28000, 40000, 120000, 400000, 1300000, 3500000)
-_UNARY: dict[str, Callable[[torch.Tensor], Any]] = {
+UNARY: dict[str, Callable[[torch.Tensor], Any]] = {
     "relu": torch.relu, "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
     "gelu": F.gelu, "silu": F.silu, "sqrt": torch.sqrt, "cos": torch.cos, "clone": torch.clone,
     "mul": lambda x: x * 2.0, "div": lambda x: x / 3.0, "add": lambda x: x + 1.0, "pow": lambda x: x**3,
     "fill_": lambda x: x.fill_(0.5), "eq": lambda x: x == 0, "sum": torch.sum, "mean": torch.mean,
 }  # fmt: skip
-_BINARY: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
+BINARY: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
     "add": torch.add, "mul": torch.mul, "div": torch.div, "add_": lambda x, y: x.add_(y),
     "mul_": lambda x, y: x.mul_(y),
     "lerp_": lambda x, y: x.lerp_(y, 0.1), "addcdiv_": lambda x, y: x.addcdiv_(y, y, value=-1e-6),
@@ -42,9 +42,9 @@ def stream_probes(*, device: str, dtype: torch.dtype, sizes: tuple[int, ...] = S
     for size in sizes:
         x = torch.rand(size, device=device, dtype=dtype) + 0.5
         y = torch.rand(size, device=device, dtype=dtype) + 0.5
-        for unary in _UNARY.values():
+        for unary in UNARY.values():
             yield lambda f=unary, x=x: f(x)  # type: ignore[misc]
-        for name, binary in _BINARY.items():
+        for name, binary in BINARY.items():
             if full or name not in {"lerp_", "addcdiv_", "mse_loss"}:
                 yield lambda f=binary, x=x, y=y: f(x, y)  # type: ignore[misc]
         if not full:

@@ -19,11 +19,12 @@ from trainworthy.calibrate.fit import fit_curves
 from trainworthy.calibrate.host import host_costs
 from trainworthy.calibrate.load import OtherWork
 from trainworthy.calibrate.probe import Call, Measured, probe_signature
+from trainworthy.calibrate.probes_gpu import gpu_groups
 from trainworthy.calibrate.probes_products import attention_probes, bmm_probes, conv_probes, gemm_probes, rnn_probes
 from trainworthy.calibrate.probes_streams import image_probes, layout_probes, list_probes, row_probes, stream_probes
 from trainworthy.calibrate.timing import call_time_s
-from trainworthy.errors import UsageError
-from trainworthy.estimate.machine import Machine
+from trainworthy.errors import UnknownGpuError, UsageError
+from trainworthy.estimate.machine import Machine, gpu_machine
 from trainworthy.hardware.calibration import Calibration, HostCosts
 
 Progress = Callable[[str], None]
@@ -64,10 +65,8 @@ def calibrate(
         torch.set_num_threads(before)
     busy = others.cores(time.perf_counter() - start)
     if busy is not None and busy > 0.25:
-        calibration = replace(
-            calibration,
-            notes=f"Other processes kept {busy:.1f} of {os.cpu_count()} cores busy meanwhile; repeat it when idle.",
-        )
+        note = f"Other processes kept {busy:.1f} of {os.cpu_count()} cores busy meanwhile; repeat it when idle."
+        calibration = replace(calibration, notes=" ".join(filter(None, (calibration.notes, note))))
     return calibration
 
 
@@ -84,25 +83,40 @@ def _calibrate(device: Literal["cpu", "cuda"], progress: Progress) -> Calibratio
         reuse=memory.reuse_curve() if device == "cpu" else (),
     )  # fmt: skip
     measured: list[Measured] = []
+    left_out: list[str] = []
     faults: list[float] = []
     for name, probes in _groups(device):
         progress(name)
-        measured += _measure(probes, device=device)
+        measured += _measure(probes, device=device, left_out=left_out)
         if device == "cpu":  # again and again: the system's mood changes
             faults.append(memory.page_fault_s_per_byte(budget_s=0.3))
+    if left_out:
+        bare = replace(bare, notes=f"{len(left_out)} probes did not run here, the first with: {left_out[0]}")
     if faults:
         bare = replace(bare, page_fault_s_per_byte=median(faults))
-    bare = replace(bare, curves=fit_curves(measured, calibration=bare))
+    bare = replace(bare, curves=fit_curves(measured, machine=_machine(bare)))
     progress("host")
-    machine = Machine(name=bare.id, kind="cpu" if device == "cpu" else "gpu", calibration=bare)
     with torch.enable_grad():
-        host = host_costs(machine=machine, device=device)
+        host = host_costs(machine=_machine(bare), device=device)
     return replace(bare, host=host)
+
+
+def _machine(calibration: Calibration) -> Machine:
+    """Return the machine of a calibration, with the row of its GPU if there is one."""
+    if calibration.device == "cpu":
+        return Machine(name=calibration.id, kind="cpu", calibration=calibration)
+    try:
+        return gpu_machine(calibration.device_name, calibration=calibration)
+    except UnknownGpuError:
+        return Machine(name=calibration.id, kind="gpu", calibration=calibration)
 
 
 def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
     """Yield the groups of probes. The second type has fewer: what it shares with the first need not be seen again."""
-    flops = 6e8 if device == "cpu" else 6e11
+    if device == "cuda":
+        yield from gpu_groups()
+        return
+    flops = 6e8
     for dtype, name, few in ((torch.float32, "fp32", 1.0), (torch.bfloat16, "bf16", 0.6)):
         yield (
             f"matrix products, {name}",
@@ -131,10 +145,16 @@ def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
     yield "optimizers", list_probes(device=device)
 
 
-def _measure(probes: Iterable[Call], *, device: str) -> Iterator[Measured]:
+def _measure(probes: Iterable[Call], *, device: str, left_out: list[str]) -> Iterator[Measured]:
+    """Time every probe; on a GPU those that its kernels refuse (a type, a size, memory) are told in ``left_out``."""
     for call in probes:
-        signature = probe_signature(call)
-        yield Measured(signature, call_time_s(call, device=device))
+        try:
+            signature = probe_signature(call)
+            yield Measured(signature, call_time_s(call, device=device))
+        except (RuntimeError, ValueError) as error:
+            if device == "cpu":
+                raise
+            left_out.append(str(error).strip().split("\n")[0][:120])
 
 
 def _peaks(device: str) -> dict[str, float]:
@@ -173,7 +193,6 @@ def device_name(device: str) -> str:
 
 def calibration_id(device: str) -> str:
     """Return an id such as ``amd-epyc-2threads`` or that of the GPU's row."""
-    from trainworthy.errors import UnknownGpuError
     from trainworthy.hardware.rows import gpu_row
 
     name = device_name(device)

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 _SHORTEST_BLOCK_S = 60e-6  # of calls that are timed together, so that reading the clock does not matter
-_QUEUE_CYCLES = 2_000_000  # about a millisecond of a GPU that waits while the host fills its queue
+_GPU_BLOCK_S = 2e-3  # of calls between two events, which tick in half a microsecond
+_CYCLES_PER_S = 2e9  # of a GPU that waits while the host fills its queue; a slower clock only waits longer
 
 
 def call_time_s(call: Callable[[], Any], *, device: str = "cpu", budget_s: float = 0.012, repeats: int = 15) -> float:
     """Return the median time of ``call`` after warm-up; on a GPU, of the device alone."""
     if device != "cpu":
-        return _gpu_time_s(call, repeats=min(repeats, 7))
+        return _gpu_time_s(call, repeats=min(repeats, 5))
     call()
     start = time.perf_counter()
     call()
@@ -34,17 +35,23 @@ def call_time_s(call: Callable[[], Any], *, device: str = "cpu", budget_s: float
 
 def _gpu_time_s(call: Callable[[], Any], *, repeats: int) -> float:
     """Time launches that already wait in the stream's queue: what the host needs does not count."""
-    for _ in range(3):
+    for _ in range(2):
         call()
     torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    issued_s = time.perf_counter() - start
+    torch.cuda.synchronize()
+    number = max(1, min(10, round(_GPU_BLOCK_S / (time.perf_counter() - start))))
+    wait_cycles = int(_CYCLES_PER_S * (1.5 * number * issued_s + 5e-5))
     times: list[float] = []
     for _ in range(repeats):
         first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda._sleep(_QUEUE_CYCLES)
+        torch.cuda._sleep(wait_cycles)
         first.record()
-        for _ in range(10):
+        for _ in range(number):
             call()
         last.record()
         last.synchronize()
-        times.append(float(first.elapsed_time(last)) / 1e3 / 10)
+        times.append(float(first.elapsed_time(last)) / 1e3 / number)
     return median(times)

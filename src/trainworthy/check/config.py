@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ class Config:
         chosen = _longest(rule, self.select) if self.select is not None else (1 if rule.default else 0)
         chosen = max(chosen, _longest(rule, self.extend_select))
         return chosen > 0 and _longest(rule, self.ignore) < max(chosen, 2)
+
+    def selects_code(self, code: str, name: str, rules: Mapping[str, Rule]) -> bool:
+        """Say whether findings of a code are wanted that no rule makes: those of the ranks of a virtual cluster."""
+        if code in rules:
+            return self.selects(rules[code])
+        return self.selects(Rule(code=code, name=name, severity="error", module="", finders={}))
 
     def excludes(self, name: str) -> bool:
         """Say whether a folder or file is left out."""

@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainworthy.cli.check_script import add_run_options, asks_for_a_run, check_script, split
+from trainworthy.cli.check_script import add_run_options, asks_for_a_run, check_script, split, suggested
 from trainworthy.cli.options import emit
 from trainworthy.errors import UsageError
 
@@ -71,6 +71,9 @@ def _run_script(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     """Check a script that is rehearsed, or run for real."""
     options, target, args = split(parser, words)
     options.paths = [target]
+    if options.suggest_shapes:
+        emit(suggested(options, target, args), options.output)
+        return 0
     config = _config(options)
     result, failed = check_script(options, target, args, config)
     code = _report(result, options, config, {})

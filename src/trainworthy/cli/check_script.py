@@ -7,6 +7,7 @@ it is the script's own.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from trainworthy.cli.options import size
 from trainworthy.cli.progress import ProgressLine
 from trainworthy.cli.rehearse import split_words
+from trainworthy.errors import UsageError
 
 if TYPE_CHECKING:
     from trainworthy.check.config import Config
@@ -38,9 +40,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
     add("--time-limit", type=float, default=300.0, metavar="S", help="stop the script after S seconds (default: 300)")
     add("--gpu", metavar="ID", help="with --rehearse: row of `trainworthy gpus`")
-    add("--steps", type=int, default=2, metavar="N", help="with --rehearse: optimizer steps to see (default: 2)")
+    add("--steps", type=int, default=3, metavar="N", help="with --rehearse: optimizer steps to see (default: 3)")
     add("--memory-limit", type=size, metavar="SIZE", help="with --rehearse: most memory of this machine")
     add("--data", metavar="SPEC", help="with --rehearse: shapes instead of a data set that is not here")
+    add("--world-size", type=int, metavar="N", help="with --rehearse: compare the ranks of a virtual cluster of N")
+    add("--gpus-per-node", type=int, metavar="M", help="with --world-size: ranks of one node")
+    add("--suggest-shapes", action="store_true", help="with --rehearse: print shape annotations for the models instead")
 
 
 def split(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argparse.Namespace, str, list[str]]:
@@ -78,11 +83,33 @@ def check_script(options: argparse.Namespace, target: str, args: list[str], conf
     seen = {(f.code, f.place.path, f.place.line) for f in static.findings}
     more = [
         f for f in deeper
-        if f.code in ran and not config.ignored_in(f.place.path, f.code)
+        if config.selects_code(f.code, f.name, rules) and not config.ignored_in(f.place.path, f.code)
         and (f.code, f.place.path, f.place.line) not in seen
     ]  # fmt: skip
     findings = sorted([*static.findings, *_not_silenced(more)], key=lambda one: one.order)
     return replace(static, findings=tuple(findings), rules=tuple(ran)), error is not None
+
+
+def suggested(options: argparse.Namespace, target: str, args: list[str]) -> str:
+    """Return shape annotations for the script's modules, as text or JSON."""
+    from trainworthy._api.suggest_shapes import suggest_shapes
+
+    if options.live is not None:
+        raise UsageError("--suggest-shapes needs shapes only.", where="--live", fix="Use it with --rehearse.")
+    with ProgressLine(label="rehearsal") as line:
+        found = suggest_shapes(
+            target, args=args, time_limit_s=options.time_limit, is_module=options.module is not None, gpu=options.gpu,
+            data=options.data, memory_limit_bytes=options.memory_limit, on_progress=line.show,
+        )  # fmt: skip
+    if options.format == "json":
+        rows = [one.to_dict() for one in found]
+        return json.dumps({"schema_version": 1, "suggestions": rows}, indent=2, ensure_ascii=False)
+    lines = []
+    for one in found:
+        lines.append(f"{one.path}:{one.line}: {one.class_name}.forward")
+        lines += [f"    {'-> ' if name == 'return' else name + ': '}{text}" for name, text in one.annotations.items()]
+        lines += [f"    {text}" for text in one.asserts]
+    return "\n".join(lines) or "No module of the script's own was called with tensors."
 
 
 def _live(
@@ -105,6 +132,8 @@ def _dry(
         steps=options.steps,
         memory_limit_bytes=options.memory_limit,
         data=options.data,
+        world_size=options.world_size,
+        gpus_per_node=options.gpus_per_node,
         **shared,
     )
     return findings, dict(result.error) if result.error is not None else None

@@ -135,7 +135,9 @@ def _parts(run: MemoryInput, stage: Stage, moment: Moment) -> list[MemoryPart]:
         MemoryPart(name=name, bytes=_product(exactly(size), SURE), source=source)
         for name, size, source in state_parts(run, stage, gradients=_gradients_exist(run, moment))
     ]
-    parts.append(MemoryPart(name="libraries", bytes=exactly(_library_bytes(run)), source="cuBLAS workspace, torch 2.x"))
+    parts.append(
+        MemoryPart(name="libraries", bytes=exactly(_library_bytes(run)), source="two cuBLAS workspaces, torch 2.x")
+    )
     if moment == "step":
         parts.extend(_spread(step_parts(run, stage), BUFFERS))
     else:
@@ -191,11 +193,13 @@ def _loss_bytes(run: MemoryInput) -> float:
 
 
 def _library_bytes(run: MemoryInput) -> float:
-    """The workspace that torch allocates for cuBLAS: 32 MiB from Hopper on, before it twice 4 MiB and 8 times 16 KiB.
+    """The workspaces that torch allocates for cuBLAS: 32 MiB from Hopper on, before it twice 4 MiB and 8 times 16 KiB.
+
+    Twice: autograd's thread has its own, see ``inspect/workspaces.py``.
 
     Source: torch 2.13, aten/src/ATen/cuda/CublasHandlePool.cpp, getChosenWorkspaceSize
     """
-    return float(32 << 20 if run.gpu.compute_capability >= (9, 0) else (2 * 4096 + 8 * 16) << 10)
+    return 2.0 * (32 << 20 if run.gpu.compute_capability >= (9, 0) else (2 * 4096 + 8 * 16) << 10)
 
 
 def _spread(parts: Iterable[tuple[str, float, str]], spread: Quantity) -> list[MemoryPart]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from trainworthy.estimate.costs import Cost
 from trainworthy.estimate.machine import Machine
+from trainworthy.estimate.op_classes import LAID_OUT
 from trainworthy.estimate.result import BOUNDS, BoundBy, Bounds, CallTime, Point, ShareRow
 from trainworthy.estimate.simulate import StepTimes
 from trainworthy.tape.record import PHASES, Row, Signature, Tape
@@ -189,8 +190,8 @@ def _point(tape: Tape, costs: Sequence[Cost], members: Sequence[tuple[int, int]]
     moved = sum(n * tape.signatures[tape.rows[row].signature].moved_bytes for row, n in members)
     source = tape.sources[first.source]
     return Point(
-        name=signature.name, op_class=cost.op_class, module=tape.modules[first.module], path=source.path,
-        line=source.line, unit=unit if signature.flops else "fp32", count=count, seconds=seconds,
+        name=signature.name.removesuffix(LAID_OUT), op_class=cost.op_class, module=tape.modules[first.module],
+        path=source.path, line=source.line, unit=unit if signature.flops else "fp32", count=count, seconds=seconds,
         share=seconds / step_s if step_s else 0.0, flops_per_byte=work / moved, tflops=work / seconds / 1e12,
         bound=device_bound(cost),
     )  # fmt: skip

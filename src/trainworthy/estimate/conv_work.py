@@ -14,7 +14,15 @@ from __future__ import annotations
 from math import prod, sqrt
 from typing import Literal, NamedTuple
 
-from trainworthy.estimate.kernel_work import Gemm, KernelWork, Kind, element_bytes, padded_gemm_flops, tensor_bytes
+from trainworthy.estimate.kernel_work import (
+    Gemm,
+    KernelWork,
+    Kind,
+    element_bytes,
+    padded_gemm_flops,
+    tensor_bytes,
+)
+from trainworthy.estimate.op_classes import LAID_OUT, base_name
 from trainworthy.tape.record import Signature, TensorMeta
 
 Pass = Literal["forward", "dgrad", "wgrad"]
@@ -51,7 +59,7 @@ class Conv(NamedTuple):
 
 def conv_work(signature: Signature, *, sm_count: int) -> tuple[KernelWork, ...]:
     """Describe ``convolution`` and ``convolution_backward`` (of which only the gradients asked for)."""
-    backward = signature.name.endswith("backward")
+    backward = base_name(signature.name).endswith("backward")
     if backward:
         grad, x, w = signature.inputs[:3]
         wanted: list[Pass] = []
@@ -61,9 +69,22 @@ def conv_work(signature: Signature, *, sm_count: int) -> tuple[KernelWork, ...]:
         if tuple(w.shape) in shapes or not shapes:
             wanted.append("wgrad")
         conv = _conv(x, w, grad, signature)
-        return tuple(_pass_work(conv, which, sm_count=sm_count) for which in wanted)
+        bias = (
+            [KernelWork("reduction", 0.0, tensor_bytes(grad), 1, grad.dtype, "vector")] if _has_bias(signature) else []
+        )
+        return (*(_pass_work(conv, which, sm_count=sm_count) for which in wanted), *bias)
     x, w = signature.inputs[:2]
-    return (_pass_work(_conv(x, w, signature.outputs[0], signature), "forward", sm_count=sm_count),)
+    out = signature.outputs[0]
+    # cuDNN's convolution knows no bias: PyTorch adds it, and sums its gradient, in kernels of their own.
+    bias = (
+        [KernelWork("elementwise", 0.0, 2 * tensor_bytes(out), 1, out.dtype, "vector")] if _has_bias(signature) else []
+    )
+    return (_pass_work(_conv(x, w, out, signature), "forward", sm_count=sm_count), *bias)
+
+
+def _has_bias(signature: Signature) -> bool:
+    given = signature.outputs if base_name(signature.name).endswith("backward") else signature.inputs[2:3]
+    return not signature.name.endswith(LAID_OUT) and any(len(meta.shape) == 1 for meta in given)
 
 
 def _conv(x: TensorMeta, w: TensorMeta, y: TensorMeta, signature: Signature) -> Conv:
@@ -71,10 +92,11 @@ def _conv(x: TensorMeta, w: TensorMeta, y: TensorMeta, signature: Signature) -> 
     if transposed:  # its forward is the gradient of a convolution from y to x, of the same cost
         x, y = y, x
     groups = max(1, x.shape[1] // max(w.shape[1], 1))
+    last = _is_channels_last(x) or prod(x.shape[2:]) == 1 or signature.name.endswith(LAID_OUT)
     return Conv(
         images=x.shape[0], pixels_in=prod(x.shape[2:]), pixels_out=prod(y.shape[2:]), channels_in=x.shape[1],
         channels_out=y.shape[1], groups=groups, taps=prod(w.shape[2:]), dtype=w.dtype,
-        channels_last=_is_channels_last(x) or prod(x.shape[2:]) == 1, bytes_x=tensor_bytes(x), bytes_y=tensor_bytes(y),
+        channels_last=last, bytes_x=tensor_bytes(x), bytes_y=tensor_bytes(y),
         bytes_w=tensor_bytes(w), dimensions=len(w.shape) - 2,
     )  # fmt: skip
 
@@ -135,8 +157,15 @@ def _kind(conv: Conv, which: Pass) -> Kind:
     return _DENSE[which]
 
 
+# PyTorch's own depthwise kernels, which run where images are not channels-last, against cuDNN's that the shares are of:
+# benchmarks/results/gpu_step_time_h200-sxm-141gb.json. Channels-last goes to cuDNN (``use_cudnn_depthwise``).
+_NATIVE_DEPTHWISE: dict[Pass, float] = {"forward": 11.0, "dgrad": 10.0, "wgrad": 8.0}
+
+
 def _depthwise(conv: Conv, which: Pass) -> KernelWork:
     flops = 2.0 * conv.bytes_y / element_bytes(conv.dtype) * conv.taps
+    if not conv.channels_last and conv.dimensions == 2:
+        flops *= _NATIVE_DEPTHWISE[which]
     moved = conv.bytes_x + conv.bytes_y + conv.bytes_w
     return KernelWork(_DEPTHWISE[which], flops, moved, 1, conv.dtype, "vector")
 

@@ -19,7 +19,7 @@ from math import prod
 
 from trainworthy.estimate.costs import FUSED, FUSED_ELEMENTWISE, FUSED_REDUCTION, is_work
 from trainworthy.estimate.metas import touched_bytes
-from trainworthy.estimate.op_classes import op_class
+from trainworthy.estimate.op_classes import LAID_OUT, op_class
 from trainworthy.estimate.rewrite import NewLeaf, Rows, rewrite
 from trainworthy.tape.record import PHASES, Leaf, Row, Signature, Tape, TensorMeta
 
@@ -29,6 +29,7 @@ _FUSIBLE = frozenset(
     {"elementwise", "transcendental", "copy", "fill", "norm", "softmax", "reduction", "random", "loss", "pool"}
 )
 _COMPILED_PHASES = frozenset(PHASES.index(p) for p in ("forward", "loss", "recompute", "backward"))
+_LAID_OUT = frozenset({"gemm", "conv_forward", "conv_backward", "norm"})
 _NOT_FUSED = frozenset(
     {"cat", "_foreach_copy_", "topk", "sort", "cumsum", "all_gather_copy_in", "split_with_sizes_copy"}
 )
@@ -85,7 +86,8 @@ def _called(leaf: Leaf, at: int, rows: Rows) -> NewLeaf:
     is_compiled = row.phase in _COMPILED_PHASES and signature.collective is None and not signature.host_syncs
     if not is_compiled or signature.name.rpartition(".")[2].endswith(("wait", "wait_tensor")):
         return NewLeaf(leaf.row, same)
-    number = rows.signature(signature._replace(name=FUSED + signature.name))
+    suffix = LAID_OUT if op_class(signature.name) in _LAID_OUT else ""
+    number = rows.signature(signature._replace(name=f"{FUSED}{signature.name}{suffix}"))
     return NewLeaf(rows.row(row._replace(signature=number)), same)
 
 

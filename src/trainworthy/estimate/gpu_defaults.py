@@ -51,6 +51,20 @@ HOST = HostCosts(forward_op_s=7.0e-6, backward_op_s=6.0e-6, optimizer_op_s=6.0e-
 L2_BANDWIDTH_FACTOR = 2.5
 
 
+# What a product of 16-bit matrices whose rows are no multiple of 16 bytes reaches of one whose rows are: from Hopper on
+# the fast kernels load tiles by TMA, which wants that alignment. Source: vocabulary of 50257 on an H200,
+# benchmarks/results/gpu_step_time_h200-sxm-141gb.json: 95 to 146 TFLOP/s of 700. Compiled code pads (Inductor's
+# ``shape_padding``).
+_MISALIGNED_SHARE_HOPPER = 0.19
+
+
+def misaligned_factor(gpu: Gpu | None) -> float:
+    """Return how much longer an unaligned product takes than ``kernel_rates`` says."""
+    if gpu is None or gpu.vendor != "NVIDIA" or gpu.compute_capability < (9, 0) or gpu.compute_capability >= (12, 0):
+        return 1.0
+    return 1 / _MISALIGNED_SHARE_HOPPER
+
+
 def gemm_share(gpu: Gpu, dtype: str) -> float:
     """Return the largest share of the peak for ``dtype`` that a matrix product reaches on ``gpu``."""
     if gpu.vendor == "AMD":

@@ -55,6 +55,8 @@ def work_times(work: KernelWork, *, machine: Machine, rates: KernelRates) -> tup
         turned = work.turned_bytes if unit not in ("fp32", "fp64") else 0.0
         saving = work.saving if unit == "fp32" else 1.0
         work = work._replace(bytes=work.bytes + turned, flops=work.flops / saving)
+    if work.kind == "gemm_misaligned":
+        work = work._replace(flops=work.flops * gpu_defaults.misaligned_factor(machine.gpu))
     bandwidth = machine.memory_gb_per_s * 1e9
     l2_bytes = machine.gpu.l2_bytes if machine.gpu is not None else None
     if l2_bytes and work.bytes < 0.5 * l2_bytes * work.launches:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
-from trainworthy.estimate.op_classes import base_name, op_class
+from trainworthy.estimate.op_classes import LAID_OUT, base_name, op_class
 from trainworthy.tape.record import Signature, TensorMeta
 
 Kind = Literal[
@@ -128,7 +128,7 @@ def gemm_work(signature: Signature, *, sm_count: int) -> KernelWork:
     """Describe ``mm``, ``bmm``, ``addmm``, ``baddbmm`` and ``linear``."""
     left, right = _factors(signature)
     out = signature.outputs[0]
-    if signature.name == "linear":
+    if base_name(signature.name) == "linear":
         gemm = Gemm(1, prod(out.shape[:-1]), out.shape[-1], left.shape[-1])
     else:
         batch = left.shape[0] if len(left.shape) == 3 else 1
@@ -136,7 +136,8 @@ def gemm_work(signature: Signature, *, sm_count: int) -> KernelWork:
     width = element_bytes(left.dtype)
     # Tensor cores want rows of 16 bytes (same guide, table 1): an odd leading dimension costs narrower loads.
     rows = [t.shape[-1] if t.stride[-1:] == (1,) else t.shape[-2] for t in (left, right) if len(t.shape) > 1]
-    misaligned = width <= 2 and any(row * width % 16 for row in (*rows, out.shape[-1]))
+    padded = signature.name.endswith(LAID_OUT)
+    misaligned = not padded and width <= 2 and any(row * width % 16 for row in (*rows, out.shape[-1]))
     kind: Kind = "gemm_misaligned" if misaligned else "gemm_batched" if gemm.batch > 1 else "gemm"
     return KernelWork(kind, padded_gemm_flops(gemm, sm_count=sm_count), moved(signature), 1, left.dtype)
 
@@ -183,28 +184,73 @@ _EXTRA_INPUT_PASSES = {
 }  # fmt: skip
 
 
-def norm_work(signature: Signature, *, training: bool) -> KernelWork:
+# What kernels that go through an image's elements one by one cost beyond their bytes: element steps of one SM in a
+# cycle, from benchmarks/results/gpu_step_time_h200-sxm-141gb.json (torch 2.11, cuDNN 9). They matter on GPUs whose
+# memory is fast for their number of SMs. bfloat16 batch norms run PyTorch's own kernels, others cuDNN's
+# (``_batch_norm_impl_index`` in ATen/native/Normalization.cpp).
+_NATIVE_NORM = {False: 0.69, True: 0.62}  # by whether it is the backward pass
+_NATIVE_NORM_LAST = {False: 0.78, True: 0.88}
+_POOL = {False: 0.94, True: 0.36}
+_OTHER_SHARE = 0.5  # what ``kernel_rates`` takes for kinds without a share of their own
+_FLOPS_PER_SM_CYCLE = 256  # of the vector units: what a share of their peak is stated in
+
+
+def image_flops(elements: float, per_sm_cycle: float) -> float:
+    """Return the vector FLOPs that take as long as ``elements`` at so many in a cycle of an SM."""
+    return elements / per_sm_cycle * _FLOPS_PER_SM_CYCLE
+
+
+def is_channels_last(meta: TensorMeta) -> bool:
+    """Tell whether an image lies with its channels side by side."""
+    return len(meta.shape) > 2 and len(meta.stride) > 1 and meta.stride[1] == 1 and meta.shape[1] > 1
+
+
+def _idle_factor(image: TensorMeta, *, backward: bool, sm_count: int) -> float:
+    """Return how much longer a norm of plain images takes for having fewer channels than blocks that run at once.
+
+    A block goes through one channel, and an SM runs two; the forward pass reaches more with fewer of them.
+    """
+    if len(image.shape) < 3 or is_channels_last(image):
+        return 1.0
+    busy = min(1.0, image.shape[1] / (2 * sm_count))
+    return busy ** (-1.0 if backward else -0.6) if busy else 1.0
+
+
+def norm_work(signature: Signature, *, training: bool, sm_count: int = 0) -> KernelWork:
     """Describe a normalisation; one in evaluation mode needs no statistics and is one pass."""
-    backward = signature.name.endswith("backward")
-    batch_norm = "batch_norm" in signature.name
+    name = base_name(signature.name)
+    backward = name.endswith("backward")
+    batch_norm = "batch_norm" in name
     large = [t for t in signature.inputs if prod(t.shape) == prod(signature.outputs[0].shape)] or list(
         signature.inputs[:1]
     )
-    passes = 0 if batch_norm and not training else _EXTRA_INPUT_PASSES.get(signature.name, 0)
+    passes = 0 if batch_norm and not training else _EXTRA_INPUT_PASSES.get(name, 0)
     kind: Kind
     if batch_norm:
         kind = "elementwise" if not training else "batch_norm_backward" if backward else "batch_norm_forward"
     else:
         kind = "norm_backward" if backward else "norm_forward"
     total = moved(signature) + passes * sum(tensor_bytes(t) for t in large[: 2 if backward else 1])
-    return KernelWork(kind, signature.pointwise_flops, total, 1 + passes, large[0].dtype, "vector")
+    flops = float(signature.pointwise_flops)
+    if batch_norm and training and sm_count and not signature.name.endswith(LAID_OUT):
+        idle = _idle_factor(large[0], backward=backward, sm_count=sm_count)
+        total = round(total * idle)
+        if large[0].dtype == "bfloat16":
+            steps = _NATIVE_NORM_LAST if is_channels_last(large[0]) else _NATIVE_NORM
+            flops = image_flops(prod(large[0].shape), steps[backward]) * idle * _OTHER_SHARE
+    return KernelWork(kind, flops, total, 1 + passes, large[0].dtype, "vector")
 
 
 def other_work(signature: Signature) -> KernelWork:
     """Describe what only moves data and does arithmetic element by element."""
     dtype = (signature.outputs or signature.inputs)[0].dtype if signature.outputs or signature.inputs else "float32"
     moved_bytes = signature.moved_bytes or moved(signature)  # the tape knows which rows a gather reads
-    return KernelWork(other_kind(signature), signature.pointwise_flops, moved_bytes, 1, dtype, "vector")
+    flops = float(signature.pointwise_flops)
+    if signature.name.startswith("max_pool"):
+        backward = signature.name.endswith("backward")
+        sizes = [prod(t.shape) for t in (*signature.inputs, *signature.outputs)]
+        flops = image_flops(max(sizes, default=0), _POOL[backward]) * _OTHER_SHARE
+    return KernelWork(other_kind(signature), flops, moved_bytes, 1, dtype, "vector")
 
 
 def other_kind(signature: Signature) -> Kind:
@@ -260,7 +306,7 @@ def kernel_work(signature: Signature, *, sm_count: int, training: bool = True) -
     if kind in ("rnn_forward", "rnn_backward"):
         return (rnn_work(signature, backward=kind == "rnn_backward"),)
     if kind == "norm":
-        return (norm_work(signature, training=training),)
+        return (norm_work(signature, training=training, sm_count=sm_count),)
     return (other_work(signature),)
 
 

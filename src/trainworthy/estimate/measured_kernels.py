@@ -7,6 +7,7 @@ from math import log2, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainworthy.estimate.curves import bandwidth_gb_per_s, curve_time_s
+from trainworthy.estimate.gpu_kernels import gpu_kernel_times
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.op_features import dtype_of, place
 from trainworthy.tape.record import Signature
@@ -39,10 +40,24 @@ def roofline_s(signature: Signature, *, calibration: Calibration) -> tuple[float
     return compute_s, memory_s, calibration.launch_latency_s
 
 
+def base_times_s(signature: Signature, *, machine: Machine) -> tuple[float, float, float]:
+    """Return what a kernel is measured against: arithmetic, memory traffic, the fixed part.
+
+    On a CPU the roofline. On a GPU whose row is known, what ``gpu_kernels`` says at the measured peaks and bandwidth:
+    it knows tiles, passes and idle multiprocessors, so that less is left for the curves to say.
+    """
+    assert machine.calibration is not None
+    if machine.gpu is None:
+        return roofline_s(signature, calibration=machine.calibration)
+    return gpu_kernel_times(signature, machine=machine, rates=machine.rates)
+
+
 def find_curve(signature: Signature, calibration: Calibration) -> tuple[Curve, tuple[float, ...]] | None:
     """Return the curve of an operation's family, or of the next of kin, and where on it the operation lies."""
     placed = place(signature)
-    for family in (placed.family, *placed.fallbacks):
+    # float16 is not measured everywhere that bfloat16 is; their kernels are alike.
+    alike = [f.replace("/fp16", "/bf16") for f in (placed.family, *placed.fallbacks) if f.endswith("/fp16")]
+    for family in (placed.family, *alike[:1], *placed.fallbacks, *alike[1:]):
         curve = calibration.curves.get(family)
         if curve is not None and len(curve.length_scales) == len(placed.features):
             return curve, placed.features
@@ -57,14 +72,16 @@ def kernel_time(signature: Signature, *, machine: Machine) -> KernelTime:
     if halves:
         times = [kernel_time(half, machine=machine) for half in halves]
         return KernelTime(sum(t.total_s for t in times), times[0].compute_share, all(t.measured for t in times))
-    compute_s, memory_s, fixed_s = roofline_s(signature, calibration=calibration)
+    compute_s, memory_s, fixed_s = base_times_s(signature, machine=machine)
     base_s = max(compute_s, memory_s) + fixed_s
     found = find_curve(signature, calibration)
     share = compute_s / max(compute_s, memory_s) if max(compute_s, memory_s) else 0.0
-    if found is None:
-        return KernelTime(max(compute_s, memory_s) * 2 + fixed_s, share, measured=False)
+    if found is None:  # a roofline promises too much of what it knows nothing of
+        return KernelTime(max(compute_s, memory_s) * (1 if machine.gpu else 2) + fixed_s, share, measured=False)
     curve, features = found
-    total_s = curve_time_s(curve, features, roofline_s=base_s) + _layout_s(signature, calibration)
+    total_s = curve_time_s(curve, features, roofline_s=base_s)
+    if machine.gpu is None:
+        total_s += _layout_s(signature, calibration)
     return KernelTime(total_s, share, measured=True)
 
 

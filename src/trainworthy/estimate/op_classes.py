@@ -37,6 +37,11 @@ OpClass = Literal[
     "view",
     "other",
 ]
+LAID_OUT = ".laid_out"
+"""Ends the names of operators in compiled code that lays operands out as kernels like them: rows of matrices padded to
+16 bytes, images channels-last, norms and biases in generated kernels (Inductor's ``shape_padding`` and
+``layout_optimization``)."""
+
 OP_CLASSES: tuple[OpClass, ...] = get_args(OpClass)
 
 _NAMES: dict[OpClass, str] = {

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import log2, prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainworthy.estimate.op_classes import OpClass, base_name, op_class
+from trainworthy.estimate.op_classes import LAID_OUT, OpClass, base_name, op_class
 
 if TYPE_CHECKING:
     from trainworthy.tape.record import Signature, TensorMeta
@@ -102,7 +102,7 @@ def _conv(signature: Signature) -> Placed:
         (
             _log(x.shape[0]), _log(pixels_out), _log(pixels_in) - _log(pixels_out), _log(channels_in / groups),
             _log(channels_out / groups), _log(groups), _log(prod(weight.shape[2:])),
-            float(len(x.stride) > 1 and x.stride[1] == 1 and x.shape[1] > 1),
+            float(signature.name.endswith(LAID_OUT) or (len(x.stride) > 1 and x.stride[1] == 1 and x.shape[1] > 1)),
             _waste(channels_in // groups) + _waste(channels_out // groups),
         ),
         (_family(signature, name.replace("_transposed", "")), _family(signature, "conv")),
@@ -145,9 +145,17 @@ def _norm(signature: Signature) -> Placed:
         return Placed(_family(signature, name), (_log(rows), _log(_numel(x) / max(rows, 1))))
     channels = x.shape[1] if len(x.shape) > 1 else 1
     samples = x.shape[0] if x.shape else 1
-    return Placed(
-        _family(signature, name), (_log(samples), _log(channels), _log(_numel(x) / max(samples * channels, 1)))
-    )
+    name = name.replace("cudnn_batch_norm", "native_batch_norm")  # a virtual tape does not say whose kernel it is
+    features = (_log(samples), _log(channels), _log(_numel(x) / max(samples * channels, 1)))
+    return _by_layout(signature, name, x, features)
+
+
+def _by_layout(signature: Signature, name: str, x: TensorMeta, features: tuple[float, ...], *more: str) -> Placed:
+    """Return a family of images; those in channels_last have kernels of their own where that was measured."""
+    plain = (_family(signature, name), *more)
+    if len(x.shape) == 4 and len(x.stride) == 4 and x.stride[1] == 1 and x.shape[1] > 1:
+        return Placed(_family(signature, f"{name}:last"), features, plain)
+    return Placed(plain[0], features, plain[1:])
 
 
 def _softmax(signature: Signature) -> Placed:
@@ -179,7 +187,8 @@ def _pool(signature: Signature) -> Placed:
     sizes = [_numel(m) for m in (*signature.inputs[:1], *signature.outputs[:1])]
     small, large = min(sizes, default=1), max(sizes, default=1)
     other = "max_pool2d_with_indices_backward" if name.endswith("backward") else "max_pool2d_with_indices"
-    return Placed(_family(signature, name), (_log(large), _log(large) - _log(small)), (f"{other}/fp32",))
+    x = signature.inputs[1] if name.endswith("backward") and len(signature.inputs) > 1 else signature.inputs[0]
+    return _by_layout(signature, name, x, (_log(large), _log(large) - _log(small)), f"{other}/fp32")
 
 
 def _copy(signature: Signature) -> Placed:

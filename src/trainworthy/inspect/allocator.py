@@ -24,7 +24,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-RULES_VERSION = 1  # goes up when the same requests get another answer; what is noted in tapes is then void
+RULES_VERSION = 2  # goes up when the same requests get another answer; what is noted in tapes is then void
 
 MIN_BLOCK_BYTES = 512
 SMALL_BYTES = 1 << 20

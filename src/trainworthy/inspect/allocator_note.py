@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from trainworthy.inspect.allocator import RULES_VERSION
-from trainworthy.inspect.replay import Replay, allocator_events, replay
+from trainworthy.inspect.replay import Replay, replay
+from trainworthy.inspect.workspaces import allocator_requests
 from trainworthy.tape.record import Tape
 
 NOTE = "allocator"
@@ -69,12 +70,12 @@ def _noted(tape: Tape) -> AllocatorAnswer | None:
 
 def _worked_out(tape: Tape) -> AllocatorAnswer:
     workspace, limit = _conditions(tape)
-    events = allocator_events(tape, tape.device, workspace)
-    played = replay(tape, workspace_bytes=workspace, events=events)
+    requests = allocator_requests(tape, tape.device, workspace)
+    played = replay(tape, workspace_bytes=workspace, requests=requests)
     failed: Replay | None = None
     if limit is not None and played.peak_reserved_bytes > limit:
         # On the card the allocator would now give free segments back; if that is enough, the script runs.
-        capped = replay(tape, workspace_bytes=workspace, capacity_bytes=limit, events=events)
+        capped = replay(tape, workspace_bytes=workspace, capacity_bytes=limit, requests=requests)
         if capped.out_of_memory is None:
             played = capped
         else:

@@ -11,7 +11,7 @@ import pickle
 from typing import Any
 
 from trainworthy.inspect.allocator import Block, CachingAllocator
-from trainworthy.inspect.replay import WORKSPACE, allocator_events
+from trainworthy.inspect.workspaces import IN_CALL, allocator_requests
 from trainworthy.tape.record import StorageClass, Tape
 
 _PROTOCOL = 4  # the viewer has a reader of its own, which knows what torch writes and little more
@@ -26,11 +26,12 @@ def memory_snapshot(tape: Tape, *, device: str | None = None) -> dict[str, Any]:
     """Build the snapshot as plain data."""
     workspace = tape.notes.get("workspace_bytes") or 0
     writer = _Writer(tape)
-    for op, which, number in allocator_events(tape, device or tape.device, workspace):
+    for (op, which, number), num_bytes in allocator_requests(tape, device or tape.device, workspace):
         if which == -1:
             writer.release(op, number)
-        elif number == WORKSPACE:
-            writer.allocate(op, number, workspace, [_frame("workspace of cuBLAS", "", 0)])
+        elif num_bytes is not None:
+            library = "cuDNN" if number == IN_CALL else "cuBLAS"
+            writer.allocate(op, number, num_bytes, [_frame(f"workspace of {library}", "", 0)])
         else:
             writer.allocate(op, number, tape.classes[which].size_bytes, writer.frames(which))
     return {"segments": writer.segments(), "device_traces": [writer.trace], "allocator_settings": {}}

@@ -8,7 +8,7 @@ operation is the counter minus one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ import torch.autograd
 from trainworthy.tape.record import PHASES
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from trainworthy.tape.recorder import Recorder
 
 _RECOMPUTE, _BACKWARD = PHASES.index("recompute"), PHASES.index("backward")
@@ -26,6 +28,17 @@ _current_node: Any = torch._C._current_autograd_node
 _counter = torch._C._autograd._get_sequence_nr
 # An operation in place on a view makes up to three nodes after its own (the copy of slices, the views again).
 _MAX_EXTRA_NODES = 4
+
+
+def frame_at(depth: int) -> FrameType | None:
+    """Return the ``depth``-th frame from here on; None where there are fewer.
+
+    On a GPU the engine runs backward nodes in threads of its own, below which there is no Python.
+    """
+    try:
+        return sys._getframe(depth)
+    except ValueError:
+        return None
 
 
 class BackwardWatch:
@@ -39,6 +52,7 @@ class BackwardWatch:
         self._functions = 0
         self._called_from = 0  # for what runs when no node does: callbacks at the end of a pass
         self.made_graph = False  # whether a backward pass was itself made to be differentiated
+        self.on_backward: list[Callable[[Any], None]] = []  # told what a pass begins at
 
     @property
     def in_backward(self) -> bool:
@@ -75,7 +89,7 @@ class BackwardWatch:
         create_graph = bool(self._create_graph and self._create_graph[-1])
         module, source = self._forward_place()
         # The user's own code inside the engine: a hook, the backward of a Function, what is recomputed.
-        own = self._recorder.finder.find_above(sys._getframe(4), BackwardWatch._run.__code__)
+        own = self._recorder.finder.find_above(frame_at(5), BackwardWatch._run.__code__)
         if torch.is_grad_enabled() and not create_graph:
             # A backward pass runs without grad mode; what runs with it recomputes a forward pass.
             module = self._recorder.modules.current or self._recomputed_module(own, module)
@@ -149,6 +163,8 @@ class BackwardWatch:
         if outermost:
             self._called_from, _ = recorder.finder.find(sys._getframe(2))
             recorder.steps.backward_begins()
+            for listener in self.on_backward:
+                listener(args[0])
         self._create_graph.append(create_graph)
         self.made_graph = self.made_graph or create_graph
         try:

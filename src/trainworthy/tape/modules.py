@@ -38,6 +38,7 @@ class ModuleTracker:
         self.roots: list[str] = []
         self.on_root_enter: list[Listener] = []
         self.on_root_exit: list[Listener] = []
+        self.on_call: list[Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]] = []  # with the result
         self.exited_root = False
         self._numbers: dict[int, int] = {}
         self._known: dict[int, weakref.ref[nn.Module]] = {}
@@ -86,6 +87,8 @@ class ModuleTracker:
             if outermost:
                 for listener in self.on_root_exit:
                     listener(module, args, kwargs)
+        for noted in self.on_call:
+            noted(module, args, kwargs, out)
         if number not in self._output_shapes:
             shape = _first_shape(out)
             if shape is not None:

@@ -18,7 +18,7 @@ import torch
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainworthy.tape.autograd import BackwardWatch
+from trainworthy.tape.autograd import BackwardWatch, frame_at
 from trainworthy.tape.build import RawOp, StorageRecord, build_tape
 from trainworthy.tape.collective_record import Ticket, note_wait, record_collective
 from trainworthy.tape.collectives import GroupTable
@@ -209,7 +209,7 @@ class Recorder(TorchDispatchMode):
             if phase == _RECOMPUTE:
                 self._note_uses(tensors, bw_module, source)  # of the leaves that a checkpoint makes
             return phase, bw_module, source
-        source, is_loss = self.finder.find(sys._getframe(3))
+        source, is_loss = self.finder.find(frame_at(4))
         if self.steps.in_optimizer:
             return _OPTIMIZER, 0, source
         grad = self.backward.grad_enabled

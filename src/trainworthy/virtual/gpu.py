@@ -23,6 +23,7 @@ from trainworthy.virtual import (  # noqa: F401 - they register handlers and ove
 )
 from trainworthy.virtual.attention import Hardware
 from trainworthy.virtual.autocast import cache_followed
+from trainworthy.virtual.check_notes import CheckNotes
 from trainworthy.virtual.cluster import Cluster
 from trainworthy.virtual.cluster_notes import ClusterNotes
 from trainworthy.virtual.device import VirtualDevice
@@ -78,6 +79,7 @@ class VirtualGpu:
             self.assumptions[text] = ["--gpu"]
         self.compile_requested = False
         self.step_notes: StepNotes | None = None  # of a session
+        self.check_notes: CheckNotes | None = None  # of a session
         granularity = 1 if imitate_cpu else _GRANULARITY_BYTES
         # Real tensors count too when the CPU is imitated: they share the memory with virtual ones.
         only = None if imitate_cpu else _concerns
@@ -152,7 +154,9 @@ class VirtualGpu:
                 "assumptions": [_with_places(t, p) for t, p in self.assumptions.items()],
                 "compile_requested": self.compile_requested,
                 "workspace_bytes": self._workspace_bytes() if used_gpu else 0,
+                "conv_workspaces": used_gpu and not self.imitate_cpu,
                 **(self.step_notes.notes() if self.step_notes is not None else {}),
+                **(self.check_notes.notes() if self.check_notes is not None else {}),
                 **self._cluster_notes(), **notes,
             },
         )  # fmt: skip

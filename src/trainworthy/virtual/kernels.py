@@ -330,13 +330,18 @@ def _pack_backward(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs)
     return new_virtual(tuple(int(s) for s in size), grad.dtype, shown_device(grad))
 
 
+_RESERVED = {0: 1, 1: 1, 2: 5, 3: 6}  # by cuDNN's mode: ReLU and tanh cells, LSTM, GRU
+_RESERVE_HEAD_BYTES = 256
+
+
 @handles("_cudnn_rnn")
 def _cudnn_rnn(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Outputs as cuDNN lays them out, and its reserve space for training, modelled.
+    """Outputs as cuDNN lays them out, and its reserve space for training.
 
-    The reserve keeps, for every layer, direction, time step and sample, the gates and the cell and
-    hidden states that the backward pass reads (Appleyard et al. 2016 describe the scheme; NVIDIA
-    does not publish the exact size).
+    The reserve keeps, for every layer, direction, time step and sample, what the backward pass reads: as many values
+    of a hidden unit as ``_RESERVED`` says, and one more for what goes from a layer to the next. NVIDIA publishes no
+    sizes; this is what an H200 answered for 96 layers (cuDNN 9, ``benchmarks/gpu_library_memory.py``), to the byte.
+    The workspace inside of the call is not modelled.
     """
     x, weights = args[0], args[1]
     hx, cx, mode, hidden = args[4], args[5], args[6], args[7]
@@ -352,9 +357,8 @@ def _cudnn_rnn(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> 
         y = claim(torch.empty(shape, dtype=x.dtype, device="meta").transpose(0, 1), target)
     hy = new_virtual(tuple(hx.shape), x.dtype, target)
     cy = new_virtual(tuple(cx.shape) if cx is not None else (0,), x.dtype, target)
-    gates = {0: 1, 1: 1, 2: 4, 3: 3}[mode]
-    kept = gates + (2 if mode == 2 else 1)
-    reserve = steps * layers * directions * hidden * kept * x.element_size() if train else 0
+    kept = layers * _RESERVED[mode] + layers - 1
+    reserve = steps * directions * hidden * kept * x.element_size() + _RESERVE_HEAD_BYTES if train else 0
     del weights
     return (y, hy, cy, new_virtual((reserve,), torch.uint8, target), new_virtual((0,), x.dtype, target))
 

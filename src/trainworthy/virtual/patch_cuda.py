@@ -112,7 +112,7 @@ def _device_answers(gpu: VirtualGpu) -> dict[str, Any]:
     major, minor = gpu.capability
     properties = SimpleNamespace(
         name=gpu.name, total_memory=gpu.total_memory_bytes, major=major, minor=minor,
-        multi_processor_count=gpu.sm_count or 0, is_integrated=False, is_multi_gpu_board=False,
+        multi_processor_count=gpu.sm_count or 132, is_integrated=False, is_multi_gpu_board=False,
         max_threads_per_multi_processor=2048, max_threads_per_block=1024, warp_size=32,
         shared_memory_per_block=49152, shared_memory_per_multiprocessor=233472,
         shared_memory_per_block_optin=232448, regs_per_multiprocessor=65536, L2_cache_size=52428800,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -64,6 +65,12 @@ class Transfer(torch.autograd.Function):
         return torch.zeros(shape, dtype=dtype), None, None
 
 
+class Crossing:
+    """Who follows real tensors to the GPU; what it returns is moved in their place."""
+
+    follow: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     names: tuple[str, ...] = ("device", "dtype", "non_blocking", "copy")
     first = args[0] if args else None
@@ -84,6 +91,8 @@ def move(
     non_blocking: bool = False, memory_format: Any = None,
 ) -> torch.Tensor:  # fmt: skip
     """Copy a tensor to another device."""
+    if Crossing.follow is not None and device.type == "cuda" and not raw_is_meta(tensor):
+        tensor = Crossing.follow(tensor)
     options: dict[str, Any] = {"non_blocking": non_blocking}
     if dtype is not None:
         options["dtype"] = dtype

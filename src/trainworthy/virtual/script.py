@@ -98,7 +98,7 @@ class Runner:
         )
         self.session = Session(
             self.gpu, steps=self.job.steps, on_step=self._step, on_stuck=lambda: self.end(None),
-            whole_evaluation=self.job.whole_evaluation,
+            whole_evaluation=self.job.whole_evaluation, resize=self.job.resize, keep_shapes=self.job.keep_shapes,
         )  # fmt: skip
         script_accelerate.install(self.session)
         self._watch_limits()

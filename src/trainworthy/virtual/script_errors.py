@@ -14,7 +14,9 @@ from typing import Any
 import torch
 
 from trainworthy.errors import TrainworthyError
+from trainworthy.tape.operators import flat_tensors
 from trainworthy.tape.recorder import Recorder
+from trainworthy.virtual.device import VirtualDevice
 from trainworthy.virtual.script_job import make_error
 
 _MAX_TENSORS = 8
@@ -48,7 +50,20 @@ def describe_exception(error: BaseException, recorder: Recorder | None) -> dict[
         found["code"] = linecache.getline(frame.f_code.co_filename, line).strip()
         if recorder is not None and isinstance(error, (RuntimeError, ValueError, TypeError, IndexError)):
             found["tensors"] = tensors_on_line(frame, line, recorder)
+            found["refused"] = refused_operation(error.__traceback__)
     return found
+
+
+def refused_operation(trace: TracebackType | None) -> dict[str, Any] | None:
+    """Return the name of the innermost operation that an exception passed, and the shapes that it was given."""
+    best: dict[str, Any] | None = None
+    while trace is not None:
+        if trace.tb_frame.f_code is VirtualDevice.__torch_dispatch__.__code__:
+            local = trace.tb_frame.f_locals
+            tensors = flat_tensors(local["args"], local["kwargs"] or {})
+            best = {"op": local["func"].__name__, "shapes": [[int(n) for n in t.shape] for t in tensors]}
+        trace = trace.tb_next
+    return best
 
 
 def print_traceback(error: BaseException) -> None:

@@ -46,6 +46,8 @@ class Job:
     data: str | None = None
     imitate_cpu: bool = False
     whole_evaluation: bool = False
+    resize: dict[str, Any] | None = None  # smaller batches, see ``notes_batches.py``
+    keep_shapes: bool = False  # the shapes of every call of the script's own modules
     world_size: int | None = None
     gpus_per_node: int | None = None
     rank: int = 0

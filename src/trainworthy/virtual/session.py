@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from trainworthy.virtual.check_notes import CheckNotes
 from trainworthy.virtual.gpu import VirtualGpu
 from trainworthy.virtual.script_eval import EvaluationMemo
 from trainworthy.virtual.script_loaders import LoaderCuts
@@ -52,12 +53,15 @@ class Session:
         on_step: Callable[[int], None] = lambda step: None,
         on_stuck: Callable[[], None] | None = None,
         whole_evaluation: bool = False,
+        resize: dict[str, Any] | None = None,
+        keep_shapes: bool = False,
     ) -> None:
         self.gpu = gpu
         self.steps = steps
         self.on_step = on_step
         self.on_stuck = on_stuck
         self.whole_evaluation = whole_evaluation
+        self._resize, self._keep_shapes = resize, keep_shapes
         self.evaluation_was_cut = False
         self.finishing = False
         self.trained = False
@@ -85,6 +89,8 @@ class Session:
         with ExitStack() as stack:
             self.gpu.step_notes = StepNotes(self.gpu)
             stack.enter_context(self.gpu.step_notes.listening())
+            self.gpu.check_notes = CheckNotes(self.gpu, resize=self._resize, keep_shapes=self._keep_shapes)
+            stack.enter_context(self.gpu.check_notes.listening())
             cuts = LoaderCuts(self)
             stack.enter_context(cuts.installed())
             stack.enter_context(EvaluationMemo(self.gpu, cuts.note_evaluation).installed())

@@ -173,6 +173,33 @@ for step in range(5):
         losses.append(model(ids).sum().item())
     model.train()
 '''),
+    "much at once": program('''
+import io
+from torch.utils.data import DataLoader, TensorDataset
+body = [nn.Embedding(12, 16), nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 12)]
+model = nn.Sequential(*body)
+model.apply(lambda m: nn.init.normal_(m.weight, std=0.1) if isinstance(m, nn.Linear) else None)
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
+schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: max(0.05, 1 - n / 20))
+scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+data = TensorDataset(torch.randint(12, (32, 4)), torch.randint(12, (32,)))
+losses = []
+for epoch in range(2):
+    for x, y in DataLoader(data, batch_size=8, shuffle=True, collate_fn=lambda s: [torch.stack(t) for t in zip(*s)]):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        schedule.step()
+        losses.append(loss.item() + optimizer.param_groups[0]["lr"])
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, io.BytesIO())
+    model.eval()
+    with torch.no_grad():
+        losses.append(model(x).sum().item())
+    model.train()
+'''),
     "by hand": program('''
 model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1))
 losses = []

@@ -15,6 +15,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from check.live.programs import PROGRAMS
 from check.live.run import guarded, plainly, same
+from trainworthy.check.live.collectives import SEAMS as COLLECTIVES
 
 optimizer_hooks: Any = sys.modules["torch.optim.optimizer"]  # torch.optim hides the module of that name
 SEAMS: dict[str, Callable[[], Any]] = {
@@ -30,6 +31,11 @@ SEAMS: dict[str, Callable[[], Any]] = {
     "iter": lambda: DataLoader.__iter__,
     "next": lambda: _BaseDataLoaderIter.__next__,
     "modes": torch._C._len_torch_function_stack,
+    "apply": lambda: nn.Module.apply,
+    "attributes": lambda: nn.Module.__setattr__,
+    "save": lambda: torch.save,
+    "autocast": lambda: (torch.autocast.__enter__, torch.autocast.__exit__),
+    "collectives": lambda: [torch.distributed.ProcessGroup.__dict__.get(name) for name in COLLECTIVES],
     "pre-hooks": lambda: len(optimizer_hooks._global_optimizer_pre_hooks),
     "post-hooks": lambda: len(optimizer_hooks._global_optimizer_post_hooks),
 }

@@ -14,6 +14,8 @@ from trainworthy.check.rule import Rule, all_rules
 def program_of(rule: Rule, which: str) -> str:
     """Return a rule's program for the live guard: its own, or the one of a rule that is live only."""
     module = sys.modules[rule.module]
+    if hasattr(module, "SEEN_BY"):  # something else than the guard runs its programs
+        return ""
     return str(getattr(module, f"LIVE_{which}", "" if "static" in rule.depths else getattr(module, which, "")))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import (
@@ -20,6 +20,21 @@ from trainworthy.check.live.facts_seldom import (
     Signals,
     SoftTargets,
     Upscaled,
+)
+from trainworthy.check.live.facts_setup import (
+    Collated,
+    CollectiveMismatch,
+    CopyFault,
+    DeadUnits,
+    LongGeneration,
+    Overwritten,
+    Reinitialised,
+    SameBatches,
+    Save,
+    Schedule,
+    UnappliedFreeze,
+    UnderAutocast,
+    UnreadySpectralNorm,
 )
 
 Shape = tuple[int, ...]
@@ -86,6 +101,7 @@ class Step:
     """One ``optimizer.step()``, just before and just after it.
 
     Counts are of parameters. ``without_gradient`` names those that had none so far in any optimizer's steps.
+    ``gradient_size`` is the sum of the magnitudes of all gradients.
     ``stale`` were updated by a gradient that an earlier step had used already and that
     nobody cleared. ``never_called`` are those without a gradient whose module did not run. ``unmoved`` had a gradient,
     a learning rate above 0, and are as they were. ``rounded_share`` is the
@@ -98,6 +114,8 @@ class Step:
     place: Place
     parameters: int
     trainable: int
+    with_gradient: int = 0
+    gradient_size: float | None = None
     learning_rate: float | None
     backwards: int
     has_closure: bool = False
@@ -219,6 +237,7 @@ class Loader:
     drop_last: bool = False
     in_training: bool = True
     large_containers: tuple[tuple[str, int], ...] = ()
+    shuffles: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,28 +276,42 @@ class SharedModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What an extra forward pass of a copy of the model showed."""
+    """What an experiment showed: extra forward passes of the model, or extra runs of the step.
+
+    ``change`` is the largest that was seen, ``scale`` the largest value it is to be compared with. ``names`` are what
+    differed after a checkpoint, ``ratio`` how many times as large accumulated gradients were.
+    """
 
     place: Place
-    what: Literal["samples-mixed", "future-leak", "padding-matters"]
+    what: Literal["samples-mixed", "future-leak", "padding-matters", "mask-inverted", "padding-in-loss", "accumulation", "resume"]
     model: str
     change: float
     scale: float
-    shape: Shape
+    shape: Shape = ()
     batch_assumed: bool = False
+    names: tuple[str, ...] = ()
+    ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replicas:
-    """Parameters or buffers that differ between ranks; ``values`` are the hashes by rank."""
+    """Parameters or buffers that differ between ranks; ``ranks`` hold others than the first rank that holds them.
+
+    ``broadcast`` buffers will be overwritten by those of one rank before the next forward pass.
+    ``bypassed`` is where the model was called without its wrapper.
+    """
 
     step: int
     place: Place
     names: tuple[str, ...]
     is_buffer: bool
+    broadcast: bool = False
     wrapped: bool
     world_size: int
     num_compared: int
+    ranks: tuple[int, ...] = ()
+    bypassed: Place | None = None
+    began_alike: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +356,7 @@ class LiveFacts:
     norm_drifts: list[NormDrift] = field(default_factory=list)
     shared: list[SharedModule] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    equal_sizes: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[Replicas] = field(default_factory=list)
     loads: list[StateLoad] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
@@ -335,6 +369,19 @@ class LiveFacts:
     signals: list[Signals] = field(default_factory=list)
     early_evaluations: list[EarlyEvaluation] = field(default_factory=list)
     scaler_used: bool = False
+    reinitialised: list[Reinitialised] = field(default_factory=list)
+    spectral_norms: list[UnreadySpectralNorm] = field(default_factory=list)
+    generations: list[LongGeneration] = field(default_factory=list)
+    unapplied_freezes: list[UnappliedFreeze] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
+    overwritten: list[Overwritten] = field(default_factory=list)
+    under_autocast: list[UnderAutocast] = field(default_factory=list)
+    collated: list[Collated] = field(default_factory=list)
+    saves: list[Save] = field(default_factory=list)
+    dead_units: list[DeadUnits] = field(default_factory=list)
+    copy_faults: list[CopyFault] = field(default_factory=list)
+    collectives: list[CollectiveMismatch] = field(default_factory=list)
+    same_batches: list[SameBatches] = field(default_factory=list)
     device: str = "cpu"
     seconds: float | None = None
     loader_wait_s: float = 0.0

@@ -16,6 +16,7 @@ from trainworthy.check.live.backward import BackwardWatch
 from trainworthy.check.live.births import Births
 from trainworthy.check.live.clipping import ClipWatch
 from trainworthy.check.live.facts import Kept, LiveFacts
+from trainworthy.check.live.freezing import look_at_freezing
 from trainworthy.check.live.gradients import Gradients
 from trainworthy.check.live.judge import judge
 from trainworthy.check.live.labels import LabelWatch
@@ -28,6 +29,7 @@ from trainworthy.check.live.optimizers import OptimizerWatch
 from trainworthy.check.live.probes import run_probes
 from trainworthy.check.live.replicas import ReplicaWatch
 from trainworthy.check.live.signals import look_at_signals
+from trainworthy.check.live.surroundings import Surroundings
 from trainworthy.check.live.watch import Watch, read
 from trainworthy.errors import TrainworthyError
 from trainworthy.tape.source import SourceFinder
@@ -100,9 +102,12 @@ class Guard:
         self._loaders = LoaderWatch(watch, self._operators)
         self._labels = LabelWatch(watch, self._operators)
         self._births = Births(watch, self._operators, self._backward)
-        self._replicas = ReplicaWatch(watch)
         self._following = ModelWatch(watch, self._modules, self._operators, self._optimizers)
         self._following.loader_batch = lambda: self._loaders.batch_size
+        self._around = Surroundings(watch, self._modules, self._operators, self._backward, self._loaders)
+        self._around.collectives.on_mismatch = self._ranks_differ
+        self._around.collates.may_call = self._probe
+        self._around.saves.trained = lambda: self._optimizers.had_gradient
         self._backward.on_backward.append(self._optimizers.note_backward)
         self._backward.on_graph = self._following.note_unregistered
         self._backward.input_tensors = lambda: self._following.input_tensors
@@ -127,8 +132,8 @@ class Guard:
             self._watch.names.learn(model)
             self._following.look_at(model)
         self._watch.install([
-            LoadWatch(self._watch), self._loaders, self._clips, self._optimizers, self._backward, self._modules,
-            self._operators,
+            *self._around.parts, LoadWatch(self._watch), self._loaders, self._clips, self._optimizers, self._backward,
+            self._modules, self._operators,
         ])  # fmt: skip
         return self
 
@@ -148,7 +153,7 @@ class Guard:
         watch = self._watch
         with watch.own_work():
             self._following.finish()
-            self._replicas.finish()
+            self._around.finish()
         watch.facts.seconds = time.perf_counter() - self._started
         watch.facts.loader_wait_s = self._loaders.wait_s
         watch.remove()
@@ -173,7 +178,7 @@ class Guard:
         self._births.look(losses, step.nonfinite, place)
         self._following.step_ends(place)
         stepped = self._optimizers.stepped.values()
-        self._replicas.step_ends(
+        self._around.step_ends(
             place, [p for ref in stepped if (o := ref()) is not None for g in o.param_groups for p in g["params"]]
         )
         kept, at = watch.kept_graphs(3)
@@ -184,6 +189,7 @@ class Guard:
             call.is_paired = self._operators.is_paired
             run_probes(watch, call)
             look_at_signals(watch, call)
+            look_at_freezing(watch, call)
             self._following.first_call = None
         # Hooks on every node of the graph in the first steps only; a gradient that is not finite arms them again.
         self._backward.hook_nodes = watch.step < 1
@@ -204,11 +210,18 @@ class Guard:
         pending.clear()
         return found
 
+    def _ranks_differ(self) -> None:
+        """Say at once that ranks are out of step: what comes next may never end."""
+        self._end()
+
+    def _end(self) -> None:
+        failed = self.close()
+        self.on_window_end()
+        if failed is not None:
+            raise failed
+
     def _window_may_end(self) -> None:
         # Weights that are updated by hand show no step: then backward passes count, three for one.
         by_hand = self._watch.step == 0 and len(self.facts.backwards) >= 3 * self.steps
         if self._is_on and (by_hand or self._watch.step >= self.steps):
-            failed = self.close()
-            self.on_window_end()
-            if failed is not None:
-                raise failed
+            self._end()

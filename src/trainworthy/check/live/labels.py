@@ -37,14 +37,20 @@ class LabelWatch:
         if targets.is_floating_point() or targets.is_complex() or scores.dim() < 2 or not targets.numel():
             return
         ignore = kwargs.get("ignore_index", args[4] if len(args) > 4 else -100)
-        self.watch.facts.targets.append(self._describe(scores, targets, int(ignore), source))
+        weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+        reduced = kwargs.get("reduction", args[6] if len(args) > 6 else "mean") != "none"  # else it may be masked later
+        padding = self._padding_idx(int(scores.shape[1])) if reduced else None
+        if padding is not None and isinstance(weight, torch.Tensor) and float(weight[padding]) == 0:
+            padding = None
+        self.watch.facts.targets.append(self._describe(scores, targets, int(ignore), padding, source))
 
-    def _describe(self, scores: torch.Tensor, targets: torch.Tensor, ignore: int, source: int) -> LossTargets:
+    def _describe(
+        self, scores: torch.Tensor, targets: torch.Tensor, ignore: int, padding: int | None, source: int
+    ) -> LossTargets:
         counted = targets != ignore
         values = targets[counted]
         num_classes = int(scores.shape[1] if scores.dim() != 1 else scores.shape[0])
         distinct = values.unique() if values.numel() else values
-        padding = self._padding_idx(num_classes)
         share = None
         if padding is not None and padding != ignore and values.numel():
             share = float((values == padding).float().mean())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from trainworthy.check.finding import Place
 from trainworthy.check.live.facts import Batch, Loader
 from trainworthy.check.live.facts_seldom import PendingWindow
 from trainworthy.check.live.operators import OperatorWatch
@@ -32,6 +35,9 @@ class LoaderWatch:
     def __init__(self, watch: Watch, operators: OperatorWatch) -> None:
         self.watch = watch
         self.operators = operators
+        self.on_begin: list[Callable[[Any, Place], None]] = []  # the iterator, where it is made
+        self.on_epoch: list[Callable[[Any, int, FrameType], None]] = []  # a loader, its number, who goes through it
+        self.on_batch: list[Callable[[int], None]] = []
         self.batch_size: int | None = None  # of the last batch, by the first tensor in it
         self.wait_s = 0.0
         self._numbers: dict[int, int] = {}
@@ -50,6 +56,8 @@ class LoaderWatch:
                 iterator = begin(loader)
             if self.watch.looking and isinstance(iterator, _BaseDataLoaderIter):
                 self._begins(loader, iterator)
+                for listener in self.on_epoch:
+                    listener(loader, self._numbers[id(loader)], sys._getframe(1))
             return iterator
 
         def watched_next(iterator: Any) -> Any:
@@ -84,6 +92,8 @@ class LoaderWatch:
         seen = (*fact.sampler_epochs, int(sampler_epoch)) if isinstance(sampler_epoch, int) else fact.sampler_epochs
         self.watch.facts.loaders[self._known[number]] = replace(fact, epochs=(*fact.epochs, epoch), sampler_epochs=seen)
         self._iterators[iterator] = [number, epoch, 0]
+        for listener in self.on_begin:
+            listener(iterator, fact.place)
 
     def _note_pending(self, epochs: int) -> None:
         """Note gradients that wait for a step while a loader begins again."""
@@ -101,6 +111,7 @@ class LoaderWatch:
             world_size=int(getattr(loader.sampler, "num_replicas", 1) or 1),
             large_containers=tuple(_large_containers(loader.dataset)) if loader.num_workers else (),
             dataset_size=_size_of(loader), drop_last=bool(loader.drop_last), in_training=torch.is_grad_enabled(),
+            shuffles=getattr(loader.sampler, "shuffle", False) is True,
         )  # fmt: skip
 
     def _gives(self, iterator: Any, batch: Any, wait_s: float) -> None:
@@ -110,6 +121,8 @@ class LoaderWatch:
         self.batch_size = tensors[0].shape[0] if tensors and tensors[0].dim() else None
         if state is None:
             return
+        for listener in self.on_batch:
+            listener(state[0])
         fact = self.watch.facts.loaders[self._known[state[0]]]
         floats = [t for t in tensors if t.is_floating_point() and plain(t) and t.device.type == "cpu" and t.numel()]
         hashed = fact.num_workers > 1 and floats

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from trainworthy.check.live.names import unwrap
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.optimizers import OptimizerWatch
 from trainworthy.check.live.watch import Watch, plain
+from trainworthy.tape.repeated import made_at, repeated_instances
 
 _STEPS = 6  # these are followed for so many steps
 _ELEMENTS = 256
@@ -118,33 +118,14 @@ class ModelWatch:
 
     def _search(self, model: nn.Module) -> None:
         """Look for a container that is filled with one instance."""
-        for path, module in model.named_modules():
-            if not isinstance(module, (nn.ModuleList, nn.Sequential)) or len(module._modules) < 2:
-                continue
-            parts = list(module._modules.values())
-            first = parts[0]
-            if first is None or any(part is not first for part in parts):
-                continue
-            size = sum(p.numel() for p in first.parameters())
-            if size:
-                parent = model.get_submodule(path.rpartition(".")[0])
-                self.watch.facts.shared.append(SharedModule(
-                    path=path, container=type(module).__name__, class_name=type(first).__name__, times=len(parts),
-                    parameters=size, place=self._made_at(parent, type(module).__name__),
-                ))  # fmt: skip
-
-    def _made_at(self, parent: nn.Module, container: str) -> Place:
-        """Return the line of the parent's constructor that makes the container, else the line of the call."""
-        code = getattr(type(parent).__init__, "__code__", None)
-        try:
-            lines, start = inspect.getsourcelines(code)  # type: ignore[arg-type]
-        except (OSError, TypeError):
-            return self._last_place()
-        if code is None or not self.watch.finder.is_user(code):
-            return self._last_place()
-        path = self.watch.finder.relative(code.co_filename)
-        found = [start + i for i, line in enumerate(lines) if container in line]
-        return Place(path, found[0] if len(found) == 1 else start)
+        finder = self.watch.finder
+        for found in repeated_instances(model):
+            at = made_at(found.parent, found.container, finder.is_user)
+            self.watch.facts.shared.append(SharedModule(
+                path=found.path, container=found.container, class_name=found.class_name, times=found.times,
+                parameters=found.parameters,
+                place=Place(finder.relative(at[0]), at[1]) if at else self._last_place(),
+            ))  # fmt: skip
 
     def _last_place(self) -> Place:
         facts = self.watch.facts

@@ -52,6 +52,7 @@ _BROADCASTING = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"
                            "soft_margin_loss", "hinge_embedding_loss", "margin_ranking_loss"})  # fmt: skip
 
 LossListener = Callable[[str, tuple[Any, ...], dict[str, Any], Any, int], None]
+ResultListener = Callable[[str, tuple[Any, ...], torch.Tensor, int, Any], None]
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class OperatorWatch(TorchFunctionMode):
         self.root_inputs: dict[int, torch.Tensor] = {}
         self.mark_all = True
         self.on_loss: list[LossListener] = []
+        self.on_result: ResultListener = lambda name, args, out, source, module: None
         self.on_convolution: Callable[[torch.Tensor, str], None] = lambda tensor, name: None
         self._record_of: dict[int, int] = {}
         self._kinds: dict[Any, int] = {}
@@ -176,6 +178,8 @@ class OperatorWatch(TorchFunctionMode):
         node: Any = out.grad_fn
         if node is not None and (self.mark_all or kind in (_LOSS, _SQUASH)):
             node.metadata[PLACE_KEY] = source
+        if kind in (_OTHER, _CONV):
+            self.on_result(name, args, out, source, self.modules.stack[-1] if self.modules.stack else None)
         if out.is_floating_point() and plain(out) and len(self.records) < _MAX_RECORDS:
             self._note(name, args, out, source, is_mask=kind == _MASK)
 

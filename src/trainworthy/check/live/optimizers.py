@@ -67,7 +67,7 @@ class OptimizerWatch:
         self.on_end: list[Callable[[], None]] = []
         self._running: list[tuple[Optimizer, ExitStack, dict[str, Any]]] = []
         self._numbers: dict[int, int] = {}
-        self._had_gradient: set[int] = set()
+        self.had_gradient: set[int] = set()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -126,7 +126,7 @@ class OptimizerWatch:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         with_gradient = [p for p in parameters if p.grad is not None]
         usable = [p for p in with_gradient if plain(p) and plain(p.grad) and p.numel()]
-        state["parameters"], state["usable"] = parameters, usable
+        state["parameters"], state["usable"], state["with_gradient"] = parameters, usable, len(with_gradient)
         state["trainable"] = [p for p in parameters if p.requires_grad]
         state["stale"] = self.gradients.stale(with_gradient)
         state["readings"] = magnitudes([p.grad for p in usable])
@@ -158,11 +158,13 @@ class OptimizerWatch:
         trainable = state.get("trainable", parameters)
         usable = state.get("usable", [])
         missing = [p for p in trainable if p.grad is None] if not state["has_closure"] else []
-        self._had_gradient.update(id(p) for p in trainable if p.grad is not None)
-        never = [p for p in missing if id(p) not in self._had_gradient]
+        self.had_gradient.update(id(p) for p in trainable if p.grad is not None)
+        never = [p for p in missing if id(p) not in self.had_gradient]
         watch.facts.steps.append(Step(
             step=watch.step, optimizer=self._number(optimizer), optimizer_class=type(optimizer).__name__,
             place=state["place"], parameters=len(parameters), trainable=len(trainable), learning_rate=lr,
+            with_gradient=state.get("with_gradient", len(usable)),
+            gradient_size=sum(sizes) if sizes else None,
             backwards=self.backwards_since_step, has_closure=state["has_closure"],
             num_without_gradient=len(missing), without_gradient=tuple(name(p) for p in never),
             never_called=tuple(name(p) for p in never if not watch.names.owner_ran(p)),

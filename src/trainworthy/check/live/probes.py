@@ -22,12 +22,13 @@ from torch import nn
 
 from trainworthy.check.live.facts import LiveFacts, Probe
 from trainworthy.check.live.loaders import tensors_in
+from trainworthy.check.live.masks import mask_is_inverted, masked_call
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
+from trainworthy.check.live.outputs import difference, outputs
 from trainworthy.check.live.watch import Watch, plain
 
 _MAX_BYTES = 512 * 1024**2
-_MIXED = 1e-3  # of the largest output: far above what another batch layout changes by rounding
 
 
 def run_probes(watch: Watch, call: Call) -> None:
@@ -52,7 +53,8 @@ def _run(facts: LiveFacts, call: Call) -> None:
         size, assumed = (tensors[0].shape[0], True) if flat or call.is_paired else (None, False)
     mixes = size if len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
     padding = _padding_of(model, tensors)
-    if not is_causal and mixes is None and padding is None:
+    masked = masked_call(model, call.args, call.kwargs)
+    if not is_causal and mixes is None and padding is None and masked is None:
         return
     twin = copy.deepcopy(model).eval()
     args, kwargs = copy.deepcopy((call.args, call.kwargs))
@@ -70,10 +72,20 @@ def _run(facts: LiveFacts, call: Call) -> None:
         found = _padded(first, twin, call.args, call.kwargs, ids=tensors[0], padding=padding)
         facts.probes.extend(Probe(place=call.place, what="padding-matters", model=name, **f) for f in found)
         return
+    masked = masked_call(twin, args, kwargs)
+    if masked is not None:
+        found = mask_is_inverted(masked, lambda: twin(*args, **kwargs))
+        facts.probes.extend(
+            Probe(place=call.place, what="mask-inverted", model=name, names=(masked.name,), **f) for f in found
+        )
     ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
     if is_causal and ids is not None and ids.shape[1] >= 4:
         found = _leaks(first, twin, args, kwargs, ids)
         facts.probes.extend(Probe(place=call.place, what="future-leak", model=name, **f) for f in found)
+
+
+def _outputs(value: Any) -> list[torch.Tensor]:
+    return outputs(value, min_axes=1)
 
 
 def _mixed(
@@ -86,7 +98,7 @@ def _mixed(
     for old, new in zip(before, after, strict=True):
         if old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
             continue
-        yield from _difference(old[1:], new[1:], old)
+        yield from difference(old[1:], new[1:], old)
 
 
 def _padding_of(model: nn.Module, tensors: list[torch.Tensor]) -> int | None:
@@ -110,7 +122,7 @@ def _padded(
     }))  # fmt: skip
     for old, new in zip(before, after, strict=True):
         if old.dim() <= 2 and old.shape == new.shape and old.shape[0] == ids.shape[0]:
-            yield from _difference(old, new, old)
+            yield from difference(old, new, old)
 
 
 def _leaks(before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, ids: torch.Tensor) -> Iterator[Any]:
@@ -122,21 +134,8 @@ def _leaks(before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any,
     after = _outputs(model(*args, **kwargs))
     for old, new in zip(before, after, strict=True):
         if old.dim() == 3 and old.shape[:2] == (rows, length):
-            yield from _difference(old[:, :-1], new[:, :-1], old)
+            yield from difference(old[:, :-1], new[:, :-1], old)
             return
-
-
-def _difference(old: torch.Tensor, new: torch.Tensor, whole: torch.Tensor) -> Iterator[dict[str, Any]]:
-    scale = float(whole.abs().max())
-    change = float((old - new).abs().max()) if old.numel() else 0.0
-    if scale > 0 and change > _MIXED * scale:
-        yield {"change": change, "scale": scale, "shape": tuple(whole.shape)}
-
-
-def _outputs(value: Any) -> list[torch.Tensor]:
-    if hasattr(value, "to_tuple"):
-        value = value.to_tuple()
-    return [t.float() for t in tensors_in(value) if t.is_floating_point() and t.dim()]
 
 
 def _one_batch_dim(tensor: torch.Tensor, size: int | None) -> bool:

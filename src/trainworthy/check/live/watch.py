@@ -80,6 +80,13 @@ class Watch:
             self._places[number] = place
         return place
 
+    def defined_at(self, function: Any) -> Place | None:
+        """Return where a function of the user's code begins; None for others."""
+        code = getattr(function, "__code__", None)
+        if code is None or not self.finder.is_user(code):
+            return None
+        return Place(self.finder.relative(code.co_filename), code.co_firstlineno)
+
     @contextmanager
     def own_work(self) -> Iterator[None]:
         """Let the parts overlook what the guard itself computes."""

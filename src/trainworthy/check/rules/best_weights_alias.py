@@ -82,7 +82,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _trains(analysis: Analysis, store: Store) -> bool:
     loop = store.context.all_loops()[0]
-    return any(loop in call.context.all_loops() for call in optimizer_steps(analysis))
+    trains = (*optimizer_steps(analysis), *analysis.method_calls("backward"))
+    return any(loop in call.context.all_loops() for call in trains)
 
 
 def _read_later(store: Store) -> bool:
@@ -94,6 +95,8 @@ def _read_later(store: Store) -> bool:
     function = store.context.function
     if function is None or function.owner is None or not isinstance(store.target, ast.Attribute):
         return False
+    if "best" in store.target.attr:  # kept to be read, by a subclass or whoever has the object
+        return True
     return any(
         isinstance(node, ast.Call)
         and getattr(node.func, "attr", "") == "load_state_dict"

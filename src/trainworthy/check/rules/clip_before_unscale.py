@@ -12,8 +12,7 @@ How sure:
 
 In real steps:
     A GradScaler that is enabled has scaled the loss, and gradients are clipped before scaler.unscale_(optimizer),
-    twice or
-    more.
+    twice or more.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import CLIPPERS, may_both_run, same_turn, scaler_calls
 
 BAD = """\
@@ -69,14 +69,28 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             for one in scales
             if one.at < clip.at and same_turn(one.context, clip.context) and may_both_run(one.context, clip.context)
         ]
-        after = [one for one in steps if one.at > clip.at and same_turn(one.context, clip.context)]
-        if before and after:
+        after = [one for one in steps if one.at > clip.at and _in_turn(one, clip)]
+        if after:
+            shown = before[0] if before else after[0]
+            what = (
+                "the loss is scaled here" if before else "the scaler takes the gradients here, and unscales them itself"
+            )
             yield Hit(
                 place=analysis.place(clip.node, clip.context),
                 message="gradients are clipped while they are multiplied by the scale",
-                evidence=(Evidence("the loss is scaled here", analysis.place(before[0].node, before[0].context)),),
+                evidence=(Evidence(what, analysis.place(shown.node, shown.context)),),
                 fix="Call `scaler.unscale_(optimizer)` before clipping.",
             )
+
+
+def _in_turn(step: Call, clip: Call) -> bool:
+    """Say whether a step follows in the same turn, or in a loop over optimizers within it."""
+    loops = clip.context.loops
+    return (
+        step.context.function is clip.context.function
+        and step.context.loops[: len(loops)] == loops
+        and (step.context.callers == clip.context.callers and may_both_run(step.context, clip.context))
+    )
 
 
 LIVE_BAD = """\

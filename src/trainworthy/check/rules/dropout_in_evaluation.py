@@ -24,6 +24,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import names_in, once_per_place
+from trainworthy.check.static.dropouts import always_on
 from trainworthy.tape.record import Tape
 
 LIVE_BAD = BAD = """\
@@ -157,3 +158,14 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
                     evidence=(Evidence(f"{row.times} calls in step {step}"),),
                     fix="F.dropout(x, p, training=self.training).",
                 )
+
+
+@rule(code="TW357", severity="warning")
+def find_in_source(analysis: Analysis) -> Iterator[Hit]:
+    """Yield functional dropouts of modules that do not follow the mode."""
+    for call, argument in always_on(analysis):
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"dropout stays on in evaluation: {argument}",
+            fix="F.dropout(x, p, training=self.training); dropout_p=self.p if self.training else 0.0.",
+        )

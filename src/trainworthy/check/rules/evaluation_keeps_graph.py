@@ -1,12 +1,11 @@
 """An evaluation loop builds graphs that nobody uses.
 
 What it finds:
-    `model.eval()` followed by a loop that calls the model, in a function without a backward pass, in a program that
-    never turns gradients off.
+    `model.eval()` followed by a loop that calls the model, or such a loop in a function named for validation, without
+    a backward pass, in a program that never turns gradients off.
 
 Why:
-    Activations of every forward pass are kept for a backward that never comes: slower, and several times the
-    memory.
+    Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
 
 How sure:
     Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs anywhere near.
@@ -18,14 +17,18 @@ In real steps:
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.queries import body_of, names_in, once_per_place
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import body_of, names_in, once_per_place, receiver
 
 BAD = """\
 import torch
@@ -58,26 +61,29 @@ def evaluate(batches):
 
 
 _GRADIENTS = (
-    "no_grad", "inference_mode", "set_grad_enabled", "requires_grad_", "requires_grad", "volatile", "backward", "grad",
+    "no_grad", "inference_mode", "set_grad_enabled", "requires_grad_", "requires_grad", "backward", "grad",
     "autograd",
 )  # fmt: skip
+
+
+_OFF = re.compile(r"no_grad|inference_mode|set_grad_enabled|requires_grad_\b")
 
 
 @rule(code="TW703", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of a model after its eval()."""
-    if analysis.mentions("no_grad", "inference_mode", "set_grad_enabled", "volatile", "requires_grad_"):
+    if _OFF.search(analysis.source.code):  # also in the names of decorators that do it
         return
-    evals = [call for call in analysis.method_calls("eval") if is_module(call.owner)]
+    evals = [call for call in analysis.method_calls("eval") if not call.node.args]
     done = set()
-    for call in once_per_place(iter(analysis.method_calls("__call__"))):
-        if not is_module(call.owner) or not call.context.loops or id(body_of(call.context)) in done:
+    for call in once_per_place(iter(analysis.all_calls)):
+        if not call.context.loops or id(body_of(call.context)) in done or not _may_be_a_model(call):
             continue
         first = next(
             (
                 one
                 for one in evals
-                if one.owner is call.owner
+                if _same_model(one, call)
                 and one.at < call.at
                 and one.context.function is call.context.function
                 and call.context.callers == one.context.callers
@@ -86,11 +92,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             None,
         )
         body = body_of(call.context)
-        if (
-            first is None
-            or names_in(body) & set(_GRADIENTS)
-            or _back_to_training(analysis, call.owner, first.at, call.at)
-        ):
+        if first is None and _is_named_for_evaluation(call):
+            first = call
+        if call.context.under("torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled"):
+            continue
+        loop = call.context.loops[-1]
+        around = body if body is not analysis.source.tree and not _trains_before(body, first) else loop
+        if first is None or names_in(around) & set(_GRADIENTS) or _back_to_training(analysis, first, call):
             continue
         done.add(id(body))
         yield Hit(
@@ -101,8 +109,40 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         )
 
 
-def _back_to_training(analysis: Analysis, owner: object, start: int, end: int) -> bool:
-    return any(one.owner is owner and start < one.at < end for one in analysis.method_calls("train"))
+def _is_named_for_evaluation(call: Call) -> bool:
+    """Say whether something named as networks are is called in a function named for validating."""
+    function = call.context.function
+    named = function is not None and re.search(r"(^|_)(validate|validation|evaluate|valid_epoch)($|_)", function.name)
+    return (
+        bool(named)
+        and re.search(r"^(model|net|network|net_?[A-Z]\w*|generator)$", last_name(call.node.func)) is not None
+    )
+
+
+def _may_be_a_model(call: Call) -> bool:
+    """Say whether what is called is a module, or something unknown that may be one."""
+    return is_module(call.owner) if call.name.endswith("__call__") else not call.name or call.name.startswith("?.")
+
+
+def _same_model(mode: Call, call: Call) -> bool:
+    """Say whether a model is called whose mode was set; unknown ones are compared by how they are written."""
+    if call.name.endswith("__call__"):
+        return mode.owner is call.owner
+    return not is_module(mode.owner) and receiver(mode) == ast.unparse(call.node.func)
+
+
+def _trains_before(body: ast.AST, first: Call | None) -> bool:
+    """Say whether a body trains before it evaluates, as scripts do: then only the evaluation's loop counts."""
+    return first is not None and any(
+        getattr(node, "attr", "") == "backward" and getattr(node, "lineno", 0) < first.node.lineno
+        for node in ast.walk(body)
+    )
+
+
+def _back_to_training(analysis: Analysis, first: Call, call: Call) -> bool:
+    return any(
+        receiver(one) == receiver(first) and first.at < one.at < call.at for one in analysis.method_calls("train")
+    )
 
 
 LIVE_BAD = """\

@@ -1,13 +1,15 @@
 """A training loop goes on in evaluation mode.
 
 What it finds:
-    `model.eval()` inside the loop over epochs that also trains, in a program that never calls `model.train()`.
+    `model.eval()` inside of a loop that also trains the model, with no `train()` in that loop: it stands before it,
+    or only in the loop around it, or nowhere.
 
 Why:
-    From the second epoch on, dropout is off and batch norm uses its running statistics.
+    From the next turn on, dropout is off and batch norm uses its running statistics.
 
 How sure:
-    Neither `.train(` nor another way back occurs in the file or what it imports.
+    An optimizer has the model's parameters, and nothing in the loop, called functions included, sets training mode or
+    is named for it. Silent if the loop is left in that turn.
 
 In real steps:
     Three steps in a row whose forward pass has gradients while the model, which has dropout or BatchNorm, is in
@@ -16,17 +18,13 @@ In real steps:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import is_module
-from trainworthy.check.static.facts import LoopNode
-from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.values import Instance, Parameters
+from trainworthy.check.static.modes import kept_evaluation_modes
 
 BAD = """\
 import torch
@@ -62,39 +60,14 @@ for epoch in range(3):
 
 @rule(code="TW313", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at eval() of the model whose optimizer steps in the same loop."""
-    trained = {}
-    for step in analysis.method_calls("step"):
-        made = step.owner.made_by if isinstance(step.owner, Instance) else None
-        first = made.argument(0, "params") if made is not None else None
-        if isinstance(first, Parameters):
-            trained[id(first.owner)] = step
-    if not trained:
-        return
-    for call in once_per_place(analysis.method_calls("eval")):
-        if not is_module(call.owner) or id(call.owner) not in trained or call.context.under("torch.jit"):
-            continue
-        step = trained[id(call.owner)]
-        shared = set(call.context.all_loops()) & set(step.context.all_loops())
-        if shared and call.at > step.at and not _goes_back(analysis, shared):
-            yield Hit(
-                place=analysis.place(call.node, call.context),
-                message="the next turn of the loop trains in evaluation mode",
-                evidence=(Evidence("it is trained here", analysis.place(step.node, step.context)),),
-                fix="Call `model.train()` before training goes on.",
-            )
-
-
-def _goes_back(analysis: Analysis, loops: set[LoopNode]) -> bool:
-    """Say whether anything may put a model back into training mode within the loops; what is not followed may."""
-    calls = list(analysis.method_calls("train"))
-    written = sum(len(_TRAIN.findall(source.code)) for source in analysis.sources)
-    if any(_SET.search(source.code) for source in analysis.sources) or len({one.node for one in calls}) < written:
-        return True
-    return any(loops & set(one.context.all_loops()) for one in calls)
-
-
-_TRAIN, _SET = re.compile(r"\.train\("), re.compile(r"\.training\s*=[^=]|\bsetattr\(")
+    """Look at eval() of the model that the same loop trains."""
+    for call, backward in kept_evaluation_modes(analysis):
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message="the next turn of the loop trains in evaluation mode",
+            evidence=(Evidence("it is trained here", analysis.place(backward.node, backward.context)),),
+            fix="Call `model.train()` before training goes on.",
+        )
 
 
 LIVE_BAD = """\

@@ -13,13 +13,15 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Edit, Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.values import Const
+from trainworthy.check.static.values import UNKNOWN, Const
 
 BAD = """\
 import torch.nn as nn
@@ -44,16 +46,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         target = store.target
         if not isinstance(target, ast.Attribute) or target.attr != "requires_grad" or store.owner is None:
             continue
-        if not is_module(store.owner) or not isinstance(store.value, Const):
+        known = is_module(store.owner) and isinstance(store.value, Const)
+        unknown = store.owner is UNKNOWN and _NETWORKS.search(last_name(target.value)) is not None
+        if not known and not unknown:
             continue
         owner = analysis.segment(target.value, store.context)
+        value = analysis.segment(store.node.value, store.context) if isinstance(store.node, ast.Assign) else ""
         place = analysis.place(store.node, store.context)
         yield Hit(
             place=place,
             message="a module has no `requires_grad`; its parameters keep theirs",
-            fix=f"Call `{owner}.requires_grad_({store.value.value})`.",
-            edits=(Edit(place, f"{owner}.requires_grad_({store.value.value})"),) if _single(store.node) else (),
+            fix=f"Call `{owner}.requires_grad_({value})`.",
+            edits=(Edit(place, f"{owner}.requires_grad_({value})"),) if known and _single(store.node) else (),
         )
+
+
+# Names of whole networks; what is called so is no tensor.
+_NETWORKS = re.compile(r"(model|network|backbone|pooler|encoder|decoder|resnet|bert)$")
 
 
 def _single(node: ast.stmt) -> bool:

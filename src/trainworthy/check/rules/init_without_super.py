@@ -19,7 +19,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.values import Function, Instance, Ref, Value
+from trainworthy.check.static.values import Function, Instance, ProjectClass, Ref, Value
 
 BAD = """\
 import torch.nn as nn
@@ -51,22 +51,32 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         arguments = init.node.args
         no_self = not (arguments.posonlyargs or arguments.args or arguments.vararg)
-        if no_self or _assigns_before(analysis, init):
+        if no_self or _assigns_before(analysis, init) or (not _setups(init.node) and _is_called(cls)):
             place = analysis.place(init.node)
             yield Hit(
                 place=place._replace(end_line=place.line, end_column=(place.column or 1) + len("def __init__")),
-                message="`__init__` has no self" if no_self else "layers are assigned before `nn.Module.__init__` ran",
+                message="`__init__` has no self"
+                if no_self
+                else "`nn.Module.__init__` never ran; calling the module fails",
                 fix="Write `def __init__(self, ...)`." if no_self else "Call `super().__init__()` first.",
             )
 
 
+def _is_called(cls: ProjectClass) -> bool:
+    """Say whether a class has a forward pass and calls its parent in no other way."""
+    text = ast.dump(cls.node)
+    return isinstance(cls.members.get("forward"), Function) and "__call__" not in cls.members and "'super'" not in text
+
+
+def _setups(node: ast.FunctionDef) -> list[int]:
+    """Return the lines that may set up the module."""
+    names = ("__init__", "__dict__", "__setattr__")
+    return [one.lineno for one in ast.walk(node) if isinstance(one, ast.Attribute) and one.attr in names]
+
+
 def _assigns_before(analysis: Analysis, init: Function) -> bool:
     """Say whether a layer or parameter is set before the line that sets up the module, if there is one."""
-    setups = [
-        one.lineno
-        for one in ast.walk(init.node)
-        if isinstance(one, ast.Attribute) and one.attr in ("__init__", "__dict__", "__setattr__")
-    ]
+    setups = _setups(init.node)
     return any(
         store.context.function is not None
         and store.context.function.node is init.node

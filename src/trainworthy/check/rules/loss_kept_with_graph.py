@@ -12,6 +12,9 @@ How sure:
 
 In real steps:
     At two steps or more, the graphs of three or more losses from at least three steps ago were alive.
+
+On a rehearsal:
+    In the third step or later, the graphs of all steps so far are alive.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Edit, Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Operation
-from trainworthy.check.static.queries import body_of, same_turn
+from trainworthy.check.static.queries import body_of, once_per_place, same_turn
 from trainworthy.check.static.values import Const, Tensor
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -63,6 +68,7 @@ print(total / 10)
 @rule(code="TW315", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at += of a loss that backward has used."""
+    yield from _added_in_place(analysis)
     backwards = list(analysis.method_calls("backward"))
     seen = set()
     for operation in analysis.operations:
@@ -91,6 +97,52 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             fix="Add `loss.item()` or `loss.detach()`.",
             edits=(Edit(value, f"{text}.detach()"),) if isinstance(node.value, ast.Name) else (),
         )
+
+
+def _added_in_place(analysis: Analysis) -> Iterator[Hit]:
+    """Yield `total.add_(loss)` as a statement, where backward has used the loss and gradients are on."""
+    statements = {node.value for node in analysis.nodes.get(ast.Expr, ()) if isinstance(node, ast.Expr)}
+    for call in once_per_place(analysis.method_calls("add_")):
+        argument = call.node.args[0] if len(call.node.args) == 1 and not call.node.keywords else None
+        if call.node not in statements or not isinstance(argument, ast.Name) or call.context.under(*_OFF):
+            continue
+        body = body_of(call.context)
+        used = next(
+            (
+                one
+                for one in ast.walk(body)
+                if _goes_back_through(one, argument.id) and getattr(one, "lineno", 0) < call.node.lineno
+            ),
+            None,
+        )
+        if used is None or _is_cut(body, argument.id) or ".data" in ast.unparse(call.node.func):
+            continue
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message="the sum keeps the graph of every step in memory",
+            evidence=(Evidence("the graph was used here", analysis.place(used, call.context)),),
+            fix=f"Add `{argument.id}.detach()`.",
+        )
+
+
+_OFF = ("torch.no_grad", "torch.inference_mode")
+
+
+def _goes_back_through(node: ast.AST, name: str) -> bool:
+    """Say whether a node is ``name.backward()``, also of a scaled or divided loss."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "backward":
+        return False
+    return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.func.value))
+
+
+def _is_cut(body: ast.AST, name: str) -> bool:
+    """Say whether a name is bound to its own detached value or number anywhere."""
+    return any(
+        isinstance(node, ast.Assign)
+        and any(_name(target) == name for target in node.targets)
+        and any(getattr(one, "attr", "") in ("detach", "item", "data") for one in ast.walk(node.value))
+        for node in ast.walk(body)
+    )
 
 
 def _name(node: ast.AST | None) -> str:
@@ -160,5 +212,18 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             place=last.place,
             message=f"The graphs of {last.alive} losses from at least {last.steps} steps ago are still alive",
             evidence=(Evidence(f"{facts.kept[0].alive} at first, {last.alive} at the end of the look"),),
+            fix="Keep numbers: loss.item() or loss.detach().",
+        )
+
+
+@rule(code="TW315", severity="warning", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield once, if in the third step or later the graphs of three steps or more are alive, and of all so far."""
+    kept = [entry for entry in noted(tape, "graphs") if entry[0] >= 3 and entry[1] >= entry[0]]
+    if kept:
+        step, alive, path, line = kept[-1]
+        yield Hit(
+            place=place_in({"path": path, "line": line}, tape),
+            message=f"In step {step} the graphs of all {alive} steps so far are still alive",
             fix="Keep numbers: loss.item() or loss.detach().",
         )

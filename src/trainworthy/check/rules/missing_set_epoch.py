@@ -2,7 +2,7 @@
 
 What it finds:
     A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never
-    calls `set_epoch`.
+    calls `set_epoch`. Live: one whose epoch was the same at the beginning of two passes.
 
 Why:
     The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.
@@ -16,12 +16,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.facts import Iteration
-from trainworthy.check.static.queries import unwrapped
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.facts import Call, Iteration
+from trainworthy.check.static.queries import names_in, unwrapped
+from trainworthy.check.static.values import UNKNOWN, Instance, Value
 
 BAD = """\
 import torch
@@ -73,7 +74,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for call in analysis.calls("torch.utils.data.DistributedSampler"):
         if call.starred or call.constant(3, "shuffle") is False or call.node in seen:
             continue
-        if any(_epochs_over(one, call.result) for one in analysis.iterations):
+        if any(_epochs_over(one, call) for one in analysis.iterations) or _epochs_over_handed_on(analysis, call):
             seen.add(call.node)
             yield Hit(
                 place=analysis.place(call.node, call.context),
@@ -82,8 +83,89 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
-def _epochs_over(iteration: Iteration, sampler: object) -> bool:
+def _epochs_over(iteration: Iteration, sampler: Call) -> bool:
     loader = unwrapped(iteration.iterable)
+    return _is_loader_of(loader, sampler) and iteration.context.in_loop
+
+
+def _is_loader_of(loader: Value | None, sampler: Call) -> bool:
     if not isinstance(loader, Instance) or loader.type != "torch.utils.data.DataLoader" or loader.made_by is None:
         return False
-    return loader.made_by.argument(3, "sampler") is sampler and iteration.context.in_loop
+    given = loader.made_by.argument(3, "sampler")
+    return isinstance(given, Instance) and given.made_by is not None and given.made_by.node is sampler.node
+
+
+def _epochs_over_handed_on(analysis: Analysis, sampler: Call) -> bool:
+    """Say whether a loop over epochs goes through what a function made of the loader, as wrappers do."""
+    loaders = {
+        name for one in analysis.stores if _is_loader_of(one.value, sampler) for name in names_in(one.target)
+    } - {"self"}
+    made: set[str] = set()
+    for store in analysis.stores:
+        value = getattr(store.node, "value", None)
+        if isinstance(value, ast.Call) and loaders & names_in(value):
+            made |= names_in(store.target) - loaders
+    return any(
+        made & names_in(one.node.iter)
+        and any(names_in(loop.target) & {"epoch", "ep"} for loop in one.context.loops if isinstance(loop, ast.For))
+        for one in analysis.iterations
+        if one.iterable is UNKNOWN or isinstance(one.iterable, Instance)
+    )
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+torch.manual_seed(0)
+data = torch.randn(16, 4)
+loader = DataLoader(data, batch_size=4, sampler=DistributedSampler(data, num_replicas=2, rank=0))
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for epoch in range(3):
+    for x in loader:  # <- TW402
+        loss = model(x).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+torch.manual_seed(0)
+data = torch.randn(16, 4)
+sampler = DistributedSampler(data, num_replicas=2, rank=0)
+loader = DataLoader(data, batch_size=4, sampler=sampler)
+held_out = DataLoader(data, batch_size=4, sampler=DistributedSampler(data, num_replicas=2, rank=0, shuffle=False))
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for epoch in range(3):
+    sampler.set_epoch(epoch)
+    for x in loader:
+        loss = model(x).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for x in held_out:
+        model(x)
+"""
+
+
+@rule(code="TW402", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield loaders that began two epochs with the sampler's epoch unchanged."""
+    for loader in facts.loaders:
+        seen = loader.sampler_epochs
+        if loader.sampler == "DistributedSampler" and loader.shuffles and len(seen) >= 2 and len(set(seen)) == 1:
+            yield Hit(
+                place=loader.place,
+                message=f"{len(seen)} epochs began with the DistributedSampler at epoch {seen[0]}: all have the same "
+                "order",
+                evidence=(Evidence(f"{loader.world_size} replicas; set_epoch was not called in between"),),
+                fix="Call `sampler.set_epoch(epoch)` at the start of each epoch.",
+            )

@@ -8,7 +8,8 @@ Why:
 
 How sure:
     The optimizer is torch's, both calls stand in the same loop, and neither `zero_grad` nor an assignment to `.grad`
-    occurs in the file or in what it imports of the project.
+    occurs in the file or in what it imports of the project; or the optimizer is made in the same function, is handed to
+    nothing, and neither occurs in that function or what it calls.
 
 In real steps:
     For three steps in a row, nine tenths of an optimizer's gradients are the same tensors that the step before used,
@@ -24,6 +25,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.clearing import never_cleared_here
 from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn
 
 BAD = """\
@@ -53,14 +55,13 @@ for x in torch.rand(10, 8, 4):
 @rule(code="TW301", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at steps that follow a backward in a loop."""
-    if analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis):
-        return
+    somewhere = analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis)
     backwards = list(analysis.method_calls("backward"))
     for step in once_per_place(optimizer_steps(analysis)):
         if not step.context.in_loop or step.node.args or step.node.keywords:
             continue
         near = [one for one in backwards if one.at < step.at and same_turn(one.context, step.context)]
-        if near:
+        if near and (not somewhere or never_cleared_here(analysis, step)):
             yield Hit(
                 place=analysis.place(step.node, step.context),
                 message="gradients are never set to zero, so each step uses the sum of all so far",

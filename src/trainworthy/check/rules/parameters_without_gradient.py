@@ -10,16 +10,21 @@ Why:
 
 How sure:
     Sure that there was none. A hint if the module was never called in these steps: it may be for later.
+
+On a rehearsal:
+    The same in two steps or more; in three or more if the module never ran.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -93,6 +98,28 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             place=steps[0].place, severity="warning" if ran else "hint",
             message=f"{len(never)} of {steps[0].trainable} trainable parameters had no gradient in any of {len(steps)} "
             f"steps, {'though their module ran' if ran else 'and their module never ran'}: {names}",
+            fix="Use what they compute in the loss; look for no_grad, detach, or "
+            "checkpoint(use_reentrant=True) around it.",
+        )  # fmt: skip
+
+
+@rule(code="TW363", severity="warning", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield, by model, parameters whose optimizer stepped twice or more without a gradient on them."""
+    parameters = noted(tape, "parameters")
+    is_alone = (tape.notes.get("cluster") or {}).get("world_size", 1) == 1  # else another rank may run the module
+    for model in parameters.get("models", ()):
+        named = {name: ran for name, steps, ran, _ in model["without_gradient"] if ran or (steps >= 3 and is_alone)}
+        if not named or len(named) >= model["trainable"]:
+            continue
+        ran = [name for name, did in named.items() if did]
+        steps = min(count for name, count, _, _ in model["without_gradient"] if name in named)
+        yield Hit(
+            place=place_in(parameters["optimizers"][model["without_gradient"][0][3]], tape),
+            severity="warning" if ran else "hint",
+            message=f"{len(named)} of {model['trainable']} trainable parameters of {model['model']} had no gradient in "
+            f"any of {steps} steps, {'though their module ran' if ran else 'and their module never ran'}: "
+            f"{listed(ran or sorted(named))}",
             fix="Use what they compute in the loss; look for no_grad, detach, or "
             "checkpoint(use_reentrant=True) around it.",
         )  # fmt: skip

@@ -20,6 +20,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
@@ -28,6 +29,7 @@ from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import PARAMETRISED, inner_modules, once_per_place
 from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch.nn as nn
@@ -155,5 +157,17 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             place=fact.place,
             message=f"{fact.container} {fact.path!r} holds one {fact.class_name} {fact.times} times: "
             f"{fact.parameters:,} parameters instead of {fact.times * fact.parameters:,}",
+            fix="Make each one: [Layer() for _ in range(n)], or copy.deepcopy.",
+        )
+
+
+@rule(code="TW304", severity="error", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield the lists of models that were called."""
+    for note in noted(tape, "repeated"):
+        yield Hit(
+            place=place_in(note, tape),
+            message=f"{note['container']} {note['where']!r} holds one {note['class']} {note['times']} times: "
+            f"{note['parameters']:,} parameters instead of {note['times'] * note['parameters']:,}",
             fix="Make each one: [Layer() for _ in range(n)], or copy.deepcopy.",
         )

@@ -5,8 +5,8 @@ What it finds:
     variables, views, casts, functions and modules of the project.
 
 Why:
-    Cross-entropy applies log-softmax itself. Applied to probabilities, it cannot go below about 1.46 for 10
-    classes, gradients shrink, and training is slow instead of wrong.
+    Cross-entropy applies log-softmax itself. Applied to probabilities, it cannot go below about 1.46 for 10 classes,
+    gradients shrink, and training is slow instead of wrong.
 
 How sure:
     The activation is found in the source. A second log-softmax changes nothing and is not reported.
@@ -25,8 +25,8 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import CROSS_ENTROPY
-from trainworthy.check.static.values import Tensor
+from trainworthy.check.static.queries import CROSS_ENTROPY, once_per_place
+from trainworthy.check.static.values import Instance, ProjectClass, Ref, Tensor
 
 BAD = """\
 import torch
@@ -73,6 +73,7 @@ probabilities = torch.softmax(out, dim=-1)
 @rule(code="TW201", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at losses whose input carries an activation."""
+    yield from _handed_to_a_trainer(analysis)
     for call in analysis.calls(*CROSS_ENTROPY):
         value = call.argument(0, "input")
         if isinstance(value, Tensor) and value.activation in ("softmax", "sigmoid"):
@@ -81,6 +82,27 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message=f"cross-entropy gets the result of a {value.activation}; it applies log-softmax itself",
                 evidence=origin(analysis, value.made_by, value.activation),
                 fix=f"Remove the {value.activation} from what the loss gets; apply it only to predictions.",
+            )
+
+
+def _handed_to_a_trainer(analysis: Analysis) -> Iterator[Hit]:
+    """Yield wrappers that get a network class with a softmax at its end, and cross-entropy as their criterion."""
+    for call in once_per_place(iter(analysis.all_calls)):
+        criterion = call.keywords.get("criterion")
+        kind = (
+            criterion.name if isinstance(criterion, Ref) else criterion.type if isinstance(criterion, Instance) else ""
+        )
+        module = call.argument(0, "module")
+        if kind != "torch.nn.CrossEntropyLoss" or not isinstance(module, ProjectClass | Instance):
+            continue
+        cls = module if isinstance(module, ProjectClass) else module.cls
+        returned = analysis.returned(cls.lookup("forward")) if cls is not None else None
+        if isinstance(returned, Tensor) and returned.activation == "softmax":
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="the criterion, cross-entropy, applies log-softmax itself; the module ends in a softmax",
+                evidence=origin(analysis, returned.made_by, "softmax"),
+                fix="Remove the softmax from the module; apply it only to predictions.",
             )
 
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts, Step
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -82,3 +84,21 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
 
 def _which(step: Step) -> str:
     return f"{step.trainable} trainable parameters" if step.trainable else f"{step.parameters} parameters, all frozen,"
+
+@rule(code="TW351", severity="error", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield optimizers none of whose parameters had a gradient in any of two steps or more."""
+    parameters = noted(tape, "parameters")
+    models = parameters.get("models", ())
+    for one in parameters.get("optimizers", ()):
+        if one["closure"] or one["steps"] < 2 or one["idle"] < one["steps"] or one["backwards"] < one["steps"]:
+            continue
+        others = sum(len(model["not_held"]) for model in models)
+        evidence = f"{others} parameters that are in no optimizer do get gradients" if others else "in every step seen"
+        yield Hit(
+            place=place_in(one, tape),
+            message=f"{one['class']} steps, and none of its {one['trainable']} trainable parameters has a gradient, "
+            "though a backward pass came before",
+            evidence=(Evidence(evidence),),
+            fix="zero_grad() before backward(), not after; make the optimizer from the model that is trained.",
+        )

@@ -1,24 +1,30 @@
 """A model is evaluated in training mode.
 
 What it finds:
-    A model that trains, and has dropout or BatchNorm, is called without gradients three times in a row with no step in
-    between, in training mode.
+    In the source: a program that never turns evaluation mode on, and calls a model with dropout or BatchNorm without
+    gradients in a loop that does not train, or in a function named for evaluation; and `train()` in the middle of a
+    validation. In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three
+    times in a row with no step in between, in training mode.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
 
 How sure:
-    Sure of the mode. Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer are meant
-    to be so.
+    In the source: neither `.eval(` nor `.train(False)` occurs in the file or what it imports of the project, and
+    nothing is imported that does it. It says nothing of models whose layers are not known unless the program has such
+    layers. Sure of the mode. Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer
+    are meant to be so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.modes import evaluated_in_training_mode, training_mode_without_gradients
 
 BAD = """\
 import torch
@@ -96,3 +102,22 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                     fix="model.eval() before validation, model.train() after it.",
                 )
                 break
+
+
+@rule(code="TW356", severity="warning")
+def find_in_source(analysis: Analysis) -> Iterator[Hit]:
+    """Yield evaluations in training mode that the source shows."""
+    for call, layers in evaluated_in_training_mode(analysis):
+        what = f"it has {layers}" if layers else "its dropout and batch norm are at work"
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"the model is evaluated in training mode, nothing here calls `eval()`; {what}",
+            fix="Call `model.eval()` first, and `model.train()` where training goes on.",
+        )
+    for call, use in training_mode_without_gradients(analysis):
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message="the model is put into training mode within its evaluation",
+            evidence=(Evidence("it is called here, without gradients", analysis.place(use.node, use.context)),),
+            fix="Remove it; set training mode after the evaluation.",
+        )

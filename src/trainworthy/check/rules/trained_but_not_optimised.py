@@ -10,16 +10,22 @@ Why:
 How sure:
     Sure of identity and values. A part that is left as it is on purpose should say requires_grad_(False): its gradients
     cost time and memory. A model of which nothing is optimised (a loss network) is not reported.
+
+On a rehearsal:
+    The same in two steps or more, for parameters that no optimizer of the script holds, stepping or not. Not said of a
+    rank of several, where another rank may update them (TW407 compares the ranks).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -90,5 +96,22 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 place=fact.place,
                 message=f"{len(fact.names)} parameter{'s' * (len(fact.names) > 1)} of {fact.model} got gradients in "
                 f"{fact.steps} steps, belong to no optimizer that stepped, and did not change: {listed(fact.names)}",
+                fix="Make the optimizer from model.parameters() once the model is complete; or requires_grad_(False).",
+            )
+
+
+@rule(code="TW353", severity="warning", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield models of which parameters with gradients are in no optimizer that was made."""
+    if (tape.notes.get("cluster") or {}).get("world_size", 1) > 1:  # another rank may update them: TW407 compares
+        return
+    parameters = noted(tape, "parameters")
+    for model in parameters.get("models", ()):
+        names = [name for name, _, _ in model["not_held"]]
+        if names and model["optimised"]:
+            yield Hit(
+                place=place_in(parameters["optimizers"][model["not_held"][0][2]], tape),
+                message=f"{len(names)} parameter{'s' * (len(names) > 1)} of {model['model']} got gradients in "
+                f"{min(count for _, count, _ in model['not_held'])} steps and are in no optimizer: {listed(names)}",
                 fix="Make the optimizer from model.parameters() once the model is complete; or requires_grad_(False).",
             )

@@ -12,9 +12,9 @@ from trainworthy.check.static.facts import Call, Context, Iteration, Load, Opera
 from trainworthy.check.static.interpreter import Interpreter
 from trainworthy.check.static.project import Project
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence, Value
+from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence, Value, join
 
-_WORTH_RUNNING = ("torch", "numpy", "lightning", "transformers", "accelerate", "multiprocessing")
+_WORTH_RUNNING = ("torch", "numpy", "lightning", "transformers", "accelerate", "multiprocessing", "backward(")
 
 
 class Analysis:
@@ -75,6 +75,11 @@ class Analysis:
         return [one for one in self._facts.iterations if self._ours(one.context)]
 
     @property
+    def finished(self) -> bool:
+        """Whether the whole file was run; one whose calls branch out too far is run in part."""
+        return self._interpreter.budget > 0
+
+    @property
     def classes(self) -> list[ProjectClass]:
         """The classes of this file."""
         return [one for one in self._interpreter.classes if one.source is self.source]
@@ -96,6 +101,16 @@ class Analysis:
         return context.source is self.source or bool(
             context.callers and context.callers[0].context.source is self.source
         )
+
+    def returned(self, function: Value | None) -> Value:
+        """Return what a function returned in the ways that it was run, joined; nothing is known if it was not."""
+        if not isinstance(function, Function):
+            return UNKNOWN
+        ways = list(self._interpreter.ways.get(function.node, {}).values())
+        result = ways[0] if ways else self._interpreter.left_over.get(function.node, UNKNOWN)
+        for one in ways[1:]:
+            result = join(result, one)
+        return result
 
     # --- text and tree ----------------------------------------------------------------------------------------------
 

@@ -223,12 +223,12 @@ class Calls(Expressions):
         scope = Scope(function.scope)
         arguments = function.node.args
         for arg in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
-            scope.names[arg.arg] = UNKNOWN
+            scope.names[arg.arg] = self._annotated(function, arg)
         if bound is not None and not _has(function, "staticmethod"):
             positional = [*arguments.posonlyargs, *arguments.args]
             if positional:
                 scope.names[positional[0].arg] = _first_argument(function, bound)
-        self._run_body(function, scope, None)
+        self.left_over[function.node] = self._run_body(function, scope, None)
 
     def _run_body(self, function: Function, scope: Scope, call: Call | None) -> Value:
         arguments = function.node.args
@@ -264,6 +264,16 @@ class Calls(Expressions):
             scope.names[arg.arg] = self._given_or_default(given, defaults[at], call)
         for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
             scope.names[arg.arg] = self._given_or_default(call.keywords.get(arg.arg), default, call)
+
+    def _annotated(self, function: Function, arg: ast.arg) -> Value:
+        """Return what an annotation says of an argument that nothing else is known of: a tensor, or nothing."""
+        if arg.annotation is None or ast.unparse(arg.annotation) not in ("Tensor", "torch.Tensor"):
+            return UNKNOWN
+        named = arg.annotation
+        if isinstance(named, ast.Name):
+            found = self.looked_up(function.scope, named.id)
+            return Tensor() if isinstance(found, Ref) and found.name == "torch.Tensor" else UNKNOWN
+        return Tensor()
 
     def _given_or_default(self, given: Value | None, default: ast.expr | None, call: Call) -> Value:
         if given is not None:

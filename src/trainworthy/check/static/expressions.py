@@ -88,10 +88,14 @@ class Expressions(State):
             return self._attribute_of_instance(owner, name)
         if isinstance(owner, Module):
             return self._attribute_of_module(owner, name)
+        if isinstance(owner, Function):
+            return owner.attrs.get(name, UNKNOWN)
         if isinstance(owner, ProjectClass):
             return owner.lookup(name) or Bound(owner, name)
         if isinstance(owner, Tensor):
             return attribute_of_tensor(owner, name) or Bound(owner, name)
+        if isinstance(owner, Const) and owner.value is None:
+            return UNKNOWN  # a placeholder: it is set where this analysis does not see it
         if isinstance(owner, Sequence | StateDict | Const | EnvText | Super):
             return Bound(owner, name)
         return UNKNOWN
@@ -104,7 +108,7 @@ class Expressions(State):
             member = owner.cls.lookup(name)
             if isinstance(member, Function):
                 if any(getattr(one, "name", "") in _PROPERTIES for one in member.decorators):
-                    return UNKNOWN
+                    return owner.attrs.get(_returned_attribute(member), UNKNOWN)
                 return Bound(owner, name)
             if member is not None:
                 return member
@@ -134,6 +138,8 @@ class Expressions(State):
         if isinstance(owner, Instance) and owner.type in _LAYER_LISTS:
             held = owner.attrs.get("")
             items = held.items if isinstance(held, Sequence) else None
+        if isinstance(owner, Sequence) and owner.kind == "dict" and isinstance(index, Const):
+            return _of_dict(owner, index.value)
         if items and isinstance(index, Const) and isinstance(index.value, int) and abs(index.value) < len(items):
             return items[index.value]
         return UNKNOWN
@@ -320,6 +326,26 @@ class Expressions(State):
         ast.YieldFrom: of_inner,
         ast.Call: lambda self, node: self.of_call(node),
     }
+
+
+def _of_dict(owner: Sequence, key: object) -> Value:
+    """Return the value under a literal key of a dict that is written out."""
+    if isinstance(owner.node, ast.Dict) and owner.items is not None:
+        for node, value in zip(owner.node.keys, owner.items, strict=True):
+            if isinstance(node, ast.Constant) and node.value == key:
+                return value
+    return UNKNOWN
+
+
+def _returned_attribute(function: Function) -> str:
+    """Name the attribute that a property returns as it is; "" if it does anything else."""
+    body = [
+        one
+        for one in getattr(function.node, "body", [])
+        if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+    ]
+    value = body[0].value if len(body) == 1 and isinstance(body[0], ast.Return) else None
+    return value.attr if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name) else ""
 
 
 _PROPERTIES = frozenset({"builtins.property", "functools.cached_property"})

@@ -45,7 +45,20 @@ def is_module(value: Value) -> bool:
     last = value.type.rpartition(".")[2]
     if value.type.startswith("torch.nn."):
         return last != "Parameter" and not value.type.startswith(("torch.nn.init.", "torch.nn.utils."))
-    return value.type in ("lightning.LightningModule", "transformers.PreTrainedModel")
+    return value.type in ("lightning.LightningModule", "transformers.PreTrainedModel") or is_pretrained(value)
+
+
+def is_pretrained(value: Value) -> bool:
+    """Say whether a value is surely a network of torchvision, or another that has batch norm or dropout."""
+    if not isinstance(value, Instance):
+        return False
+    library, _, name = value.type.rpartition(".")
+    known = (
+        library.startswith("torchvision.models")
+        and not name.startswith(("get_", "list_"))
+        and not name.endswith("Weights")
+    )
+    return known or value.type == "pytorch_fid.inception.InceptionV3"
 
 
 def is_optimizer(value: Value) -> bool:
@@ -90,6 +103,8 @@ def returned(name: str, call: Call) -> Value:
         return EnvText(key) if isinstance(key, str) else UNKNOWN
     if name in _SAME_OBJECT and call.args:
         return call.args[0]
+    if name.startswith("torch.nn.init.") and last.endswith("_") and call.args:
+        return call.args[0]
     if name in _CONTEXTS:
         return Instance(type=name, made_by=call)
     if library == "torchvision.models" and last.islower() and not last.startswith(("get_", "list_")):
@@ -101,7 +116,7 @@ def returned(name: str, call: Call) -> Value:
         return Instance(type=name, made_by=call, attrs={"module": inner})
     if name.startswith("tqdm.") and call.args:
         return Instance(type="tqdm.tqdm", made_by=call, attrs={"": call.args[0]})
-    if is_class_name(name):
+    if is_class_name(name) or name.startswith("torchvision.models."):
         return Instance(type=name, made_by=call)
     return UNKNOWN
 
@@ -163,6 +178,8 @@ def _function(library: str, name: str, call: Call) -> Value | None:
         given = call.args if name != "full" else call.args[:1]
         shape = sizes((call.keywords["size"],)) if "size" in call.keywords else sizes(_shape_args(given, kind))
         return Tensor(library=kind, shape=shape, dtype=_dtype(call, "float"), made_by=call)  # type: ignore[arg-type]
+    if name in ("exp", "log") and isinstance(first, Tensor) and first.activation is not None:
+        return call_method(first, name, dataclasses.replace(call, args=call.args[1:]))
     if name in _LIKE or name in _ELEMENTWISE:
         return _same_shape(kind, name, first, call)
     if name in _INT_CREATE:
@@ -175,7 +192,7 @@ def _function(library: str, name: str, call: Call) -> Value | None:
 
 
 _TENSOR_FUNCTIONS = frozenset(
-    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log sigmoid softmax detach dropout".split()
+    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log exp sigmoid softmax detach dropout".split()
 )
 
 

@@ -109,7 +109,9 @@ class Interpreter(Calls):
             self.bind(target.value, UNKNOWN, statement)
 
     def _bind_attribute(self, owner: Value, name: str, value: Value) -> None:
-        if isinstance(owner, Instance):
+        if isinstance(owner, Function):
+            owner.attrs[name] = join(owner.attrs[name], value) if name in owner.attrs else value
+        elif isinstance(owner, Instance):
             old = owner.attrs.get(name)
             function = self.context.function
             # Attributes are not kept apart by branch, so what two branches set is what they have in common.

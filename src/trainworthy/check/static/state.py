@@ -46,6 +46,7 @@ class State:
         self.elements: dict[ast.AST, Value] = {}  # what comprehensions are made of
         self.running: set[ast.AST] = set()
         self.ways: dict[ast.AST, dict[tuple[object, ...], Value]] = {}  # by function: its results by arguments
+        self.left_over: dict[ast.AST, Value] = {}  # by function that nothing calls: its result
         self._ticks = 0
 
     def tick(self) -> int:

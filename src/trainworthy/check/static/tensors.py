@@ -21,6 +21,11 @@ _SAME_NUMBERS = frozenset(
     "reshape permute transpose flatten unflatten expand repeat t swapaxes swapdims movedim numpy unbind chunk split "
     "index_select gather".split()
 )
+# The logarithm of a softmax, and its exponential.
+_INVERSE: dict[tuple[str, Activation | None], Activation] = {
+    ("exp", "log_softmax"): "softmax",
+    ("log", "softmax"): "log_softmax",
+}
 _TO_FLOAT = frozenset({"float", "double", "half", "bfloat16"})
 _SAME_SHAPE = frozenset(
     "contiguous clone to cuda cpu float double half bfloat16 int long bool detach requires_grad_ exp log abs sqrt tanh "
@@ -143,6 +148,9 @@ def call_method(owner: Tensor, name: str, call: Call) -> Value:
     activation = ACTIVATIONS.get(name)
     if activation is not None:
         return Tensor(library=owner.library, shape=owner.shape, dtype="float", activation=activation, made_by=call)
+    turned = _INVERSE.get((name, owner.activation))
+    if turned is not None:
+        return dataclasses.replace(owner, activation=turned)
     if name in ("item", "tolist", "size", "dim", "numel", "backward", "shape"):
         return UNKNOWN
     shape = _method_shape(owner, name, call)

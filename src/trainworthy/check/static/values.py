@@ -134,6 +134,7 @@ class Function(Value):
         scope: Where its free names are looked up.
         owner: The class it is a method of.
         decorators: What is written above it.
+        attrs: What is known of its attributes.
     """
 
     source: Source
@@ -141,6 +142,7 @@ class Function(Value):
     scope: Scope
     owner: ProjectClass | None = None
     decorators: tuple[Value, ...] = ()
+    attrs: dict[str, Value] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

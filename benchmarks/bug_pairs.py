@@ -1,0 +1,186 @@
+"""Mistakes that public projects mended: is each found in the parent commit, and gone in the fix?
+
+``python -m benchmarks.bug_pairs --root DIR`` reads the commits of ``bug_pairs.toml`` from clones in ``DIR``
+(``DIR/owner+name``, ``DIR/owner+name/repo`` or a bare one), checks both versions of each file within its project,
+prints the table and writes ``results/bug_pairs.json``. ``--only TEXT`` takes pairs whose repository, code or half
+contains it;
+``--label before`` keeps the result under that name beside the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import environment, read_result, write_result
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="folder of clones")
+    parser.add_argument("--only", action="append", default=[], help="of repository, code, half or depth")
+    parser.add_argument("--label", default="now", help="name of this measurement in the result file")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    pairs = [one for one in manifest() if wanted(one, options.only)]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        rows = list(pool.map(lambda pair: replay(pair, Path(options.root)), pairs))
+    for row in rows:
+        print(f"{row['verdict']:<11} {row['half']:<9} {row['code']} {row['repository']} {row['fix'][:8]} {row['path']}")
+    counts = {half: dict(Counter(r["verdict"] for r in rows if r["half"] == half)) for half in halves(rows)}
+    print(counts)
+    if not options.only:
+        known = read_result("bug_pairs") or {}
+        before = {name: value for name, value in known.get("measurements", {}).items() if name != options.label}
+        write_result("bug_pairs", measurements={**before, options.label: counts}, pairs=rows)
+
+
+def manifest() -> list[dict[str, Any]]:
+    """Read the pairs."""
+    pairs: list[dict[str, Any]] = tomllib.loads((HERE / "bug_pairs.toml").read_text(encoding="utf-8"))["pair"]
+    return pairs
+
+
+def wanted(pair: dict[str, Any], only: list[str]) -> bool:
+    """Say whether a pair is among those asked for."""
+    text = " ".join(str(pair[name]) for name in ("repository", "code", "half", "depth", "fix", "path"))
+    return all(any(part in text for part in one.split(",")) for one in only)
+
+
+def halves(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the halves that occur, in order."""
+    return sorted({str(row["half"]) for row in rows})
+
+
+def replay(pair: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Check both versions; ``found``, ``missed``, ``still there`` (in the fix, too) or ``no commit``."""
+    row = {
+        name: pair[name] for name in ("repository", "parent", "fix", "path", "what", "depth", "code", "where", "half")
+    }
+    git = git_folder(root, pair["repository"])
+    if git is None:
+        return {**row, "verdict": "no commit", "lines": []}
+    before, after = (versions(git, pair, pair[name]) for name in ("parent", "fix"))
+    if before is None or after is None:
+        return {**row, "verdict": "no commit", "lines": []}
+    gone = [(line, text) for line, text in before if text not in {text for _, text in after}]
+    verdict = "found" if gone else "still there" if before else "missed"
+    return {**row, "verdict": verdict, "lines": sorted({line for line, _ in gone or before})}
+
+
+def git_folder(root: Path, repository: str) -> Path | None:
+    """Find the git directory of a clone."""
+    base = root / repository.replace("/", "+")
+    for one in (base / "repo" / ".git", base / ".git", base / "repo", base):
+        if (one / "HEAD").exists():
+            return one
+    return None
+
+
+def versions(git: Path, pair: dict[str, Any], commit: str) -> list[tuple[int, str]] | None:
+    """Return line and text of the expected findings in one commit; None if the file is not there."""
+    with tempfile.TemporaryDirectory() as folder:
+        if not export(git, commit, Path(folder)) or not (Path(folder) / pair["path"]).exists():
+            return None
+        files = [str(Path(folder) / one) for one in (pair["path"], *pair.get("check", ()))]
+        options = ["--isolated", "--format", "json", "--select", pair["code"], "--jobs", "1"]
+        command = [sys.executable, "-m", "trainworthy", "check", *files, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), cwd=folder)
+        if done.returncode not in (0, 1) or not done.stdout.strip():
+            if "No rule" in done.stderr:
+                return []  # a code that does not exist yet finds nothing
+            raise SystemExit(f"{pair['repository']} {commit}: {done.stderr.strip()[-400:]}")
+        found = [one for one in json.loads(done.stdout)["findings"] if one["code"] == pair["code"]]
+        return placed(Path(folder), pair, found)
+
+
+def placed(folder: Path, pair: dict[str, Any], found: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """Keep the findings that stand at the expected places, with the text of their lines."""
+    kept = []
+    for one in found:
+        path = Path(one["path"])
+        name = (path if path.is_absolute() else folder / path).resolve().relative_to(folder.resolve()).as_posix()
+        here = [
+            place.partition("::")[2]
+            for place in pair["where"].split(",")
+            if place.partition("::")[0] == name and "::" in place
+        ]
+        here += [place for place in pair["where"].split(",") if "::" not in place and name == pair["path"]]
+        if name.endswith(".ipynb"):
+            if here:
+                kept.append((one["line"], f"cell {one['cell']}: {one['message']}"))
+            continue
+        text = (folder / name).read_text(encoding="utf-8", errors="replace")
+        if "*" in here or (function_at(text, one["line"]) or "-") in here:
+            kept.append((one["line"], text.splitlines()[one["line"] - 1].strip()))
+    return kept
+
+
+def function_at(text: str, line: int) -> str:
+    """Name the innermost function or class around a line; "" outside of them or in what does not parse."""
+    best = ""
+
+    def walk(node: ast.AST, outer: tuple[str, ...]) -> None:
+        nonlocal best
+        for child in ast.iter_child_nodes(node):
+            inner = outer
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inner = (*outer, child.name)
+                if child.lineno <= line <= (child.end_lineno or 0):
+                    best = ".".join(inner)
+            walk(child, inner)
+
+    try:
+        walk(ast.parse(text), ())
+    except SyntaxError:
+        return ""
+    return best
+
+
+def export(git: Path, commit: str, folder: Path) -> bool:
+    """Write a commit's Python files and notebooks into a folder; what a partial clone lacks is left out."""
+    command = ["git", f"--git-dir={git}"]
+    listed = subprocess.run([*command, "ls-tree", "-r", "-z", commit], capture_output=True, check=False)
+    if listed.returncode:
+        return False
+    rows = [one.split("\t", 1) for one in listed.stdout.decode(errors="replace").split("\0") if "\t" in one]
+    files = {
+        path: meta.split()[2] for meta, path in rows if path.endswith((".py", ".ipynb")) and meta.split()[1] == "blob"
+    }
+    hashes = "\n".join(files.values()) + "\n"
+    data = subprocess.run(
+        [*command, "cat-file", "--batch"], input=hashes.encode(), capture_output=True, check=False
+    ).stdout
+    at = 0
+    for path in files:
+        end = data.index(b"\n", at)
+        header = data[at:end].split()
+        at = end + 1
+        if header[-1] == b"missing":
+            continue
+        size = int(header[2])
+        target = folder / path
+        if ".." not in Path(path).parts:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data[at : at + size])
+        at += size + 1
+    return True
+
+
+if __name__ == "__main__":
+    main()

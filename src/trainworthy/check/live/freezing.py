@@ -1,0 +1,41 @@
+"""Freezing that happens in ``train()``: is it in force?
+
+Backbones override ``train`` to freeze their first stages. Who never calls ``model.train()`` (a new module is in
+training mode already), or undoes it, trains them. A copy of the model tells: what would ``train()`` freeze, that trains
+now?
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+
+from torch import nn
+
+from trainworthy.check.live.facts_setup import UnappliedFreeze
+from trainworthy.check.live.models import Call
+from trainworthy.check.live.names import unwrap
+from trainworthy.check.live.probes import may_be_copied, undisturbed
+from trainworthy.check.live.watch import Watch
+
+
+def look_at_freezing(watch: Watch, call: Call) -> None:
+    """Compare a model that trains with a copy of it on which ``train()`` was called."""
+    model = unwrap(call.model)
+    kinds = {type(m) for m in model.modules() if type(m).train is not nn.Module.train}
+    if not kinds or not model.training or not may_be_copied(model):
+        return
+    with contextlib.suppress(Exception), watch.own_work_flag(), undisturbed():
+        twin = copy.deepcopy(model)
+        twin.train()
+        after = dict(twin.named_parameters())
+        names = [
+            name
+            for name, p in model.named_parameters()
+            if p.requires_grad and p.grad is not None and name in after and not after[name].requires_grad
+        ]
+        if names:
+            kind = next((k for k in kinds if watch.defined_at(k.train)), next(iter(kinds)))
+            watch.facts.unapplied_freezes.append(UnappliedFreeze(
+                place=call.place, class_name=kind.__name__, names=tuple(names), defined_at=watch.defined_at(kind.train),
+            ))  # fmt: skip

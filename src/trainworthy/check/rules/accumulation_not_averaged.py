@@ -1,0 +1,128 @@
+"""Losses of micro-batches are added up, not averaged.
+
+What it finds:
+    `loss.backward()` in a loop over `gradient_accumulation_steps` (or with a step every so many batches), where
+    nothing is ever divided by that number.
+
+Why:
+    The gradient is that many times as large as that of the whole batch: with SGD the learning rate is multiplied, and
+    clipping bites at another place.
+
+How sure:
+    The number's name says what it is, the loss is a mean as far as the source tells, and no division by that name
+    occurs in the file. Silent with Accelerate, Fabric and DeepSpeed, which divide themselves, and with losses that
+    are sums.
+
+When it is wrong:
+    The loss is divided by a number of tokens that covers all micro-batches.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import counts, has_remainder
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call, LoopNode
+from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, scaler_calls
+
+BAD = """\
+import torch
+
+gradient_accumulation_steps = 4
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(100):
+    for micro_step in range(gradient_accumulation_steps):
+        loss = model(torch.rand(8, 4)).mean()
+        loss.backward()  # <- TW343
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+GOOD = """\
+import torch
+
+gradient_accumulation_steps = 4
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(100):
+    for micro_step in range(gradient_accumulation_steps):
+        loss = model(torch.rand(8, 4)).mean() / gradient_accumulation_steps
+        loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+_DIVIDE_THEMSELVES = ("Accelerator", "accelerate", "Fabric", "deepspeed", "lightning", "pytorch_lightning")
+_SUMS = ("reduction", "size_average", "num_tokens", "ntokens", "n_tokens", "num_items_in_batch", "token_count")
+
+
+@rule(code="TW343", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at backwards in a loop over micro-batches, or before a step that is under such a count."""
+    if analysis.mentions(*_DIVIDE_THEMSELVES, *_SUMS):
+        return
+    divisors = _divisors(analysis)
+    steps = [*optimizer_steps(analysis), *scaler_calls(analysis, "step")]
+    for call in once_per_place(analysis.method_calls("backward")):
+        if call.node.args or call.context.source is not analysis.source:
+            continue
+        found = _count_of(call, steps)
+        if found is None or found[0] in divisors:
+            continue
+        name, where = found
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"the loss is not divided by `{name}`; gradients of the micro-batches add up",
+            evidence=(Evidence("they are counted here", analysis.place(where, call.context)),),
+            fix=f"Write `(loss / {name}).backward()`.",
+        )
+
+
+def _count_of(call: Call, steps: list[Call]) -> tuple[str, ast.AST] | None:
+    """Return the number of micro-batches and where it is used; the step must be outside of their loop."""
+    for loop in call.context.loops:
+        name = _range_of(loop)
+        if name and any(_steps_after(call, loop, one) for one in steps):
+            return name, loop
+    for step in steps:
+        same = step.context.function is call.context.function and step.context.loops == call.context.loops
+        if not same or step.at < call.at or not always_with(call.context, step.context):
+            continue
+        for test, truth in step.context.branches:
+            name = next(counts(test), "")
+            if truth and name and has_remainder(test) and (test, truth) not in call.context.branches:
+                return name, test
+    return None
+
+
+def _range_of(loop: LoopNode) -> str:
+    iterable = loop.iter if isinstance(loop, ast.For) else None
+    if (
+        isinstance(iterable, ast.Call)
+        and getattr(iterable.func, "id", "") in ("range", "trange")
+        and len(iterable.args) == 1
+    ):
+        return next(counts(iterable.args[0]), "")
+    return ""
+
+
+def _steps_after(call: Call, loop: LoopNode, step: Call) -> bool:
+    return step.context.function is call.context.function and loop not in step.context.loops and step.at > call.at
+
+
+def _divisors(analysis: Analysis) -> set[str]:
+    """Return the names of counts by which anything is divided."""
+    found: set[str] = set()
+    for source in analysis.sources:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
+                right = node.right if isinstance(node, ast.BinOp) else node.value
+                found |= set(counts(right))
+            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("div", "div_", "true_divide"):
+                found |= {name for argument in node.args for name in counts(argument)}
+    return found

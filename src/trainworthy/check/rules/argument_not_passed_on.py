@@ -1,0 +1,112 @@
+"""An option of a loss function's wrapper never reaches the loss.
+
+What it finds:
+    A function with a parameter `reduction`, `ignore_index`, `label_smoothing`, `weight` or `pos_weight` that calls a
+    loss of torch which has that option, and gives it to no call. Likewise one with a parameter `generator` that draws
+    random numbers and never reads it.
+
+Why:
+    The loss uses its own default whatever the caller says: `reduction="none"` gives a mean.
+
+How sure:
+    The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
+    function gives the option to any call, computes with it, or keeps it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import once_per_place
+
+BAD = """\
+import torch.nn.functional as F
+
+
+def cross_entropy(input, target, *, reduction="mean", **options):
+    if target.numel() == 0 and reduction == "mean":
+        return input.sum() * 0.0
+    return F.cross_entropy(input, target, **options)  # <- TW842
+"""
+
+GOOD = """\
+import torch.nn.functional as F
+
+
+def cross_entropy(input, target, *, reduction="mean", **options):
+    if target.numel() == 0 and reduction == "mean":
+        return input.sum() * 0.0
+    return F.cross_entropy(input, target, reduction=reduction, **options)
+"""
+
+_ALL = ("reduction",)
+_OPTIONS = {
+    "cross_entropy": ("reduction", "ignore_index", "label_smoothing", "weight"),
+    "nll_loss": ("reduction", "ignore_index", "weight"),
+    "binary_cross_entropy": ("reduction", "weight"),
+    "binary_cross_entropy_with_logits": ("reduction", "weight", "pos_weight"),
+    "mse_loss": _ALL, "l1_loss": _ALL, "smooth_l1_loss": _ALL, "huber_loss": _ALL, "kl_div": _ALL, "ctc_loss": _ALL,
+}  # fmt: skip
+
+
+@rule(code="TW842", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at losses within functions that have their options as parameters."""
+    yield from _ignored_generators(analysis)
+    for call in once_per_place(analysis.calls(*(f"torch.nn.functional.{name}" for name in _OPTIONS))):
+        function = call.context.function
+        if function is None or call.context.source is not analysis.source:
+            continue
+        arguments = function.node.args
+        names = {arg.arg for arg in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+        for option in _OPTIONS[call.method]:
+            if option in names and not _given(call, option) and _only_compared(function.node, option):
+                yield Hit(
+                    place=analysis.place(call.node, call.context),
+                    message=f"`{option}` is a parameter of `{function.name}`, but the loss does not get it",
+                    evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
+                    fix=f"Write `{option}={option}`.",
+                )
+
+
+def _ignored_generators(analysis: Analysis) -> Iterator[Hit]:
+    """Yield random numbers in functions that have a generator as a parameter and never read it."""
+    for call in once_per_place(analysis.calls(*(f"torch.{name}" for name in _RANDOM))):
+        function = call.context.function
+        if function is None or call.context.source is not analysis.source or call.has(None, "generator"):
+            continue
+        arguments = function.node.args
+        names = {arg.arg for arg in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+        read = any(isinstance(node, ast.Name) and node.id == "generator" for node in ast.walk(function.node))
+        if "generator" in names and not read:
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"`generator` is a parameter of `{function.name}`, but the numbers do not follow it",
+                evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
+                fix="Draw with `generator=generator`.",
+            )
+
+
+_RANDOM = (
+    "randn", "rand", "randint", "randn_like", "rand_like", "randint_like", "normal", "bernoulli", "multinomial",
+    "randperm",
+)  # fmt: skip
+
+
+def _given(call: Call, option: str) -> bool:
+    return option in call.keywords or any(isinstance(one, ast.Starred) for one in call.node.args)
+
+
+def _only_compared(function: ast.AST, option: str) -> bool:
+    """Say whether a parameter is compared and nothing else; one that is never read is, too."""
+    parents = {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
+    return all(
+        isinstance(parents.get(node), ast.Compare) and isinstance(node.ctx, ast.Load)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and node.id == option
+    )

@@ -1,0 +1,88 @@
+"""A shallow copy of an optimizer or scheduler is stepped, which steps the original.
+
+What it finds:
+    `copy.copy(optimizer)` or `copy.copy(scheduler)` whose copy is stepped, loaded into or changed.
+
+Why:
+    The copy shares parameter groups, and a scheduler's copy its optimizer: looking at the schedule in advance changes
+    the learning rate that training uses.
+
+How sure:
+    The copy is made by `copy.copy` of a known optimizer or scheduler, or of something called so, and is stepped
+    afterwards.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_optimizer, is_scheduler
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import body_of, once_per_place
+
+BAD = """\
+import copy
+import torch
+
+
+def plot_schedule(optimizer, scheduler, epochs):
+    optimizer, scheduler = copy.copy(optimizer), copy.copy(scheduler)  # <- TW642
+    rates = []
+    for _ in range(epochs):
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+"""
+
+GOOD = """\
+import copy
+import torch
+
+
+def plot_schedule(optimizer, scheduler, epochs):
+    scheduler = copy.deepcopy(scheduler)
+    rates = []
+    for _ in range(epochs):
+        scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    return rates
+"""
+
+
+@rule(code="TW642", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at copies of what steps, in functions that step."""
+    reported = set()
+    for call in once_per_place(analysis.calls("copy.copy")):
+        source = call.argument_node(0, "x")
+        if source is None or not _steps(call, source):
+            continue
+        body = body_of(call.context)
+        step = next(
+            (one for one in ast.walk(body) if _is_step(one) and getattr(one, "lineno", 0) > call.node.lineno), None
+        )
+        if step is None or (call.context.source, call.node.lineno) in reported:
+            continue
+        reported.add((call.context.source, call.node.lineno))
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"a shallow copy of `{ast.unparse(source)}` shares its groups: stepping it steps the original",
+            evidence=(Evidence("it is stepped here", analysis.place(step, call.context)),),
+            fix="Use `copy.deepcopy`.",
+        )
+
+
+def _steps(call: Call, source: ast.expr) -> bool:
+    value = call.argument(0, "x")
+    if value is not None and (is_optimizer(value) or is_scheduler(value)):
+        return True
+    name = str(getattr(source, "attr", None) or getattr(source, "id", "")).lower()
+    return name.startswith(("optim", "sched", "lr_sched"))
+
+
+def _is_step(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "step"

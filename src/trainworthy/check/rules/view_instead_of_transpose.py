@@ -1,0 +1,134 @@
+"""A view or reshape swaps two dimensions by name only: the numbers stay where they are.
+
+What it finds:
+    In the forward pass, a view of (..., T, H*D) as (..., H, T, D), of (..., H, T, D) as (..., T, H*D), or of
+    (A, B, ...) as (B, A, ...).
+
+Why:
+    A view reads the same numbers in the same order with other sizes. Sizes come out as after a transpose, positions,
+    heads or samples are mixed. It trains, badly.
+
+How sure:
+    Sure of the shapes. The sizes that seem to change places have to be different from each other and from all that
+    they could be mistaken for, and larger than 1. Only lines of the script's own count, not those of libraries. Noise,
+    whose order means nothing, may be shaped like this; so may a mixture that is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainworthy.check.dry.rows import place_of, rows
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
+
+SEEN_BY = "rehearsal"
+BAD = """\
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(24, 72)
+        self.out = nn.Linear(24, 24)
+
+    def forward(self, x):
+        batch, time, width = x.shape
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q = q.reshape(batch, 4, time, 6)  # <- TW122
+        k = k.reshape(batch, 4, time, 6)  # <- TW122
+        v = v.reshape(batch, 4, time, 6)  # <- TW122
+        seen = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.out(seen.reshape(batch, time, width))  # <- TW122
+
+
+def make():
+    model = Attention().cuda()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step():
+        loss = model(torch.rand(3, 7, 24, device="cuda")).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(24, 72)
+        self.out = nn.Linear(24, 24)
+
+    def forward(self, x):
+        batch, time, width = x.shape
+        q, k, v = (t.reshape(batch, time, 4, 6).transpose(1, 2) for t in self.qkv(x).chunk(3, dim=-1))
+        seen = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.out(seen.transpose(1, 2).reshape(batch, time, width))
+
+
+def make():
+    model = nn.Sequential(Attention(), nn.MultiheadAttention(24, 4)).cuda()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step():
+        x = model[0](torch.rand(3, 7, 24, device="cuda"))
+        loss = model[1](x, x, x)[0].view(3 * 7, 24).view(7, 3, 24).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+"""
+
+_VIEWS = ("view", "_unsafe_view")
+
+
+@rule(code="TW122", severity="warning", depth="dry")
+def find(tape: Tape) -> Iterator[Hit]:
+    """Yield the lines of the reference step with such a view."""
+    for row in rows(tape):
+        signature = row.signature
+        own = row.source.path and row.source.library is None
+        if signature.name.partition(".")[0] not in _VIEWS or row.phase not in ("forward", "loss") or not own:
+            continue
+        before, after = signature.inputs[0].shape, signature.outputs[0].shape
+        right = swapped(before, after)
+        if right is not None:
+            yield Hit(
+                place=place_of(row.source, tape),
+                message=f"{_shape(before)} is viewed as {_shape(after)}: the sizes change places, the numbers do not",
+                fix=right,
+            )
+
+
+def swapped(before: tuple[int, ...], after: tuple[int, ...]) -> str | None:
+    """Return what to write instead if a view pretends to move a dimension; None if it does not."""
+    if len(after) == len(before) + 1 and len(before) >= 2 and before[:-2] == after[:-3]:
+        (time, width), (heads, moved, size) = before[-2:], after[-3:]
+        if moved == time and heads * size == width and _told_apart(time, heads, size, width):
+            return f".view(..., {time}, {heads}, {size}).transpose(-3, -2)"
+    if len(before) == len(after) + 1 and len(after) >= 2 and before[:-3] == after[:-2]:
+        (heads, time, size), (moved, width) = before[-3:], after[-2:]
+        if moved == time and heads * size == width and _told_apart(time, heads, size, width):
+            return f".transpose(-3, -2).reshape(..., {time}, {width})"
+    pair, rest = before[:2], before[2:]
+    if len(before) == len(after) >= 3 and pair == after[1::-1] and rest == after[2:]:
+        return ".transpose(0, 1)" if _told_apart(*pair) and not set(pair) & set(rest) else None
+    return None
+
+
+def _told_apart(*sizes: int) -> bool:
+    return len(set(sizes)) == len(sizes) and min(sizes) > 1
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"

@@ -1,0 +1,53 @@
+"""How programs write that gradients are gathered over several micro-batches."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.static.facts import Context
+from trainworthy.check.static.queries import body_of
+
+_COUNT = re.compile(r"accum|micro_?batch|grad_acc|gas\b", re.IGNORECASE)
+
+
+def last_name(node: ast.AST) -> str:
+    """Return the last part of a dotted name: ``steps`` of ``self.args.steps``; "" for anything else."""
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+        return node.slice.value
+    return str(getattr(node, "attr", None) or getattr(node, "id", ""))
+
+
+def counts(node: ast.AST) -> Iterator[str]:
+    """Yield the names below a node that say how many micro-batches make a step."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name | ast.Attribute | ast.Subscript) and _COUNT.search(last_name(one)):
+            yield last_name(one)
+
+
+def is_periodic(test: ast.expr, context: Context) -> bool:
+    """Say whether a condition holds once in several turns: a remainder compared, or a name that was made by one."""
+    if has_remainder(test):
+        return True
+    names = {one.id for one in ast.walk(test) if isinstance(one, ast.Name)}
+    return any(
+        isinstance(node, ast.Assign)
+        and has_remainder(node.value)
+        and any(last_name(one) in names for one in node.targets)
+        for node in ast.walk(body_of(context))
+    )
+
+
+def has_remainder(node: ast.AST) -> bool:
+    """Say whether a comparison with a remainder stands below a node."""
+    return any(isinstance(one, ast.Compare) and any(map(is_remainder, ast.walk(one))) for one in ast.walk(node))
+
+
+def is_remainder(node: ast.AST) -> bool:
+    """Say whether a node is ``a % b``, not the formatting of a text."""
+    return (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Mod)
+        and not (isinstance(node.left, ast.Constant) and isinstance(node.left.value, str))
+    )

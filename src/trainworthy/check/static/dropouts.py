@@ -1,0 +1,88 @@
+"""Functional dropout that does not follow the mode of its module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.values import Const, Function, Instance, ProjectClass
+
+_DROPOUTS = tuple(
+    f"torch.nn.functional.{name}"
+    for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+)
+
+
+def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
+    """Yield calls in methods of modules whose dropout does not depend on the mode, with the reason."""
+    for call in once_per_place(analysis.calls(*_DROPOUTS)):
+        given = call.has(2, "training") or call.constant(1, "p") == 0 or call.starred
+        if not given and _follows_nothing(call):
+            yield call, "`training` is not given, and its default is True"
+    for call in once_per_place(iter(analysis.all_calls)):
+        rate = next((one.value for one in call.node.keywords if one.arg == "dropout_p"), None)
+        if (
+            isinstance(rate, ast.Attribute)
+            and _follows_nothing(call)
+            and _is_a_fixed_rate(rate, call)
+            and _takes_it_as_it_is(call)
+        ):
+            yield call, f"`dropout_p` is `{ast.unparse(rate)}` whatever the mode"
+
+
+def _follows_nothing(call: Call) -> bool:
+    """Say whether a call stands in a method of a module and nothing around it or in it asks for the mode."""
+    function = call.context.function
+    if function is None or function.owner is None or function.name in ("__init__", "extra_repr"):
+        return False
+    if not is_module(function.owner.prototype or Instance("")) or "prenet" in function.owner.node.name.lower():
+        return False
+    parts = [call.node, *[test for test, _ in call.context.branches]]
+    return not any(_asks_for_the_mode(part) for part in parts)
+
+
+def _asks_for_the_mode(node: ast.AST) -> bool:
+    return any("train" in str(getattr(one, "attr", None) or getattr(one, "id", "")) for one in ast.walk(node))
+
+
+def _is_a_fixed_rate(rate: ast.Attribute, call: Call) -> bool:
+    """Say whether an attribute is set in `__init__` alone, and to nothing that is zero or asks for the mode."""
+    owner = call.context.function.owner if call.context.function is not None else None
+    name = rate.attr if isinstance(rate.value, ast.Name) else getattr(rate.value, "attr", "")
+    if owner is None or not name:
+        return False
+    sets = 0
+    for member in owner.node.body:
+        if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if member.name == name:
+            return False  # a property
+        for node in ast.walk(member):
+            if isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Store):
+                sets += 1
+                if member.name != "__init__":
+                    return False
+    known = owner.prototype.attrs.get(name) if owner.prototype is not None else None
+    return sets > 0 and not (isinstance(known, Const) and known.value in (0, 0.0, None))
+
+
+def _takes_it_as_it_is(call: Call) -> bool:
+    """Say whether the callee is torch's attention, or another function that surely does not look at the mode."""
+    if call.name in ("torch.nn.functional.scaled_dot_product_attention", "torch.scaled_dot_product_attention"):
+        return True
+    func = call.node.func
+    held = (
+        call.owner.attrs.get(func.attr)
+        if isinstance(call.owner, Instance) and isinstance(func, ast.Attribute)
+        else call.owner
+    )
+    if isinstance(held, Function):
+        return not _asks_for_the_mode(held.node)
+    if isinstance(held, ProjectClass | Instance):
+        return False
+    # A function that nothing is known of, called as torch's attention is.
+    return "flash_attn" in call.name or any(one.arg == "is_causal" for one in call.node.keywords)

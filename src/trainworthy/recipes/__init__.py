@@ -1,0 +1,1 @@
+"""One recipe a file; ``trainworthy train --list`` names them."""
