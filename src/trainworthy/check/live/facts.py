@@ -283,7 +283,9 @@ class Probe:
     """
 
     place: Place
-    what: Literal["samples-mixed", "future-leak", "padding-matters", "mask-inverted", "padding-in-loss", "accumulation", "resume"]
+    what: Literal[
+        "samples-mixed", "future-leak", "padding-matters", "mask-inverted", "padding-in-loss", "accumulation", "resume"
+    ]
     model: str
     change: float
     scale: float

@@ -27,7 +27,6 @@ from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.optimizers import OptimizerWatch
 from trainworthy.check.live.probes import run_probes
-from trainworthy.check.live.replicas import ReplicaWatch
 from trainworthy.check.live.signals import look_at_signals
 from trainworthy.check.live.surroundings import Surroundings
 from trainworthy.check.live.watch import Watch, read

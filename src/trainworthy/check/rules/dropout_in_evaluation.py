@@ -15,7 +15,6 @@ How sure:
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from trainworthy.check.dry.rows import place_of, rows, source_lines
@@ -23,7 +22,6 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.queries import names_in, once_per_place
 from trainworthy.check.static.dropouts import always_on
 from trainworthy.tape.record import Tape
 
@@ -85,45 +83,6 @@ for step in range(4):
         model(x)
     model.train()
 """
-
-
-_DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
-
-
-@rule(code="TW357", severity="warning")
-def find_in_source(analysis: Analysis) -> Iterator[Hit]:
-    """Look at forward methods for dropout that no word ties to the mode."""
-    words = analysis.source.words
-    if not words.intersection((*_DROPOUTS, "scaled_dot_product_attention")):
-        return
-    functions = [f"torch.nn.functional.{name}" for name in _DROPOUTS]
-    for call in once_per_place(analysis.calls(*functions, "torch.nn.functional.scaled_dot_product_attention")):
-        function = call.context.function
-        if function is None or function.owner is None or function.name != "forward" or call.starred:
-            continue
-        attention = call.name.endswith("attention")
-        p = call.argument_node(4, "dropout_p") if attention else call.argument_node(1, "p")
-        told = attention or call.has(2, "training")
-        if (attention and p is None) or (not attention and told) or _is_zero(p):
-            continue
-        if "training" in names_in(function.node) or (attention and not _is_rate(p)):
-            continue
-        yield Hit(
-            place=analysis.place(call.node, call.context),
-            message=f"{call.method} drops in evaluation mode too: it is not told the mode",
-            fix="dropout_p=self.p if self.training else 0.0." if attention else "F.dropout(x, p, self.training).",
-        )
-
-
-def _is_zero(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and not node.value
-
-
-def _is_rate(node: ast.expr | None) -> bool:
-    """Say whether a rate is written out or an attribute that is called so; a local name may hold anything."""
-    if isinstance(node, ast.Constant):
-        return True
-    return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
 
 
 @rule(code="TW357", severity="warning", depth="live")

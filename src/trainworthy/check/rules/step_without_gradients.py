@@ -85,6 +85,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
 def _which(step: Step) -> str:
     return f"{step.trainable} trainable parameters" if step.trainable else f"{step.parameters} parameters, all frozen,"
 
+
 @rule(code="TW351", severity="error", depth="dry")
 def find_on_tape(tape: Tape) -> Iterator[Hit]:
     """Yield optimizers none of whose parameters had a gradient in any of two steps or more."""

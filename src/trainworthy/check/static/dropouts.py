@@ -15,6 +15,7 @@ _DROPOUTS = tuple(
     f"torch.nn.functional.{name}"
     for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 )
+_ATTENTION = ("torch.nn.functional.scaled_dot_product_attention", "torch.scaled_dot_product_attention")
 
 
 def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
@@ -25,7 +26,10 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
             yield call, "`training` is not given, and its default is True"
     for call in once_per_place(iter(analysis.all_calls)):
         rate = next((one.value for one in call.node.keywords if one.arg == "dropout_p"), None)
-        if (
+        if call.name in _ATTENTION and isinstance(rate := call.argument_node(4, "dropout_p"), ast.Constant):
+            if rate.value and _follows_nothing(call):
+                yield call, f"`dropout_p` is {rate.value} whatever the mode"
+        elif (
             isinstance(rate, ast.Attribute)
             and _follows_nothing(call)
             and _is_a_fixed_rate(rate, call)
@@ -41,7 +45,8 @@ def _follows_nothing(call: Call) -> bool:
         return False
     if not is_module(function.owner.prototype or Instance("")) or "prenet" in function.owner.node.name.lower():
         return False
-    parts = [call.node, *[test for test, _ in call.context.branches]]
+    tests = [one.test for one in ast.walk(function.node) if isinstance(one, ast.If | ast.IfExp | ast.Assert)]
+    parts = [call.node, *[test for test, _ in call.context.branches], *tests]
     return not any(_asks_for_the_mode(part) for part in parts)
 
 
@@ -72,7 +77,7 @@ def _is_a_fixed_rate(rate: ast.Attribute, call: Call) -> bool:
 
 def _takes_it_as_it_is(call: Call) -> bool:
     """Say whether the callee is torch's attention, or another function that surely does not look at the mode."""
-    if call.name in ("torch.nn.functional.scaled_dot_product_attention", "torch.scaled_dot_product_attention"):
+    if call.name in _ATTENTION:
         return True
     func = call.node.func
     held = (
