@@ -15,7 +15,7 @@ from trainworthy.check.static.project import Project
 
 SOURCE = Path(trainworthy.__file__).parent
 # A sampler that is not told the epoch, buffers that differ, nn.DataParallel, BatchNorm under DDP.
-SHARED = {"TW402", "TW406", "TW411", "TW412"}
+SHARED = {"TW401", "TW402", "TW406", "TW409", "TW411", "TW412"}
 
 
 def test_rules_and_rehearsals_share_only_codes_of_the_same_fault() -> None:

@@ -35,6 +35,8 @@ def programs() -> list[tuple[str, Case]]:
 
 def own_program(rule: Rule, module: object, which: str, depth: str) -> str:
     """Return the program that a rule file holds for a depth; the plain one is for the first depth."""
+    if hasattr(module, "SEEN_BY"):
+        return ""
     named = getattr(module, f"{depth.upper()}_{which}", None)
     plain = getattr(module, which, "") if rule.depths[0] == depth else ""
     return str(named if named is not None and depth != "static" else plain)

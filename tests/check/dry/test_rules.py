@@ -18,11 +18,12 @@ from trainworthy.check.rule import Rule, all_rules
 from trainworthy.check.rules.view_instead_of_transpose import swapped
 
 BY_NOTES = [all_rules()[code] for code in ("TW121", "TW122", "TW304", "TW315", "TW320", "TW351", "TW353", "TW363")]
-AGAIN = [all_rules()[code] for code in ("TW120", "TW520")]
+AGAIN = [all_rules()["TW120"]]
 
 
 def source_of(rule: Rule, which: str) -> str:
-    return program_of(rule, which) or str(getattr(sys.modules[rule.module], which))
+    module = sys.modules[rule.module]
+    return getattr(module, f"DRY_{which}", "") or program_of(rule, which) or str(getattr(module, which))
 
 
 def found_in(source: str, path: Path, steps: int = 3) -> list[tuple[str, int]]:
@@ -62,6 +63,32 @@ def test_rehearsals_with_other_sizes(rule: Rule, which: str, tmp_path: Path) -> 
     assert result.error is None
     assert [(f.code, f.place.line) for f in found] == [(rule.code, n) for n in marked_lines(source, rule.code)]
     assert bool(found) == (which == "bad")
+
+
+ONE_LEFT = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+loader = DataLoader(TensorDataset(torch.rand(65, 4), torch.rand(65, 1)), batch_size=8)
+model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 1)).cuda()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in loader:
+    loss = nn.functional.mse_loss(model(x.cuda()), y.cuda())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_last_batch_of_one_sample_is_tried(drop_last: bool, tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(ONE_LEFT.replace("batch_size=8", f"batch_size=8, drop_last={drop_last}"), encoding="utf-8")
+    found, result = check_rehearsed(path, steps=2)
+    assert result.error is None
+    on = [(f.code, f.place.line, f.severity) for f in found if all_rules()[f.code].default]
+    assert on == ([] if drop_last else [("TW520", 9, "error")])
 
 
 VIEWS = [

@@ -71,7 +71,7 @@ def test_a_buffer_that_each_rank_computes_for_itself_is_found(tmp_path: Path) ->
 def test_ranks_that_are_given_the_same_batches_are_told(tmp_path: Path) -> None:
     assert run_ranks(partial(same_data, fault=False), 2, tmp_path / "split") == [[], []]
     found, _ = run_ranks(partial(same_data, fault=True), 2, tmp_path / "same")
-    assert found == ["TW531 All 2 ranks were given the same batch at steps 1, 2, 3, 4, 8"]
+    assert found == ["TW409 All 2 ranks were given the same batch at steps 1, 2, 3, 4, 8"]
 
 
 MISMATCHES = {
@@ -94,7 +94,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[str]]]
 def test_ranks_that_do_different_things_are_told_before_they_hang(fault: str, told: list[dict[str, list[str]]]) -> None:
     for rank, sides in enumerate((MISMATCHES[fault], MISMATCHES[fault][::-1])):
         (message,) = told[rank][fault]
-        assert message.startswith("TW430 Turn ")
+        assert message.startswith("TW401 Turn ")
         assert f"rank {rank} calls {sides[0]}" in message
         assert f"rank {1 - rank} calls {sides[1]}" in message
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import (
     Draw,
-    EarlyEvaluation,
     MaskedEnd,
     MixedGradients,
     PendingWindow,
@@ -369,7 +368,6 @@ class LiveFacts:
     upscaled: list[Upscaled] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
-    early_evaluations: list[EarlyEvaluation] = field(default_factory=list)
     scaler_used: bool = False
     reinitialised: list[Reinitialised] = field(default_factory=list)
     spectral_norms: list[UnreadySpectralNorm] = field(default_factory=list)

@@ -83,12 +83,3 @@ class Signals:
     spreads: tuple[tuple[str, float], ...]
     saturated: tuple[tuple[str, float], ...]
     two_streams: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarlyEvaluation:
-    """A model with old spectral norms that was evaluated before any forward pass in training."""
-
-    place: Place
-    model: str
-    layers: int

@@ -10,11 +10,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.utils.spectral_norm import SpectralNorm
 
-from trainworthy.check.finding import Place
 from trainworthy.check.live.facts import Forward
-from trainworthy.check.live.facts_seldom import EarlyEvaluation
 from trainworthy.check.live.watch import Watch
 
 Listener = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
@@ -33,7 +30,6 @@ class ModuleWatch:
         self.on_root: list[Listener] = []
         self.on_root_exit: list[Callable[[nn.Module, Any], None]] = []
         self.seen_norms: dict[int, _BatchNorm] = {}
-        self._trained: set[int] = set()
         self._mode_layers: dict[int, tuple[tuple[str, ...], bool]] = {}
 
     @contextmanager
@@ -86,21 +82,8 @@ class ModuleWatch:
                 step=watch.step, place=place, model=id(module), name=watch.names.module(module),
                 training=module.training, grad=torch.is_grad_enabled(), mode_layers=layers, trainable=trainable,
             ))  # fmt: skip
-            self._look_for_spectral_norms(module, place)
             for listener in self.on_root:
                 listener(module, args, kwargs)
-
-    def _look_for_spectral_norms(self, module: nn.Module, place: Place) -> None:
-        """Note an evaluation before any forward pass in training; the old hook then has no norm to divide by."""
-        facts = self.watch.facts
-        if module.training:
-            self._trained.add(id(module))
-        elif id(module) not in self._trained and not facts.loads and not facts.early_evaluations:
-            hooks = [h for m in module.modules() for h in m._forward_pre_hooks.values()]
-            layers = sum(isinstance(h, SpectralNorm) for h in hooks)
-            if layers:
-                name = self.watch.names.module(module)
-                facts.early_evaluations.append(EarlyEvaluation(place=place, model=name, layers=layers))
 
     def _modes(self, module: nn.Module) -> tuple[tuple[str, ...], bool]:
         known = self._mode_layers.get(id(module))

@@ -2,7 +2,8 @@
 
 What it finds:
     `loss.backward()` in a loop over `gradient_accumulation_steps` (or with a step every so many batches), where
-    nothing is ever divided by that number.
+    nothing is ever divided by that number. Live: one line runs backward the same number of times before each of three
+    steps in a row, and the loss is a mean as it stands.
 
 Why:
     The gradient is that many times as large as that of the whole batch: with SGD the learning rate is multiplied, and
@@ -11,7 +12,7 @@ Why:
 How sure:
     The number's name says what it is, the loss is a mean as far as the source tells, and no division by that name
     occurs in the file. Silent with Accelerate, Fabric and DeepSpeed, which divide themselves, and with losses that
-    are sums.
+    are sums. Live it is a hint: sure of the graph, but Adam hardly notices.
 
 When it is wrong:
     The loss is divided by a number of tokens that covers all micro-batches.
@@ -23,6 +24,8 @@ import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import counts, has_remainder
 from trainworthy.check.static.analysis import Analysis
@@ -55,6 +58,35 @@ for step in range(100):
         loss.backward()
     optimizer.step()
     optimizer.zero_grad()
+"""
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for i in range(20):
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.randint(3, (8,)))
+    loss.backward()  # <- TW343
+    if i % 4 == 3:
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for i in range(20):
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.randint(3, (8,)))
+    (loss / 4).backward()
+    if i % 4 == 3:
+        optimizer.step()
+        optimizer.zero_grad()
 """
 
 _DIVIDE_THEMSELVES = ("Accelerator", "accelerate", "Fabric", "deepspeed", "lightning", "pytorch_lightning")
@@ -126,3 +158,21 @@ def _divisors(analysis: Analysis) -> set[str]:
             elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("div", "div_", "true_divide"):
                 found |= {name for argument in node.args for name in counts(argument)}
     return found
+
+
+@rule(code="TW343", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield lines that do so in three windows."""
+    if len({s.optimizer for s in facts.steps}) != 1 or any(s.stale for s in facts.steps):
+        return
+    windows = [[b for b in facts.backwards if b.step == s.step] for s in facts.steps]
+    run = longest_run(windows, lambda w: len(w) >= 2 and len({b.place for b in w}) == 1 and all(b.is_mean for b in w))
+    if len(run) >= 3 and len({len(w) for w in run}) == 1 and len({w[0].place for w in run}) == 1:
+        count = len(run[0])
+        yield Hit(
+            place=run[0][0].place,
+            severity="hint",
+            message=f"{count} backward passes of means go into each step, and none is divided by {count}",
+            evidence=(Evidence(f"in {len(run)} steps in a row"),),
+            fix=f"(loss / {count}).backward()",
+        )

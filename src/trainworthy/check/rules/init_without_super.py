@@ -68,7 +68,7 @@ def _is_called(cls: ProjectClass) -> bool:
     return isinstance(cls.members.get("forward"), Function) and "__call__" not in cls.members and "'super'" not in text
 
 
-def _setups(node: ast.FunctionDef) -> list[int]:
+def _setups(node: ast.AST) -> list[int]:
     """Return the lines that may set up the module."""
     names = ("__init__", "__dict__", "__setattr__")
     return [one.lineno for one in ast.walk(node) if isinstance(one, ast.Attribute) and one.attr in names]

@@ -2,21 +2,23 @@
 
 What it finds:
     A DataLoader that feeds the training, whose data set leaves one sample for the last batch, for a model with
-    BatchNorm.
+    BatchNorm. `check --rehearse` rehearses again with batches of one sample, and shows the line that fails with it.
 
 Why:
     `BatchNorm1d` raises "Expected more than 1 value per channel" at the end of the epoch; others normalise a sample by
     itself, and `squeeze()` loses the batch axis.
 
 How sure:
-    Sure of the sizes: the loader does not drop the last batch.
+    Sure of the sizes: the loader does not drop the last batch. Only looked at where a DataLoader's own batch size and
+    sampler make the batches. An error where the step was seen to fail, else a warning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit, Place
+from trainworthy.check.dry.notes import noted, place_in
+from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
@@ -29,7 +31,7 @@ from torch.utils.data import DataLoader, TensorDataset
 model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 data = TensorDataset(torch.randn(257, 4), torch.randint(0, 2, (257,)))
-for step, (x, y) in enumerate(DataLoader(data, batch_size=8, shuffle=True)):  # <- TW561
+for step, (x, y) in enumerate(DataLoader(data, batch_size=8, shuffle=True)):  # <- TW520
     loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad()
     loss.backward()
@@ -53,9 +55,19 @@ for x, y in DataLoader(data, batch_size=8, shuffle=True, drop_last=True):
 """
 
 
-@rule(code="TW561", severity="warning", depth="dry")
+@rule(code="TW520", severity="warning", depth="dry")
 def find_on_tape(tape: Tape) -> Iterator[Hit]:
-    """Look at the loaders that fed training steps."""
+    """Yield what the rehearsal with one sample showed; else look at the loaders that fed training steps."""
+    failed = noted(tape, "last_batch")
+    for note in failed:
+        yield Hit(
+            place=place_in(note, tape), severity="error",
+            message=f"The last batch of an epoch has 1 sample instead of {note['size']}, and this fails with it",
+            evidence=(Evidence(note["message"]),),
+            fix="DataLoader(..., drop_last=True), or another batch size.",
+        )  # fmt: skip
+    if failed:
+        return
     norms = [info for info in tape.model if info.class_name.startswith("BatchNorm")]
     for note in tape.notes.get("loading") or () if norms else ():
         size, batch = note.get("dataset_size"), note.get("batch_size")
@@ -63,7 +75,7 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
             yield _hit(Place(note["path"], note["line"]), size, batch, norms[0].class_name)
 
 
-@rule(code="TW561", severity="warning", depth="live")
+@rule(code="TW520", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Look at the loaders that gave batches while the model was trained."""
     norms = {name for f in facts.forwards if f.training and f.grad for name in f.mode_layers if "BatchNorm" in name}

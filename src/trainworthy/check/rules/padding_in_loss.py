@@ -2,14 +2,17 @@
 
 What it finds:
     The model has an Embedding with padding_idx, more than 5 % of the targets are that token, and the loss does not
-    ignore it.
+    ignore it. `trainworthy.probe` changes the model's output at positions that are padding with padding on both sides:
+    the loss must not move.
 
 Why:
     The mean is over padding too: the loss looks low, depends on how long the longest sample is, and the model learns to
     predict padding.
 
 How sure:
-    Sure of the share. Wrong if padding is to be predicted, for example as the end of a text.
+    Sure of the share, and that the loss moved: nothing else was changed, and two equal runs were equal. Padding beside
+    text is left alone by the probe: what is said there may be the prediction of a real token. Wrong if padding is to be
+    predicted, for example as the end of a text.
 """
 
 from __future__ import annotations
@@ -73,10 +76,73 @@ for step in range(4):
     optimizer.step()
 """
 
+PROBE_BAD = """\
+import torch
+from torch import nn
+import trainworthy as tw
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Embedding(30, 8, padding_idx=0), nn.Linear(8, 30))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+ids = torch.randint(1, 30, (4, 12))
+ids[:2, 6:] = 0
+
+
+def step(ids):
+    logits = model(ids[:, :-1])
+    losses = nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    optimizer.zero_grad()
+    losses.mean().backward()  # <- TW253
+    optimizer.step()
+
+
+found = tw.probe(step, ids)
+"""
+PROBE_GOOD = """\
+import torch
+from torch import nn
+import trainworthy as tw
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Embedding(30, 8, padding_idx=0), nn.Linear(8, 30))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+ids = torch.randint(1, 30, (4, 12))
+ids[0, :6], ids[1, 6:] = 0, 0
+
+
+def step(ids):
+    logits = model(ids[:, :-1])
+    losses = nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    kept = ids[:, 1:] != 0
+    optimizer.zero_grad()
+    (losses * kept).sum().div(kept.sum()).backward()
+    optimizer.step()
+
+
+found = tw.probe(step, ids)
+"""
+
 
 @rule(code="TW253", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield losses that count padding in two steps."""
+    """Yield losses that count padding in two steps; else what the probe measured."""
+    found = list(_counted(facts))
+    yield from found or _probed(facts)
+
+
+def _probed(facts: LiveFacts) -> Iterator[Hit]:
+    for probe in facts.probes:
+        if probe.what == "padding-in-loss":
+            yield Hit(
+                place=probe.place,
+                message=f"The loss moved from {probe.scale:.4g} by {probe.change:.3g} when only {probe.model}'s output "
+                f"at padding was changed",
+                evidence=(Evidence(f"padding is {probe.names[0]}; {probe.ratio or 0:.0%} of the positions changed"),),
+                fix="cross_entropy(..., ignore_index=PADDING), or multiply by the mask and divide by its sum.",
+            )
+
+
+def _counted(facts: LiveFacts) -> Iterator[Hit]:
     for place in dict.fromkeys(t.place for t in facts.targets):
         found = [t for t in facts.targets if t.place == place and (t.padding_share or 0) > 0.05]
         if len({t.step for t in found}) >= 2:

@@ -2,7 +2,8 @@
 
 What it finds:
     In two batches or more: a tensor of one row beside others that have a row for each sample, which is equal to what
-    the collate function gives for the first sample alone, and not to what it gives for the second.
+    the collate function gives for the first sample alone, and not to what it gives for the second. On a rehearsal, and
+    where workers collate: a tensor of two axes or more with one row beside others that have a row for each sample.
 
 Why:
     A list where single items were meant, or the other way round: a processor takes fifty prompts for one, and the
@@ -10,18 +11,64 @@ Why:
 
 How sure:
     Sure: the function is asked again with one sample, only where a batch looks like that. Not looked at in loaders with
-    workers, nor with probe=False.
+    workers, nor with probe=False. From shapes alone it is a hint: constants that are handed on with a leading axis of 1
+    look the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
-from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.finding import Hit, Place
+from trainworthy.check.live.facts import LiveFacts, Shape
 from trainworthy.check.rule import rule
+from trainworthy.tape.record import Tape
 
 BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+from torch.utils.data import DataLoader
+
+
+def collate(samples):
+    ids = torch.stack([s["ids"] for s in samples[:1]])
+    return {"x": torch.stack([s["x"] for s in samples]), "ids": ids}
+
+
+data = [{"x": torch.randn(4), "ids": torch.randint(9, (5,))} for _ in range(40)]
+left, right = nn.Linear(4, 4), nn.Embedding(9, 4)
+optimizer = torch.optim.SGD([*left.parameters(), *right.parameters()], lr=0.1)
+for batch in DataLoader(data, batch_size=8, collate_fn=collate):  # <- TW530
+    loss = (left(batch["x"]) * right(batch["ids"]).mean(1)).sum(1).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+from torch.utils.data import DataLoader
+
+
+def collate(samples):
+    ids = torch.stack([s["ids"] for s in samples])
+    return {"x": torch.stack([s["x"] for s in samples]), "ids": ids}
+
+
+data = [{"x": torch.randn(4), "ids": torch.randint(9, (5,))} for _ in range(40)]
+left, right = nn.Linear(4, 4), nn.Embedding(9, 4)
+optimizer = torch.optim.SGD([*left.parameters(), *right.parameters()], lr=0.1)
+for batch in DataLoader(data, batch_size=8, collate_fn=collate):
+    loss = (left(batch["x"]) * right(batch["ids"]).mean(1)).sum(1).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -44,7 +91,7 @@ for images, texts in DataLoader(data, batch_size=8, collate_fn=collate):
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -70,6 +117,28 @@ for images, positions, packed, texts in DataLoader(data, batch_size=8, collate_f
 """
 
 
+@rule(code="TW530", severity="error", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Look at the first batch of each loader that fed training steps."""
+    for note in tape.notes.get("loading") or ():
+        size, shapes = note.get("batch_size") or 0, tuple(map(tuple, note.get("shapes") or ()))
+        if size > 1 and note.get("path") and note.get("batches", 0) >= 2 and _is_odd(shapes, size):
+            yield _hit(Place(note["path"], note["line"]), size, shapes)
+
+
+def _hit(place: Place, size: int, shapes: tuple[Shape, ...]) -> Hit:
+    return Hit(
+        place=place,
+        severity="hint",
+        message=f"batches of {size} hold a tensor with one row: {', '.join(map(str, shapes[:4]))}",
+        fix="Look at the collate function or processor: does it take the whole list, and stack it?",
+    )
+
+
+def _is_odd(shapes: tuple[Shape, ...], size: int) -> bool:
+    return any(s[:1] == (size,) for s in shapes) and any(len(s) >= 2 and s[0] == 1 for s in shapes)
+
+
 @rule(code="TW530", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield collate functions that drop samples."""
@@ -80,3 +149,9 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             f"{fact.shape}, holds the first only; another tensor has {fact.other_shape}",
             fix="Give each sample its row: check what the processor takes as a list.",
         )
+    for loader in facts.loaders:
+        batches = [b for b in facts.batches if b.loader == loader.loader]
+        size = loader.batch_size or 0
+        odd = [b for b in batches if size > 1 and _is_odd(b.shapes, size)]
+        if loader.num_workers and len(odd) >= 3 and len(odd) >= len(batches) - 1:
+            yield _hit(loader.place, size, odd[0].shapes)

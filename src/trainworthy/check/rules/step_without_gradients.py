@@ -6,7 +6,8 @@ What it finds:
 
 Why:
     zero_grad() stands between backward and step, or the optimizer holds other parameters than those that train: copies
-    from before the model was rebuilt, moved or wrapped.
+    from before the model was rebuilt, moved or wrapped; or what it was made for was frozen afterwards, often by a loop
+    that freezes "all but the norms" and takes the new head with it.
 
 How sure:
     Sure: looked at when the step is taken.
@@ -67,7 +68,11 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         run = longest_run(
             steps,
             lambda s: (
-                s.parameters > 0 and s.num_without_gradient == s.trainable and s.backwards > 0 and not s.has_closure
+                s.parameters > 0
+                and s.num_without_gradient == s.trainable
+                and not s.with_gradient
+                and s.backwards > 0
+                and not s.has_closure
             ),
         )
         reached = any(b.reaches_parameter for b in facts.backwards)

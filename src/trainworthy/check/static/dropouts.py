@@ -28,7 +28,7 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
         rate = next((one.value for one in call.node.keywords if one.arg == "dropout_p"), None)
         if call.name in _ATTENTION and isinstance(rate := call.argument_node(4, "dropout_p"), ast.Constant):
             if rate.value and _follows_nothing(call):
-                yield call, f"`dropout_p` is {rate.value} whatever the mode"
+                yield call, f"`dropout_p` is {rate.value!r} whatever the mode"
         elif (
             isinstance(rate, ast.Attribute)
             and _follows_nothing(call)

@@ -101,9 +101,8 @@ def returned(name: str, call: Call) -> Value:
     if name in ("os.environ.get", "os.getenv"):
         key = call.constant(0, "key")
         return EnvText(key) if isinstance(key, str) else UNKNOWN
-    if name in _SAME_OBJECT and call.args:
-        return call.args[0]
-    if name.startswith("torch.nn.init.") and last.endswith("_") and call.args:
+    fills = name.startswith("torch.nn.init.") and last.endswith("_")
+    if (name in _SAME_OBJECT or fills) and call.args:
         return call.args[0]
     if name in _CONTEXTS:
         return Instance(type=name, made_by=call)

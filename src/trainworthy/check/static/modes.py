@@ -267,7 +267,7 @@ def _called_like_a_model(call: Call) -> bool:
 def _evaluates(call: Call) -> bool:
     """Say whether a call evaluates: without gradients in a loop that does not train, or in a function named so."""
     function = call.context.function
-    loops = call.context.all_loops()
+    loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For | ast.While)]
     if any(_has_backward(loop) for loop in loops[-1:]):
         return False
     if call.context.under(*NO_GRAD):

@@ -21,8 +21,30 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
+SEEN_BY = "ranks"
+BAD = """\
+import torch.distributed as dist
+from torch.utils.data import DataLoader
 
-@rule(code="TW531", severity="warning", depth="live")
+dist.init_process_group("gloo")
+loader = DataLoader(range(64), batch_size=8, shuffle=False)
+"""
+GOOD = """\
+import torch.distributed as dist
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+dist.init_process_group("gloo")
+sampler = DistributedSampler(range(64))
+loader = DataLoader(range(64), batch_size=8, sampler=sampler)
+for epoch in range(2):
+    sampler.set_epoch(epoch)
+    for batch in loader:
+        pass
+"""
+
+
+@rule(code="TW409", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield runs whose ranks see the same."""
     for fact in facts.same_batches:

@@ -22,8 +22,25 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
+SEEN_BY = "ranks"
+BAD = """\
+import torch
+import torch.distributed as dist
 
-@rule(code="TW430", severity="error", depth="live")
+dist.init_process_group("gloo")
+if dist.get_rank() == 0:
+    dist.barrier()
+"""
+GOOD = """\
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+dist.barrier()
+"""
+
+
+@rule(code="TW401", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield the first mismatch; both sides are named."""
     for fact in facts.collectives[:1]:
