@@ -1,4 +1,4 @@
-"""Check a small program at one of the three depths, in this process; and read the programs of the case files."""
+"""Check a small program at one of the depths, in this process; and read the programs of the case files."""
 
 from __future__ import annotations
 
@@ -58,12 +58,16 @@ def read_cases(file: Path) -> list[Case]:
 
 
 def findings(program: str, depth: str, path: Path) -> list[Finding]:
-    """Return what ``check``, ``check --rehearse`` or ``check --live`` finds in ``program``."""
+    """Return what ``check``, a rehearsal, ``check --rehearse``, ``check --live`` or a probe finds in ``program``."""
     found = list(_static(program))
     if depth == "dry":
         found += rehearsed(program, path)
     elif depth == "live":
         found += lived(program, path)
+    elif depth == "again":
+        found += rehearsed_again(program, path)
+    elif depth == "probe":
+        found += probed(program, path)
     return found
 
 
@@ -87,6 +91,24 @@ def rehearsed(program: str, path: Path, *, steps: int = 2) -> tuple[Finding, ...
         virtual.recorder.steps.finish()
         tape = virtual.tape(error=None, steps=session.completed, script=str(path), findings=[], effects=[])
     return dry_findings(tape)
+
+
+def rehearsed_again(program: str, path: Path) -> tuple[Finding, ...]:
+    """Return what ``check --rehearse`` finds, which rehearses with other sizes too."""
+    from trainworthy._api.check_dry import check_rehearsed
+
+    path.write_text(program, encoding="utf-8")
+    found, result = check_rehearsed(path, steps=2)
+    assert result.error is None
+    return tuple(found)
+
+
+def probed(program: str, path: Path) -> tuple[Finding, ...]:
+    """Run a program that probes a step and leaves the result in ``found``."""
+    path.write_text(program, encoding="utf-8")
+    with _as_main(path) as names:
+        exec(compile(program, str(path), "exec"), names)
+    return tuple(names["found"].findings)  # type: ignore[attr-defined]
 
 
 def lived(program: str, path: Path, *, steps: int = 20) -> tuple[Finding, ...]:

@@ -55,3 +55,8 @@ def test_pages_of_rehearsals_are_whole(rule: Rule) -> None:
     if rule.good:
         result = collect([check_file("x.py", Config(), data=rule.good.encode(), project=Project())], Config())
         assert [(f.code, f.message) for f in result.findings if f.severity == "error"] == []
+
+
+def test_names_are_unique() -> None:
+    names = [rule.name for rule in all_pages().values()]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})

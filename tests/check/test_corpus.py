@@ -1,7 +1,8 @@
 """Every rule has programs that it must find and programs that it must leave alone; a new rule brings its own.
 
 To add some: write ``tests/cases/TW123.md``, a heading and programs in fences, ``python`` for a static rule,
-``python dry`` or ``python live`` for one that has to run, and mark the lines to be found with ``# <- TW123``. Programs
+``python dry`` or ``python live`` for one that has to run (``python again`` is rehearsed with other sizes too, ``python
+probe`` leaves a probe's result in ``found``), and mark the lines to be found with ``# <- TW123``. Programs
 without a mark look suspicious and are right. ``test_rules.py`` checks them, ``test_styles.py`` in other layouts too.
 """
 
@@ -17,14 +18,15 @@ from trainworthy.check.rule import Rule, all_rules
 
 CASES = Path(__file__).parents[1] / "cases"
 LEAST = 3
-# These need two processes or a GPU: test_replicas.py and test_loader_starves_device.py hold them.
-ELSEWHERE = {"TW406", "TW450", "TW751"}
+# These need two processes or a GPU: live/test_replicas.py, traincheck/test_reports.py (TW401, TW432) and
+# live/test_loader_starves_device.py hold them.
+ELSEWHERE = {"TW401", "TW406", "TW409", "TW432", "TW450", "TW751"}
 
 
 def programs(rule: Rule) -> list[str]:
     """Return the programs of a rule's file and of its case file."""
     module = sys.modules[rule.module]
-    own = [getattr(module, f"{depth}{which}", "") for which in ("BAD", "GOOD") for depth in ("", "LIVE_", "DRY_")]
+    own = [getattr(module, f"{depth}{which}", "") for which in ("BAD", "GOOD") for depth in ("", "LIVE_", "DRY_", "PROBE_")]
     file = CASES / f"{rule.code}.md"
     cases = [case.program for case in read_cases(file)] if file.exists() else []
     return list(dict.fromkeys(program for program in [*own, *cases] if program))
