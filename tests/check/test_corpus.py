@@ -26,7 +26,8 @@ ELSEWHERE = {"TW401", "TW406", "TW409", "TW432", "TW450", "TW751"}
 def programs(rule: Rule) -> list[str]:
     """Return the programs of a rule's file and of its case file."""
     module = sys.modules[rule.module]
-    own = [getattr(module, f"{depth}{which}", "") for which in ("BAD", "GOOD") for depth in ("", "LIVE_", "DRY_", "PROBE_")]
+    depths = ("", "LIVE_", "DRY_", "PROBE_")
+    own = [getattr(module, f"{depth}{which}", "") for which in ("BAD", "GOOD") for depth in depths]
     file = CASES / f"{rule.code}.md"
     cases = [case.program for case in read_cases(file)] if file.exists() else []
     return list(dict.fromkeys(program for program in [*own, *cases] if program))

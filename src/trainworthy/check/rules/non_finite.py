@@ -14,11 +14,13 @@ How sure:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.rules.training_diverges import exploded
 
 BAD = """\
 import torch
@@ -57,7 +59,11 @@ for step in range(4):
 @rule(code="TW256", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield the first step that was so."""
+    empty = {t.step for t in facts.targets if t.num_counted == 0}
     for fact in facts.nonfinite[:1]:
+        said = fact.step in empty and len(empty) >= 2  # by TW255
+        if fact.what == "loss" and (said or any(not math.isfinite(run[-1]) for _, run in exploded(facts))):  # by TW339
+            return
         where = f" in {fact.module}" if fact.module else ""
         if fact.what == "loss":
             message = f"The loss of step {fact.step + 1} is {fact.value}"

@@ -89,7 +89,9 @@ for step in range(5):
 
 @rule(code="TW353", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield models that are optimised in part."""
+    """Yield models that are optimised in part; TW351 says it where an optimizer has nothing to do at all."""
+    if not any(s.with_gradient for s in facts.steps):
+        return
     for fact in facts.unoptimised:
         if fact.registered and fact.others_optimised:
             yield Hit(

@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
@@ -61,18 +61,23 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     if blown is not None:
         yield blown
         return
+    for place, run in exploded(facts):
+        rates = sorted({s.learning_rate for s in facts.steps if s.learning_rate})
+        shown = f", at a learning rate of {rates[-1]:.3g}" if rates else ""
+        yield Hit(
+            place=place,
+            message=f"The loss grew from {run[0]:.3g} to {run[-1]:.3g} in {len(run) - 1} steps{shown}",
+            evidence=(Evidence("losses: " + ", ".join(f"{v:.3g}" for v in run[:10])),),
+            fix="A tenth of the learning rate, warm-up, or clip_grad_norm_.",
+        )
+
+
+def exploded(facts: LiveFacts) -> Iterator[tuple[Place, list[float]]]:
+    """Yield lines whose loss grew far without a break, with the losses."""
     for place in dict.fromkeys(b.place for b in facts.backwards):
-        losses = [b.loss for b in facts.backwards if b.place == place and b.loss is not None]
-        run = _growth(losses)
+        run = _growth([b.loss for b in facts.backwards if b.place == place and b.loss is not None])
         if run:
-            rates = sorted({s.learning_rate for s in facts.steps if s.learning_rate})
-            shown = f", at a learning rate of {rates[-1]:.3g}" if rates else ""
-            yield Hit(
-                place=place,
-                message=f"The loss grew from {run[0]:.3g} to {run[-1]:.3g} in {len(run) - 1} steps{shown}",
-                evidence=(Evidence("losses: " + ", ".join(f"{v:.3g}" for v in run[:10])),),
-                fix="A tenth of the learning rate, warm-up, or clip_grad_norm_.",
-            )
+            yield place, run
 
 
 def _blown_up(facts: LiveFacts) -> Iterator[Hit]:
