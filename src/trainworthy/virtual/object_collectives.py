@@ -93,7 +93,8 @@ class ObjectCollectives:
             objects = [scatter_object_output_list[0]]
         pairs = [self._tensors(obj, group) for obj in objects]
         most = max(pairs, key=lambda pair: pair[0].numel())
-        dist.broadcast(most[1].clone(), src=source, group=group)
+        size = most[1].clone()
+        dist.broadcast(size, src=source, group=group)
         for like in most:  # the objects, then their sizes
             parts = [torch.empty_like(like) for _ in objects] if at_source else None
             dist.scatter(torch.empty_like(like), parts, src=source, group=group)

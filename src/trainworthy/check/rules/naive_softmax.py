@@ -74,7 +74,7 @@ def _summed(node: ast.expr) -> ast.expr | None:
     """Return what a sum adds up."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "sum":
         return None
-    if isinstance(node.func.value, ast.Name) and node.func.value.id in ("torch", "np", "numpy"):
+    if isinstance(node.func.value, ast.Name) and node.func.value.id in ("torch", "th", "np", "numpy"):
         return node.args[0] if node.args else None
     return node.func.value
 
