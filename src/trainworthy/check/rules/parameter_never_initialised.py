@@ -64,7 +64,7 @@ _FILLS = re.compile(
 )
 
 
-@rule(code="TW349", severity="hint")
+@rule(code="TW349", severity="hint", default=False)
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at parameters made in `__init__`."""
     seen = set()
