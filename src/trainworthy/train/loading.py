@@ -209,7 +209,8 @@ class _Parts(Sampler[MicroBatch]):
             yield from step.parts
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def as_it_is(batch: Batch) -> Batch:
+    """Return what is collated already (a lambda could not be sent to workers that are not forked)."""
     return batch
 
 
@@ -295,7 +296,7 @@ class MapLoader:
             batch_size=None,  # a "sample" of this loader is a micro-batch
             sampler=cast("Any", _Parts(steps)),
             num_workers=self._workers,
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
             worker_init_fn=self._closing.in_worker,
             pin_memory=self._pin_memory,
             generator=torch.Generator(),  # else iter() would draw from the global one
