@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -133,6 +133,25 @@ class PhaseRun:
             self.optimizer.step()
         for parameter in self._trained:
             parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs besides the optimizer's state."""
+        return {
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+            "schedule": self.schedule.state_dict() if isinstance(self.schedule, Observing) else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where another left off."""
+        if self.scaler is not None and state["scaler"] is not None:
+            self.scaler.load_state_dict(state["scaler"])
+        if isinstance(self.schedule, Observing) and state["schedule"] is not None:
+            self.schedule.load_state_dict(state["schedule"])
+
+    def close(self) -> None:
+        """Let go of the parameters."""
+        if self._replicas is not None:
+            self._replicas.close()
 
     def _gradients(self, work: Work) -> Tensor:
         """Run the model forward and backward on each micro-batch; return the sum of the losses of this rank."""
