@@ -48,9 +48,10 @@ def load_by_name(
     Raises:
         UsageError: The optimizer's groups hold other parameters than those in the state.
     """
-    names = {name: key for key, name in _numbers(optimizer, parameters).items()}
+    numbers = _numbers(optimizer, parameters)
+    names = {name: key for key, name in numbers.items()}
     packed = optimizer.state_dict()
-    mine = [sorted(_numbers(optimizer, parameters)[key] for key in group["params"]) for group in packed["param_groups"]]
+    mine = [sorted(numbers[key] for key in group["params"]) for group in packed["param_groups"]]
     saved = [sorted(group["params"]) for group in state["groups"]]
     if mine != saved:
         different = sorted({name for group in mine for name in group} ^ {name for group in saved for name in group})

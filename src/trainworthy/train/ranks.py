@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +39,12 @@ class Ranks:
     def from_first(self, word: Word) -> Word:
         """Return what rank 0 said; all have to call this."""
         return self.gather(word if self.rank == 0 else None)[0]  # type: ignore[return-value]
+
+    def copy(self) -> Ranks:
+        """Return the same ranks with a group of their own, for messages of another thread; all have to call this."""
+        from torch import distributed
+
+        return self if self.group is None else dataclasses.replace(self, group=distributed.new_group(backend="gloo"))
 
 
 def alone() -> Ranks:
