@@ -30,6 +30,7 @@ class Evaluation:
         data: Map-style.
         loss: ``(model, batch) -> Loss``.
         collate: Samples -> batch.
+        count: Items in a batch, where the loss does not say.
         batch_size: Samples that a rank takes at a time.
         layout: Ranks share the samples.
         seed: The run's seed, for data that draws.
@@ -42,6 +43,7 @@ class Evaluation:
         loss: LossFunction,
         *,
         collate: Callable[[list[Any]], Batch] | None,
+        count: Callable[[Batch], float],
         batch_size: int,
         layout: Layout,
         precision: Precision,
@@ -51,7 +53,7 @@ class Evaluation:
     ) -> None:
         self._data, self._loss, self._layout, self._precision, self._seeder = data, loss, layout, precision, seeder
         self._parts = list(rank_parts(len(data), batch_size, layout.data_rank, layout.data))  # type: ignore[arg-type]
-        self._fetch, self._workers = Fetch(data, collate, seed), workers
+        self._fetch, self._workers, self._count = Fetch(data, collate, seed), workers, count
 
     @torch.no_grad()
     def run(self, model: nn.Module, stopped: Callable[[], bool]) -> dict[str, float] | None:
@@ -67,7 +69,8 @@ class Evaluation:
                 self._seeder(place)
                 loss = self._loss(model, moved(batch, self._precision.device))
                 counts = 0.0 if part.filler else 1.0
-                meters.add("loss", loss.total * counts, loss.weight * counts)
+                weight = self._count(batch) if loss.weight is None else loss.weight
+                meters.add("loss", loss.total * counts, weight * counts)
                 for name, mean in loss.metrics.items():
                     meters.add(name, mean.total * counts, mean.weight * counts)
         return meters.read(self._layout.sum)

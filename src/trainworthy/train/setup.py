@@ -14,12 +14,13 @@ import torch
 
 from trainworthy.errors import TrainError, UsageError
 from trainworthy.train import layout as layouts
-from trainworthy.train import loading, precision, spread
+from trainworthy.train import precision, spread
+from trainworthy.train.batches import counter
 from trainworthy.train.checkpoint import Checkpoints
 from trainworthy.train.evaluation import Evaluation
 from trainworthy.train.journal import Journal
 from trainworthy.train.layout import Layout
-from trainworthy.train.loading import MapLoader, StreamLoader
+from trainworthy.train.loading import MapLoader, Plan
 from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
 from trainworthy.train.progress import Progress
@@ -30,7 +31,7 @@ from trainworthy.train.recipe import Recipe, TrainOptions
 if TYPE_CHECKING:
     from torch import nn
 
-Loader = MapLoader | StreamLoader
+Loader = MapLoader
 
 
 def checked(recipe: Recipe) -> TrainOptions:
@@ -50,10 +51,8 @@ def checked(recipe: Recipe) -> TrainOptions:
 @contextmanager
 def processes(options: TrainOptions) -> Iterator[torch.device]:
     """Join the processes of the run, if there are several; yield the device of this one."""
-    from trainworthy.train.launch import ranks
-
-    with ranks() as here, _deterministic(options.deterministic):
-        yield here.device if options.device == "auto" else torch.device(options.device)
+    with _deterministic(options.deterministic):
+        yield torch.device("cpu" if options.device == "auto" else options.device)
 
 
 @contextmanager
@@ -91,16 +90,16 @@ def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
     if options.overfit_batches:
         size = min(len(data), options.overfit_batches * options.batch_size)  # type: ignore[arg-type]
         data = torch.utils.data.Subset(data, order(options.seed, 0, len(data))[:size].tolist())  # type: ignore[arg-type]
-    return loading.loader(
-        data,
-        collate=recipe.collate,
+    plan = Plan(
+        size=len(data),  # type: ignore[arg-type]
         batch_size=options.batch_size,
         micro_batch_size=options.micro_batch_size,
         seed=options.seed,
         rank=layout.data_rank,
         ranks=layout.data,
-        workers=options.workers,
-        pin_memory=device.type == "cuda",
+    )
+    return MapLoader(
+        data, plan, collate=recipe.collate, workers=options.workers, pin_memory=device.type == "cuda"
     )
 
 
@@ -126,6 +125,7 @@ def evaluation(recipe: Recipe, layout: Layout, numbers: Precision) -> Evaluation
         recipe.validation_data,
         recipe.evaluate or recipe.phases[0].loss,
         collate=recipe.collate,
+        count=counter(recipe.count),
         batch_size=options.micro_batch_size or max(1, options.batch_size // layout.data),
         layout=layout,
         precision=numbers,
