@@ -1,10 +1,15 @@
-"""What the ranks of a run tell each other about checkpoints and signals: a few bytes, by way of the CPU."""
+"""Who this process is among the processes of a run, and what they tell each other about checkpoints and signals.
+
+Words between ranks are a few bytes and travel by way of the CPU (gloo), also where gradients travel by way of GPUs.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -14,16 +19,22 @@ Word = TypeVar("Word")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """This rank, how many there are, and a process group for messages (gloo); alone, there is none.
+    """This rank, how many there are, and a process group for words; a run of one process has none.
 
     Attributes:
         rank: This rank.
         size: How many there are.
-        group: Where messages travel; None where ``size`` is 1.
+        local_rank: This rank among those of its machine.
+        local_size: How many ranks its machine has.
+        device: Where this rank trains.
+        group: Where words travel; None where ``size`` is 1.
     """
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     group: ProcessGroup | None = None
 
     def gather(self, word: Word) -> list[Word]:
@@ -41,27 +52,7 @@ class Ranks:
         return self.gather(word if self.rank == 0 else None)[0]  # type: ignore[return-value]
 
     def copy(self) -> Ranks:
-        """Return the same ranks with a group of their own, for messages of another thread; all have to call this."""
+        """Return the same ranks with a group of their own, for words of another thread; all have to call this."""
         from torch import distributed
 
         return self if self.group is None else dataclasses.replace(self, group=distributed.new_group(backend="gloo"))
-
-
-def alone() -> Ranks:
-    """Return the ranks of a run in one process."""
-    return Ranks()
-
-
-def of_default_group() -> Ranks:
-    """Return the ranks of torch's default group, with a gloo group of their own for messages; alone if there is none.
-
-    All ranks have to call this together.
-    """
-    from torch import distributed
-
-    if not distributed.is_available() or not distributed.is_initialized():
-        return Ranks()
-    size = distributed.get_world_size()
-    if size == 1:
-        return Ranks()
-    return Ranks(rank=distributed.get_rank(), size=size, group=distributed.new_group(backend="gloo"))
