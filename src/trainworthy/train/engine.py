@@ -34,6 +34,7 @@ from trainworthy.train.meters import Meters
 from trainworthy.train.optimizer_state import by_name, load_by_name
 from trainworthy.train.outcome import Best, Outcome, quality_met
 from trainworthy.train.phase import NotFiniteError, PhaseRun, Work
+from trainworthy.train.ranks import Ranks
 from trainworthy.train.recipe import Recipe
 from trainworthy.train.schedules import Observing
 from trainworthy.train.signals import Stop, exit_code, reason
@@ -75,7 +76,7 @@ def train(
         here = stack.enter_context(setup.processes(recipe.options))
         stop = stack.enter_context(Stop(recipe.options.max_time_s))
         speed = setup.Speed(flops_per_step=flops_per_step, peak_flops_per_s=peak_flops_per_s)
-        run = Run(recipe, folder, stop=stop, device=here, speed=speed, quiet=quiet)
+        run = Run(recipe, folder, stop=stop, here=here, speed=speed, quiet=quiet)
         stack.callback(run.close)
         optimizers = [phase.optimizer for phase in run.phases]
         for watcher in watchers:
@@ -95,10 +96,11 @@ class Run:
     """
 
     def __init__(
-        self, recipe: Recipe, folder: Path, *, stop: Stop, device: torch.device, speed: setup.Speed, quiet: bool = False
+        self, recipe: Recipe, folder: Path, *, stop: Stop, here: Ranks, speed: setup.Speed, quiet: bool = False
     ) -> None:
         options = setup.checked(recipe)
-        self.recipe, self.options, self.folder, self._stop, self.device = recipe, options, folder, stop, device
+        self.recipe, self.options, self.folder, self._stop = recipe, options, folder, stop
+        self.device = device = here.device
         self.layout = setup.find_layout(options, device)
         self.precision = setup.numbers(options, device)
         self._spread = setup.model(recipe, self.layout, self.precision)
@@ -116,7 +118,7 @@ class Run:
         self._best = Best(options.best_metric, options.best_is == "highest")
         self._evaluated, self._saved = 0, 0  # the steps after which that was last done
         self._stop_code = 0
-        self._checkpoints = setup.checkpoints(recipe, folder, self.layout)
+        self._checkpoints = setup.checkpoints(recipe, folder, self.layout, here)
         per_rank = self._resume()
         self._steps = self._begin_data(per_rank)
         self._journal = setup.journal(options, folder, self.layout, after_step=self.step)
@@ -241,6 +243,7 @@ class Run:
         began = time.perf_counter()
         with self._average.in_place() if self._average is not None else nullcontext():
             metrics = self._evaluation.run(self.model, self._asked_to_stop)
+            self._spread.after_evaluation()
         if metrics is None:
             return reason(self._stop_code)
         self._metrics, self._evaluated = metrics, self.step
@@ -290,7 +293,9 @@ class Run:
         average = self._average.in_place() if self._average is not None else nullcontext()
         self._seed_step(self.steps)
         with average, evaluating(self.model), torch.no_grad():
-            return dict(self.recipe.finish(self.model))
+            results = dict(self.recipe.finish(self.model))
+            self._spread.after_evaluation()
+        return results
 
     def close(self) -> None:
         """Let go of workers, files and hooks; calling it again does nothing."""

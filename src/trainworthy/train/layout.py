@@ -50,9 +50,9 @@ class Layout:
         if self.world == 1:
             return [values]
         own = torch.tensor(values, dtype=torch.float64)
-        everyones = own.new_empty(self.world, len(values))
+        everyones = own.new_empty(self.world * len(values))  # flat: gloo takes no other shape
         distributed.all_gather_into_tensor(everyones, own)
-        rows: list[list[float]] = everyones.tolist()
+        rows: list[list[float]] = everyones.view(self.world, -1).tolist()
         return rows
 
     def gather_objects(self, value: Any) -> list[Any]:

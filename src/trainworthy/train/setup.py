@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
 from trainworthy.train.progress import Progress
 from trainworthy.train.randomness import Domain, StepSeeder, initialising, order
-from trainworthy.train.ranks import of_default_group
+from trainworthy.train.ranks import Ranks
 from trainworthy.train.recipe import Recipe, TrainOptions
 
 if TYPE_CHECKING:
@@ -49,10 +49,21 @@ def checked(recipe: Recipe) -> TrainOptions:
 
 
 @contextmanager
-def processes(options: TrainOptions) -> Iterator[torch.device]:
-    """Join the processes of the run, if there are several; yield the device of this one."""
-    with _deterministic(options.deterministic):
-        yield torch.device("cpu" if options.device == "auto" else options.device)
+def processes(options: TrainOptions) -> Iterator[Ranks]:
+    """Join the processes of the run, if there are several; a process group that exists already is used as it is."""
+    from torch import distributed
+
+    with ExitStack() as stack:
+        stack.enter_context(_deterministic(options.deterministic))
+        if distributed.is_available() and distributed.is_initialized():
+            device = torch.device("cpu" if options.device == "auto" else options.device)
+            rank, size = distributed.get_rank(), distributed.get_world_size()
+            group = distributed.new_group(backend="gloo") if size > 1 else None
+            yield Ranks(rank=rank, size=size, device=device, group=group)
+        else:
+            from trainworthy.train.launch import joined
+
+            yield stack.enter_context(joined(options.device))
 
 
 @contextmanager
@@ -140,7 +151,7 @@ def step_seeder(options: TrainOptions, layout: Layout, device: torch.device) -> 
     return StepSeeder(options.seed, rank=layout.data_rank, device=device)
 
 
-def checkpoints(recipe: Recipe, folder: Path, layout: Layout) -> Checkpoints:
+def checkpoints(recipe: Recipe, folder: Path, layout: Layout, here: Ranks) -> Checkpoints:
     """Return the checkpoints of the run's folder."""
     options = recipe.options
     exactness = {
@@ -153,7 +164,7 @@ def checkpoints(recipe: Recipe, folder: Path, layout: Layout) -> Checkpoints:
     }
     return Checkpoints(
         folder / "checkpoints",
-        ranks=of_default_group(),
+        ranks=here,
         keep=options.keep_checkpoints,
         background=options.async_checkpoint,
         exactness=exactness,

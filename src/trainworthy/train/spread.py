@@ -45,6 +45,13 @@ class Spread:
         if self._fully_sharded:
             self.model.set_requires_gradient_sync(last)  # type: ignore[operator]
 
+    def after_evaluation(self) -> None:
+        """Have only shards again: without a backward pass, the outermost module keeps its whole weights."""
+        if self._fully_sharded:
+            for module in self.model.modules():
+                if hasattr(module, "reshard"):
+                    module.reshard()  # type: ignore[operator]
+
     def join_buffers(self) -> None:
         """Make buffers that the step changed the same on all ranks."""
         if self._buffers is not None:
