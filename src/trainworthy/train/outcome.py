@@ -24,6 +24,7 @@ class Outcome:
         results: What ``Recipe.finish`` returned; empty if the run did not come to its end.
         quality_met: Whether the recipe's stated quality was reached; None: it states none, or the run did not end.
         exit_code: What a command leaves with: 0; 143 after a signal or the time limit (start again to go on).
+        resumed_from: The checkpoint from which it went on; None: it began anew.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Outcome:
     results: Mapping[str, float] = field(default_factory=dict)
     quality_met: bool | None = None
     exit_code: int = 0
+    resumed_from: Path | None = None
 
 
 @dataclass(slots=True)
@@ -69,9 +71,7 @@ class Best:
                 where="train.best_metric",
             )
         value = metrics[self.metric]
-        better = value == value and (
-            self.value is None or (value > self.value if self.highest else value < self.value)
-        )
+        better = value == value and (self.value is None or (value > self.value if self.highest else value < self.value))
         if better:
             self.value, self.step, self.since, self.metrics = value, step, 0, dict(metrics)
         else:

@@ -182,5 +182,3 @@ def _shard(model: nn.Module, blocks: list[str], layout: Layout, precision: Preci
     for name in blocks:
         fully_shard(model.get_submodule(name), mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
-
-
