@@ -264,7 +264,7 @@ class MapLoader:
     ) -> None:
         self._plan, self._workers, self._pin_memory = plan, workers, pin_memory
         self._fetch = Fetch(dataset, collate, plan.seed)
-        self._closing = Closing()
+        self._closing = Closing() if workers else None
         self._parts: Iterator[Batch] | None = None
 
     @property
@@ -297,7 +297,7 @@ class MapLoader:
             sampler=cast("Any", _Parts(steps)),
             num_workers=self._workers,
             collate_fn=as_it_is,
-            worker_init_fn=self._closing.in_worker,
+            worker_init_fn=self._closing and self._closing.in_worker,
             pin_memory=self._pin_memory,
             generator=torch.Generator(),  # else iter() would draw from the global one
         )
@@ -313,5 +313,6 @@ class MapLoader:
 
     def close(self) -> None:
         """End the workers; calling it again does nothing."""
-        self._closing.announce()
+        if self._closing is not None:
+            self._closing.announce()
         self._parts = None

@@ -202,7 +202,7 @@ class StreamLoader:
     ) -> None:
         self._dataset, self._stream, self._collate = dataset, stream, collate
         self._workers, self._pin_memory = workers, pin_memory
-        self._closing = Closing()
+        self._closing = Closing() if workers else None
         self._epoch: _Epoch | None = None
         self._number = 0
         self._resumed: dict[str, Any] | None = None
@@ -259,7 +259,7 @@ class StreamLoader:
                     batch_size=None,
                     num_workers=self._workers,
                     collate_fn=as_it_is,
-                    worker_init_fn=self._closing.in_worker,
+                    worker_init_fn=self._closing and self._closing.in_worker,
                     pin_memory=self._pin_memory,
                     generator=torch.Generator(),  # else iter() would draw from the global one
                 )
@@ -295,6 +295,7 @@ class StreamLoader:
 
     def close(self) -> None:
         """End the workers; calling it again does nothing. The position stays."""
-        self._closing.announce()
+        if self._closing is not None:
+            self._closing.announce()
         if self._epoch is not None:
             self._epoch.close()
