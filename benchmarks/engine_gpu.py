@@ -214,9 +214,8 @@ def measure(size: Size, device: torch.device, *, block: int, compiled: bool, unt
             checkpoint_every=0,
         ),
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.suppress(EnoughError):
-            train(recipe, folder=Path(folder), quiet=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(EnoughError):
+        train(recipe, folder=Path(folder), quiet=True)
     num = min(len(turns.engine_s), len(turns.bare_s))
     engine, bare = turns.engine_s[WARM_TURNS:num], turns.bare_s[WARM_TURNS:num]
     parameters = sum(each.numel() for each in model.parameters())

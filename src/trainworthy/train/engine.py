@@ -36,7 +36,6 @@ from trainworthy.train.outcome import Best, Outcome, quality_met
 from trainworthy.train.phase import NotFiniteError, PhaseRun, Work
 from trainworthy.train.ranks import Ranks
 from trainworthy.train.recipe import Recipe
-from trainworthy.train.schedules import Observing
 from trainworthy.train.signals import Stop, exit_code, reason
 
 if TYPE_CHECKING:
@@ -207,7 +206,9 @@ class Run:
         names = {id(each): name for name, each in self.model.named_parameters()}
         cause = first_cause(self.model, work.batches, loss, names=names)
         found = [(self.layout.rank, cause, data.indices)]
-        if error.norm != error.norm or abs(error.norm) == float("inf"):  # the norm is the same on all ranks: all are here
+        if error.norm != error.norm or abs(error.norm) == float(
+            "inf"
+        ):  # the norm is the same on all ranks: all are here
             found = self.layout.gather_objects(found[0])
         rank, cause, indices = next((each for each in found if each[1] is not None), found[0])
         on_rank = f", rank {rank}" if self.layout.world > 1 else ""
@@ -251,8 +252,8 @@ class Run:
         self._progress.say(f"step {self.step}  evaluation  " + "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
         is_best = self._best.take(metrics, self.step)
         for phase in self.phases:
-            if isinstance(phase.schedule, Observing):
-                phase.schedule.observe(metrics[self._best.metric])
+            if phase.observing is not None:
+                phase.observing.observe(metrics[self._best.metric])
         if is_best:
             self._save(best=True)
         self._clock.pause(time.perf_counter() - began)
@@ -288,7 +289,7 @@ class Run:
 
     def _finish(self) -> Mapping[str, float]:
         """Call the recipe's last word: on rank 0, on all where the model is in parts."""
-        if self.recipe.finish is None or not (self.layout.first or self._spread.sharded):
+        if self.recipe.finish is None or not (self.layout.first or self._spread.in_parts):
             return {}
         average = self._average.in_place() if self._average is not None else nullcontext()
         self._seed_step(self.steps)
@@ -312,7 +313,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Return everything that a run needs to go on exactly: tensors and plain data."""
         parameters = list(self.model.named_parameters())
-        return {
+        state = {
             "model": dict(self.model.state_dict()),
             "phases": {
                 phase.phase.name: {"optimizer": by_name(phase.optimizer, parameters), **phase.state_dict()}
@@ -324,6 +325,7 @@ class Run:
             "evaluated": self._evaluated,
             "meters": self._meters.state(self.layout.sum if self.layout.world > 1 else None),
         }
+        return state if self._spread.pipeline is None else self._spread.pipeline.whole_state(state)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take the state of another run.
@@ -331,6 +333,8 @@ class Run:
         Raises:
             TrainError: It belongs to another model or other phases.
         """
+        if self._spread.pipeline is not None:
+            state = self._spread.pipeline.own_state(state)
         setup.load_model(self.model, state["model"])
         if set(state["phases"]) != {phase.phase.name for phase in self.phases}:
             raise TrainError(

@@ -1,4 +1,4 @@
-"""What a run writes down: one JSON object a line in ``metrics.jsonl``, and the same for TensorBoard and Weights & Biases."""
+"""What a run writes down: one JSON object a line in ``metrics.jsonl``; the same for TensorBoard and W&B."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class _TensorBoard:
     def __init__(self, folder: Path, after_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder), purge_step=after_step + 1 if after_step else None)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=after_step + 1 if after_step else None)
 
     def write(self, kind: Kind, step: int, numbers: Mapping[str, float]) -> None:
         for name, number in numbers.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,7 @@ class Best:
                 where="train.best_metric",
             )
         value = metrics[self.metric]
-        better = value == value and (
+        better = not math.isnan(value) and (
             self.value is None or (value > self.value if self.highest else value < self.value)
         )
         if better:
@@ -98,7 +99,7 @@ def quality_met(quality: Quality | None, numbers: Mapping[str, float]) -> bool |
         return None
     if quality.metric not in numbers:
         raise TrainError(
-            f"The stated quality is about {quality.metric!r}, and there is only: {', '.join(sorted(numbers)) or 'nothing'}.",
+            f"The stated quality is about {quality.metric!r}. There is: {', '.join(sorted(numbers)) or 'nothing'}.",
             where="Recipe.quality",
         )
     value = numbers[quality.metric]

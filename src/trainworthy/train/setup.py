@@ -20,7 +20,7 @@ from trainworthy.train.checkpoint import Checkpoints
 from trainworthy.train.evaluation import Evaluation
 from trainworthy.train.journal import Journal
 from trainworthy.train.layout import Layout
-from trainworthy.train.loading import MapLoader, Plan
+from trainworthy.train.loading import Fetch, MapLoader, MicroBatch, Plan
 from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
 from trainworthy.train.progress import Progress
@@ -92,7 +92,11 @@ def model(recipe: Recipe, layout: Layout, numbers: Precision) -> spread.Spread:
     """Make the model, with weights that follow from the seed, and spread it over its devices."""
     with initialising(recipe.options.seed):
         made = recipe.model()
-    return spread.spread(made, recipe, layout, numbers)
+
+    def example() -> Any:
+        return Fetch(recipe.train_data, recipe.collate, recipe.options.seed)[MicroBatch(0, 0, [0])]
+
+    return spread.spread(made, recipe, layout, numbers, example)
 
 
 def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
@@ -109,9 +113,7 @@ def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
         rank=layout.data_rank,
         ranks=layout.data,
     )
-    return MapLoader(
-        data, plan, collate=recipe.collate, workers=options.workers, pin_memory=device.type == "cuda"
-    )
+    return MapLoader(data, plan, collate=recipe.collate, workers=options.workers, pin_memory=device.type == "cuda")
 
 
 def steps(options: TrainOptions, data: Loader) -> int:
