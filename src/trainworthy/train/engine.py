@@ -34,6 +34,7 @@ from trainworthy.train.meters import Meters
 from trainworthy.train.optimizer_state import by_name, load_by_name
 from trainworthy.train.outcome import Best, Outcome, quality_met
 from trainworthy.train.phase import NotFiniteError, PhaseRun, Work
+from trainworthy.train.randomness import capture, restore
 from trainworthy.train.ranks import Ranks
 from trainworthy.train.recipe import Recipe
 from trainworthy.train.signals import Stop, exit_code, reason
@@ -104,7 +105,7 @@ class Run:
         self.precision = setup.numbers(options, device)
         self._spread = setup.model(recipe, self.layout, self.precision)
         self.model = self._spread.model
-        self._loader = setup.loader(recipe, self.layout, device)
+        self._loader = setup.loader(recipe, self.layout, device, here)
         self.steps = setup.steps(options, self._loader)
         self._meters = Meters()
         self.phases = self._make_phases()
@@ -117,11 +118,12 @@ class Run:
         self._best = Best(options.best_metric, options.best_is == "highest")
         self._evaluated, self._saved = 0, 0  # the steps after which that was last done
         self._stop_code = 0
-        self._checkpoints = setup.checkpoints(recipe, folder, self.layout, here)
+        self._progress = setup.progress(options, self.layout, self.steps, quiet=quiet)
+        self._checkpoints = setup.checkpoints(recipe, folder, self.layout, here, say=self._progress.warn)
+        self.resumed_from: Path | None = None
         per_rank = self._resume()
         self._steps = self._begin_data(per_rank)
         self._journal = setup.journal(options, folder, self.layout, after_step=self.step)
-        self._progress = setup.progress(options, self.layout, self.steps, quiet=quiet)
         self._profile = setup.profile(options, folder, self.layout)
         self._speed = speed
         self._clock = setup.Clock()
@@ -285,6 +287,7 @@ class Run:
             results=results,
             quality_met=met,
             exit_code=0 if ended else exit_code(self._stop_code),
+            resumed_from=self.resumed_from,
         )
 
     def _finish(self) -> Mapping[str, float]:
@@ -363,7 +366,7 @@ class Run:
             score=self._best.value if best else None,
             best=best,
             final=final,
-            per_rank={"loader": self._loader.state_dict()},
+            per_rank={"loader": self._loader.state_dict(), "random": capture(self.device)},
         )
         self._saved = self.step
         self._clock.pause(time.perf_counter() - began)
@@ -377,11 +380,15 @@ class Run:
         self.load_state(loaded.state)
         self.step, self.sample = loaded.manifest.step, loaded.manifest.sample
         self.epoch, self._saved = loaded.manifest.epoch, self.step
+        self.resumed_from = path
+        for note in loaded.notes:
+            self._progress.warn(f"{note}: the run goes on, but it is not bit-equal to one that was not interrupted.")
         return loaded.per_rank
 
     def _begin_data(self, per_rank: Mapping[str, Any] | None) -> Any:
         if per_rank is not None:
             self._loader.load_state_dict(per_rank["loader"])
+            restore(per_rank["random"], self.device)
         return self._loader.steps(self.step, self.sample, self.steps)
 
     def _make_phases(self) -> list[PhaseRun]:

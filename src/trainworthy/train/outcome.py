@@ -25,6 +25,7 @@ class Outcome:
         results: What ``Recipe.finish`` returned; empty if the run did not come to its end.
         quality_met: Whether the recipe's stated quality was reached; None: it states none, or the run did not end.
         exit_code: What a command leaves with: 0; 143 after a signal or the time limit (start again to go on).
+        resumed_from: The checkpoint from which it went on; None: it began anew.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Outcome:
     results: Mapping[str, float] = field(default_factory=dict)
     quality_met: bool | None = None
     exit_code: int = 0
+    resumed_from: Path | None = None
 
 
 @dataclass(slots=True)
@@ -70,9 +72,8 @@ class Best:
                 where="train.best_metric",
             )
         value = metrics[self.metric]
-        better = not math.isnan(value) and (
-            self.value is None or (value > self.value if self.highest else value < self.value)
-        )
+        gain = math.inf if self.value is None else value - self.value if self.highest else self.value - value
+        better = gain > 0 and not math.isnan(value)
         if better:
             self.value, self.step, self.since, self.metrics = value, step, 0, dict(metrics)
         else:

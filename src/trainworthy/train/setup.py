@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import IterableDataset
 
 from trainworthy.errors import TrainError, UsageError
 from trainworthy.train import layout as layouts
@@ -27,11 +29,12 @@ from trainworthy.train.progress import Progress
 from trainworthy.train.randomness import Domain, StepSeeder, initialising, order
 from trainworthy.train.ranks import Ranks
 from trainworthy.train.recipe import Recipe, TrainOptions
+from trainworthy.train.streaming import Stream, StreamLoader
 
 if TYPE_CHECKING:
     from torch import nn
 
-Loader = MapLoader
+Loader = MapLoader | StreamLoader
 
 
 def checked(recipe: Recipe) -> TrainOptions:
@@ -99,9 +102,12 @@ def model(recipe: Recipe, layout: Layout, numbers: Precision) -> spread.Spread:
     return spread.spread(made, recipe, layout, numbers, example)
 
 
-def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
+def loader(recipe: Recipe, layout: Layout, device: torch.device, here: Ranks) -> Loader:
     """Return what loads this rank's share of the training data."""
     options, data = recipe.options, recipe.train_data
+    pin_memory = device.type == "cuda"
+    if isinstance(data, IterableDataset):
+        return _stream(recipe, data, layout, here, pin_memory=pin_memory)
     if options.overfit_batches:
         size = min(len(data), options.overfit_batches * options.batch_size)  # type: ignore[arg-type]
         data = torch.utils.data.Subset(data, order(options.seed, 0, len(data))[:size].tolist())  # type: ignore[arg-type]
@@ -113,7 +119,24 @@ def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
         rank=layout.data_rank,
         ranks=layout.data,
     )
-    return MapLoader(data, plan, collate=recipe.collate, workers=options.workers, pin_memory=device.type == "cuda")
+    return MapLoader(data, plan, collate=recipe.collate, workers=options.workers, pin_memory=pin_memory)
+
+
+def _stream(
+    recipe: Recipe, data: IterableDataset[Any], layout: Layout, here: Ranks, *, pin_memory: bool
+) -> StreamLoader:
+    options = recipe.options
+    if options.overfit_batches or layout.data < layout.world:
+        raise UsageError(
+            "Iterable training data goes with neither train.overfit_batches nor tensor or pipeline parallelism: "
+            "no sample can be asked for twice.",
+            where="Recipe.train_data",
+            fix="Use a dataset with len() and [index].",
+        )
+    stream = Stream(
+        batch_size=options.batch_size, micro_batch_size=options.micro_batch_size, seed=options.seed, ranks=here
+    )
+    return StreamLoader(data, stream, collate=recipe.collate, workers=options.workers, pin_memory=pin_memory)
 
 
 def steps(options: TrainOptions, data: Loader) -> int:
@@ -153,11 +176,14 @@ def step_seeder(options: TrainOptions, layout: Layout, device: torch.device) -> 
     return StepSeeder(options.seed, rank=layout.data_rank, device=device)
 
 
-def checkpoints(recipe: Recipe, folder: Path, layout: Layout, here: Ranks) -> Checkpoints:
+def checkpoints(
+    recipe: Recipe, folder: Path, layout: Layout, here: Ranks, *, say: Callable[[str], None]
+) -> Checkpoints:
     """Return the checkpoints of the run's folder."""
-    options = recipe.options
+    options, data = recipe.options, recipe.train_data
     exactness = {
         "seed": options.seed,
+        "samples": None if isinstance(data, IterableDataset) else len(data),  # type: ignore[arg-type]
         "batch_size": options.batch_size,
         "micro_batch_size": options.micro_batch_size,
         "precision": options.precision,
@@ -170,6 +196,8 @@ def checkpoints(recipe: Recipe, folder: Path, layout: Layout, here: Ranks) -> Ch
         keep=options.keep_checkpoints,
         background=options.async_checkpoint,
         exactness=exactness,
+        config=dataclasses.asdict(options),
+        warn=say,
     )
 
 
