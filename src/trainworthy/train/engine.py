@@ -123,7 +123,7 @@ class Run:
         self.resumed_from: Path | None = None
         per_rank = self._resume()
         self._steps = self._begin_data(per_rank)
-        self._journal = setup.journal(options, folder, self.layout, after_step=self.step)
+        self._journal = setup.journal(options, folder, self.layout, after_step=self.step, warn=self._progress.warn)
         self._profile = setup.profile(options, folder, self.layout)
         self._speed = speed
         self._clock = setup.Clock()
@@ -381,7 +381,7 @@ class Run:
         self.step, self.sample = loaded.manifest.step, loaded.manifest.sample
         self.epoch, self._saved = loaded.manifest.epoch, self.step
         self.resumed_from = path
-        for note in loaded.notes:
+        for note in loaded.notes if self.layout.first else ():
             self._progress.warn(f"{note}: the run goes on, but it is not bit-equal to one that was not interrupted.")
         return loaded.per_rank
 

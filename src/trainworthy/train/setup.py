@@ -215,7 +215,7 @@ def load_model(model: nn.Module, state: Mapping[str, Any]) -> None:
     """
     own = model.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    shapes = [name for name in sorted(own.keys() & state.keys()) if own[name].shape != state[name].shape]
     if missing or unknown or shapes:
         words = [
             f"{what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
@@ -230,9 +230,11 @@ def load_model(model: nn.Module, state: Mapping[str, Any]) -> None:
     model.load_state_dict(dict(state))
 
 
-def journal(options: TrainOptions, folder: Path, layout: Layout, *, after_step: int) -> Journal:
+def journal(
+    options: TrainOptions, folder: Path, layout: Layout, *, after_step: int, warn: Callable[[str], None]
+) -> Journal:
     """Return what writes the metrics down; on rank 0 only."""
-    return Journal(folder if layout.first else None, after_step=after_step, tensorboard=options.tensorboard)
+    return Journal(folder if layout.first else None, after_step=after_step, tensorboard=options.tensorboard, warn=warn)
 
 
 def progress(options: TrainOptions, layout: Layout, steps: int, *, quiet: bool) -> Progress:
