@@ -1,4 +1,4 @@
-"""Kill runs at random moments and spoil their checkpoints, start them again, and see whether they end as if undisturbed.
+"""Kill runs at random moments, spoil their checkpoints, start them again: do they end as if undisturbed?
 
     python -m benchmarks.engine_kills               the full one: 100 kills, 20 of every other kind
     python -m benchmarks.engine_kills --trials 2    two of every kind
@@ -8,7 +8,7 @@ newest that is whole, starts the same run again, and asks: did it go on from tha
 state and logged metrics bit-equal to those of a run that nothing happened to?
 
 ==================  ================================================================================================
-kill -9             SIGKILL to one random rank (or to all) at a random moment, also before the first step and during a save
+kill -9             SIGKILL to one random rank (or to all) at a random moment, also before the first step or in a save
 SIGTERM             to all ranks at a random moment; they have to save and leave with 143
 disk full           the file system of the run's folder is filled up at a random moment, with a random rest
 truncated           killed, then a random file of the newest checkpoint is cut at a random length

@@ -44,7 +44,9 @@ VARIANTS = {
         Variant("one process, 2 workers, saves in the background", 1, {"workers": 2, "async_checkpoint": True}),
         Variant("two processes", 2),
         Variant("two processes, sharded", 2, {"distributed": "fsdp"}),
-        Variant("two processes, sharded, saves in the background", 2, {"distributed": "fsdp", "async_checkpoint": True}),
+        Variant(
+            "two processes, sharded, saves in the background", 2, {"distributed": "fsdp", "async_checkpoint": True}
+        ),
     )
 }
 
@@ -91,8 +93,9 @@ def recipe(options: Mapping[str, Any] | None = None) -> Any:
         clip_norm=1.0,
     )
     settings = {
-        "steps": STEPS, "batch_size": BATCH, "micro_batch_size": 3, "checkpoint_every": SAVE_EVERY, "keep_checkpoints": 3,
-        "evaluate_every": 16, "ema_decay": 0.9, "log_every": 1, "tensorboard": False, "device": "cpu",
+        "steps": STEPS, "batch_size": BATCH, "micro_batch_size": 3, "checkpoint_every": SAVE_EVERY,
+        "keep_checkpoints": 3, "evaluate_every": 16, "ema_decay": 0.9, "log_every": 1, "tensorboard": False,
+        "device": "cpu",
     }  # fmt: skip
     return Recipe(
         model=model,
@@ -146,10 +149,10 @@ def run_rank(rank: int, ranks: int, port: int, folder: Path, options: Mapping[st
     if ranks > 1:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_WORLD_SIZE=str(ranks))
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
+    import torch
+
     from trainworthy.errors import TrainworthyError
     from trainworthy.train.engine import train
-
-    import torch
 
     torch.set_num_threads(1)
     code, digest = 1, Digest()
@@ -158,7 +161,12 @@ def run_rank(rank: int, ranks: int, port: int, folder: Path, options: Mapping[st
         code = outcome.exit_code
         if rank == 0:
             resumed = outcome.resumed_from.name if outcome.resumed_from is not None else None
-            ending = {"digest": digest.value, "resumed": resumed, "step": outcome.step, "metrics": dict(outcome.metrics)}
+            ending = {
+                "digest": digest.value,
+                "resumed": resumed,
+                "step": outcome.step,
+                "metrics": dict(outcome.metrics),
+            }
             (folder / "ending.json").write_text(json.dumps(ending))
     except TrainworthyError as error:
         sys.stderr.write(f"error: {error}\n")
