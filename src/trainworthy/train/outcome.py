@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,8 @@ class Best:
                 where="train.best_metric",
             )
         value = metrics[self.metric]
-        better = value == value and (self.value is None or (value > self.value if self.highest else value < self.value))
+        gain = math.inf if self.value is None else value - self.value if self.highest else self.value - value
+        better = gain > 0 and not math.isnan(value)
         if better:
             self.value, self.step, self.since, self.metrics = value, step, 0, dict(metrics)
         else:
@@ -98,7 +100,7 @@ def quality_met(quality: Quality | None, numbers: Mapping[str, float]) -> bool |
         return None
     if quality.metric not in numbers:
         raise TrainError(
-            f"The stated quality is about {quality.metric!r}, and there is only: {', '.join(sorted(numbers)) or 'nothing'}.",
+            f"The stated quality is about {quality.metric!r}. There is: {', '.join(sorted(numbers)) or 'nothing'}.",
             where="Recipe.quality",
         )
     value = numbers[quality.metric]

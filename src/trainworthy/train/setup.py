@@ -22,7 +22,7 @@ from trainworthy.train.checkpoint import Checkpoints
 from trainworthy.train.evaluation import Evaluation
 from trainworthy.train.journal import Journal
 from trainworthy.train.layout import Layout
-from trainworthy.train.loading import MapLoader, Plan
+from trainworthy.train.loading import Fetch, MapLoader, MicroBatch, Plan
 from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
 from trainworthy.train.progress import Progress
@@ -95,7 +95,11 @@ def model(recipe: Recipe, layout: Layout, numbers: Precision) -> spread.Spread:
     """Make the model, with weights that follow from the seed, and spread it over its devices."""
     with initialising(recipe.options.seed):
         made = recipe.model()
-    return spread.spread(made, recipe, layout, numbers)
+
+    def example() -> Any:
+        return Fetch(recipe.train_data, recipe.collate, recipe.options.seed)[MicroBatch(0, 0, [0])]
+
+    return spread.spread(made, recipe, layout, numbers, example)
 
 
 def loader(recipe: Recipe, layout: Layout, device: torch.device, here: Ranks) -> Loader:
@@ -211,7 +215,7 @@ def load_model(model: nn.Module, state: Mapping[str, Any]) -> None:
     """
     own = model.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    shapes = [name for name in sorted(own.keys() & state.keys()) if own[name].shape != state[name].shape]
     if missing or unknown or shapes:
         words = [
             f"{what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
@@ -226,9 +230,11 @@ def load_model(model: nn.Module, state: Mapping[str, Any]) -> None:
     model.load_state_dict(dict(state))
 
 
-def journal(options: TrainOptions, folder: Path, layout: Layout, *, after_step: int) -> Journal:
+def journal(
+    options: TrainOptions, folder: Path, layout: Layout, *, after_step: int, warn: Callable[[str], None]
+) -> Journal:
     """Return what writes the metrics down; on rank 0 only."""
-    return Journal(folder if layout.first else None, after_step=after_step, tensorboard=options.tensorboard)
+    return Journal(folder if layout.first else None, after_step=after_step, tensorboard=options.tensorboard, warn=warn)
 
 
 def progress(options: TrainOptions, layout: Layout, steps: int, *, quiet: bool) -> Progress:
