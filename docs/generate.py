@@ -28,6 +28,7 @@ import benchmark_table
 import published_runs_page
 import rule_pages
 import single_gpu_page
+import train_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -210,6 +211,7 @@ def quick_pages() -> dict[Path, str]:
         **published_runs_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
+        **train_page.page(),
         **readme_tables(),
     }
 
