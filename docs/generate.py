@@ -29,6 +29,7 @@ import published_runs_page
 import resume_page
 import rule_pages
 import single_gpu_page
+import train_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -212,6 +213,7 @@ def quick_pages() -> dict[Path, str]:
         **resume_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
+        **train_page.page(),
         **readme_tables(),
     }
 
