@@ -1,0 +1,84 @@
+"""Images of overlapping shapes with textures, noise and a mask, made by rule; every image follows from its number."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from trainworthy.errors import UsageError
+
+CLASSES = ("background", "disc", "square", "triangle")
+_LARGEST = 0.30  # of the side, from the centre of a shape to its edge
+_SMALLEST = 0.12
+
+
+class Shapes(Dataset[tuple[Tensor, Tensor]]):
+    """Discs, squares and triangles, one to four on an image, for semantic segmentation.
+
+    The colours say nothing of the class: background and shapes draw them from one distribution. Each region has a
+    stripe texture of its own direction and wavelength; a slope of brightness and Gaussian noise lie over the image. A
+    later shape covers an earlier one. Turned squares and triangles, so that only form decides.
+
+    Shapes:   [index] -> image (3, size, size), about -2 to 2; classes (size, size), int64, 0 is background
+
+    Args:
+        count: Number of images.
+        size: Side in pixels; at least 16.
+        noise: Deviation of the noise.
+        seed: Another seed, other images; ``Shapes(..., seed=1)`` shares none with ``seed=0``.
+
+    Raises:
+        UsageError: If the side is below 16 pixels.
+    """
+
+    def __init__(self, count: int, *, size: int = 48, noise: float = 0.3, seed: int = 0) -> None:
+        if size < 16:
+            raise UsageError(f"size is {size}; shapes need at least 16 pixels a side.")
+        self.count, self.size, self.noise, self.seed = count, size, noise, seed
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Make an image and its mask."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"image {index} of {self.count}")
+        draw = np.random.default_rng((self.seed, index))
+        rows, columns = np.mgrid[: self.size, : self.size] / (self.size - 1)
+        image = _texture(draw, rows, columns)
+        classes = np.zeros((self.size, self.size), dtype=np.int64)
+        for _ in range(draw.integers(1, 5)):
+            kind = int(draw.integers(1, len(CLASSES)))
+            inside = _inside(draw, kind, rows, columns)
+            image = np.where(inside, _texture(draw, rows, columns), image)
+            classes[inside] = kind
+        slope = draw.normal(0, 0.4, 2)
+        image = image + slope[0] * (rows - 0.5) + slope[1] * (columns - 0.5)
+        image = image + draw.normal(0, self.noise, image.shape)
+        return torch.from_numpy(image.astype(np.float32)), torch.from_numpy(classes)
+
+
+def _texture(draw: np.random.Generator, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return a colour with stripes (3, size, size)."""
+    colour = draw.uniform(-1, 1, (3, 1, 1))
+    angle, wavelength, phase = draw.uniform(0, np.pi), draw.uniform(0.08, 0.3), draw.uniform(0, 2 * np.pi)
+    along = rows * np.sin(angle) + columns * np.cos(angle)
+    found: np.ndarray = colour + 0.25 * np.sin(2 * np.pi * along / wavelength + phase)
+    return found
+
+
+def _inside(draw: np.random.Generator, kind: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return which pixels a shape of that class covers, at a random place, size and turn."""
+    row, column = draw.uniform(0.15, 0.85, 2)
+    radius, turn = draw.uniform(_SMALLEST, _LARGEST), draw.uniform(0, 2 * np.pi)
+    y, x = (rows - row) / radius, (columns - column) / radius
+    down, across = y * np.cos(turn) - x * np.sin(turn), y * np.sin(turn) + x * np.cos(turn)
+    if CLASSES[kind] == "disc":
+        return np.asarray(y * y + x * x <= 1)
+    if CLASSES[kind] == "square":
+        return np.asarray(np.maximum(abs(down), abs(across)) <= np.sqrt(0.5))
+    edges = [down * np.cos(a) + across * np.sin(a) for a in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
+    return np.asarray(np.max(edges, axis=0) <= 0.5)  # an equilateral triangle with corners on the circle
