@@ -39,12 +39,13 @@ class Loss:
 
     Attributes:
         total: SUM of the loss over the items counted (``reduction="sum"``), a scalar tensor that requires grad.
-        weight: Number of items counted: samples, tokens, pixels. It must equal ``Recipe.count`` of the batch.
+        weight: Number of items counted: samples, tokens, pixels. It must equal ``Recipe.count`` of the batch (checked
+            in the first step); None: whatever that says.
         metrics: What else to log, by name.
     """
 
     total: Tensor
-    weight: Number
+    weight: Number | None = None
     metrics: Mapping[str, Mean] = field(default_factory=dict)
 
     @classmethod

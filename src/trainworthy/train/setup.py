@@ -1,0 +1,266 @@
+"""What a run is put together from: each function makes one part of it from the recipe and its options."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainworthy.errors import TrainError, UsageError
+from trainworthy.train import layout as layouts
+from trainworthy.train import precision, spread
+from trainworthy.train.batches import counter
+from trainworthy.train.checkpoint import Checkpoints
+from trainworthy.train.evaluation import Evaluation
+from trainworthy.train.journal import Journal
+from trainworthy.train.layout import Layout
+from trainworthy.train.loading import MapLoader, Plan
+from trainworthy.train.precision import Precision
+from trainworthy.train.profiling import ProfileWindow
+from trainworthy.train.progress import Progress
+from trainworthy.train.randomness import Domain, StepSeeder, initialising, order
+from trainworthy.train.ranks import Ranks
+from trainworthy.train.recipe import Recipe, TrainOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Loader = MapLoader
+
+
+def checked(recipe: Recipe) -> TrainOptions:
+    """Return the options of a recipe that can be trained.
+
+    Raises:
+        UsageError: Phases without names of their own.
+    """
+    names = [phase.name for phase in recipe.phases]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(
+            f"The phases are named {names}; there must be at least one, and each its own name.", where="Recipe.phases"
+        )
+    return recipe.options
+
+
+@contextmanager
+def processes(options: TrainOptions) -> Iterator[Ranks]:
+    """Join the processes of the run, if there are several; a process group that exists already is used as it is."""
+    from torch import distributed
+
+    with ExitStack() as stack:
+        stack.enter_context(_deterministic(options.deterministic))
+        if distributed.is_available() and distributed.is_initialized():
+            device = torch.device("cpu" if options.device == "auto" else options.device)
+            rank, size = distributed.get_rank(), distributed.get_world_size()
+            group = distributed.new_group(backend="gloo") if size > 1 else None
+            yield Ranks(rank=rank, size=size, device=device, group=group)
+        else:
+            from trainworthy.train.launch import joined
+
+            yield stack.enter_context(joined(options.device))
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Have torch refuse what has no deterministic algorithm."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def find_layout(options: TrainOptions, device: torch.device) -> Layout:
+    """Return where this process stands."""
+    return layouts.find_layout(device=device, tensor=options.tensor_parallel, pipeline=options.pipeline_parallel)
+
+
+def numbers(options: TrainOptions, device: torch.device) -> Precision:
+    """Return in which numbers is computed."""
+    return precision.precision(options.precision, device)
+
+
+def model(recipe: Recipe, layout: Layout, numbers: Precision) -> spread.Spread:
+    """Make the model, with weights that follow from the seed, and spread it over its devices."""
+    with initialising(recipe.options.seed):
+        made = recipe.model()
+    return spread.spread(made, recipe, layout, numbers)
+
+
+def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
+    """Return what loads this rank's share of the training data."""
+    options, data = recipe.options, recipe.train_data
+    if options.overfit_batches:
+        size = min(len(data), options.overfit_batches * options.batch_size)  # type: ignore[arg-type]
+        data = torch.utils.data.Subset(data, order(options.seed, 0, len(data))[:size].tolist())  # type: ignore[arg-type]
+    plan = Plan(
+        size=len(data),  # type: ignore[arg-type]
+        batch_size=options.batch_size,
+        micro_batch_size=options.micro_batch_size,
+        seed=options.seed,
+        rank=layout.data_rank,
+        ranks=layout.data,
+    )
+    return MapLoader(
+        data, plan, collate=recipe.collate, workers=options.workers, pin_memory=device.type == "cuda"
+    )
+
+
+def steps(options: TrainOptions, data: Loader) -> int:
+    """Return the number of steps of the whole run.
+
+    Raises:
+        UsageError: Neither the options nor the data say how many.
+    """
+    if options.steps is not None:
+        return options.steps
+    if data.steps_per_epoch is None:
+        raise UsageError("train.steps is None, and the data has no length.", fix="train.steps=...")
+    return options.epochs * data.steps_per_epoch
+
+
+def evaluation(recipe: Recipe, layout: Layout, numbers: Precision) -> Evaluation | None:
+    """Return what measures the validation data; None if there is none."""
+    if recipe.validation_data is None:
+        return None
+    options = recipe.options
+    return Evaluation(
+        recipe.validation_data,
+        recipe.evaluate or recipe.phases[0].loss,
+        collate=recipe.collate,
+        count=counter(recipe.count),
+        batch_size=options.micro_batch_size or max(1, options.batch_size // layout.data),
+        layout=layout,
+        precision=numbers,
+        seeder=StepSeeder(options.seed, rank=layout.data_rank, device=numbers.device, domain=Domain.EVALUATION),
+        seed=options.seed,
+        workers=options.workers,
+    )
+
+
+def step_seeder(options: TrainOptions, layout: Layout, device: torch.device) -> StepSeeder:
+    """Return what sets the random numbers of a step; ranks that share layers draw the same."""
+    return StepSeeder(options.seed, rank=layout.data_rank, device=device)
+
+
+def checkpoints(recipe: Recipe, folder: Path, layout: Layout, here: Ranks) -> Checkpoints:
+    """Return the checkpoints of the run's folder."""
+    options = recipe.options
+    exactness = {
+        "seed": options.seed,
+        "batch_size": options.batch_size,
+        "micro_batch_size": options.micro_batch_size,
+        "precision": options.precision,
+        "tensor_parallel": layout.tensor,
+        "pipeline_parallel": layout.pipeline,
+    }
+    return Checkpoints(
+        folder / "checkpoints",
+        ranks=here,
+        keep=options.keep_checkpoints,
+        background=options.async_checkpoint,
+        exactness=exactness,
+    )
+
+
+def sharded_parameters(model: nn.Module) -> dict[str, torch.Tensor] | None:
+    """Return the parameters that are in parts, by name; None if none is."""
+    parts = {name: each for name, each in model.named_parameters() if hasattr(each, "to_local")}
+    return parts or None  # type: ignore[return-value]
+
+
+def load_model(model: nn.Module, state: Mapping[str, Any]) -> None:
+    """Load weights and buffers.
+
+    Raises:
+        TrainError: They belong to another model.
+    """
+    own = model.state_dict()
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    if missing or unknown or shapes:
+        words = [
+            f"{what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+            for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+            if names
+        ]
+        raise TrainError(
+            f"The checkpoint belongs to another model. {'; '.join(words)}.",
+            where="Recipe.model",
+            fix="Resume with the recipe and settings that wrote it, or start anew in another folder.",
+        )
+    model.load_state_dict(dict(state))
+
+
+def journal(options: TrainOptions, folder: Path, layout: Layout, *, after_step: int) -> Journal:
+    """Return what writes the metrics down; on rank 0 only."""
+    return Journal(folder if layout.first else None, after_step=after_step, tensorboard=options.tensorboard)
+
+
+def progress(options: TrainOptions, layout: Layout, steps: int, *, quiet: bool) -> Progress:
+    """Return what shows how far the run is."""
+    return Progress(steps, every_s=options.log_every_s, stream=sys.stderr if layout.first and not quiet else None)
+
+
+def profile(options: TrainOptions, folder: Path, layout: Layout) -> ProfileWindow:
+    """Return the window that is profiled."""
+    return ProfileWindow(options.profile_steps, folder / f"trace-rank{layout.rank}.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What the model FLOPs utilisation is worked out from; None: it is not.
+
+    Attributes:
+        flops_per_step: FLOP of one step, all ranks and micro-batches together.
+        peak_flops_per_s: Of one device.
+    """
+
+    flops_per_step: float | None = None
+    peak_flops_per_s: float | None = None
+
+
+@dataclass(slots=True)
+class Clock:
+    """Time spent in steps since the last row of metrics; evaluations and checkpoints do not count.
+
+    Attributes:
+        items: What the losses counted since then, over all ranks.
+    """
+
+    items: float = 0.0
+    _step: int = 0
+    _sample: int = 0
+    _since: float = field(default_factory=time.perf_counter)
+
+    def start(self, step: int, sample: int) -> None:
+        """Begin to count."""
+        self._step, self._sample, self._since, self.items = step, sample, time.perf_counter(), 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Do not count these seconds, which have just passed."""
+        self._since += seconds
+
+    def rates(self, step: int, sample: int, speed: Speed, devices: int) -> dict[str, float]:
+        """Return the rates since the last call, and begin anew. The caller has just waited for the device."""
+        seconds = max(time.perf_counter() - self._since, 1e-9)
+        steps, samples = step - self._step, sample - self._sample
+        rates = {
+            "step_s": seconds / max(steps, 1),
+            "samples_per_s": samples / seconds,
+            "items_per_s": self.items / seconds,
+        }
+        if speed.flops_per_step is not None:
+            rates["flops_per_s"] = speed.flops_per_step * steps / seconds
+            if speed.peak_flops_per_s is not None:
+                rates["mfu"] = rates["flops_per_s"] / (speed.peak_flops_per_s * devices)
+        self.start(step, sample)
+        return rates
