@@ -74,7 +74,7 @@ def train(
                 "Settings are for recipes by name or file; this one is made already.",
                 fix="Give them to the function that makes the recipe.",
             )
-        return _run(recipe, name="recipe", folder=Path(output) if output else None, values={})
+        return _run(recipe, name="recipe", folder=Path(output if output is not None else "runs/recipe"), values={})
     resolved = settle(str(recipe), settings, config=config)
     return train_resolved(resolved, output=output, words=[str(recipe), *settings])
 
@@ -111,7 +111,7 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _run(recipe: Recipe, *, name: str, folder: Path | None, values: dict[str, Any]) -> TrainResult:
+def _run(recipe: Recipe, *, name: str, folder: Path, values: dict[str, Any]) -> TrainResult:
     from trainworthy.report.train_report import RunFacts
     from trainworthy.train.engine import train as run_engine
 
@@ -125,7 +125,7 @@ def _run(recipe: Recipe, *, name: str, folder: Path | None, values: dict[str, An
         quality=None if quality is None else (quality.metric, quality.at_least, quality.at_most),
         quality_met=outcome.quality_met, findings=guarding.findings, settings=values,
     )  # fmt: skip
-    if folder is not None and is_main():
+    if is_main():
         _write_report(facts, folder)
     return TrainResult(facts, outcome.exit_code or int(outcome.quality_met is False))
 
@@ -150,10 +150,11 @@ class _Guarding:
         """What the engine enters before the first step and leaves after the last."""
         return (self._watch,) if self._steps else ()
 
-    def _watch(self, *watched: Any) -> Any:
+    def _watch(self, model: Any, optimizers: Sequence[Any]) -> Any:
         from trainworthy._api.guard import guard
 
-        self._guard = guard(*watched, steps=self._steps)
+        # Each phase's optimizer steps once in a step, and the guard counts these.
+        self._guard = guard(model, *optimizers, steps=self._steps * len(optimizers))
         return self._guard
 
     @property

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,8 +101,9 @@ def _train(resolved: Resolved, options: argparse.Namespace, words: Sequence[str]
     if options.procs is not None and options.procs < 1:
         raise ConfigError(f"--procs is {options.procs}; it must be at least 1.")
     output = options.output if options.output is not None else default_folder(resolved.source.name)
-    started = "WORLD_SIZE" in os.environ  # by torchrun, or by us
-    if options.procs is not None and options.procs > 1 and not started:
+    from trainworthy.train.launch import is_worker, leave
+
+    if options.procs is not None and options.procs > 1 and not is_worker():
         return _launch(resolved, options, Path(output))
     result = train_resolved(resolved, output=output, words=words)
     if is_main():
@@ -111,9 +111,7 @@ def _train(resolved: Resolved, options: argparse.Namespace, words: Sequence[str]
 
         emit(str(result) if options.format == "text" else render_run_json(result.facts), None)
     code = 0 if options.exit_zero and result.exit_code == 1 else result.exit_code
-    if started:
-        from trainworthy.train.launch import leave
-
+    if is_worker():
         sys.stdout.flush()
         leave(code)
     return code
@@ -125,11 +123,19 @@ def _launch(resolved: Resolved, options: argparse.Namespace, folder: Path) -> in
     from trainworthy.train.run_folder import check_folder
 
     check_folder(folder, resolved)
-    argv = ["-m", "trainworthy", "train", options.recipe, *options.settings_given, "--output", str(folder)]
+    argv = [
+        sys.executable,
+        "-m",
+        "trainworthy",
+        "train",
+        options.recipe,
+        *options.settings_given,
+        "--output",
+        str(folder),
+    ]
     argv += ["--config", options.config] if options.config else []
     argv += ["--format", options.format] + ["--exit-zero"] * options.exit_zero
-    code: int = launch(argv, procs=options.procs, max_restarts=options.max_restarts)
-    return code
+    return launch(argv, procs=options.procs, max_restarts=options.max_restarts)
 
 
 def _recipes(form: str) -> str:

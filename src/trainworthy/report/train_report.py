@@ -17,6 +17,7 @@ from trainworthy.report.tables import clean
 __all__ = ["RunFacts", "read_metrics", "render_run_html", "render_run_json", "render_run_markdown", "render_run_text"]
 
 _NOT_METRICS = {"kind", "step", "epoch"}
+_NOT_DRAWN = {"step_s", "samples_per_s", "items_per_s", "mfu", "loss_scale"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ def quality_words(run: RunFacts) -> str:
         return "none is stated"
     metric, low, high = run.quality
     value = {**run.metrics, **run.results}.get(metric)
-    bounds = [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None)
+    bounds = [f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
     verdict = {True: "met", False: "NOT MET", None: "not judged"}[run.quality_met]
     return f"{metric} {'unknown' if value is None else f'{value:.4g}'}, stated {' and '.join(bounds)}: {verdict}"
 
@@ -161,6 +162,8 @@ def run_curves(run: RunFacts, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for kind, word in (("train", "training"), ("evaluation", "evaluation")):
         for row in _of_kind(rows, kind):
             for name, value in _metrics(row).items():
+                if name.rpartition("/")[2] in _NOT_DRAWN:
+                    continue
                 phase, _, last = name.rpartition("/")
                 label = f"{phase} ({word})" if phase else word
                 curves.setdefault(last, {}).setdefault(label, []).append((row.get("step", 0), value))
@@ -180,8 +183,7 @@ def _bounds(run: RunFacts, name: str) -> dict[str, float]:
 
 
 def _why(run: RunFacts) -> str:
-    words = {"end": "it ran to its end", "signal": "a signal stopped it", "time": "its time was up"}
-    return words.get(run.stopped_by, f"stopped by {run.stopped_by}")
+    return "it ran to its end" if run.stopped_by == "end" else f"stopped by {run.stopped_by}"
 
 
 def _of_kind(rows: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:

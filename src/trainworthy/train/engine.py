@@ -207,7 +207,9 @@ class Run:
         names = {id(each): name for name, each in self.model.named_parameters()}
         cause = first_cause(self.model, work.batches, loss, names=names)
         found = [(self.layout.rank, cause, data.indices)]
-        if error.norm != error.norm or abs(error.norm) == float("inf"):  # the norm is the same on all ranks: all are here
+        if error.norm != error.norm or abs(error.norm) == float(
+            "inf"
+        ):  # the norm is the same on all ranks: all are here
             found = self.layout.gather_objects(found[0])
         rank, cause, indices = next((each for each in found if each[1] is not None), found[0])
         on_rank = f", rank {rank}" if self.layout.world > 1 else ""

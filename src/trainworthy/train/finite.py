@@ -58,7 +58,9 @@ def _in_batch(
         reversed(trained), reversed(torch.autograd.grad(result.total, trained, allow_unused=True)), strict=True
     ):
         if gradient is not None and _bad(gradient):
-            return f"the gradient of {names.get(id(parameter), '?')}: the forward pass is finite, {_what(gradient)} here"
+            return (
+                f"the gradient of {names.get(id(parameter), '?')}: the forward pass is finite, {_what(gradient)} here"
+            )
     return None
 
 

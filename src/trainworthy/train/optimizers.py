@@ -39,7 +39,7 @@ def sgd(
 
 
 def decay_groups(parameters: NamedParameters, weight_decay: float) -> list[dict[str, Any]]:
-    """Return a group with weight decay, for weights of two dimensions and more, and one without; empty ones left out."""
+    """Return a group with weight decay, of weights with two dimensions and more, and one without; no empty one."""
     groups = [
         {"params": [each for _, each in parameters if each.dim() > 1], "weight_decay": weight_decay},
         {"params": [each for _, each in parameters if each.dim() <= 1], "weight_decay": 0.0},

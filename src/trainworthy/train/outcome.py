@@ -69,9 +69,7 @@ class Best:
                 where="train.best_metric",
             )
         value = metrics[self.metric]
-        better = value == value and (
-            self.value is None or (value > self.value if self.highest else value < self.value)
-        )
+        better = value == value and (self.value is None or (value > self.value if self.highest else value < self.value))
         if better:
             self.value, self.step, self.since, self.metrics = value, step, 0, dict(metrics)
         else:

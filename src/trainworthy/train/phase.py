@@ -264,7 +264,9 @@ class PhaseRun:
             )
         if loss.total.dim() or not loss.total.requires_grad:
             what = f"has shape {tuple(loss.total.shape)}" if loss.total.dim() else "requires no gradient"
-            raise TrainError(f"Loss.total {what}; it must be a scalar that the backward pass can start from.", where=where)
+            raise TrainError(
+                f"Loss.total {what}; it must be a scalar that the backward pass can start from.", where=where
+            )
         if weight and loss.weight is not None and not math.isclose(float(loss.weight), weight, rel_tol=1e-6):
             raise TrainError(
                 f"Loss.weight is {float(loss.weight):g} and Recipe.count of the same micro-batch is {weight:g}.",

@@ -109,9 +109,7 @@ def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
         rank=layout.data_rank,
         ranks=layout.data,
     )
-    return MapLoader(
-        data, plan, collate=recipe.collate, workers=options.workers, pin_memory=device.type == "cuda"
-    )
+    return MapLoader(data, plan, collate=recipe.collate, workers=options.workers, pin_memory=device.type == "cuda")
 
 
 def steps(options: TrainOptions, data: Loader) -> int:

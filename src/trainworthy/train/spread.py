@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import nn
 
 from trainworthy.errors import TrainError, UsageError
 from trainworthy.train.layout import Layout
@@ -182,5 +182,3 @@ def _shard(model: nn.Module, blocks: list[str], layout: Layout, precision: Preci
     for name in blocks:
         fully_shard(model.get_submodule(name), mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
-
-

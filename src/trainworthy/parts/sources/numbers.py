@@ -9,8 +9,11 @@ from torch.utils.data import Dataset
 from trainworthy.errors import UsageError
 
 PAD, START, END = 0, 1, 2
-_ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ONES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 TOKENS: tuple[str, ...] = ("<pad>", "<start>", "<end>", *"0123456789", *_ONES, *_TENS, "hundred", "thousand")
 _ROW = {token: row for row, token in enumerate(TOKENS)}
 

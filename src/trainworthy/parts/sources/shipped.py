@@ -20,7 +20,7 @@ def digit_images(part: Part, *, size: int = 8, share: float = 0.2) -> TensorData
 
     The split is drawn once and for all, independent of any seed of a run.
 
-    Shapes:   images (N, 1, size, size) between -1 and 1, labels (N,) from 0 to 9; 8 pixels a side, or bilinearly enlarged
+    Shapes:   images (N, 1, size, size) from -1 to 1, labels (N,); 8 pixels a side, or bilinearly enlarged
     Source:   Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI; sklearn.datasets.load_digits
 
     Args:
