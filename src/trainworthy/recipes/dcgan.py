@@ -24,7 +24,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def recipe(
-    *, loss: GanKind = "non-saturating", latent: int = 32, size: int = 16, width: int = 24, lr: float = 1e-3,
+    *, loss: GanKind = "non-saturating", latent: int = 32, size: int = 16, width: int = 24, lr: float = 4e-4,
     real_label: float = 0.9, flip: float = 0.03,
 ) -> Recipe:  # fmt: skip
     """Describe the run.

@@ -30,7 +30,7 @@ VOCABULARY = FIRST + len(LETTERS)
 
 
 def recipe(
-    *, side: Side = "right", context: int = 128, width: int = 96, blocks: int = 3, heads: int = 4, dropout: float = 0.1,
+    *, side: Side = "right", context: int = 128, width: int = 64, blocks: int = 2, heads: int = 4, dropout: float = 0.1,
     lr: float = 3e-3,
 ) -> Recipe:  # fmt: skip
     """Describe the run.
@@ -57,9 +57,7 @@ def recipe(
         model=lambda: Decoder(
             vocabulary=VOCABULARY, context=context, width=width, blocks=blocks, heads=heads, dropout=dropout
         ),
-        phases=(
-            Phase(loss=loss, optimizer=adamw(lr, weight_decay=0.1), schedule=cosine(warmup=50, floor=0.1), clip_norm=1.0),
-        ),
+        phases=(Phase(loss=loss, optimizer=adamw(lr), schedule=cosine(warmup=50, floor=0.1), clip_norm=1.0),),
         train_data=training, validation_data=validation,
         collate=lambda texts: collate(texts, side), count=lambda batch: count_labels(batch["labels"]),
         finish=finish, blocks=lambda net: module_names(net, TransformerBlock),

@@ -127,8 +127,10 @@ def encoded(data: Sequence[Protein], task: Task) -> list[dict[str, Any]]:
 
 
 def kmer_accuracy(training: Sequence[Protein], validation: Sequence[Protein], k: int, task: Task) -> float:
-    """Return the accuracy of a table from k-mers to labels, filled in training: the most frequent state of the middle
-    residue, or the sum of log odds over the sequence (naive Bayes) for the motif. Unknown k-mers count as nothing.
+    """Return the accuracy of a table from k-mers to labels, filled in training.
+
+    For the structure it says the most frequent state of the middle residue, for the motif the sign of the sum of log
+    odds over the sequence (naive Bayes). A k-mer that training did not show says nothing.
     """
 
     def kmers(protein: Protein) -> list[str]:

@@ -81,20 +81,20 @@ def decode_boxes(shifts: Tensor, anchors: Tensor) -> Tensor:
 def box_iou(first: Tensor, second: Tensor) -> Tensor:
     """Return the intersection over union of each box with each.
 
-    Shapes:   (N, 4), (M, 4) as x1, y1, x2, y2 -> (N, M); 0 where neither box has an area
+    Shapes:   (..., N, 4), (..., M, 4) as x1, y1, x2, y2 -> (..., N, M); 0 where neither box has an area
 
     >>> box_iou(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0]]))
     tensor([[0.3333]])
     """
-    low = torch.maximum(first[:, None, :2], second[:, :2])
-    high = torch.minimum(first[:, None, 2:], second[:, 2:])
+    low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
+    high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
     shared = (high - low).clamp_min(0).prod(dim=-1)
-    union = _area(first)[:, None] + _area(second) - shared
+    union = _area(first)[..., :, None] + _area(second)[..., None, :] - shared
     return torch.where(union > 0, shared / union, 0.0)
 
 
 def _area(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] - boxes[:, :2]).clamp_min(0).prod(dim=-1)
+    return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(dim=-1)
 
 
 def _centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,7 @@
-"""Protein-like sequences made by rule: secondary structure from a hidden chain, a planted motif, alignments with
-pairs of columns that vary together. Every item follows from its number; nothing here is a real protein.
+"""Protein-like sequences made by rule; every item follows from its number, and none is a real protein.
+
+Secondary structure comes from a hidden chain of segments; a motif is planted or not; alignments have pairs of columns
+that vary together.
 """
 
 from __future__ import annotations
@@ -47,9 +49,10 @@ class Protein:
 def made_protein(index: int, *, seed: int = 0, shortest: int = 40, longest: int = 90) -> Protein:
     """Make the protein of a number.
 
-    Segments of helix, strand and coil follow one another. In a helix, hydrophobic residues lie on one side (a turn is 100
-    degrees), in a strand every other one is hydrophobic, as in amphipathic segments of proteins; the amino acid within
-    its class follows the propensities of Chou and Fasman. A residue alone therefore says little, its neighbourhood much.
+    Segments of helix, strand and coil follow one another. In a helix, hydrophobic residues lie on one side (from one to
+    the next it turns by 100 degrees), in a strand every other one is hydrophobic, as in amphipathic segments of
+    proteins; the amino acid within its class follows the propensities of Chou and Fasman. A residue alone therefore
+    says little, its neighbourhood much.
     """
     draw = np.random.default_rng((seed, index))
     length = int(draw.integers(shortest, longest + 1))
@@ -65,9 +68,9 @@ def made_alignment(
 ) -> tuple[list[str], list[tuple[int, int]]]:
     """Make an alignment and the pairs of columns that are in contact.
 
-    Each column has an amino acid of its own that a row keeps in seven of ten cases. In a contact, the two columns agree:
-    in a row, either both keep theirs or both change to charges of opposite sign or to two hydrophobic ones, so that only
-    the two columns together show it. A tenth of all places is a gap.
+    Each column has an amino acid of its own that a row keeps in seven of ten cases. In a contact, the two columns
+    agree: in a row, either both keep theirs or both change to charges of opposite sign or to two hydrophobic ones, so
+    that only the two columns together show it. A tenth of all places is a gap.
 
     Returns:
         The rows, and the contacts (i, j) with i + 4 <= j; no column is in two.

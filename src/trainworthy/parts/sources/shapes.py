@@ -61,6 +61,62 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(image.astype(np.float32)), torch.from_numpy(classes)
 
 
+class BoxedShapes(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """The same shapes with a box around each, for detection; at most three, whose boxes hardly overlap.
+
+    Shapes:   [index] -> image (3, size, size); boxes (3, 4) as x1, y1, x2, y2 in pixels; classes (3,), 0 where there is
+              no third or second shape, whose box is 0
+
+    Args:
+        count: Number of images.
+        size: Side in pixels; at least 16.
+        noise: Deviation of the noise.
+        seed: Another seed, other images.
+
+    Raises:
+        UsageError: If the side is below 16 pixels.
+    """
+
+    most = 3
+
+    def __init__(self, count: int, *, size: int = 64, noise: float = 0.3, seed: int = 0) -> None:
+        self._shapes = Shapes(count, size=size, noise=noise, seed=seed)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._shapes)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Make an image with its boxes."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        size, noise = self._shapes.size, self._shapes.noise
+        draw = np.random.default_rng((self._shapes.seed, 1, index))
+        rows, columns = np.mgrid[:size, :size] / (size - 1)
+        image = _texture(draw, rows, columns)
+        boxes, classes, taken = (
+            np.zeros((self.most, 4)),
+            np.zeros(self.most, dtype=np.int64),
+            np.zeros((size, size), bool),
+        )
+        for place in range(int(draw.integers(1, self.most + 1))):
+            for _ in range(20):
+                kind = int(draw.integers(1, len(CLASSES)))
+                inside = _inside(draw, kind, rows, columns)
+                if not (inside & taken).any():
+                    break
+            else:
+                break
+            image = np.where(inside, _texture(draw, rows, columns), image)
+            taken |= inside
+            ys, xs = np.nonzero(inside)
+            boxes[place] = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+            classes[place] = kind
+        image = image + draw.normal(0, noise, image.shape)
+        found = image.astype(np.float32), boxes.astype(np.float32), classes
+        return torch.from_numpy(found[0]), torch.from_numpy(found[1]), torch.from_numpy(found[2])
+
+
 def _texture(draw: np.random.Generator, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Return a colour with stripes (3, size, size)."""
     colour = draw.uniform(-1, 1, (3, 1, 1))
