@@ -140,7 +140,21 @@ def decode_greedily(model: Seq2Seq, source: Tensor, *, begin: int, end: int, lon
         end: The token that they end with.
         longest: Most tokens, with the end.
     """
-    return [decode_with_beam(model, row[None], begin=begin, end=end, longest=longest, beams=1)[0] for row in source]
+    memory, real = model.encode(source), token_keep(source, pad=model.pad)
+    targets = source.new_full((source.shape[0], 1), begin)
+    totals, ended = source.new_zeros(source.shape[0], dtype=torch.float64), source.new_zeros(source.shape[0]).bool()
+    for _ in range(longest):
+        logits = model.decode(targets, memory, real).logits[:, -1]
+        logits[:, [begin, model.pad]] = float("-inf")  # neither can follow
+        best = logits.double().log_softmax(dim=-1).max(dim=-1)
+        totals += best.values.masked_fill(ended, 0.0)
+        targets = torch.cat([targets, best.indices.masked_fill(ended, model.pad)[:, None]], dim=1)
+        ended = ended | (best.indices == end)
+        if ended.all():
+            break
+    rows = [[token for token in row if token not in (end, model.pad)] for row in targets[:, 1:].tolist()]
+    parts = zip(rows, totals.tolist(), ended.tolist(), strict=True)
+    return [Decoded(tuple(row), total, finished) for row, total, finished in parts]
 
 
 @torch.no_grad()
@@ -180,9 +194,10 @@ def decode_with_beam(
             if math.isfinite(value)
         ]
         beginnings, live = live, []
-        for (row, token), value in candidates:
+        for rank, ((row, token), value) in enumerate(candidates):
             if token == end:
-                done.append(Decoded(beginnings[row].tokens, value, True))
+                if rank < beams:  # an end that is likely enough to be kept, not the best of what is left over
+                    done.append(Decoded(beginnings[row].tokens, value, True))
             elif len(live) < beams:
                 live.append(Decoded((*beginnings[row].tokens, token), value, False))
         if len(done) >= beams or not live:

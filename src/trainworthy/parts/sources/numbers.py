@@ -70,7 +70,7 @@ class NumberNames(Dataset[tuple[Tensor, Tensor]]):
     Args:
         count: Number of pairs; each number once.
         digits: Most digits of a number, at most 6.
-        held_out: Whether these are the numbers for validation: those whose remainder by 7 is 0. No number is in both.
+        held_out: Whether these are the numbers for validation: multiples of 7, 0 left out. No number is in both.
         seed: Of the draw.
     """
 
@@ -84,7 +84,7 @@ class NumberNames(Dataset[tuple[Tensor, Tensor]]):
                 raise UsageError(f"There are no {count} numbers of at most {digits} digits.")
             size = int(torch.randint(1, digits + 1, (), generator=generator))
             value = int(torch.randint(0, 10**size, (), generator=generator))
-            if (value % 7 == 0) == held_out:
+            if (value > 0 and value % 7 == 0) == held_out:
                 found[value] = None
         self.values = list(found)
 
