@@ -3,9 +3,10 @@
 ``python -m benchmarks.engine_overhead`` writes ``results/engine_overhead.json``; ``--rounds 3`` is a quick look.
 
 Everyone trains the same tiny network (32-64-10, 32 samples a step, SGD) on the same ready batches, in one process, in
-interleaved rounds of shuffled order. ``bare`` is the barest loop there is. All others do the same work besides: gradients
-clipped to a norm, a schedule of the learning rate, the loss as a sum over the items that count divided by their number,
-a stop when loss or gradient is not finite, and loss, gradient norm and learning rate logged every 50 steps to a file.
+interleaved rounds of shuffled order. ``bare`` is the barest loop there is. All others do the same work besides:
+gradients clipped to a norm, a schedule of the learning rate, the loss as a sum over the items that count divided by
+their number, a stop when loss or gradient is not finite, and loss, gradient norm and learning rate logged every 50
+steps to a file.
 
 The clock is read inside the network's forward pass, so set-up and end do not count. It is the processor time of the
 process, which other work on the machine disturbs little. ``extra`` is the median over rounds of the difference to

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ class Block(nn.Module):
 
 
 def count(batch: Any) -> Tensor:
-    return (batch[1] != PAD).sum()
+    kept: Tensor = (batch[1] != PAD).sum()
+    return kept
 
 
 def token_loss(model: nn.Module, batch: Any) -> Loss:
@@ -121,7 +122,8 @@ class Keep:
 
 
 def whole(tensor: Any) -> Tensor:
-    return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full.detach().clone()
 
 
 def trained(recipe: Recipe, folder: Path) -> tuple[dict[str, Tensor], Any]:

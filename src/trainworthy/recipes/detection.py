@@ -25,7 +25,7 @@ BACKGROUND = 3.0  # anchors of background for each with a box, in the loss of cl
 
 
 def recipe(
-    *, size: int = 64, sizes: tuple[int, ...] = (14, 22, 34), width: int = 8, sigma: float = 3.0, boxes: float = 1.0,
+    *, size: int = 48, sizes: tuple[int, ...] = (12, 18, 26), width: int = 8, sigma: float = 3.0, boxes: float = 1.0,
     lr: float = 4e-3, images: int = 2000,
 ) -> Recipe:  # fmt: skip
     """Describe the run.
@@ -66,7 +66,7 @@ def recipe(
         train_data=WithTargets(BoxedShapes(images, size=size), grid),
         validation_data=WithTargets(BoxedShapes(200, size=size, seed=1), grid),
         count=lambda batch: len(batch["image"]), evaluate=evaluate,
-        options=TrainOptions(epochs=12, batch_size=32),
+        options=TrainOptions(epochs=8, batch_size=16),
         quality=Quality(metric="recall", at_least=0.8),
     )  # fmt: skip
 

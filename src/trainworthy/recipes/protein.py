@@ -35,7 +35,7 @@ PAIRS = 5  # contacts of a made alignment
 
 def recipe(
     *, task: Task = "structure", data: str | None = None, inputs: Inputs = "embedding", count: int = 2000,
-    width: int = 64, blocks: int = 2, heads: int = 4, dropout: float = 0.1, lr: float = 3e-3,
+    width: int = 64, kernel: int = 9, blocks: int = 2, heads: int = 4, dropout: float = 0.1, lr: float = 3e-3,
 ) -> Recipe:  # fmt: skip
     """Describe the run.
 
@@ -46,6 +46,7 @@ def recipe(
         inputs: ``embedding`` or ``one-hot``.
         count: Number of sequences, or a quarter as many alignments, that are made.
         width: Width of a residue.
+        kernel: Residues that a convolution sees before the blocks.
         blocks: Number of blocks.
         heads: Number of heads.
         dropout: Share dropped of branches and attention weights.
@@ -63,7 +64,7 @@ def recipe(
     return Recipe(
         model=lambda: ProteinEncoder(
             tokens=PROTEIN.size, pad=PROTEIN.pad, width=width, blocks=blocks, heads=heads, dropout=dropout,
-            inputs=inputs, **{classes: len(STATES) if task == "structure" else 2},
+            inputs=inputs, kernel=kernel, **{classes: len(STATES) if task == "structure" else 2},
         ),
         phases=(Phase(loss=loss, optimizer=adamw(lr), schedule=cosine(warmup=50), clip_norm=1.0),),
         train_data=encoded(training, task), validation_data=encoded(validation, task),

@@ -27,13 +27,13 @@ STATED = {"unet": 0.85, "fcn32s": 0.3, "fcn16s": 0.45, "fcn8s": 0.6}
 
 
 def recipe(
-    *, model: Name = "unet", size: int = 64, width: int = 12, lr: float = 4e-3, noise: float = 0.3, images: int = 2000
+    *, model: Name = "unet", size: int = 48, width: int = 8, lr: float = 4e-3, noise: float = 0.3, images: int = 2000
 ) -> Recipe:
     """Describe the run.
 
     Args:
         model: Which network.
-        size: Pixels a side, a multiple of 32.
+        size: Pixels a side, a multiple of 8.
         width: Channels of the first stage.
         lr: Highest learning rate.
         noise: Deviation of the noise on the images, whose values go from about -2 to 2.
@@ -68,7 +68,7 @@ def recipe(
         count=lambda batch: batch[1].numel(),
         evaluate=evaluate,
         finish=finish,
-        options=TrainOptions(epochs=8, batch_size=32),
+        options=TrainOptions(epochs=6, batch_size=16),
         quality=Quality(metric="mean_iou", at_least=STATED[model]),
     )
 

@@ -39,7 +39,8 @@ def clip_factor(norm: Tensor, limit: float) -> Tensor:
 
 
 def _whole(norm: Any) -> Tensor:
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    return whole
 
 
 def _local(gradients: Sequence[Any]) -> list[Tensor]:

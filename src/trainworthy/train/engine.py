@@ -34,9 +34,9 @@ from trainworthy.train.meters import Meters
 from trainworthy.train.optimizer_state import by_name, load_by_name
 from trainworthy.train.outcome import Best, Outcome, quality_met
 from trainworthy.train.phase import NotFiniteError, PhaseRun, Work
+from trainworthy.train.randomness import capture, restore
 from trainworthy.train.ranks import Ranks
 from trainworthy.train.recipe import Recipe
-from trainworthy.train.schedules import Observing
 from trainworthy.train.signals import Stop, exit_code, reason
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Run:
         self.precision = setup.numbers(options, device)
         self._spread = setup.model(recipe, self.layout, self.precision)
         self.model = self._spread.model
-        self._loader = setup.loader(recipe, self.layout, device)
+        self._loader = setup.loader(recipe, self.layout, device, here)
         self.steps = setup.steps(options, self._loader)
         self._meters = Meters()
         self.phases = self._make_phases()
@@ -118,11 +118,12 @@ class Run:
         self._best = Best(options.best_metric, options.best_is == "highest")
         self._evaluated, self._saved = 0, 0  # the steps after which that was last done
         self._stop_code = 0
-        self._checkpoints = setup.checkpoints(recipe, folder, self.layout, here)
+        self._progress = setup.progress(options, self.layout, self.steps, quiet=quiet)
+        self._checkpoints = setup.checkpoints(recipe, folder, self.layout, here, say=self._progress.warn)
+        self.resumed_from: Path | None = None
         per_rank = self._resume()
         self._steps = self._begin_data(per_rank)
-        self._journal = setup.journal(options, folder, self.layout, after_step=self.step)
-        self._progress = setup.progress(options, self.layout, self.steps, quiet=quiet)
+        self._journal = setup.journal(options, folder, self.layout, after_step=self.step, warn=self._progress.warn)
         self._profile = setup.profile(options, folder, self.layout)
         self._speed = speed
         self._clock = setup.Clock()
@@ -253,8 +254,8 @@ class Run:
         self._progress.say(f"step {self.step}  evaluation  " + "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
         is_best = self._best.take(metrics, self.step)
         for phase in self.phases:
-            if isinstance(phase.schedule, Observing):
-                phase.schedule.observe(metrics[self._best.metric])
+            if phase.observing is not None:
+                phase.observing.observe(metrics[self._best.metric])
         if is_best:
             self._save(best=True)
         self._clock.pause(time.perf_counter() - began)
@@ -286,11 +287,12 @@ class Run:
             results=results,
             quality_met=met,
             exit_code=0 if ended else exit_code(self._stop_code),
+            resumed_from=self.resumed_from,
         )
 
     def _finish(self) -> Mapping[str, float]:
         """Call the recipe's last word: on rank 0, on all where the model is in parts."""
-        if self.recipe.finish is None or not (self.layout.first or self._spread.sharded):
+        if self.recipe.finish is None or not (self.layout.first or self._spread.in_parts):
             return {}
         average = self._average.in_place() if self._average is not None else nullcontext()
         self._seed_step(self.steps)
@@ -314,7 +316,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Return everything that a run needs to go on exactly: tensors and plain data."""
         parameters = list(self.model.named_parameters())
-        return {
+        state = {
             "model": dict(self.model.state_dict()),
             "phases": {
                 phase.phase.name: {"optimizer": by_name(phase.optimizer, parameters), **phase.state_dict()}
@@ -326,6 +328,7 @@ class Run:
             "evaluated": self._evaluated,
             "meters": self._meters.state(self.layout.sum if self.layout.world > 1 else None),
         }
+        return state if self._spread.pipeline is None else self._spread.pipeline.whole_state(state)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take the state of another run.
@@ -333,6 +336,8 @@ class Run:
         Raises:
             TrainError: It belongs to another model or other phases.
         """
+        if self._spread.pipeline is not None:
+            state = self._spread.pipeline.own_state(state)
         setup.load_model(self.model, state["model"])
         if set(state["phases"]) != {phase.phase.name for phase in self.phases}:
             raise TrainError(
@@ -361,7 +366,7 @@ class Run:
             score=self._best.value if best else None,
             best=best,
             final=final,
-            per_rank={"loader": self._loader.state_dict()},
+            per_rank={"loader": self._loader.state_dict(), "random": capture(self.device)},
         )
         self._saved = self.step
         self._clock.pause(time.perf_counter() - began)
@@ -375,11 +380,15 @@ class Run:
         self.load_state(loaded.state)
         self.step, self.sample = loaded.manifest.step, loaded.manifest.sample
         self.epoch, self._saved = loaded.manifest.epoch, self.step
+        self.resumed_from = path
+        for note in loaded.notes if self.layout.first else ():
+            self._progress.warn(f"{note}: the run goes on, but it is not bit-equal to one that was not interrupted.")
         return loaded.per_rank
 
     def _begin_data(self, per_rank: Mapping[str, Any] | None) -> Any:
         if per_rank is not None:
             self._loader.load_state_dict(per_rank["loader"])
+            restore(per_rank["random"], self.device)
         return self._loader.steps(self.step, self.sample, self.steps)
 
     def _make_phases(self) -> list[PhaseRun]:

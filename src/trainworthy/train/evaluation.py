@@ -82,7 +82,7 @@ class Evaluation:
             DataLoader(
                 self._fetch,
                 batch_size=None,
-                sampler=self._parts,  # type: ignore[arg-type]
+                sampler=self._parts,
                 num_workers=self._workers,
                 collate_fn=_as_it_is,
                 generator=torch.Generator(),
@@ -96,7 +96,8 @@ def rank_parts(size: int, batch_size: int, rank: int, ranks: int) -> Iterator[Mi
     A rank that has one less gets a filler, which does not count (shards have to join in each forward pass).
     """
     mine = share(size, rank, ranks)
-    needed = -(-(-(-size // ranks)) // batch_size)
+    largest = -(-size // ranks)
+    needed = -(-largest // batch_size)
     for start in range(mine.start, mine.stop, batch_size):
         needed -= 1
         yield MicroBatch(EVALUATION_EPOCH, start, list(range(start, min(start + batch_size, mine.stop))), False)

@@ -1,4 +1,4 @@
-"""What a run writes down: one JSON object a line in ``metrics.jsonl``, and the same for TensorBoard and Weights & Biases."""
+"""What a run writes down: one JSON object a line in ``metrics.jsonl``; the same for TensorBoard and W&B."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -37,47 +40,67 @@ class Journal:
     string ``"nan"``, ``"inf"`` or ``"-inf"``, so that every reader of JSON takes the file and none mistakes it for 0.
     """
 
-    def __init__(self, folder: Path | None, *, after_step: int, tensorboard: bool | None) -> None:
-        self._file = None
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        after_step: int,
+        tensorboard: bool | None,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> None:
+        self._file: FileIO | None = None
         self._sinks: list[Sink] = []
+        self._warn, self._lost = warn, 0
         if folder is None:
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE
-        _drop_later_rows(path, after_step)
-        self._file = path.open("a", encoding="utf-8")
-        if _wants_tensorboard(tensorboard):
-            self._sinks.append(_TensorBoard(folder / "tensorboard", after_step))
-        if "WANDB_PROJECT" in os.environ and importlib.util.find_spec("wandb"):
-            self._sinks.append(_Wandb(folder))
+        with_tensorboard = _wants_tensorboard(tensorboard)
+        with self._tolerant():
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / FILE
+            _drop_later_rows(path, after_step)
+            self._file = FileIO(path, "a")  # unbuffered: nothing is left behind that would be tried again later
+            if with_tensorboard:
+                self._sinks.append(_TensorBoard(folder / "tensorboard", after_step))
+            if "WANDB_PROJECT" in os.environ and importlib.util.find_spec("wandb"):
+                self._sinks.append(_Wandb(folder))
 
     def write(self, kind: Kind, step: int, epoch: int, numbers: Mapping[str, float]) -> None:
-        """Write one row, complete on the disk's side of this process when this returns."""
+        """Write one row; when this returns, it has left this process."""
         if self._file is None:
             return
         row: dict[str, Value] = {"kind": kind, "step": step, "epoch": epoch}
         row.update({name: _plain(number) for name, number in numbers.items()})
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        with self._tolerant():
+            self._file.write(json.dumps(row).encode() + b"\n")
         for sink in self._sinks:
-            sink.write(kind, step, numbers)
+            with self._tolerant():
+                sink.write(kind, step, numbers)
 
     def close(self) -> None:
         """Flush and close everything."""
         if self._file is not None:
             self._file.close()
         for sink in self._sinks:
-            sink.close()
+            with self._tolerant():
+                sink.close()
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Go on where a disk is full or gone: metrics are lost then, but not the run. Said once."""
+        try:
+            yield
+        except OSError as error:
+            self._lost += 1
+            if self._lost == 1:
+                self._warn(f"Metrics could not be written ({error}); the run goes on without them where it has to.")
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of a run, oldest first; a last line that was cut off is left out."""
+    """Return the rows of a run, oldest first; lines that a full disk or a kill cut off are left out."""
     rows = []
-    for line in (folder / FILE).read_text(encoding="utf-8").splitlines():
-        try:
+    for line in (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
     return rows
 
 
@@ -106,7 +129,7 @@ class _TensorBoard:
     def __init__(self, folder: Path, after_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder), purge_step=after_step + 1 if after_step else None)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=after_step + 1 if after_step else None)
 
     def write(self, kind: Kind, step: int, numbers: Mapping[str, float]) -> None:
         for name, number in numbers.items():

@@ -210,7 +210,8 @@ class _Parts(Sampler[MicroBatch]):
             yield from step.parts
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def as_it_is(batch: Batch) -> Batch:
+    """Return what is collated already (a lambda could not be sent to workers that are not forked)."""
     return batch
 
 
@@ -264,7 +265,7 @@ class MapLoader:
     ) -> None:
         self._plan, self._workers, self._pin_memory = plan, workers, pin_memory
         self._fetch = Fetch(dataset, collate, plan.seed)
-        self._closing = Closing()
+        self._closing = Closing() if workers else None
         self._parts: Iterator[Batch] | None = None
 
     @property
@@ -298,8 +299,8 @@ class MapLoader:
             batch_size=None,  # a "sample" of this loader is a micro-batch
             sampler=cast("Any", _Parts(steps)),
             num_workers=self._workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=self._closing.in_worker,
+            collate_fn=as_it_is,
+            worker_init_fn=self._closing and self._closing.in_worker,
             pin_memory=self._pin_memory,
             generator=torch.Generator(),  # else iter() would draw from the global one
         )
@@ -315,5 +316,6 @@ class MapLoader:
 
     def close(self) -> None:
         """End the workers; calling it again does nothing."""
-        self._closing.announce()
+        if self._closing is not None:
+            self._closing.announce()
         self._parts = None

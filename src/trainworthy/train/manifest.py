@@ -92,28 +92,35 @@ def write(folder: Path, manifest: Manifest) -> None:
         **{name: getattr(manifest, name) for name in manifest.__slots__ if name != "files"},
         "files": {name: {"bytes": facts.bytes, "crc32": facts.crc32} for name, facts in manifest.files.items()},
     }
-    text = json.dumps({**content, "checksum": _checksum(content)}, indent=1)
-    (folder / NAME).write_text(text, encoding="utf-8")
+    (folder / NAME).write_bytes(_sealed(json.dumps(content, indent=1).encode()))
     synced(folder / NAME)
+
+
+def _sealed(text: bytes) -> bytes:
+    """Return JSON with its own checksum as the last line, so that a change of any byte shows."""
+    return text.removesuffix(b"\n}") + b',\n "checksum": %d\n}' % zlib.crc32(text)
+
+
+def _opened(raw: bytes) -> dict[str, Any]:
+    text = raw.rpartition(b',\n "checksum": ')[0] + b"\n}"
+    if raw != _sealed(text):
+        raise UnsoundError(f"{NAME} does not have its checksum")
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
 def read(folder: Path) -> Manifest:
     """Read a checkpoint's manifest.
 
     Raises:
-        UnsoundError: There is none, it is damaged, or it is of another format or another step.
+        UnsoundError: There is none, it is damaged, or it is of another format.
     """
     try:
-        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        checksum = content.pop("checksum")
+        content = _opened((folder / NAME).read_bytes())
     except FileNotFoundError:
         raise UnsoundError(f"it has no {NAME}, which is written last") from None
     except OSError as error:
         raise UnsoundError(f"{NAME} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise UnsoundError(f"{NAME} is damaged") from None
-    if checksum != _checksum(content):
-        raise UnsoundError(f"{NAME} does not have its checksum")
     if content.pop("format") != FORMAT:
         raise UnsoundError(f"{NAME} is of a format that this version of trainworthy does not read")
     files = {name: FileFacts(**facts) for name, facts in content.pop("files").items()}
@@ -139,7 +146,3 @@ def problems(folder: Path, *, rank: int = 0, ranks: int = 1) -> Iterator[str]:
                 yield f"{name} has {found.bytes:,} of {facts.bytes:,} bytes"
             elif found.crc32 != facts.crc32:
                 yield f"{name} does not have its checksum"
-
-
-def _checksum(content: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

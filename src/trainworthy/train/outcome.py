@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ class Outcome:
         results: What ``Recipe.finish`` returned; empty if the run did not come to its end.
         quality_met: Whether the recipe's stated quality was reached; None: it states none, or the run did not end.
         exit_code: What a command leaves with: 0; 143 after a signal or the time limit (start again to go on).
+        resumed_from: The checkpoint from which it went on; None: it began anew.
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class Outcome:
     results: Mapping[str, float] = field(default_factory=dict)
     quality_met: bool | None = None
     exit_code: int = 0
+    resumed_from: Path | None = None
 
 
 @dataclass(slots=True)
@@ -69,7 +72,8 @@ class Best:
                 where="train.best_metric",
             )
         value = metrics[self.metric]
-        better = value == value and (self.value is None or (value > self.value if self.highest else value < self.value))
+        gain = math.inf if self.value is None else value - self.value if self.highest else self.value - value
+        better = gain > 0 and not math.isnan(value)
         if better:
             self.value, self.step, self.since, self.metrics = value, step, 0, dict(metrics)
         else:
@@ -96,7 +100,7 @@ def quality_met(quality: Quality | None, numbers: Mapping[str, float]) -> bool |
         return None
     if quality.metric not in numbers:
         raise TrainError(
-            f"The stated quality is about {quality.metric!r}, and there is only: {', '.join(sorted(numbers)) or 'nothing'}.",
+            f"The stated quality is about {quality.metric!r}. There is: {', '.join(sorted(numbers)) or 'nothing'}.",
             where="Recipe.quality",
         )
     value = numbers[quality.metric]

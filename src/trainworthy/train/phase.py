@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from trainworthy.train.clipping import clip_factor, gradient_norm, scale_gradien
 from trainworthy.train.meters import Meters
 from trainworthy.train.precision import Precision
 from trainworthy.train.recipe import Batch, Loss, Number, Phase
-from trainworthy.train.schedules import Observing
+from trainworthy.train.schedules import observing
 from trainworthy.train.spread import Spread
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class PhaseRun:
     Attributes:
         phase: What the recipe says.
         optimizer: Made by the recipe from this phase's parameters.
-        schedule: This run's own copy; it may have a state.
+        schedule: This run's own copy.
+        observing: The schedule, if it looks at evaluations; else None.
         scaler: The scale of the loss for fp16; else None.
         meters: Where losses and metrics go.
         learning_rate: Of the first group, as the last step had it.
@@ -89,7 +90,8 @@ class PhaseRun:
         self.phase, self.spread, self.meters, self.steps = phase, spread, meters, steps
         self.parameters = _parameters(phase, spread.model)
         self.optimizer = phase.optimizer(list(self.parameters))
-        self.schedule = copy.deepcopy(phase.schedule) if isinstance(phase.schedule, Observing) else phase.schedule
+        self.schedule = copy.deepcopy(phase.schedule) if observing(phase.schedule) else phase.schedule
+        self.observing = observing(self.schedule)
         self.scaler = precision.scaler()
         self.learning_rate = math.nan
         self._loss_name, self._norm_name, self._prefix = f"{prefix}loss", f"{prefix}grad_norm", prefix
@@ -104,7 +106,7 @@ class PhaseRun:
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._unchecked = True
         self._start = _Cached()
-        self.stage_norm: Callable[[Tensor], Tensor] | None = None  # joins the norms of pipeline stages
+        self._whole_norm = spread.pipeline.whole_norm if spread.pipeline else None
 
     def run(self, work: Work) -> None:
         """Take one step: gradients, clipping, the optimizer.
@@ -115,7 +117,7 @@ class PhaseRun:
         for parameter in self._others:
             parameter.requires_grad_(False)
         try:
-            loss = self._gradients(work)
+            loss = self._gradients(work) if self.spread.pipeline is None else self._stage_gradients(work)
         finally:
             for parameter in self._others:
                 parameter.requires_grad_(True)
@@ -138,15 +140,15 @@ class PhaseRun:
         """Return what a resumed run needs besides the optimizer's state."""
         return {
             "scaler": self.scaler.state_dict() if self.scaler else None,
-            "schedule": self.schedule.state_dict() if isinstance(self.schedule, Observing) else None,
+            "schedule": self.observing.state_dict() if self.observing else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where another left off."""
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
-        if isinstance(self.schedule, Observing) and state["schedule"] is not None:
-            self.schedule.load_state_dict(state["schedule"])
+        if self.observing is not None and state["schedule"] is not None:
+            self.observing.load_state_dict(state["schedule"])
 
     def close(self) -> None:
         """Let go of the parameters."""
@@ -182,7 +184,29 @@ class PhaseRun:
             self._replicas.finish()
         for name, (value, weight) in measured.items():
             self.meters.add(self._prefix + name, value, weight)
-        return total
+        return total  # type: ignore[no-any-return]
+
+    def _stage_gradients(self, work: Work) -> float:
+        """The same by a pipeline; the last stage tells the others the loss and the metrics."""
+        pipeline = self.spread.pipeline
+        assert pipeline is not None
+        start = (self.scaler.value if self.scaler else 1.0) / work.total
+        starts = [start if weight else 0.0 for weight in work.weights]
+        losses = pipeline.run(work.batches, self.phase.loss, starts, step=work.step)
+        if self._replicas is not None:
+            self._replicas.finish()
+        total = 0.0
+        measured: dict[str, list[Any]] = {}
+        for loss, weight in zip(losses, work.weights, strict=pipeline.last):
+            if self._unchecked:
+                self._check(loss, weight, work.step)
+            total += float(loss.total) if weight else 0.0
+            _collect(measured, loss, weight)
+        numbers = {name: (float(value), float(weight)) for name, (value, weight) in measured.items()}
+        total, numbers = pipeline.from_last((total, numbers))
+        for name, (value, weight) in numbers.items():
+            self.meters.add(self._prefix + name, value, weight)
+        return float(total)
 
     def _backward(self, total: Tensor, start: float) -> None:
         if total.dtype in {torch.float16, torch.bfloat16}:
@@ -202,8 +226,8 @@ class PhaseRun:
             The loss, as a number if it was read; and whether the optimizer may step.
         """
         norm = gradient_norm(gradients)
-        if self.stage_norm is not None:
-            norm = self.stage_norm(norm)
+        if self._whole_norm is not None:
+            norm = self._whole_norm(norm)
         limit, scaler = self.phase.clip_norm, self.scaler
         if not self._check_finite and scaler is None:
             assert limit is not None

@@ -56,6 +56,13 @@ class Progress:
             self._stream.write(line + "\n")
             self._stream.flush()
 
+    def warn(self, text: str) -> None:
+        """Print a warning, also where no progress is shown."""
+        if self._stream is not None:
+            self.say(f"warning: {text}")
+        else:
+            sys.stderr.write(f"warning: {text}\n")
+
     def close(self, step: int) -> None:
         """Take the bar down."""
         if self._bar is not None:

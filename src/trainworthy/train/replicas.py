@@ -100,12 +100,16 @@ class Buffers:
         self._versions = [each._version for each in self._buffers]
 
     def join(self) -> None:
-        """Take over from the first rank what a step has changed."""
-        changed = [each for each, old in zip(self._buffers, self._versions, strict=True) if each._version != old]
-        for buffer in changed:
+        """Take over from the first rank, if a step has changed any of them.
+
+        All of them then: BatchNorm's kernels write running means and variances without a trace in ``_version``, which
+        shows only in the number of batches beside them.
+        """
+        if self._versions == [each._version for each in self._buffers]:
+            return
+        for buffer in self._buffers:
             distributed.broadcast(buffer, group=self._group, group_src=0)
-        if changed:
-            self._versions = [each._version for each in self._buffers]
+        self._versions = [each._version for each in self._buffers]
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:

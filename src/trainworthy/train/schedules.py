@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from trainworthy.errors import UsageError
 from trainworthy.train.recipe import Schedule
@@ -30,6 +30,11 @@ class Observing(Protocol):
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Take up where another left off."""
         ...
+
+
+def observing(schedule: Any) -> Observing | None:
+    """Return the schedule if it looks at evaluations, else None."""
+    return schedule if isinstance(schedule, Observing) else None
 
 
 def constant(*, warmup: int = 0) -> Schedule:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import IterableDataset
 
 from trainworthy.errors import TrainError, UsageError
 from trainworthy.train import layout as layouts
@@ -20,18 +22,19 @@ from trainworthy.train.checkpoint import Checkpoints
 from trainworthy.train.evaluation import Evaluation
 from trainworthy.train.journal import Journal
 from trainworthy.train.layout import Layout
-from trainworthy.train.loading import MapLoader, Plan
+from trainworthy.train.loading import Fetch, MapLoader, MicroBatch, Plan
 from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
 from trainworthy.train.progress import Progress
 from trainworthy.train.randomness import Domain, StepSeeder, initialising, order
 from trainworthy.train.ranks import Ranks
 from trainworthy.train.recipe import Recipe, TrainOptions
+from trainworthy.train.streaming import Stream, StreamLoader
 
 if TYPE_CHECKING:
     from torch import nn
 
-Loader = MapLoader
+Loader = MapLoader | StreamLoader
 
 
 def checked(recipe: Recipe) -> TrainOptions:
@@ -92,12 +95,19 @@ def model(recipe: Recipe, layout: Layout, numbers: Precision) -> spread.Spread:
     """Make the model, with weights that follow from the seed, and spread it over its devices."""
     with initialising(recipe.options.seed):
         made = recipe.model()
-    return spread.spread(made, recipe, layout, numbers)
+
+    def example() -> Any:
+        return Fetch(recipe.train_data, recipe.collate, recipe.options.seed)[MicroBatch(0, 0, [0])]
+
+    return spread.spread(made, recipe, layout, numbers, example)
 
 
-def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
+def loader(recipe: Recipe, layout: Layout, device: torch.device, here: Ranks) -> Loader:
     """Return what loads this rank's share of the training data."""
     options, data = recipe.options, recipe.train_data
+    pin_memory = device.type == "cuda"
+    if isinstance(data, IterableDataset):
+        return _stream(recipe, data, layout, here, pin_memory=pin_memory)
     if options.overfit_batches:
         size = min(len(data), options.overfit_batches * options.batch_size)  # type: ignore[arg-type]
         data = torch.utils.data.Subset(data, order(options.seed, 0, len(data))[:size].tolist())  # type: ignore[arg-type]
@@ -109,7 +119,24 @@ def loader(recipe: Recipe, layout: Layout, device: torch.device) -> Loader:
         rank=layout.data_rank,
         ranks=layout.data,
     )
-    return MapLoader(data, plan, collate=recipe.collate, workers=options.workers, pin_memory=device.type == "cuda")
+    return MapLoader(data, plan, collate=recipe.collate, workers=options.workers, pin_memory=pin_memory)
+
+
+def _stream(
+    recipe: Recipe, data: IterableDataset[Any], layout: Layout, here: Ranks, *, pin_memory: bool
+) -> StreamLoader:
+    options = recipe.options
+    if options.overfit_batches or layout.data < layout.world:
+        raise UsageError(
+            "Iterable training data goes with neither train.overfit_batches nor tensor or pipeline parallelism: "
+            "no sample can be asked for twice.",
+            where="Recipe.train_data",
+            fix="Use a dataset with len() and [index].",
+        )
+    stream = Stream(
+        batch_size=options.batch_size, micro_batch_size=options.micro_batch_size, seed=options.seed, ranks=here
+    )
+    return StreamLoader(data, stream, collate=recipe.collate, workers=options.workers, pin_memory=pin_memory)
 
 
 def steps(options: TrainOptions, data: Loader) -> int:
@@ -149,11 +176,14 @@ def step_seeder(options: TrainOptions, layout: Layout, device: torch.device) -> 
     return StepSeeder(options.seed, rank=layout.data_rank, device=device)
 
 
-def checkpoints(recipe: Recipe, folder: Path, layout: Layout, here: Ranks) -> Checkpoints:
+def checkpoints(
+    recipe: Recipe, folder: Path, layout: Layout, here: Ranks, *, say: Callable[[str], None]
+) -> Checkpoints:
     """Return the checkpoints of the run's folder."""
-    options = recipe.options
+    options, data = recipe.options, recipe.train_data
     exactness = {
         "seed": options.seed,
+        "samples": None if isinstance(data, IterableDataset) else len(data),  # type: ignore[arg-type]
         "batch_size": options.batch_size,
         "micro_batch_size": options.micro_batch_size,
         "precision": options.precision,
@@ -166,6 +196,8 @@ def checkpoints(recipe: Recipe, folder: Path, layout: Layout, here: Ranks) -> Ch
         keep=options.keep_checkpoints,
         background=options.async_checkpoint,
         exactness=exactness,
+        config=dataclasses.asdict(options),
+        warn=say,
     )
 
 
@@ -183,7 +215,7 @@ def load_model(model: nn.Module, state: Mapping[str, Any]) -> None:
     """
     own = model.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    shapes = [name for name in sorted(own.keys() & state.keys()) if own[name].shape != state[name].shape]
     if missing or unknown or shapes:
         words = [
             f"{what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
@@ -198,9 +230,11 @@ def load_model(model: nn.Module, state: Mapping[str, Any]) -> None:
     model.load_state_dict(dict(state))
 
 
-def journal(options: TrainOptions, folder: Path, layout: Layout, *, after_step: int) -> Journal:
+def journal(
+    options: TrainOptions, folder: Path, layout: Layout, *, after_step: int, warn: Callable[[str], None]
+) -> Journal:
     """Return what writes the metrics down; on rank 0 only."""
-    return Journal(folder if layout.first else None, after_step=after_step, tensorboard=options.tensorboard)
+    return Journal(folder if layout.first else None, after_step=after_step, tensorboard=options.tensorboard, warn=warn)
 
 
 def progress(options: TrainOptions, layout: Layout, steps: int, *, quiet: bool) -> Progress:

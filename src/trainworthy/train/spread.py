@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from torch import nn
 
 from trainworthy.errors import TrainError, UsageError
 from trainworthy.train.layout import Layout
+from trainworthy.train.pipeline import Pipeline, cut
 from trainworthy.train.precision import Precision
-from trainworthy.train.recipe import Recipe, TrainOptions
+from trainworthy.train.recipe import Batch, Recipe, TrainOptions
 from trainworthy.train.replicas import Buffers, Replicas
 
 
@@ -21,16 +23,18 @@ class Spread:
 
     Attributes:
         model: What the losses are called with.
-        sharded: Whether a rank holds only a part of (some) weights, as DTensors.
+        in_parts: Whether a rank holds only a part of (some) weights: then all ranks join in each forward pass.
+        pipeline: The model, where it is one; else None.
         loss_scale: Factor on the loss that undoes the averaging over ranks, where gradients are averaged (FSDP).
     """
 
     def __init__(self, model: nn.Module, layout: Layout, *, fully_sharded: bool = False, sharded: bool = False) -> None:
         self.model = model
         self.layout = layout
-        self.sharded = sharded or fully_sharded
+        self.in_parts = sharded or fully_sharded or layout.pipeline > 1
         self.loss_scale = float(layout.data) if fully_sharded else 1.0
         self._fully_sharded = fully_sharded
+        self.pipeline = model if isinstance(model, Pipeline) else None
         self._data_group = layout.mesh["data"].get_group() if layout.data > 1 else None
         self._buffers = Buffers(model, self._data_group) if layout.data > 1 else None
 
@@ -58,8 +62,19 @@ class Spread:
             self._buffers.join()
 
 
-def spread(model: nn.Module, recipe: Recipe, layout: Layout, precision: Precision) -> Spread:
-    """Put the model on its devices as the options say: tensor parallel, checkpointing, compiled, sharded, in this order.
+def spread(
+    model: nn.Module, recipe: Recipe, layout: Layout, precision: Precision, example: Callable[[], Batch]
+) -> Spread:
+    """Put the model on its devices as the options say.
+
+    In this order: layers shared, blocks checkpointed, cut into stages, compiled, sharded.
+
+    Args:
+        model: With its initial weights, on the CPU.
+        recipe: What to train.
+        layout: Where this process stands.
+        precision: Has the device.
+        example: Makes a micro-batch, for tracing.
 
     Raises:
         UsageError: The options ask for what the recipe does not describe.
@@ -77,11 +92,13 @@ def spread(model: nn.Module, recipe: Recipe, layout: Layout, precision: Precisio
     fully_sharded = layout.data > 1 and (options.distributed == "fsdp" or layout.tensor > 1)
     if layout.tensor > 1 and options.distributed == "ddp" and layout.data > 1:
         raise UsageError(
-            "train.distributed is ddp together with train.tensor_parallel; replicas of layers that are shared are FSDP's.",
+            "train.distributed is ddp, and train.tensor_parallel shares layers, which only FSDP replicates.",
             fix="train.distributed=fsdp (or auto).",
         )
+    if layout.pipeline > 1:
+        model = cut(model, recipe, layout, precision, example())
     if options.compile:
-        model.compile()
+        (model.stage if isinstance(model, Pipeline) else model).compile()
     if fully_sharded:
         _shard(model, blocks, layout, precision)
     return Spread(model, layout, fully_sharded=fully_sharded, sharded=layout.tensor > 1)
@@ -102,7 +119,7 @@ def checkpoint_blocks(model: nn.Module, blocks: list[str], options: TrainOptions
     for name in blocks[:: 2 if options.activation_checkpointing == "alternate" else 1]:
         block = model.get_submodule(name)
         # On the instance: names of modules and parameters stay as the user knows them.
-        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def _blocks(model: nn.Module, recipe: Recipe) -> list[str]:
@@ -121,13 +138,13 @@ def _compare_weights(model: nn.Module, layout: Layout) -> None:
     sums = torch.stack([each.detach().double().sum().cpu() for each in model.parameters()] or [torch.zeros(())])
     rows = layout.gather(sums.tolist())
     for rank, row in enumerate(rows):
-        if len(row) != len(rows[0]) or any(a != b and a == a for a, b in zip(row, rows[0], strict=True)):
+        if len(row) != len(rows[0]) or any(a != b and not math.isnan(a) for a, b in zip(row, rows[0], strict=True)):
             names = [name for name, _ in model.named_parameters()]
             first = next(name for name, a, b in zip(names, row, rows[0], strict=True) if a != b)
             raise TrainError(
                 f"The initial weights of rank {rank} differ from those of rank 0, first in {first}.",
                 where="Recipe.model",
-                fix="Draw weights from torch's global generator, which is seeded alike on all ranks, and from no other.",
+                fix="Draw weights from torch's global generator alone; it is seeded alike on all ranks.",
             )
 
 
@@ -137,7 +154,8 @@ def _sync_batch_norm(model: nn.Module, layout: Layout, device: torch.device) -> 
             "train.sync_batch_norm is on, and torch's SyncBatchNorm does not compute on CPUs.",
             fix="Leave it off here; statistics are then those of each rank's own samples.",
         )
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model, layout.mesh["data"].get_group())
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model, layout.mesh["data"].get_group())
+    return converted
 
 
 def _share_layers(model: nn.Module, recipe: Recipe, layout: Layout) -> None:

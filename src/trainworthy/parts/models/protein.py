@@ -45,6 +45,8 @@ class ProteinEncoder(nn.Module):
         dropout: Share dropped of branches and attention weights.
         inputs: ``embedding`` looks a vector up; ``one-hot`` multiplies the one-hot code by a matrix, which is the same
             function, for inputs that are distributions over residues (B, L, tokens).
+        kernel: Residues that a convolution before the blocks sees, an odd number, so that attention need not learn what
+            is next to what; None: no convolution.
         residue_classes: Classes of each residue; None: no such head.
         sequence_classes: Classes of each sequence, or 1 for a value; None: no such head.
 
@@ -56,12 +58,14 @@ class ProteinEncoder(nn.Module):
 
     def __init__(
         self, *, tokens: int, pad: int, width: int = 128, blocks: int = 4, heads: int = 4, dropout: float = 0.0,
-        inputs: Inputs = "embedding", residue_classes: int | None = None, sequence_classes: int | None = None,
+        inputs: Inputs = "embedding", kernel: int | None = None, residue_classes: int | None = None,
+        sequence_classes: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.tokens, self.pad, self.width = tokens, pad, width
         self.table = nn.Linear(tokens, width, bias=False) if inputs == "one-hot" else nn.Embedding(tokens, width)
         nn.init.normal_(self.table.weight, 0.0, 1.0)
+        self.mix = None if kernel is None else nn.Conv1d(width, width, kernel, padding=kernel // 2)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, dropout=dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.residue_head = None if residue_classes is None else nn.Linear(width, residue_classes)
@@ -86,6 +90,8 @@ class ProteinEncoder(nn.Module):
         else:
             x = self.table(tokens)
         size = x.shape[1]
+        if self.mix is not None:
+            x = x + self.mix((x * real[..., None]).transpose(1, 2)).relu().transpose(1, 2)
         x = x + sinusoids(size, self.width, device=x.device).to(x.dtype)[positions_of(real)]
         mask = attention_keep(query_size=size, key_keep=real)
         for block in self.blocks:
