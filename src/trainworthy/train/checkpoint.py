@@ -126,7 +126,7 @@ class Checkpoints:
             return None
         skipped = []
         for name in reversed(candidates):
-            found = self._problems(self._folder.path / name)
+            found = self._problems(self._folder.path / name, step=Folder.step(name))
             if not found:
                 return self._folder.path / name
             skipped.append(f"{name}: {found[0]}")
@@ -147,14 +147,15 @@ class Checkpoints:
             raise TrainError(f"The checkpoint is not whole: {'; '.join(found)}.", where=str(path))
         if path.resolve().parent == self._folder.path.resolve():
             # What was saved after it is of a future that this run will not have.
-            later = [name for name in self._folder.names() if name > path.name]
+            step = manifests.read(path).step
+            later = [name for name in self._folder.names() if Folder.step(name) > step]
             for name in self._ranks.from_first(later):
                 self._warn(f"Checkpoint {name} is later than the one the run goes on from, and is set aside.")
                 self._first_rank_does(lambda name=name: self._folder.set_aside(name, "superseded"))  # type: ignore[misc]
         return path
 
-    def _problems(self, path: Path) -> list[str]:
-        mine = list(manifests.problems(path, rank=self._ranks.rank, ranks=self._ranks.size))
+    def _problems(self, path: Path, *, step: int | None = None) -> list[str]:
+        mine = list(manifests.problems(path, step=step, rank=self._ranks.rank, ranks=self._ranks.size))
         return list(dict.fromkeys(text for texts in self._ranks.gather(mine) for text in texts))
 
     # --- loading ---

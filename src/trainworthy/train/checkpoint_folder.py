@@ -40,6 +40,11 @@ class Folder:
         """Return the name of the checkpoint after ``step`` steps; names sort by step."""
         return f"step-{step:08d}"
 
+    @staticmethod
+    def step(name: str) -> int:
+        """Return the step of a checkpoint by its name."""
+        return int(name.removeprefix("step-"))
+
     def temporary(self, step: int) -> Path:
         """Return where a checkpoint is written."""
         return self.path / f"{self.name(step)}.tmp"
@@ -49,7 +54,7 @@ class Folder:
         if not self.path.is_dir():
             return []
         found = (entry.name for entry in self.path.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
-        return sorted(found, key=lambda name: int(name[5:]))
+        return sorted(found, key=self.step)
 
     def damaged(self) -> list[str]:
         """Return the names of those that were set aside as damaged."""

@@ -30,14 +30,19 @@ def snapshot(tensors: Mapping[str, torch.Tensor], *, copy: bool) -> dict[str, to
     """
     if any(sharded.is_sharded(tensor) for tensor in tensors.values()):
         return sharded.staged(tensors) if copy else dict(tensors)
-    return {name: _own(tensor.detach(), copy=copy) for name, tensor in tensors.items()}
+    taken: set[int] = set()
+    return {name: _own(tensor.detach(), taken, copy=copy) for name, tensor in tensors.items()}
 
 
-def _own(tensor: torch.Tensor, *, copy: bool) -> torch.Tensor:
+def _own(tensor: torch.Tensor, taken: set[int], *, copy: bool) -> torch.Tensor:
     result = tensor.cpu().contiguous()
-    moved = result.data_ptr() != tensor.data_ptr()
-    is_view = result.untyped_storage().nbytes() != result.numel() * result.element_size()
-    return result.clone() if is_view or (copy and not moved) else result
+    storage = result.untyped_storage()
+    is_live = storage.data_ptr() == tensor.untyped_storage().data_ptr()
+    is_part = storage.nbytes() != result.numel() * result.element_size()
+    if is_part or storage.data_ptr() in taken or (copy and is_live):
+        return result.clone(memory_format=torch.contiguous_format)
+    taken.add(storage.data_ptr())
+    return result
 
 
 @dataclass(slots=True, kw_only=True)

@@ -127,13 +127,22 @@ def read(folder: Path) -> Manifest:
     return Manifest(**content, files=files)
 
 
-def problems(folder: Path, *, rank: int = 0, ranks: int = 1) -> Iterator[str]:
-    """Yield what is wrong with a checkpoint; each rank reads its share of the files, and all read the manifest."""
+def problems(folder: Path, *, step: int | None = None, rank: int = 0, ranks: int = 1) -> Iterator[str]:
+    """Yield what is wrong with a checkpoint; each rank reads its share of the files, and all read the manifest.
+
+    Args:
+        folder: Where it is.
+        step: The step that its name says; None: not to be checked.
+        rank: This rank.
+        ranks: How many share the files.
+    """
     try:
         manifest = read(folder)
     except UnsoundError as error:
         yield str(error)
         return
+    if step is not None and step != manifest.step:
+        yield f"its {NAME} is of step {manifest.step}"
     for name, facts in list(manifest.files.items())[rank::ranks]:
         try:
             found = file_facts(folder / name)

@@ -8,7 +8,9 @@ Torch's parts are imported late: they cost 0.7 s, which only a sharded run needs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,8 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor], ranks: Ranks) -> li
 
     writer = HuggingFaceStorageWriter(str(folder / FOLDER), save_distributed=True)
     try:
-        save(dict(tensors), storage_writer=writer, process_group=ranks.group, no_dist=ranks.group is None)
+        with _quiet(ranks):
+            save(dict(tensors), storage_writer=writer, process_group=ranks.group, no_dist=ranks.group is None)
     except CheckpointException as error:  # a BaseException, for no reason that would help here
         raise OSError(_causes(error)) from error
     return sorted((folder / FOLDER).glob(f"shard-{ranks.rank + 1:05d}-*.safetensors"))
@@ -68,9 +71,21 @@ def read(folder: Path, targets: dict[str, torch.Tensor], ranks: Ranks) -> None:
 
     reader = HuggingFaceStorageReader(str(folder / FOLDER))
     try:
-        load(dict(targets), storage_reader=reader, process_group=ranks.group, no_dist=ranks.group is None)
+        with _quiet(ranks):
+            load(dict(targets), storage_reader=reader, process_group=ranks.group, no_dist=ranks.group is None)
     except CheckpointException as error:
         raise OSError(_causes(error)) from error
+
+
+@contextlib.contextmanager
+def _quiet(ranks: Ranks) -> Iterator[None]:
+    """Leave out torch's warning that a run of one process is a run of one process."""
+    if ranks.group is not None:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"torch\.distributed is (disabled|unavailable)")
+        yield
 
 
 def _causes(error: Any) -> str:

@@ -70,7 +70,7 @@ def _plain(value: float | str) -> float | str:
     for kind in (int, float):
         if isinstance(value, kind):
             return kind(value)
-    return str(value)
+    return str.__str__(value)  # an enum's own would say its name
 
 
 def unpack(tree: Tree, tensor: Callable[[str], torch.Tensor]) -> State:
