@@ -1,4 +1,4 @@
-"""DCGAN of handwritten digits: two networks, two optimizers, and a number that says how good the images are.
+"""DCGAN of handwritten digits: two optimizers, and a number for how good the images are.
 
 It teaches two phases in one step, labels that are smoothed on one side and flipped now and then, and to judge a GAN by
 precision and recall of its images among real ones, beside a Gaussian that has the same mean and covariance.

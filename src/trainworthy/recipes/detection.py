@@ -25,8 +25,8 @@ BACKGROUND = 3.0  # anchors of background for each with a box, in the loss of cl
 
 
 def recipe(
-    *, size: int = 48, sizes: tuple[int, ...] = (12, 18, 26), width: int = 8, sigma: float = 3.0, boxes: float = 1.0,
-    lr: float = 4e-3, images: int = 2000,
+    *, size: int = 48, sizes: tuple[int, ...] = (14, 20, 28), width: int = 8, sigma: float = 3.0, boxes: float = 1.0,
+    lr: float = 6e-3, images: int = 2000,
 ) -> Recipe:  # fmt: skip
     """Describe the run.
 

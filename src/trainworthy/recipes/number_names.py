@@ -1,4 +1,4 @@
-"""Sequence to sequence: digits to the English name of a number, judged by names that are right to the last word.
+"""Sequence to sequence: digits to the English name of a number, right to the last word.
 
 It teaches an encoder and a decoder with padding on both sides, teacher forcing, and why the accuracy of the next word
 says little: what counts is the name that the model writes by itself, for numbers it was never shown.
@@ -36,7 +36,7 @@ def recipe(
         heads: Number of heads.
         lr: Highest learning rate.
     """
-    validation = NumberNames(500 if digits > 3 else 50, digits=digits, held_out=True)
+    validation = NumberNames(500 if digits > 3 else 10, digits=digits, held_out=True)
 
     def loss(net: nn.Module, batch: Batch) -> Loss:
         return classified(net(batch["source"], batch["target"]).logits, batch["labels"])

@@ -27,7 +27,7 @@ STATED = {"unet": 0.85, "fcn32s": 0.3, "fcn16s": 0.45, "fcn8s": 0.6}
 
 
 def recipe(
-    *, model: Name = "unet", size: int = 48, width: int = 8, lr: float = 4e-3, noise: float = 0.3, images: int = 2000
+    *, model: Name = "unet", size: int = 48, width: int = 8, lr: float = 8e-3, noise: float = 0.15, images: int = 2000
 ) -> Recipe:
     """Describe the run.
 

@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 from trainworthy.errors import UsageError
 
 CLASSES = ("background", "disc", "square", "triangle")
-_LARGEST = 0.30  # of the side, from the centre of a shape to its edge
-_SMALLEST = 0.12
+_LARGEST = 0.34  # of the side, from the centre of a shape to its edge
+_SMALLEST = 0.17
 
 
 class Shapes(Dataset[tuple[Tensor, Tensor]]):
@@ -33,7 +33,7 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
         UsageError: If the side is below 16 pixels.
     """
 
-    def __init__(self, count: int, *, size: int = 48, noise: float = 0.3, seed: int = 0) -> None:
+    def __init__(self, count: int, *, size: int = 48, noise: float = 0.15, seed: int = 0) -> None:
         if size < 16:
             raise UsageError(f"size is {size}; shapes need at least 16 pixels a side.")
         self.count, self.size, self.noise, self.seed = count, size, noise, seed
@@ -79,7 +79,7 @@ class BoxedShapes(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     most = 3
 
-    def __init__(self, count: int, *, size: int = 64, noise: float = 0.3, seed: int = 0) -> None:
+    def __init__(self, count: int, *, size: int = 64, noise: float = 0.15, seed: int = 0) -> None:
         self._shapes = Shapes(count, size=size, noise=noise, seed=seed)
 
     def __len__(self) -> int:
