@@ -26,6 +26,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import published_runs_page
+import recipes_page
 import rule_pages
 import single_gpu_page
 
@@ -210,6 +211,7 @@ def quick_pages() -> dict[Path, str]:
         **published_runs_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
+        **recipes_page.page(),
         **readme_tables(),
     }
 

@@ -52,7 +52,7 @@ def recipe(
         train_data=NumberNames(pairs, digits=digits), validation_data=validation,
         collate=collate, count=lambda batch: count_labels(batch["labels"]), finish=finish,
         blocks=lambda net: module_names(net, TransformerBlock),
-        options=TrainOptions(epochs=3, batch_size=64, evaluate_every=100, checkpoint_every=300),
+        options=TrainOptions(epochs=2, batch_size=64, evaluate_every=100, checkpoint_every=300),
         quality=Quality(metric="exact", at_least=0.95),
     )  # fmt: skip
 

@@ -12,14 +12,16 @@ from trainworthy.errors import UsageError
 CLASSES = ("background", "disc", "square", "triangle")
 _LARGEST = 0.34  # of the side, from the centre of a shape to its edge
 _SMALLEST = 0.17
+_WAVELENGTHS = (0.6, 0.3, 0.2, 0.11)  # of the side, by class
 
 
 class Shapes(Dataset[tuple[Tensor, Tensor]]):
     """Discs, squares and triangles, one to four on an image, for semantic segmentation.
 
-    The colours say nothing of the class: background and shapes draw them from one distribution. Each region has a
-    stripe texture of its own direction and wavelength; a slope of brightness and Gaussian noise lie over the image. A
-    later shape covers an earlier one. Turned squares and triangles, so that only form decides.
+    The colours say nothing of the class: background and shapes draw them from one distribution. Form does, and the
+    waves over each region: broad on the background, narrower on discs, crossing on squares, narrow on triangles, in
+    random directions. A slope of brightness and Gaussian noise lie over the image. A later shape covers an earlier one;
+    squares and triangles are turned.
 
     Shapes:   [index] -> image (3, size, size), about -2 to 2; classes (size, size), int64, 0 is background
 
@@ -48,12 +50,12 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
             raise IndexError(f"image {index} of {self.count}")
         draw = np.random.default_rng((self.seed, index))
         rows, columns = np.mgrid[: self.size, : self.size] / (self.size - 1)
-        image = _texture(draw, rows, columns)
+        image = _texture(draw, 0, rows, columns)
         classes = np.zeros((self.size, self.size), dtype=np.int64)
         for _ in range(draw.integers(1, 5)):
             kind = int(draw.integers(1, len(CLASSES)))
             inside = _inside(draw, kind, rows, columns)
-            image = np.where(inside, _texture(draw, rows, columns), image)
+            image = np.where(inside, _texture(draw, kind, rows, columns), image)
             classes[inside] = kind
         slope = draw.normal(0, 0.4, 2)
         image = image + slope[0] * (rows - 0.5) + slope[1] * (columns - 0.5)
@@ -93,7 +95,7 @@ class BoxedShapes(Dataset[tuple[Tensor, Tensor, Tensor]]):
         size, noise = self._shapes.size, self._shapes.noise
         draw = np.random.default_rng((self._shapes.seed, 1, index))
         rows, columns = np.mgrid[:size, :size] / (size - 1)
-        image = _texture(draw, rows, columns)
+        image = _texture(draw, 0, rows, columns)
         boxes, classes, taken = (
             np.zeros((self.most, 4)),
             np.zeros(self.most, dtype=np.int64),
@@ -107,7 +109,7 @@ class BoxedShapes(Dataset[tuple[Tensor, Tensor, Tensor]]):
                     break
             else:
                 break
-            image = np.where(inside, _texture(draw, rows, columns), image)
+            image = np.where(inside, _texture(draw, kind, rows, columns), image)
             taken |= inside
             ys, xs = np.nonzero(inside)
             boxes[place] = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
@@ -117,12 +119,15 @@ class BoxedShapes(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return torch.from_numpy(found[0]), torch.from_numpy(found[1]), torch.from_numpy(found[2])
 
 
-def _texture(draw: np.random.Generator, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return a colour with stripes (3, size, size)."""
+def _texture(draw: np.random.Generator, kind: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return a colour with the waves of a class (3, size, size): one wave, or for squares the product of two."""
     colour = draw.uniform(-1, 1, (3, 1, 1))
-    angle, wavelength, phase = draw.uniform(0, np.pi), draw.uniform(0.08, 0.3), draw.uniform(0, 2 * np.pi)
-    along = rows * np.sin(angle) + columns * np.cos(angle)
-    found: np.ndarray = colour + 0.25 * np.sin(2 * np.pi * along / wavelength + phase)
+    angle, wavelength = draw.uniform(0, np.pi), draw.uniform(0.9, 1.1) * _WAVELENGTHS[kind]
+    phases = draw.uniform(0, 2 * np.pi, 2)
+    along = (rows * np.sin(angle) + columns * np.cos(angle)) * 2 * np.pi / wavelength
+    across = (rows * np.cos(angle) - columns * np.sin(angle)) * 2 * np.pi / wavelength
+    wave = np.sin(along + phases[0])
+    found: np.ndarray = colour + 0.4 * (wave * np.sin(across + phases[1]) if CLASSES[kind] == "square" else wave)
     return found
 
 
