@@ -27,8 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import published_runs_page
 import recipes_page
+import resume_page
 import rule_pages
 import single_gpu_page
+import train_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -209,9 +211,11 @@ def quick_pages() -> dict[Path, str]:
         **rule_pages.rule_pages(),
         **rule_pages.ecosystem_page(),
         **published_runs_page.page(),
+        **resume_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
         **recipes_page.page(),
+        **train_page.page(),
         **readme_tables(),
     }
 

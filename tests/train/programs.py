@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def trained(recipe: Recipe, folder: Path) -> tuple[dict[str, Tensor], Any]:
     return keep.weights, outcome
 
 
-def on_ranks(cases: dict[str, Callable[[], Recipe]], folder: Path) -> dict[str, Any]:
+def on_ranks(cases: Mapping[str, Callable[[], Recipe]], folder: Path) -> dict[str, Any]:
     """Train each case on the ranks of this process's group; return weights and metrics by case."""
     from trainworthy.train.launch import joined
 

@@ -168,11 +168,13 @@ def test_a_full_disk_destroys_nothing_and_does_not_end_the_run(
             TrainError, match=r"The last state of the run is lost; the newest checkpoint is step-00000001"
         ):
             checkpoints.save(big, step=3, sample=3, final=True)
+        assert checkpoints.newest == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert sorted(os.listdir(tmp_path / "c")) == [".lock", "step-00000001"]
     checkpoints.save(big, step=3, sample=3, final=True)
+    assert checkpoints.newest == 3
     path = checkpoints.find()
     assert path is not None
     assert path.name == "step-00000003"

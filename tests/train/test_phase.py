@@ -186,12 +186,14 @@ def test_without_the_guard_nothing_is_read() -> None:
 
 
 def test_the_rate_follows_the_schedule_in_every_group() -> None:
+    def optimizer(named: list[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+        groups: list[dict[str, Any]] = [{"params": [named[0][1]], "lr": 2.0}, {"params": [p for _, p in named[1:]]}]
+        return torch.optim.SGD(groups, lr=torch.tensor(4.0))
+
     model = programs.Net()
     phase = Phase(
         loss=programs.token_loss,
-        optimizer=lambda named: torch.optim.SGD(
-            [{"params": [named[0][1]], "lr": 2.0}, {"params": [p for _, p in named[1:]]}], lr=torch.tensor(4.0)
-        ),
+        optimizer=optimizer,
         schedule=lambda step, steps: 0.5,
     )
     run = phase_run(model, phase)

@@ -34,6 +34,17 @@ def test_nowhere() -> None:
     shown.close(1)
 
 
+def test_a_reader_that_has_gone_ends_no_run() -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    shown = Progress(10, every_s=0.0, stream=Closed())
+    shown.step(1)
+    shown.step(2)
+    shown.say("unheard")
+
+
 def test_a_bar_on_a_terminal() -> None:
     stream = Terminal()
     shown = Progress(10, every_s=3600, stream=stream)

@@ -21,7 +21,7 @@ from trainworthy.train.layout import Layout
 from trainworthy.train.recipe import Recipe
 from trainworthy.train.spread import _check_divisible
 
-Case = Callable[[], Recipe]
+Case = Callable[..., Recipe]
 uneven = partial(
     programs.words_recipe, epochs=2, batch_size=7, micro_batch_size=2, optimizer=programs.adamw, clip_norm=0.3
 )

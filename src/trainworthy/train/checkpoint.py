@@ -74,6 +74,9 @@ class Checkpoints:
         config: The run's configuration, for the manifest.
         warn: What to do with a warning (called on rank 0 only); None: ``warnings.warn``.
 
+    Attributes:
+        newest: Step of the checkpoint that was found or written last; None: there is none.
+
     Raises:
         UsageError: ``keep`` is less than 1.
         TrainError: Another run uses the folder.
@@ -99,6 +102,7 @@ class Checkpoints:
         self._warn_by = warn or (lambda text: warnings.warn(text, CheckpointWarning, stacklevel=3))
         self._writer: Writer | None = None
         self._thread_ranks: Ranks | None = None
+        self.newest: int | None = None
         self._first_rank_does(self._folder.open)
 
     # --- which one is loaded ---
@@ -128,6 +132,7 @@ class Checkpoints:
         for name in reversed(candidates):
             found = self._problems(self._folder.path / name, step=Folder.step(name))
             if not found:
+                self.newest = Folder.step(name)
                 return self._folder.path / name
             skipped.append(f"{name}: {found[0]}")
             self._warn(f"Checkpoint {name} is skipped and set aside: {'; '.join(found)}.")
@@ -147,7 +152,7 @@ class Checkpoints:
             raise TrainError(f"The checkpoint is not whole: {'; '.join(found)}.", where=str(path))
         if path.resolve().parent == self._folder.path.resolve():
             # What was saved after it is of a future that this run will not have.
-            step = manifests.read(path).step
+            step = self.newest = manifests.read(path).step
             later = [name for name in self._folder.names() if Folder.step(name) > step]
             for name in self._ranks.from_first(later):
                 self._warn(f"Checkpoint {name} is later than the one the run goes on from, and is set aside.")
@@ -275,6 +280,7 @@ class Checkpoints:
         writer, self._writer = self._writer, None
         problem = self._ranks.from_first(writer.result())
         if problem is None:
+            self.newest = writer.step
             return
         text = f"Checkpoint {writer.name} was not written: {problem}."
         if final:

@@ -75,7 +75,8 @@ class Writer:
     """
 
     def __init__(self, job: Job, *, background: bool) -> None:
-        self.name = Folder.name(job.manifest.step)
+        self.step = job.manifest.step
+        self.name = Folder.name(self.step)
         self._job = job
         self._problem: str | None = None
         self._bug: BaseException | None = None

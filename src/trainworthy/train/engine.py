@@ -269,9 +269,9 @@ class Run:
     def _end(self, stopped_by: str | None) -> Outcome:
         """Save, and at the end of training finish."""
         ended = stopped_by in {None, "early stopping"}
-        if self.step > self._saved or self.step == 0:
-            self._save(final=True)
         self._checkpoints.wait()
+        if self._checkpoints.newest != self.step:  # also where an earlier attempt at this step failed
+            self._save(final=True)
         results: Mapping[str, float] = self._finish() if ended else {}
         numbers = {**self._metrics, **results}
         met = quality_met(self.recipe.quality, numbers) if ended else None

@@ -136,9 +136,9 @@ def _stage(model: nn.Module, graph: fx.Graph, number: dict[fx.Node, int], index:
     outgoing = [each for each in carried if number[each] <= index and any(number[user] > index for user in each.users)]
     own = fx.Graph()
     copies = {node: own.placeholder(f"carried_{place}") for place, node in enumerate(incoming)}
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            copies[node] = own.placeholder(node.target, default_value=None)
+    arguments = [node for node in graph.nodes if node.op == "placeholder"]
+    for node, name in zip(arguments, inspect.signature(model.forward).parameters, strict=True):
+        copies[node] = own.placeholder(name, default_value=None)  # fx renames those that have a fixed value
     last = index == max(number.values())
     for node in graph.nodes:
         if node.op == "output":

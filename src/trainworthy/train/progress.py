@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 _BAR_S = 0.2  # between two drawings of the bar
@@ -53,15 +54,15 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(line, highlight=False, markup=False)
         elif self._stream is not None:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            self._write(line)
 
     def warn(self, text: str) -> None:
         """Print a warning, also where no progress is shown."""
         if self._stream is not None:
             self.say(f"warning: {text}")
         else:
-            sys.stderr.write(f"warning: {text}\n")
+            with suppress(OSError):
+                sys.stderr.write(f"warning: {text}\n")
 
     def close(self, step: int) -> None:
         """Take the bar down."""
@@ -69,6 +70,15 @@ class Progress:
             self._bar.update(self._task, completed=step, numbers=_words(self._numbers))
             self._bar.stop()
             self._bar = None
+
+    def _write(self, line: str) -> None:
+        """Write a line; a reader that has gone (``| head``) ends the progress, not the run."""
+        assert self._stream is not None
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except OSError:
+            self._stream, self._due = None, float("inf")
 
     def _start_bar(self) -> None:
         from rich.console import Console

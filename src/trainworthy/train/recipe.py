@@ -112,7 +112,8 @@ class TrainOptions:
             step = f(seed, step, rank), initial weights.
         deterministic: Use deterministic algorithms, refuse operators that have none.
         device: ``auto``: the accelerator of this rank if there is one, else the CPU.
-        distributed: ``auto``: DDP when there are several ranks; or ``ddp``, ``fsdp``.
+        distributed: What several ranks hold: ``ddp``: replicas; ``fsdp``: shards; ``auto``: replicas, or shards where
+            layers are shared too (``tensor_parallel``).
         tensor_parallel: Ranks that share each layer, by ``Recipe.tensor_plan``.
         pipeline_parallel: Stages, by ``Recipe.pipeline_split``.
         sync_batch_norm: Convert BatchNorm to SyncBatchNorm (several ranks on GPUs).
@@ -121,7 +122,8 @@ class TrainOptions:
         ema_decay: Keep an exponential moving average of the weights and evaluate with it; None: none.
         evaluate_every: Steps between evaluations; None: at the end of each epoch. 0: only at the end.
         early_stopping_patience: Evaluations without a better result after which the run stops; None: never.
-        best_metric: The metric that says which checkpoint is best; with ``best_is`` ``lowest`` or ``highest``.
+        best_metric: The metric that says which checkpoint is best, what a plateau is, and when to stop early.
+        best_is: Whether the ``lowest`` or the ``highest`` is the best.
         checkpoint_every: Steps between checkpoints; None: at the end of each epoch. 0: only at the end.
         keep_checkpoints: How many of the newest are kept (the best is kept besides).
         async_checkpoint: Write checkpoints in the background.
