@@ -220,7 +220,7 @@ def test_stops_early(tmp_path: Path) -> None:
 
 def test_stops_in_time_and_goes_on(tmp_path: Path) -> None:
     recipe = programs.words_recipe(epochs=2)
-    first = train(changed(recipe, max_time_s=0.0), folder=tmp_path, quiet=True)
+    first = train(changed(recipe, max_time_s=1e-9), folder=tmp_path, quiet=True)
     assert (first.stopped_by, first.exit_code, first.step) == ("the time limit", 143, 1)
     assert train(recipe, folder=tmp_path, quiet=True).step == 4
 

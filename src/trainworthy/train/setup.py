@@ -22,6 +22,7 @@ from trainworthy.train.checkpoint import Checkpoints
 from trainworthy.train.evaluation import Evaluation
 from trainworthy.train.journal import Journal
 from trainworthy.train.layout import Layout
+from trainworthy.train.limits import check_options
 from trainworthy.train.loading import Fetch, MapLoader, MicroBatch, Plan
 from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
@@ -41,14 +42,14 @@ def checked(recipe: Recipe) -> TrainOptions:
     """Return the options of a recipe that can be trained.
 
     Raises:
-        UsageError: Phases without names of their own.
+        UsageError: An option is out of its range, or phases have no names of their own.
     """
     names = [phase.name for phase in recipe.phases]
     if not names or len(set(names)) < len(names):
         raise UsageError(
             f"The phases are named {names}; there must be at least one, and each its own name.", where="Recipe.phases"
         )
-    return recipe.options
+    return check_options(recipe.options)
 
 
 @contextmanager
