@@ -141,12 +141,13 @@ def test_equal_to_a_loop_by_hand(tmp_path: Path) -> None:
     weights, _ = programs.trained(recipe, tmp_path)
     from trainworthy.train.randomness import initialising, order
 
+    data: Any = recipe.train_data
     with initialising(0):
         model = programs.Net()
     optimizer = programs.adamw(list(model.named_parameters()))
     for epoch in range(3):
         rows_now = order(0, epoch, 24)
-        x, y = recipe.train_data.x[rows_now], recipe.train_data.y[rows_now]  # type: ignore[attr-defined]
+        x, y = data.x[rows_now], data.y[rows_now]
         loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten(), ignore_index=programs.PAD)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)

@@ -30,7 +30,7 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
 
 def host_norm(gradients: Sequence[Tensor]) -> float:
     """Return the same for whole tensors on the CPU, where reading a number costs less than another operator."""
-    return math.hypot(*[each.item() for each in torch._foreach_norm(gradients)])
+    return math.hypot(*[each.item() for each in torch._foreach_norm(list(gradients))])
 
 
 def scale_gradients(gradients: Sequence[Tensor], factor: Tensor | float) -> None:
