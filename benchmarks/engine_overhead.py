@@ -23,6 +23,7 @@ import json
 import logging
 import math
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -227,7 +228,7 @@ def compare(names: list[str], *, rounds: int, steps: int) -> dict[str, Any]:
 
 
 def import_seconds(repeats: int) -> dict[str, float]:
-    """Return how long importing takes in a new process, median, by what is imported."""
+    """Return the processor time of importing in a new process, median, by what is imported."""
     programs = {
         "torch": "import torch",
         "torch_and_engine": "import torch, trainworthy.train.engine",
@@ -235,9 +236,10 @@ def import_seconds(repeats: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(repeats):
         for name, program in programs.items():
-            began = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run([sys.executable, "-c", program], check=True, env=environment())
-            times[name].append(time.perf_counter() - began)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return {name: statistics.median(each) for name, each in times.items()}
 
 

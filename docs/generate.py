@@ -26,6 +26,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import published_runs_page
+import recipes_page
 import resume_page
 import rule_pages
 import single_gpu_page
@@ -213,6 +214,7 @@ def quick_pages() -> dict[Path, str]:
         **resume_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
+        **recipes_page.page(),
         **train_page.page(),
         **readme_tables(),
     }

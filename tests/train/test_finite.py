@@ -52,6 +52,22 @@ def test_the_data() -> None:
     assert found == "micro-batch 1: the data: batch['x'] of shape (1, 2) holds 1 NaN of 2 numbers"
 
 
+def test_where_all_ranks_have_to_join_every_batch_runs() -> None:
+    calls = []
+
+    def loss(model: nn.Module, batch: Any) -> Loss:
+        calls.append(1)
+        return Loss(total=model(batch["x"]).sum())
+
+    bad = {"x": torch.tensor([[1.0, float("nan")]])}
+    assert first_cause(Net(), (bad, GOOD), loss, names={}, runs="together") == (
+        "micro-batch 0: the data: batch['x'] of shape (1, 2) holds 1 NaN of 2 numbers"
+    )
+    assert len(calls) == 2
+    assert first_cause(Net(), (GOOD,), loss, names={}, runs="not") is None
+    assert len(calls) == 2
+
+
 def test_the_first_module() -> None:
     found = cause(Net(), {"x": torch.full((3, 2), -5.0)})
     assert found == "module root (Root): its output holds 6 NaN of 6 numbers"

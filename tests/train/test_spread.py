@@ -91,7 +91,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with runs of which two ranks did the first of two epochs."""
     folder = tmp_path_factory.mktemp("begun")
     cases = {name: partial(CASES[2][name], epochs=1) for name in RESUMED}
-    gloo.run_ranks(partial(programs.on_ranks, cases, folder), 2, folder / "log")
+    gloo.run_ranks(partial(programs.on_ranks, cases, folder), 2, folder / "log", limit_s=120)
     return folder
 
 
@@ -119,14 +119,14 @@ def _own_model(folder: Path) -> str:
     return _error_of(recipe, folder)
 
 
-def _nan_on_one(folder: Path) -> str:
+def _nan_on_one(folder: Path, options: dict[str, Any]) -> str:
     import os
 
     def loss(model: nn.Module, batch: Any) -> Any:
         found = programs.token_loss(model, batch)
         return replace(found, total=found.total * float("nan")) if os.environ["RANK"] == "1" else found
 
-    recipe = programs.words_recipe()
+    recipe = programs.words_recipe(**options)
     return _error_of(replace(recipe, phases=(replace(recipe.phases[0], loss=loss),)), folder)
 
 
@@ -138,8 +138,10 @@ def _error_of(recipe: Recipe, folder: Path) -> str:
     return "no error"
 
 
-def test_every_rank_tells_whose_loss_was_not_finite(tmp_path: Path) -> None:
-    for text in gloo.run_ranks(partial(_nan_on_one, tmp_path / "run"), 2, tmp_path / "log"):
+@pytest.mark.parametrize("distributed", ["ddp", "fsdp"])
+def test_every_rank_tells_whose_loss_was_not_finite(tmp_path: Path, distributed: str) -> None:
+    run = partial(_nan_on_one, tmp_path / "run", {"distributed": distributed})
+    for text in gloo.run_ranks(run, 2, tmp_path / "log", limit_s=120):
         assert "step 0, phase 'train', rank 1, samples" in text
         assert "First not finite is the loss function" in text
 

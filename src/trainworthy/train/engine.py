@@ -15,6 +15,7 @@ All that a run knows is in :meth:`Run.state`; a run that goes on from it is equa
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -204,13 +205,13 @@ class Run:
             with self.precision.context():
                 return phase.phase.loss(model, batch)
 
+        everyone = not math.isfinite(error.norm)  # it is the same on all ranks, so all are here
+        runs: Any = "alone" if not self._spread.in_parts else "together" if everyone else "not"
         self._seed_step(work.step)
         names = {id(each): name for name, each in self.model.named_parameters()}
-        cause = first_cause(self.model, work.batches, loss, names=names)
+        cause = first_cause(self.model, work.batches, loss, names=names, runs=runs)
         found = [(self.layout.rank, cause, data.indices)]
-        if error.norm != error.norm or abs(error.norm) == float(
-            "inf"
-        ):  # the norm is the same on all ranks: all are here
+        if everyone:
             found = self.layout.gather_objects(found[0])
         rank, cause, indices = next((each for each in found if each[1] is not None), found[0])
         on_rank = f", rank {rank}" if self.layout.world > 1 else ""

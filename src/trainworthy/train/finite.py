@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def first_cause(
-    model: nn.Module, batches: tuple[Batch, ...], loss: Callable[[nn.Module, Batch], Loss], *, names: dict[int, str]
+    model: nn.Module,
+    batches: tuple[Batch, ...],
+    loss: Callable[[nn.Module, Batch], Loss],
+    *,
+    names: dict[int, str],
+    runs: Literal["alone", "together", "not"] = "alone",
 ) -> str | None:
     """Return what is the first not to be finite when the micro-batches run again; None if all are now.
 
@@ -28,35 +33,49 @@ def first_cause(
         batches: The micro-batches of this rank.
         loss: The phase's loss, in the context and with the random numbers of the step.
         names: Names of parameters, by ``id``.
+        runs: Whether the model may run: ``together`` where it is in parts, so that all ranks have to join in each
+            forward pass, whatever they have found by then (gradients are left out); ``not`` where only some are here.
     """
+    found = None
     for parameter in model.parameters():
         if _bad(parameter):
-            return f"the weight {names.get(id(parameter), '?')} holds {_what(parameter)} before the step"
+            found = f"the weight {names.get(id(parameter), '?')} holds {_what(parameter)} before the step"
+            break
     for place, batch in enumerate(batches):
-        found = _in_batch(model, batch, loss, names)
-        if found is not None:
-            return found if len(batches) == 1 else f"micro-batch {place}: {found}"
-    return None
+        cause = _in_data(batch)
+        if runs == "together" or (runs == "alone" and found is None and cause is None):
+            ran = _in_run(model, batch, loss, names, gradients=runs == "alone")
+            cause = cause or ran
+        if found is None and cause is not None:
+            found = cause if len(batches) == 1 else f"micro-batch {place}: {cause}"
+    return found
 
 
-def _in_batch(
-    model: nn.Module, batch: Batch, loss: Callable[[nn.Module, Batch], Loss], names: dict[int, str]
-) -> str | None:
+def _in_data(batch: Batch) -> str | None:
     for path, tensor in tensors_of(batch):
         if _bad(tensor):
             return f"the data: {path} of shape {tuple(tensor.shape)} holds {_what(tensor)}"
+    return None
+
+
+def _in_run(
+    model: nn.Module,
+    batch: Batch,
+    loss: Callable[[nn.Module, Batch], Loss],
+    names: dict[int, str],
+    *,
+    gradients: bool,
+) -> str | None:
     with _watched(model) as seen, torch.compiler.set_stance("force_eager"):
         result = loss(model, batch)
     if seen:
         return seen[0]
     if _bad(result.total):
         return "the loss function: every module's output is finite, and the loss is not"
-    if not result.total.requires_grad:
+    if not gradients or not result.total.requires_grad:
         return None
-    trained = [each for each in model.parameters() if each.requires_grad]
-    for parameter, gradient in zip(
-        reversed(trained), reversed(torch.autograd.grad(result.total, trained, allow_unused=True)), strict=True
-    ):
+    trained = [each for each in reversed(list(model.parameters())) if each.requires_grad]
+    for parameter, gradient in zip(trained, torch.autograd.grad(result.total, trained, allow_unused=True), strict=True):
         if gradient is not None and _bad(gradient):
             return (
                 f"the gradient of {names.get(id(parameter), '?')}: the forward pass is finite, {_what(gradient)} here"

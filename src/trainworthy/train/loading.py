@@ -12,6 +12,7 @@ have to join: where a rank has one less, it gets a *filler*, the step's first sa
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -279,7 +280,9 @@ class MapLoader:
                 self._parts = self._batches(self._plan.steps(step, sample, end_step))
             parts = plan.parts
             if self._workers or self._pin_memory:
-                batches = [next(self._parts) for _ in parts]
+                batches = list(itertools.islice(self._parts, len(parts)))
+                if len(batches) < len(parts):  # a rehearsal lets loaders run dry
+                    break
             else:
                 batches = [self._fetch[part] for part in parts]
             fillers = sum(part.filler for part in parts)

@@ -49,7 +49,7 @@ class Ranks:
 
     def from_first(self, word: Word) -> Word:
         """Return what rank 0 said; all have to call this."""
-        return self.gather(word if self.rank == 0 else None)[0]  # type: ignore[return-value]
+        return self.gather(word)[0]  # all say theirs: a rehearsal of another rank hears its own word
 
     def copy(self) -> Ranks:
         """Return the same ranks with a group of their own, for words of another thread; all have to call this."""

@@ -1,0 +1,1 @@
+"""Reading, splitting, ordering and batching of data; deterministic by seed."""

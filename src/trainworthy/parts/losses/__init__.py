@@ -1,0 +1,1 @@
+"""Losses that torch has not, or has only as a mean: each a function on tensors."""
