@@ -85,7 +85,8 @@ class Trial:
 
 
 def reference(variant: runs.Variant, folder: Path) -> Reference:
-    """Run undisturbed."""
+    """Run undisturbed, from the start."""
+    shutil.rmtree(folder, ignore_errors=True)
     began = time.monotonic()
     running = runs.start(variant, folder)
     codes = running.codes(LIMIT_S)
