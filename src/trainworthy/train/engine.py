@@ -121,6 +121,9 @@ class Run:
         self._stop_code = 0
         self._progress = setup.progress(options, self.layout, self.steps, quiet=quiet)
         self._checkpoints = setup.checkpoints(recipe, folder, self.layout, here, say=self._progress.warn)
+        left_out = setup.without_phase(self.model, (each for phase in self.phases for _, each in phase.parameters))
+        if left_out and self.layout.first:
+            self._progress.warn(left_out)
         self.resumed_from: Path | None = None
         per_rank = self._resume()
         self._steps = self._begin_data(per_rank)
