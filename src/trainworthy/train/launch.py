@@ -39,7 +39,6 @@ _LEAVE = "TRAINWORTHY_LEAVE_FILE"
 _OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 INIT_TIMEOUT_S = 120.0
 STEP_TIMEOUT_S = 1800.0
-GRACE_S = 30
 
 
 def is_worker() -> bool:
@@ -53,7 +52,7 @@ def launch(
     procs: int,
     max_restarts: int = 3,
     environment: Mapping[str, str] | None = None,
-    grace_s: int = GRACE_S,
+    grace_s: int | None = None,
 ) -> int:
     """Run a command as ``procs`` ranks on this machine until it has ended; return what to leave with.
 
@@ -62,7 +61,8 @@ def launch(
         procs: Number of ranks.
         max_restarts: How often all ranks are started anew after one has died.
         environment: Variables for the ranks besides this process's.
-        grace_s: How long ranks may take to save after a signal, before they are killed.
+        grace_s: How long ranks may take to save after a signal, before they are killed; None: what the variable
+            ``TORCH_ELASTIC_SHUTDOWN_TIMEOUT`` says, else 30.
 
     Returns:
         0; or the code with which the ranks left (:func:`leave`), such as 143 after SIGTERM; or that of the rank that
@@ -92,7 +92,7 @@ def launch(
 
 
 def _run_agent(
-    command: Sequence[str], *, procs: int, max_restarts: int, grace_s: int
+    command: Sequence[str], *, procs: int, max_restarts: int, grace_s: int | None
 ) -> tuple[signal.Signals | None, ChildFailedError | None]:
     """Run torch's elastic agent; return the signal that ended it, or the failure of a rank."""
     from torch.distributed.elastic.multiprocessing import SignalException
