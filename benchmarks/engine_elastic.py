@@ -26,7 +26,8 @@ from typing import Any
 from benchmarks import engine_runs as runs
 from benchmarks.common import ROOT, environment, write_result
 
-RANKS, LIMIT_S = 3, 240.0
+RANKS, LIMIT_S = 3, 400.0
+OPTIONS = {"batch_size": 18, "micro_batch_size": 2}
 _BETWEEN_STEPS_S = 0.03
 
 
@@ -40,7 +41,7 @@ def rank_main(folder: Path) -> None:
     torch.set_num_threads(1)
     rank, restart = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]
     (folder / f"rank{rank}-{restart}.pid").write_text(str(os.getpid()))
-    recipe, digest = runs.recipe({"batch_size": 18, "micro_batch_size": 2}), runs.Digest()
+    recipe, digest = runs.recipe(OPTIONS), runs.Digest()
     phase = recipe.phases[0]
 
     def slowly(model: Any, batch: Any) -> Any:
@@ -97,7 +98,7 @@ def _kill(pid: int) -> None:
 def disturbed(folder: Path, rng: random.Random) -> dict[str, Any]:
     """Run, and kill a rank after some step."""
     process = start(folder)
-    step = rng.randint(1, runs.STEPS - 8)
+    step = rng.randint(runs.SAVE_EVERY, runs.STEPS - 8)
     rank = rng.randrange(RANKS)
     metrics = folder / "run" / "metrics.jsonl"
     deadline = time.monotonic() + LIMIT_S

@@ -8,6 +8,7 @@ takes a tenth of a second.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import multiprocessing
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS, BATCH, SAMPLES, SAVE_EVERY, WIDTH = 64, 12, 102, 4, 24
+_STACKS_AFTER_S = 90.0
 _PRELOADED = ["pytest", "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.checkpoint", "numpy"]
 
 
@@ -155,6 +157,7 @@ def run_rank(rank: int, ranks: int, port: int, folder: Path, options: Mapping[st
     from trainworthy.train.engine import train
 
     torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(_STACKS_AFTER_S, repeat=True)  # where it stood, should it hang
     code, digest = 1, Digest()
     try:
         outcome = train(recipe(options), folder=folder / "run", watchers=(digest,), quiet=True)
@@ -219,7 +222,7 @@ class Running:
     def ending(self) -> dict[str, Any] | None:
         """Return what rank 0 said at the end."""
         path = self.folder / "ending.json"
-        return json.loads(path.read_text()) if path.exists() else None  # type: ignore[no-any-return]
+        return dict(json.loads(path.read_text())) if path.exists() else None
 
     def log(self) -> str:
         """Return what all ranks printed."""

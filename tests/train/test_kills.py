@@ -43,10 +43,11 @@ def test_workers_and_background_saves_change_no_bit(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killing_one_of_three_ranks_is_survived_without_help(tmp_path: Path) -> None:
-    whole = engine_elastic.finished(engine_elastic.start(tmp_path / "whole"), tmp_path / "whole")
-    assert whole["code"] == 0, (tmp_path / "whole" / "log").read_text()
+    three = engine_runs.Variant("three processes", engine_elastic.RANKS, engine_elastic.OPTIONS)
+    whole = engine_kills.reference(three, tmp_path / "whole")
     ended = engine_elastic.disturbed(tmp_path / "killed", random.Random(5))
     assert ended["code"] == 0, (tmp_path / "killed" / "log").read_text()
     assert ended["restarts"] == 1
-    assert ended["digest"] == whole["digest"]
-    assert engine_runs.metrics(tmp_path / "killed") == engine_runs.metrics(tmp_path / "whole")
+    assert ended["resumed"] is not None
+    assert ended["digest"] == whole.digest
+    assert engine_runs.metrics(tmp_path / "killed") == whole.metrics

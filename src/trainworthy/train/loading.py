@@ -300,7 +300,7 @@ class MapLoader:
             sampler=cast("Any", _Parts(steps)),
             num_workers=self._workers,
             collate_fn=as_it_is,
-            worker_init_fn=self._closing and self._closing.in_worker,
+            worker_init_fn=None if self._closing is None else self._closing.in_worker,
             pin_memory=self._pin_memory,
             generator=torch.Generator(),  # else iter() would draw from the global one
         )
