@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainworthy.train.clipping import clip_factor, gradient_norm, scale_gradients
+from trainworthy.train.clipping import clip_factor, gradient_norm, host_norm, scale_gradients
 
 
 @given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6), limit=st.floats(0.01, 10))
@@ -15,10 +15,11 @@ def test_agrees_with_torch(seed: int, sizes: list[int], limit: float) -> None:
     parameters = [torch.zeros(size, dtype=torch.float64, requires_grad=True) for size in sizes]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.clone()
-    norm = gradient_norm(gradients)
+    norm, before = gradient_norm(gradients), host_norm(gradients)
     scale_gradients(gradients, clip_factor(norm, limit))
     theirs = torch.nn.utils.clip_grad_norm_(parameters, limit)
     torch.testing.assert_close(norm, theirs)
+    assert before == pytest.approx(theirs.item())
     for parameter, gradient in zip(parameters, gradients, strict=True):
         torch.testing.assert_close(gradient, parameter.grad)
 

@@ -141,12 +141,13 @@ def test_equal_to_a_loop_by_hand(tmp_path: Path) -> None:
     weights, _ = programs.trained(recipe, tmp_path)
     from trainworthy.train.randomness import initialising, order
 
+    data: Any = recipe.train_data
     with initialising(0):
         model = programs.Net()
     optimizer = programs.adamw(list(model.named_parameters()))
     for epoch in range(3):
         rows_now = order(0, epoch, 24)
-        x, y = recipe.train_data.x[rows_now], recipe.train_data.y[rows_now]  # type: ignore[attr-defined]
+        x, y = data.x[rows_now], data.y[rows_now]
         loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten(), ignore_index=programs.PAD)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)
@@ -220,7 +221,7 @@ def test_stops_early(tmp_path: Path) -> None:
 
 def test_stops_in_time_and_goes_on(tmp_path: Path) -> None:
     recipe = programs.words_recipe(epochs=2)
-    first = train(changed(recipe, max_time_s=0.0), folder=tmp_path, quiet=True)
+    first = train(changed(recipe, max_time_s=1e-9), folder=tmp_path, quiet=True)
     assert (first.stopped_by, first.exit_code, first.step) == ("the time limit", 143, 1)
     assert train(recipe, folder=tmp_path, quiet=True).step == 4
 

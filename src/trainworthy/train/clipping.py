@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,14 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
 
 
+def host_norm(gradients: Sequence[Tensor]) -> float:
+    """Return the same for whole tensors on the CPU, where reading a number costs less than another operator."""
+    return math.hypot(*[each.item() for each in torch._foreach_norm(list(gradients))])
+
+
 def scale_gradients(gradients: Sequence[Tensor], factor: Tensor | float) -> None:
     """Multiply all gradients by ``factor``, in place."""
-    for group in _by_dtype(_local(gradients)):
-        torch._foreach_mul_(group, factor)
+    torch._foreach_mul_(_local(gradients), factor)
 
 
 def clip_factor(norm: Tensor, limit: float) -> Tensor:
@@ -47,19 +52,9 @@ def _local(gradients: Sequence[Any]) -> list[Tensor]:
     return [each.to_local() if hasattr(each, "to_local") else each for each in gradients]
 
 
-def _by_mesh(gradients: Sequence[Any]) -> list[list[Tensor]]:
-    """Group by device, dtype and mesh; one group, the usual case, is found without building keys."""
-    kind = type(gradients[0]) if gradients else None
-    if kind in {torch.Tensor, torch.nn.Parameter} and all(type(each) is kind for each in gradients):
-        return _by_dtype(gradients)
+def _by_mesh(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Group by device, dtype and mesh."""
     groups: dict[Any, list[Tensor]] = {}
     for each in gradients:
         groups.setdefault((getattr(each, "device_mesh", None), each.device, each.dtype), []).append(each)
-    return list(groups.values())
-
-
-def _by_dtype(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
-    groups: dict[Any, list[Tensor]] = {}
-    for each in gradients:
-        groups.setdefault((each.device, each.dtype), []).append(each)
     return list(groups.values())

@@ -11,12 +11,12 @@ import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from trainworthy.errors import TrainError
-from trainworthy.train.clipping import clip_factor, gradient_norm, scale_gradients
+from trainworthy.train.clipping import clip_factor, gradient_norm, host_norm, scale_gradients
 from trainworthy.train.meters import Meters
 from trainworthy.train.precision import Precision
 from trainworthy.train.recipe import Batch, Loss, Number, Phase
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 _MOST_SKIPPED = 30  # steps in a row that fp16 may skip: 2^-30 of the first scale is below any use
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What a step consists of on this rank.
 
     Attributes:
@@ -100,7 +99,7 @@ class PhaseRun:
         self._others = [each for each in spread.model.parameters() if each.requires_grad and id(each) not in owned]
         self._replicas = spread.replicas(self._trained)
         self._context: AbstractContextManager[Any] | None = precision.context() if precision.autocast else None
-        self._on_cpu = precision.device.type == "cpu"
+        self._on_host = precision.device.type == "cpu" and not spread.in_parts
         self._check_finite = check_finite
         self._measured = check_finite or phase.clip_norm is not None or self.scaler is not None
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -225,16 +224,17 @@ class PhaseRun:
         Returns:
             The loss, as a number if it was read; and whether the optimizer may step.
         """
-        norm = gradient_norm(gradients)
-        if self._whole_norm is not None:
-            norm = self._whole_norm(norm)
         limit, scaler = self.phase.clip_norm, self.scaler
         if not self._check_finite and scaler is None:
+            norm = self._norm(gradients)
             assert limit is not None
             scale_gradients(gradients, clip_factor(norm, limit))
             self.meters.add(self._norm_name, norm, 1.0)
             return loss, True
-        loss, length = self._read(loss, norm)
+        if self._on_host:
+            loss, length = float(loss), host_norm(gradients)
+        else:
+            loss, length = self._read(loss, self._norm(gradients))
         factor = 1.0
         if scaler is not None:
             factor = 1 / scaler.value
@@ -250,8 +250,13 @@ class PhaseRun:
         self.meters.add(self._norm_name, length, 1.0)
         return loss, True
 
+    def _norm(self, gradients: list[Tensor]) -> Tensor:
+        norm = gradient_norm(gradients)
+        return norm if self._whole_norm is None else self._whole_norm(norm)
+
     def _read(self, loss: Any, norm: Tensor) -> tuple[float, float]:
-        if self._on_cpu or not isinstance(loss, torch.Tensor):
+        """Return both as numbers, with one wait for the device."""
+        if not isinstance(loss, torch.Tensor):
             return float(loss), norm.item()
         loss_value, norm_value = torch.stack([loss.double(), norm.double()]).tolist()
         return loss_value, norm_value

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 _BAR_S = 0.2  # between two drawings of the bar
+_REST = 8 + 20 + 5  # columns of the time that is left, of a bar worth looking at, and between
 
 
 class Progress:
@@ -26,6 +27,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._every_s = every_s
+        self._room = 0
         if stream is None:
             self._due = float("inf")
             return
@@ -41,7 +43,7 @@ class Progress:
             return
         self._due = now + self._every_s
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, numbers=_words(self._numbers), refresh=True)
+            self._bar.update(self._task, completed=step, numbers=_words(self._numbers, self._room), refresh=True)
         else:
             self.say(f"step {step}/{self._steps}  {_words(self._numbers)}".rstrip())
 
@@ -67,7 +69,7 @@ class Progress:
     def close(self, step: int) -> None:
         """Take the bar down."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, numbers=_words(self._numbers))
+            self._bar.update(self._task, completed=step, numbers=_words(self._numbers, self._room))
             self._bar.stop()
             self._bar = None
 
@@ -86,10 +88,17 @@ class Progress:
 
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[numbers]}"))
         self._bar = Progress(*columns, console=Console(file=self._stream), auto_refresh=False)
+        self._room = self._bar.console.width - 2 * len(str(self._steps)) - _REST
         self._task = self._bar.add_task("train", total=self._steps, numbers="")
         self._bar.start()
 
 
-def _words(numbers: Mapping[str, float]) -> str:
-    """Return the first few numbers, short enough for one line."""
-    return "  ".join(f"{name} {number:.4g}" for name, number in list(numbers.items())[:5])
+def _words(numbers: Mapping[str, float], room: int = 100) -> str:
+    """Return as many numbers as there is room for, the loss first; rates are left to metrics.jsonl."""
+    names = sorted(numbers, key=lambda name: not name.endswith("loss"))
+    line = ""
+    for name in names:
+        word = f"{name} {numbers[name]:.4g}"
+        if not name.endswith("_s") and len(line) + 2 + len(word) <= room:
+            line += ("  " if line else "") + word
+    return line

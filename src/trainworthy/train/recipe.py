@@ -7,7 +7,7 @@ seed, ...) is in :class:`TrainOptions`; on the command line these are ``train.st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Union
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 Batch = Any
+Data = Union["Dataset[Any]", Sequence[Any]]
 Number = Union["Tensor", float, int]
 
 
@@ -200,8 +201,8 @@ class Recipe:
 
     model: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
-    train_data: Dataset[Any]
-    validation_data: Dataset[Any] | None = None
+    train_data: Data
+    validation_data: Data | None = None
     collate: Callable[[list[Any]], Batch] | None = None
     count: Callable[[Batch], Number] | None = None
     evaluate: LossFunction | None = None

@@ -22,6 +22,7 @@ from trainworthy.train.checkpoint import Checkpoints
 from trainworthy.train.evaluation import Evaluation
 from trainworthy.train.journal import Journal
 from trainworthy.train.layout import Layout
+from trainworthy.train.limits import check_options
 from trainworthy.train.loading import Fetch, MapLoader, MicroBatch, Plan
 from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
@@ -41,14 +42,14 @@ def checked(recipe: Recipe) -> TrainOptions:
     """Return the options of a recipe that can be trained.
 
     Raises:
-        UsageError: Phases without names of their own.
+        UsageError: An option is out of its range, or phases have no names of their own.
     """
     names = [phase.name for phase in recipe.phases]
     if not names or len(set(names)) < len(names):
         raise UsageError(
             f"The phases are named {names}; there must be at least one, and each its own name.", where="Recipe.phases"
         )
-    return recipe.options
+    return check_options(recipe.options)
 
 
 @contextmanager
@@ -97,22 +98,24 @@ def model(recipe: Recipe, layout: Layout, numbers: Precision) -> spread.Spread:
         made = recipe.model()
 
     def example() -> Any:
-        return Fetch(recipe.train_data, recipe.collate, recipe.options.seed)[MicroBatch(0, 0, [0])]
+        data: Any = recipe.train_data
+        return Fetch(data, recipe.collate, recipe.options.seed)[MicroBatch(0, 0, [0])]
 
     return spread.spread(made, recipe, layout, numbers, example)
 
 
 def loader(recipe: Recipe, layout: Layout, device: torch.device, here: Ranks) -> Loader:
     """Return what loads this rank's share of the training data."""
-    options, data = recipe.options, recipe.train_data
+    options = recipe.options
+    data: Any = recipe.train_data
     pin_memory = device.type == "cuda"
     if isinstance(data, IterableDataset):
         return _stream(recipe, data, layout, here, pin_memory=pin_memory)
     if options.overfit_batches:
-        size = min(len(data), options.overfit_batches * options.batch_size)  # type: ignore[arg-type]
-        data = torch.utils.data.Subset(data, order(options.seed, 0, len(data))[:size].tolist())  # type: ignore[arg-type]
+        size = min(len(data), options.overfit_batches * options.batch_size)
+        data = torch.utils.data.Subset(data, order(options.seed, 0, len(data))[:size].tolist())
     plan = Plan(
-        size=len(data),  # type: ignore[arg-type]
+        size=len(data),
         batch_size=options.batch_size,
         micro_batch_size=options.micro_batch_size,
         seed=options.seed,
@@ -157,8 +160,9 @@ def evaluation(recipe: Recipe, layout: Layout, numbers: Precision) -> Evaluation
     if recipe.validation_data is None:
         return None
     options = recipe.options
+    data: Any = recipe.validation_data
     return Evaluation(
-        recipe.validation_data,
+        data,
         recipe.evaluate or recipe.phases[0].loss,
         collate=recipe.collate,
         count=counter(recipe.count),
@@ -180,10 +184,11 @@ def checkpoints(
     recipe: Recipe, folder: Path, layout: Layout, here: Ranks, *, say: Callable[[str], None]
 ) -> Checkpoints:
     """Return the checkpoints of the run's folder."""
-    options, data = recipe.options, recipe.train_data
+    options = recipe.options
+    data: Any = recipe.train_data
     exactness = {
         "seed": options.seed,
-        "samples": None if isinstance(data, IterableDataset) else len(data),  # type: ignore[arg-type]
+        "samples": None if isinstance(data, IterableDataset) else len(data),
         "batch_size": options.batch_size,
         "micro_batch_size": options.micro_batch_size,
         "precision": options.precision,
