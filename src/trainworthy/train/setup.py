@@ -25,6 +25,8 @@ from trainworthy.train.journal import Journal
 from trainworthy.train.layout import Layout
 from trainworthy.train.limits import check_options
 from trainworthy.train.loading import Fetch, MapLoader, MicroBatch, Plan
+from trainworthy.train.meters import Meters
+from trainworthy.train.phase import PhaseRun
 from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
 from trainworthy.train.progress import Progress
@@ -175,6 +177,23 @@ def evaluation(recipe: Recipe, layout: Layout, numbers: Precision) -> Evaluation
         seed=options.seed,
         workers=options.workers,
     )
+
+
+def phases(recipe: Recipe, model: spread.Spread, numbers: Precision, meters: Meters, steps: int) -> list[PhaseRun]:
+    """Return the phases at work; where there are several, their names are in those of their metrics."""
+    several = len(recipe.phases) > 1
+    return [
+        PhaseRun(
+            phase,
+            model,
+            numbers,
+            prefix=f"{phase.name}/" if several else "",
+            check_finite=recipe.options.check_finite,
+            meters=meters,
+            steps=steps,
+        )
+        for phase in recipe.phases
+    ]
 
 
 def without_phase(model: nn.Module, owned: Iterable[nn.Parameter]) -> str | None:
