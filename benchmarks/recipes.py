@@ -31,20 +31,30 @@ _ROWS = 60  # of training, in the curves
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="names, with commas")
+    parser.add_argument("--only-train", action="store_true", help="keep the rehearsals as they are")
+    parser.add_argument("--only-rehearse", action="store_true", help="keep the training as it is")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(recipe_summaries())
-    old = RESULTS / "recipes.json"
-    rows: dict[str, Any] = json.loads(old.read_text())["recipes"] if old.exists() else {}
     for name in names:
-        rows[name] = {**train(name), "rehearsals": [rehearse(name, ranks) for ranks in (1, 64)]}
-        write_result("recipes", recipes=dict(sorted(rows.items())), threads=1)
-        row = rows[name]
+        kept = stored().get(name, {})
+        row = kept if options.only_rehearse else {**kept, **train(name)}
+        if not options.only_train:
+            row = {**row, "rehearsals": [rehearse(name, ranks) for ranks in (1, 64)]}
+        write_result("recipes", recipes=dict(sorted({**stored(), name: row}.items())), threads=1)
         print(f"{name:15} {row['cpu_s']:6.1f} s  {row['quality']}", flush=True)
+    rows = stored()
     late = [name for name, row in rows.items() if row["cpu_s"] > MOST_SECONDS]
     poor = [name for name, row in rows.items() if not row["quality"]["met"]]
-    apart = [name for name, row in rows.items() if not all(each["verdict"] == "fits" for each in row["rehearsals"])]
+    apart = [
+        name for name, row in rows.items() if not all(each["verdict"] == "fits" for each in row.get("rehearsals", ()))
+    ]
     print(f"too slow: {late}; below their quality: {poor}; do not rehearse: {apart}")
     return int(bool(late or poor or apart))
+
+
+def stored() -> dict[str, Any]:
+    path = RESULTS / "recipes.json"
+    return dict(json.loads(path.read_text())["recipes"]) if path.exists() else {}
 
 
 def train(name: str) -> dict[str, Any]:

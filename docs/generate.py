@@ -25,6 +25,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
+import parts_page
 import published_runs_page
 import recipes_page
 import resume_page
@@ -216,6 +217,7 @@ def quick_pages() -> dict[Path, str]:
         **single_gpu_page.page(),
         **recipes_page.page(),
         **train_page.page(),
+        **parts_page.page(),
         **readme_tables(),
     }
 

@@ -66,11 +66,11 @@ def _section(name: str, row: dict[str, Any], drawings: list[Path]) -> str:
     about = (ast.get_docstring(ast.parse(source)) or "").partition("\n\n")[2]
     own = {key: value for key, value in row["settings"].items() if not key.startswith("train.")}
     numbers = ", ".join(f"{key} {value:.4g}" for key, value in {**row["metrics"], **row["results"]}.items())
-    ranks = ", ".join(f"{each['ranks']}: {each['verdict']}" for each in row["rehearsals"])
+    ranks = ", ".join(f"{each['ranks']}: {each['verdict']}" for each in row.get("rehearsals", ()))
     lines = [
         f"## {name}", "", about, "",
         "Settings: " + ", ".join(f"`{key}={_value(value)}`" for key, value in own.items()) + ".", "",
-        f"At the end: {numbers}. Rehearsed on virtual GPUs, {ranks}.", "",
+        f"At the end: {numbers}.{f' Rehearsed on virtual GPUs, {ranks}.' if ranks else ''}", "",
         *(f"![{path.stem}](recipes/{path.name})" for path in drawings), "",
     ]  # fmt: skip
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
-from trainworthy.parts.accumulate import accumulate
+from trainworthy.parts.accumulation import accumulate
 from trainworthy.parts.data.gather import gather_uneven
 from trainworthy.parts.data.order import ReshufflingSampler
 from trainworthy.parts.losses.cross_entropy import cross_entropy, target_weight

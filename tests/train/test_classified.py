@@ -15,6 +15,7 @@ def test_sum_over_count_is_the_mean_of_torch() -> None:
     labels[1, 2:] = IGNORED
     for smoothing in (0.0, 0.2):
         found = classified(logits, labels, smoothing=smoothing)
+        assert found.weight is not None
         wanted = F.cross_entropy(logits.movedim(-1, 1), labels, label_smoothing=smoothing)
         torch.testing.assert_close(found.total / found.weight, wanted)
     assert int(count_labels(labels)) == int(found.weight) == 17  # type: ignore[arg-type]

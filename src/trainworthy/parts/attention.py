@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainworthy.errors import ShapeError, UsageError
 from trainworthy.parts.masks import Keep
+from trainworthy.parts.module import TypedModule
 
 
 class Attended(NamedTuple):
@@ -52,7 +53,7 @@ def attend(
     return Attended(functional.dropout(shares, dropout, training=dropout > 0) @ value, shares)
 
 
-class MultiHeadAttention(nn.Module):
+class MultiHeadAttention(TypedModule):
     """Attention with several heads, over itself or over a memory.
 
     The projections of query, key and value are three Linear layers, so that tensor parallelism can split each by
@@ -67,6 +68,12 @@ class MultiHeadAttention(nn.Module):
 
     Raises:
         UsageError: If ``width`` is not a multiple of ``heads``.
+
+    >>> import torch
+    >>> attention = MultiHeadAttention(8, 2)
+    >>> values, weights = attention(torch.zeros(1, 3, 8), weights=True)
+    >>> values.shape, weights.shape
+    (torch.Size([1, 3, 8]), torch.Size([1, 2, 3, 3]))
     """
 
     def __init__(
@@ -81,14 +88,6 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(source, width, bias=bias)
         self.value = nn.Linear(source, width, bias=bias)
         self.out = nn.Linear(width, width, bias=bias)
-
-    if TYPE_CHECKING:
-
-        def __call__(
-            self, x: Tensor, memory: Tensor | None = None, *, mask: Keep | None = None, weights: bool = False
-        ) -> Attended:
-            """Run hooks and ``forward``."""
-            ...
 
     def forward(
         self, x: Tensor, memory: Tensor | None = None, *, mask: Keep | None = None, weights: bool = False

@@ -9,7 +9,7 @@ the other is wanted, and nothing but :func:`hide` and :func:`keep` goes from one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NewType
+from typing import TYPE_CHECKING, Literal, NewType
 
 import torch
 from torch import Tensor
@@ -17,10 +17,20 @@ from torch.nn.utils.rnn import pad_sequence
 
 from trainworthy.errors import ShapeError, UsageError
 
-Keep = NewType("Keep", Tensor)
-"""Boolean; True = may be attended (``F.scaled_dot_product_attention``, Hugging Face's ``attention_mask``)."""
-Hidden = NewType("Hidden", Tensor)
-"""Boolean; True = hidden (``nn.MultiheadAttention``, ``nn.Transformer``: ``attn_mask``, ``key_padding_mask``)."""
+if TYPE_CHECKING:
+    Keep = NewType("Keep", Tensor)
+    Hidden = NewType("Hidden", Tensor)
+else:  # torch.compile does not trace the call of a NewType, which is a class; a function it does
+
+    def Keep(mask):  # noqa: N802  (a type, to type checkers)
+        """Say that True = may be attended (``F.scaled_dot_product_attention``; ``attention_mask`` of Hugging Face)."""
+        return mask
+
+    def Hidden(mask):  # noqa: N802
+        """Say that True = hidden (``attn_mask`` and ``key_padding_mask`` of ``nn.MultiheadAttention``)."""
+        return mask
+
+
 Side = Literal["left", "right"]
 
 
@@ -75,6 +85,9 @@ def token_keep(tokens: Tensor, *, pad: int) -> Keep:
     Right only if that token stands for nothing else; where it is also the end of text, use :func:`lengths_keep`.
 
     Shapes:   (B, T) -> (B, T)
+
+    >>> token_keep(torch.tensor([[7, 8, 0]]), pad=0)
+    tensor([[ True,  True, False]])
     """
     return Keep(tokens != pad)
 
@@ -148,6 +161,10 @@ def pad(sequences: Sequence[Tensor], *, value: float = 0.0, side: Side = "right"
 
     Raises:
         UsageError: If there is no sequence or no such side.
+
+    >>> pad([torch.tensor([1]), torch.tensor([2, 3])], side="left")
+    tensor([[0, 1],
+            [2, 3]])
     """
     if not sequences:
         raise UsageError("There is no sequence to pad.", fix="Give at least one.")

@@ -1,22 +1,33 @@
-"""A module whose calls are typed: ``model(x)`` has the type of ``forward`` in editors and in mypy.
+"""Modules whose calls are typed: ``model(x)`` has the type of ``forward`` in editors, mypy and pyright.
 
-``nn.Module.__call__`` returns ``Any``. A declaration that only type checkers see gives it a type, and changes nothing
-at run time: hooks, torch.compile and pickling are those of torch. A module that maps one tensor to one tensor derives
-from :class:`TensorModule`; any other repeats the two lines with its own signature.
+``nn.Module.__call__`` returns ``Any``. Here it has, to type checkers only, the signature of the class's own
+``forward``: nothing is written twice, and at run time hooks, torch.compile and pickling are those of torch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import ParamSpec, Protocol, TypeVar
+
+    P = ParamSpec("P")
+    R_co = TypeVar("R_co", covariant=True)
+
+    class _HasForward(Protocol[P, R_co]):
+        @property
+        def forward(self) -> Callable[P, R_co]: ...
 
 
-class TensorModule(nn.Module):
-    """A module from one tensor to one tensor.
+class TypedModule(nn.Module):
+    """A module that is called with the arguments of its ``forward``, and returns what that returns.
 
     >>> import torch
-    >>> class Double(TensorModule):
+    >>> from torch import Tensor
+    >>> class Double(TypedModule):
     ...     def forward(self, x: Tensor) -> Tensor:
     ...         return 2 * x
     >>> Double()(torch.ones(2))
@@ -25,7 +36,8 @@ class TensorModule(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, x: Tensor) -> Tensor:
+        @property
+        def __call__(self: _HasForward[P, R_co]) -> Callable[P, R_co]:  # type: ignore[override]
             """Run hooks and ``forward``."""
             ...
 

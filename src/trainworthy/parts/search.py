@@ -112,6 +112,9 @@ def starting_temperature(
 
     Raises:
         UsageError: If ``accept`` is not between 0 and 1.
+
+    >>> round(starting_temperature(0, cost=float, neighbour=lambda x, rng: x + rng.choice((-1, 1)), accept=0.5), 4)
+    1.4427
     """
     if not 0 < accept < 1:
         raise UsageError(f"accept is {accept}; it must be between 0 and 1.")

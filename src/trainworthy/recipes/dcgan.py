@@ -66,8 +66,8 @@ def recipe(
             _phase("discriminator", discriminator, lr), _phase("generator", generator, lr),
         ),
         train_data=training, finish=finish,
-        options=TrainOptions(epochs=60, batch_size=64, checkpoint_every=230),
-        quality=Quality(metric="f1", at_least=0.6),
+        options=TrainOptions(epochs=60, batch_size=64, ema_decay=0.99, checkpoint_every=460),
+        quality=Quality(metric="f1", at_least=0.5),
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def recipe(
         blocks=lambda net: [
             name for name, _ in net.named_modules() if name.startswith("blocks.") and name.count(".") == 1
         ],
-        options=TrainOptions(epochs=24, batch_size=64),
+        options=TrainOptions(epochs=12, batch_size=64),
         quality=Quality(metric="accuracy", at_least=0.97),
     )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from trainworthy.errors import UsageError
 from trainworthy.parts.data.alphabet import ALIGNED_PROTEIN, PROTEIN
@@ -115,16 +116,14 @@ def _from_fasta(path: str, task: Task) -> list[Protein]:
     return found
 
 
-def encoded(data: Sequence[Protein], task: Task) -> list[dict[str, Any]]:
+def encoded(data: Sequence[Protein], task: Task) -> Dataset[dict[str, Any]]:
     """Return tokens and labels: a state for each residue, or 0 and 1 for the sequence."""
-    return [
-        {
-            "tokens": PROTEIN.encode(each.sequence),
-            "labels": torch.tensor([STATES.index(state) for state in each.structure])
-            if task == "structure" else int(each.has_motif),
-        }
-        for each in data
-    ]  # fmt: skip
+    found = []
+    for each in data:
+        states = torch.tensor([STATES.index(state) for state in each.structure]) if task == "structure" else None
+        labels = int(each.has_motif) if states is None else states
+        found.append({"tokens": PROTEIN.encode(each.sequence), "labels": labels})
+    return cast("Dataset[dict[str, Any]]", found)  # a list has all that a map-style data set needs
 
 
 def kmer_accuracy(training: Sequence[Protein], validation: Sequence[Protein], k: int, task: Task) -> float:
@@ -181,7 +180,7 @@ def contacts(*, count: int, width: int, lr: float) -> Recipe:
     )  # fmt: skip
 
 
-def aligned(count: int, seed: int) -> list[dict[str, Tensor]]:
+def aligned(count: int, seed: int) -> Dataset[dict[str, Tensor]]:
     """Return alignments and which of their pairs of columns, four and more apart, are in contact.
 
     Shapes:   alignment (rows, L), labels (L, L) of 0, 1 and IGNORED
@@ -195,4 +194,4 @@ def aligned(count: int, seed: int) -> list[dict[str, Tensor]]:
         for first, second in pairs:
             labels[first, second] = labels[second, first] = 1
         found.append({"alignment": torch.stack([ALIGNED_PROTEIN.encode(row) for row in rows]), "labels": labels})
-    return found
+    return cast("Dataset[dict[str, Tensor]]", found)

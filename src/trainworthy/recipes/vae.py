@@ -7,7 +7,7 @@ its mean, and what a collapsed code looks like: ``divergence`` near 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ def recipe(*, latent: int = 10, hidden: tuple[int, ...] = (256,), beta: float = 
             metrics={"divergence": Mean(total=divergence, weight=found.weight)},
         )  # fmt: skip
 
-    def evaluate(net: nn.Module, batch: Batch) -> Loss:
+    def evaluate(net: Any, batch: Batch) -> Loss:
         out = net(batch[0])
         code = out.mean + torch.randn_like(out.mean) * (out.log_variance / 2).exp()
         return bound(net, batch, 1.0, logits=net.decode(code))

@@ -93,3 +93,15 @@ def test_iou_is_a_count_of_cells(
     for i, a in enumerate(map(covered, first)):
         for j, b in enumerate(map(covered, second)):
             assert got[i, j].item() == pytest.approx(len(a & b) / len(a | b) if a | b else 0.0)
+
+
+def test_iou_takes_batches() -> None:
+    torch.manual_seed(0)
+    low = torch.rand(2, 3, 5, 2)
+    first = torch.cat([low, low + torch.rand(2, 3, 5, 2)], dim=-1)
+    second = first.flip(2)[:, :, :4]
+    got = box_iou(first, second)
+    assert got.shape == (2, 3, 5, 4)
+    for i in range(2):
+        for j in range(3):
+            assert torch.equal(got[i, j], box_iou(first[i, j], second[i, j]))

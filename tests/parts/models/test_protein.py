@@ -40,6 +40,16 @@ def test_one_hot_is_the_embedding_by_another_name() -> None:
     torch.testing.assert_close(multiplied(codes, real=real).features, looked_up(tokens).features)
 
 
+def test_a_convolution_before_the_blocks_sees_neighbours_and_no_padding() -> None:
+    torch.manual_seed(0)
+    model = ProteinEncoder(tokens=9, pad=0, width=8, blocks=0, heads=2, kernel=3, residue_classes=3).eval()
+    features = model(torch.tensor([[3, 4, 5, 6, 7]])).features
+    changed = model(torch.tensor([[3, 4, 5, 6, 8]])).features
+    assert torch.equal(features[:, :3], changed[:, :3])
+    assert not torch.equal(features[:, 3], changed[:, 3])
+    torch.testing.assert_close(model(torch.tensor([[0, 3, 4, 5, 6, 7, 0]])).features[:, 1:-1], features)
+
+
 def test_a_head_that_was_not_asked_for_is_not_there() -> None:
     out = ProteinEncoder(tokens=9, pad=0, width=8, blocks=1, heads=2)(torch.tensor([[3]]))
     assert out.residues is None

@@ -108,18 +108,29 @@ def test_a_wide_beam_finds_the_best_of_all_sequences() -> None:
     assert found[0].log_probability == pytest.approx(scores[best[0]])
 
 
-def test_greedy_takes_the_likeliest_at_each_step_and_ignores_padding() -> None:
-    model, source = small(), torch.tensor([[5, 6, 2, 0], [7, 8, 9, 2]])
-    got = decode_greedily(model, source, begin=BEGIN, end=END, longest=5)
-    for row, decoded in enumerate(got):
-        grown = [BEGIN]
-        while len(grown) <= 5:
-            logits = model(source[row][source[row] != PAD][None], torch.tensor([grown])).logits[0, -1]
-            logits[[PAD, BEGIN]] = float("-inf")
-            grown.append(int(logits.argmax()))
-            if grown[-1] == END:
-                break
-        assert [*decoded.tokens, *([END] if decoded.finished else [])] == grown[1:]
+def by_a_loop(model: Seq2Seq, source: Tensor, longest: int) -> tuple[list[int], float]:
+    """Take the likeliest token at each step; return the tokens, with the end, and their log-probability."""
+    grown, total = [BEGIN], 0.0
+    while len(grown) <= longest and grown[-1] != END:
+        logits = model(source[source != PAD][None], torch.tensor([grown])).logits[0, -1].double()
+        logits[[PAD, BEGIN]] = float("-inf")
+        total += logits.log_softmax(-1).max().item()
+        grown.append(int(logits.argmax()))
+    return grown[1:], total
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_greedy_takes_the_likeliest_at_each_step_and_is_a_beam_of_one(seed: int) -> None:
+    model, source = small(), torch.tensor([[5, 6, 2, 0], [7, 8, 9, 2], [3, 2, 0, 0]])
+    torch.manual_seed(seed)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    for row, decoded in enumerate(decode_greedily(model, source, begin=BEGIN, end=END, longest=6)):
+        tokens, total = by_a_loop(model, source[row], 6)
+        (beam,) = decode_with_beam(model, source[row : row + 1], begin=BEGIN, end=END, longest=6, beams=1)
+        for found in (decoded, beam):
+            assert [*found.tokens, *([END] if found.finished else [])] == tokens
+            assert found.log_probability == pytest.approx(total, rel=1e-4)
 
 
 def test_a_power_of_the_length_prefers_longer_sequences() -> None:

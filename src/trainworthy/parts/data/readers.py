@@ -43,6 +43,7 @@ def read_json(path: str | Path) -> Any:
         UsageError: If the file cannot be read or is not JSON, with the line.
 
     >>> import tempfile, pathlib
+    >>> from trainworthy.errors import UsageError
     >>> path = pathlib.Path(tempfile.mkdtemp(), "data.json")
     >>> _ = path.write_text("[1, 2")
     >>> try:
@@ -56,7 +57,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_jsonl(path: str | Path, *, required: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
-    """Read one JSON object a line; empty lines are skipped.
+    r"""Read one JSON object a line; empty lines are skipped.
 
     Args:
         path: The file.
@@ -64,6 +65,12 @@ def read_jsonl(path: str | Path, *, required: Iterable[str] = ()) -> Iterator[di
 
     Raises:
         UsageError: If a line is no JSON object or a key is missing, with the line.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "rows.jsonl")
+    >>> _ = path.write_text('{"text": "a"}\n{"text": "b"}\n')
+    >>> [row["text"] for row in read_jsonl(path, required=["text"])]
+    ['a', 'b']
     """
     required = tuple(required)
     with _opened(path) as file:
@@ -86,7 +93,7 @@ def read_jsonl(path: str | Path, *, required: Iterable[str] = ()) -> Iterator[di
 def read_csv(
     path: str | Path, *, types: Mapping[str, Callable[[str], Any]] | None = None, delimiter: str = ","
 ) -> Iterator[dict[str, Any]]:
-    """Read rows as dictionaries by the names in the first line.
+    r"""Read rows as dictionaries by the names in the first line.
 
     Args:
         path: The file.
@@ -96,6 +103,12 @@ def read_csv(
     Raises:
         UsageError: If a row has too many or too few cells, a value does not convert, a name is there twice or a column
             of ``types`` is not there, with the line.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "rows.csv")
+    >>> _ = path.write_text("name,size\na,1.5\n")
+    >>> list(read_csv(path, types={"size": float}))
+    [{'name': 'a', 'size': 1.5}]
     """
     with _opened(path, newline="") as file:
         rows = csv.reader(file, delimiter=delimiter, strict=True)
@@ -118,11 +131,17 @@ def read_csv(
 
 
 def read_fasta(path: str | Path) -> Iterator[FastaRecord]:
-    """Read sequences; a sequence may go over several lines, lines that begin with ``;`` are comments.
+    r"""Read sequences; a sequence may go over several lines, lines that begin with ``;`` are comments.
 
     Raises:
         UsageError: If there are letters before the first ``>``, a name or a sequence is empty, or a character does not
             belong to a sequence, with the line.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "rows.fasta")
+    >>> _ = path.write_text(">p1 a kinase\nMKV\nLLA\n")
+    >>> list(read_fasta(path))
+    [FastaRecord(name='p1', description='a kinase', sequence='MKVLLA', line=1)]
     """
     head, start, lines = "", 0, list[str]()
     with _opened(path) as file:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trainworthy.parts.models.layers import Stem
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 
-class AlexNet(TensorModule):
+class AlexNet(TypedModule):
     """Five convolutions and three linear layers, with ReLU and dropout.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes); H, W at least 63 with the published stem, 8 with the small one

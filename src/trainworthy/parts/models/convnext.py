@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from trainworthy.errors import UsageError
 from trainworthy.parts.models.layers import RandomSkip
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Size = Literal["tiny", "small", "base", "large"]
 _SIZES = {
@@ -20,7 +20,7 @@ _SIZES = {
 }  # fmt: skip
 
 
-class ConvNeXt(TensorModule):
+class ConvNeXt(TypedModule):
     """ConvNeXt-T, S, B, L, or one of your own depths and width.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes); H and W at least ``8 patch`` with four stages
@@ -78,10 +78,13 @@ class ConvNeXt(TensorModule):
         return logits
 
 
-class ConvNeXtBlock(TensorModule):
+class ConvNeXtBlock(TypedModule):
     """7 x 7 convolution of each channel, then a layer norm and a network of each pixel, around a shortcut.
 
     Shapes:   (N, width, H, W) -> (N, width, H, W)
+
+    >>> ConvNeXtBlock(4)(torch.zeros(1, 4, 6, 6)).shape
+    torch.Size([1, 4, 6, 6])
     """
 
     def __init__(self, width: int, *, skip: float = 0.0, scale: float = 1e-6) -> None:
@@ -99,10 +102,13 @@ class ConvNeXtBlock(TensorModule):
         return x + self.skip(branch)
 
 
-class ChannelNorm(TensorModule):
+class ChannelNorm(TypedModule):
     """Layer norm over the channels of each pixel.
 
     Shapes:   (N, C, H, W) -> (N, C, H, W)
+
+    >>> ChannelNorm(2)(torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)).flatten().round()
+    tensor([-1.,  1.], grad_fn=<RoundBackward0>)
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-6) -> None:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from trainworthy.errors import UsageError
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 
-class Generator(TensorModule):
+class Generator(TypedModule):
     """Noise to image.
 
     Shapes:   (N, latent) -> (N, channels, size, size), each value between -1 and 1
@@ -46,7 +46,7 @@ class Generator(TensorModule):
         return images
 
 
-class Discriminator(TensorModule):
+class Discriminator(TypedModule):
     """Image to one logit: is it real?
 
     No sigmoid at the end: the losses take logits.
@@ -85,10 +85,14 @@ class Discriminator(TensorModule):
         return logits.flatten()
 
 
-class Gan(nn.Module):
+class Gan(TypedModule):
     """Both networks in one module, as an engine with one model and two optimizers wants them.
 
     Shapes:   noise (N, latent) -> images
+
+    >>> gan = Gan(Generator(size=8, channels=1, width=4), Discriminator(size=8, channels=1, width=4))
+    >>> gan.discriminator(gan(torch.randn(2, 100))).shape
+    torch.Size([2])
     """
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
@@ -105,6 +109,9 @@ def latent_noise(images: Tensor, *, latent: int = 100, generator: torch.Generato
     """Draw standard normal noise for as many samples as there are images.
 
     Shapes:   (N, ...) -> (N, latent)
+
+    >>> latent_noise(torch.zeros(2, 3, 8, 8), latent=5).shape
+    torch.Size([2, 5])
     """
     return torch.randn(images.shape[0], latent, device=images.device, dtype=images.dtype, generator=generator)
 

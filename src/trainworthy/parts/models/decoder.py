@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainworthy.errors import ShapeError
 from trainworthy.parts.masks import Keep, attention_keep, positions_of
 from trainworthy.parts.models.transformer import Activation, TransformerBlock
+from trainworthy.parts.module import TypedModule
 
 
 class DecoderOutput(NamedTuple):
@@ -25,7 +26,7 @@ class DecoderOutput(NamedTuple):
     weights: tuple[Tensor, ...]
 
 
-class Decoder(nn.Module):
+class Decoder(TypedModule):
     """Tokens to the logits of the next token at each position.
 
     Shapes:   tokens (B, T), real (B, T) -> :class:`DecoderOutput`
@@ -64,12 +65,6 @@ class Decoder(nn.Module):
         _initialise(self, blocks)
         if tied:
             self.out.weight = self.embedding.weight
-
-    if TYPE_CHECKING:
-
-        def __call__(self, tokens: Tensor, *, real: Keep | None = None, weights: bool = False) -> DecoderOutput:
-            """Run hooks and ``forward``."""
-            ...
 
     def forward(self, tokens: Tensor, *, real: Keep | None = None, weights: bool = False) -> DecoderOutput:
         """Return logits; ``real`` says which positions are not padding, on either side.
@@ -114,6 +109,10 @@ def generate(
 
     Raises:
         ShapeError: If a sequence ends in padding.
+
+    >>> model = Decoder(vocabulary=11, context=8, width=8, blocks=1, heads=2).eval()
+    >>> generate(model, torch.tensor([[1, 2]]), count=3).shape
+    torch.Size([1, 5])
     """
     seen = torch.ones_like(tokens, dtype=torch.bool) if real is None else real
     if not bool(seen[:, -1].all()):

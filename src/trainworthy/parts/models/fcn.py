@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from trainworthy.errors import ShapeError, UsageError
 from trainworthy.parts.models.vgg import vgg_stages
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Stride = Literal[32, 16, 8]
 Padding = Literal["published", "same"]
 
 
-class FCN(TensorModule):
+class FCN(TypedModule):
     """FCN on a VGG backbone.
 
     Transposed convolutions begin as bilinear interpolation. Where each map is cut follows from the geometry of the
@@ -91,6 +91,9 @@ class Grid(NamedTuple):
     """Where the elements of a map lie in the image: element ``i`` is centred at pixel ``scale * i + shift``.
 
     Source:   the rules of coord_map.py in Caffe: a layer's elements and its inputs' are affine to each other
+
+    >>> Grid().conv(2, stride=2).conv(3, padding=1)
+    Grid(scale=2.0, shift=0.5)
     """
 
     scale: float = 1.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainworthy.parts.models.layers import Stem, conv_norm_relu
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Form = Literal["torchvision", "paper"]
 # 1 x 1; 3 x 3 reduced, 3 x 3; 5 x 5 reduced, 5 x 5; after the pool. Table 1 of the paper.
@@ -33,7 +33,7 @@ class GoogLeNetLogits(NamedTuple):
     late: Tensor | None
 
 
-class GoogLeNet(nn.Module):
+class GoogLeNet(TypedModule):
     """Nine blocks of parallel convolutions, two auxiliary heads in training.
 
     The training loss is that of ``logits`` plus 0.3 times that of each head (section 5 of the paper).
@@ -53,6 +53,11 @@ class GoogLeNet(nn.Module):
         dropout: Share dropped before the last layer: 0.2 in torchvision, 0.4 in the paper; None: that of the form.
         head_dropout: The same in the heads.
         stem: ``small`` begins with a 3 x 3 convolution at stride 1 and has no pool before block 3a.
+
+    >>> model = GoogLeNet(classes=10, channels=1, scale=0.125, hidden=16, stem="small")
+    >>> logits, early, late = model(torch.zeros(2, 1, 8, 8))
+    >>> logits.shape, early.shape, model.eval()(torch.zeros(2, 1, 8, 8)).early
+    (torch.Size([2, 10]), torch.Size([2, 10]), None)
     """
 
     def __init__(
@@ -87,12 +92,6 @@ class GoogLeNet(nn.Module):
         )
         _initialise(self)
 
-    if TYPE_CHECKING:
-
-        def __call__(self, x: Tensor) -> GoogLeNetLogits:
-            """Run hooks and ``forward``."""
-            ...
-
     def forward(self, x: Tensor) -> GoogLeNetLogits:
         """Return logits, in training also those of the heads."""
         x = self.stem(x)
@@ -110,7 +109,7 @@ class GoogLeNet(nn.Module):
         return GoogLeNetLogits(self.classifier(x), early, late)
 
 
-class Inception(TensorModule):
+class Inception(TypedModule):
     """Convolutions of three sizes and a pool side by side, joined by channels.
 
     Shapes:   (N, inputs, H, W) -> (N, outputs, H, W)
@@ -119,6 +118,9 @@ class Inception(TensorModule):
         inputs: Channels that come in.
         widths: Channels of 1 x 1; 3 x 3 reduced, 3 x 3; 5 x 5 reduced, 5 x 5; after the pool.
         form: As in :class:`GoogLeNet`.
+
+    >>> Inception(8, (2, 3, 4, 1, 2, 2))(torch.zeros(1, 8, 5, 5)).shape
+    torch.Size([1, 10, 5, 5])
     """
 
     def __init__(self, inputs: int, widths: tuple[int, ...], form: Form = "torchvision") -> None:
@@ -136,7 +138,7 @@ class Inception(TensorModule):
         return torch.cat([self.one(x), self.three(x), self.five(x), self.pooled(x)], dim=1)
 
 
-class _Head(TensorModule):
+class _Head(TypedModule):
     """Average to 4 x 4, 1 x 1 convolution, two linear layers."""
 
     def __init__(self, inputs: int, width: int, *, hidden: int, classes: int, dropout: float, form: Form) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Stem = Literal["imagenet", "small"]
 """How a network begins: as published, for images of about 224 pixels, or without the early strides, for 8 to 64."""
@@ -18,6 +18,10 @@ def conv_norm_relu(
     """Return convolution, batch norm and ReLU; the size stays at stride 1 unless a padding is given.
 
     Shapes:   (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)
+
+    >>> import torch
+    >>> conv_norm_relu(3, 8, stride=2)(torch.zeros(1, 3, 6, 6)).shape
+    torch.Size([1, 8, 3, 3])
     """
     padding = kernel // 2 if padding is None else padding
     return nn.Sequential(
@@ -27,13 +31,17 @@ def conv_norm_relu(
     )
 
 
-class RandomSkip(TensorModule):
+class RandomSkip(TypedModule):
     """Stochastic depth: in training, a residual branch is dropped for a random share of the samples.
 
     What stays is divided by its probability, so that the expectation is that of evaluation.
 
     Shapes:   (N, ...) -> (N, ...)
     Source:   Huang et al. 2016 (arXiv 1603.09382); scaled in training as in torchvision's StochasticDepth, mode "row"
+
+    >>> import torch
+    >>> RandomSkip(0.5).eval()(torch.ones(2))
+    tensor([1., 1.])
     """
 
     def __init__(self, drop: float) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from trainworthy.errors import ShapeError
+from trainworthy.parts.module import TypedModule
 
 
-class TabularMLP(nn.Module):
+class TabularMLP(TypedModule):
     """Columns of numbers, standardised, and columns of categories, embedded, through linear layers.
 
     The means and deviations of the numeric columns are buffers: they travel with the checkpoint, so that what serves
@@ -55,12 +55,6 @@ class TabularMLP(nn.Module):
             layers += [nn.Dropout(dropout)] if dropout else []
             width = next_width
         self.layers = nn.Sequential(*layers, nn.Linear(width, outputs))
-
-    if TYPE_CHECKING:
-
-        def __call__(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
-            """Run hooks and ``forward``."""
-            ...
 
     def forward(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
         """Return the values.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from trainworthy.parts.masks import Keep, attention_keep, positions_of, token_keep
 from trainworthy.parts.models.transformer import TransformerBlock, sinusoids
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Inputs = Literal["embedding", "one-hot"]
 
@@ -29,7 +29,7 @@ class ProteinOutput(NamedTuple):
     features: Tensor
 
 
-class ProteinEncoder(nn.Module):
+class ProteinEncoder(TypedModule):
     """A transformer over residues.
 
     The head of sequences sees the mean over the real residues; padding changes nothing.
@@ -71,12 +71,6 @@ class ProteinEncoder(nn.Module):
         self.residue_head = None if residue_classes is None else nn.Linear(width, residue_classes)
         self.sequence_head = None if sequence_classes is None else nn.Linear(width, sequence_classes)
 
-    if TYPE_CHECKING:
-
-        def __call__(self, tokens: Tensor, *, real: Keep | None = None) -> ProteinOutput:
-            """Run hooks and ``forward``."""
-            ...
-
     def forward(self, tokens: Tensor, *, real: Keep | None = None) -> ProteinOutput:
         """Return features and what the heads say of them; ``real`` is found by the padding token if it is not given.
 
@@ -102,7 +96,7 @@ class ProteinEncoder(nn.Module):
         return ProteinOutput(residues, sequence, features)
 
 
-class OuterProductMean(TensorModule):
+class OuterProductMean(TypedModule):
     """Rows of an alignment to pairs of its columns: the mean over the rows of outer products.
 
     Shapes:   (rows, L, inputs), or (B, rows, L, inputs) -> (L, L, outputs), or (B, L, L, outputs)
@@ -122,12 +116,6 @@ class OuterProductMean(TensorModule):
         self.norm = nn.LayerNorm(inputs)
         self.left, self.right = nn.Linear(inputs, inner), nn.Linear(inputs, inner)
         self.out = nn.Linear(inner * inner, outputs)
-
-    if TYPE_CHECKING:
-
-        def __call__(self, x: Tensor, real: Keep | None = None) -> Tensor:
-            """Run hooks and ``forward``."""
-            ...
 
     def forward(self, x: Tensor, real: Keep | None = None) -> Tensor:
         """Return pairs; what ``real`` (..., rows, L) says is not there does not count in the mean.
@@ -149,7 +137,7 @@ class OuterProductMean(TensorModule):
         return pairs
 
 
-class OuterSum(TensorModule):
+class OuterSum(TypedModule):
     """Features of residues to pairs of residues: what the first gives plus what the second gives.
 
     Shapes:   (..., L, inputs) -> (..., L, L, outputs)
@@ -169,7 +157,7 @@ class OuterSum(TensorModule):
         return pairs
 
 
-class AlignmentPairs(nn.Module):
+class AlignmentPairs(TypedModule):
     """An alignment and its target sequence to pairs: outer sum of the target, outer product mean of the rows.
 
     Shapes:   alignment (B, rows, L) of tokens, its first row the target -> (B, L, L, pair_width)
@@ -198,12 +186,6 @@ class AlignmentPairs(nn.Module):
         self.norm = nn.LayerNorm(pair_width)
         self.classifier = None if classes is None else nn.Linear(pair_width, classes)
 
-    if TYPE_CHECKING:
-
-        def __call__(self, alignment: Tensor) -> Tensor:
-            """Run hooks and ``forward``."""
-            ...
-
     def forward(self, alignment: Tensor) -> Tensor:
         """Return pairs, or their logits."""
         rows = self.embedding(alignment)
@@ -218,6 +200,9 @@ def mean_over(features: Tensor, real: Keep) -> Tensor:
     """Average over what is real; 0 where nothing is.
 
     Shapes:   features (B, L, width), real (B, L) -> (B, width)
+
+    >>> mean_over(torch.tensor([[[1.0], [3.0], [9.0]]]), Keep(torch.tensor([[True, True, False]])))
+    tensor([[2.]])
     """
     there = real[..., None].to(features.dtype)
     return (features * there).sum(dim=1) / there.sum(dim=1).clamp_min(1)

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from trainworthy.errors import UsageError
 from trainworthy.parts.models.layers import Stem, conv_norm_relu
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-class ResNet(TensorModule):
+class ResNet(TypedModule):
     """ResNet-18, 34, 50, 101 or 152.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes); the features are 1/32 of the size, 1/8 with the small stem
@@ -61,7 +61,7 @@ class ResNet(TensorModule):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if zero_residual:
             for block in blocks:
-                nn.init.zeros_(block.last_norm.weight)
+                nn.init.zeros_(block.branch.get_parameter(f"{len(block.branch) - 1}.weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
@@ -69,7 +69,7 @@ class ResNet(TensorModule):
         return logits
 
 
-class ResidualBlock(TensorModule):
+class ResidualBlock(TypedModule):
     """``relu(shortcut(x) + branch(x))``; the shortcut is a 1 x 1 convolution where the shape changes.
 
     Shapes:   (N, inputs, H, W) -> (N, outputs, H / stride, W / stride); outputs is 4 width with a bottleneck
@@ -79,6 +79,10 @@ class ResidualBlock(TensorModule):
         width: Channels of the 3 x 3 convolutions.
         stride: Stride of the block.
         bottleneck: 1 x 1, 3 x 3, 1 x 1 instead of two 3 x 3.
+
+    >>> import torch
+    >>> ResidualBlock(4, 8, stride=2)(torch.zeros(1, 4, 6, 6)).shape
+    torch.Size([1, 8, 3, 3])
     """
 
     def __init__(self, inputs: int, width: int, *, stride: int = 1, bottleneck: bool = False) -> None:
@@ -90,8 +94,7 @@ class ResidualBlock(TensorModule):
         else:
             before = [conv_norm_relu(inputs, width, stride=stride)]
             last = nn.Conv2d(width, self.outputs, 3, padding=1, bias=False)
-        self.last_norm = nn.BatchNorm2d(self.outputs)
-        self.branch = nn.Sequential(*before, last, self.last_norm)
+        self.branch = nn.Sequential(*before, last, nn.BatchNorm2d(self.outputs))
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != self.outputs:
             norm = nn.BatchNorm2d(self.outputs)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainworthy.parts.masks import Keep, attention_keep, token_keep
 from trainworthy.parts.models.transformer import Activation, NormPlace, TransformerBlock, sinusoids
+from trainworthy.parts.module import TypedModule
 
 
 class Seq2SeqOutput(NamedTuple):
@@ -24,7 +25,7 @@ class Seq2SeqOutput(NamedTuple):
     memory_weights: tuple[Tensor, ...]
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(TypedModule):
     """Source tokens and the target so far to the logits of the next target token.
 
     Source and target share one vocabulary, one embedding and the output layer, as in section 3.4 of the paper.
@@ -43,6 +44,10 @@ class Seq2Seq(nn.Module):
         dropout: Share dropped of embeddings, branches and attention weights.
         norm: ``after`` as published, which needs a warm-up of the learning rate; ``before`` trains without.
         activation: ``relu`` as published.
+
+    >>> model = Seq2Seq(vocabulary=11, pad=0, width=8, blocks=1, heads=2)
+    >>> model(torch.tensor([[3, 4, 0]]), torch.tensor([[1, 5]])).logits.shape
+    torch.Size([1, 2, 11])
     """
 
     def __init__(
@@ -68,12 +73,6 @@ class Seq2Seq(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.embedding.weight, 0.0, width**-0.5)
-
-    if TYPE_CHECKING:
-
-        def __call__(self, source: Tensor, target: Tensor, *, weights: bool = False) -> Seq2SeqOutput:
-            """Run hooks and ``forward``."""
-            ...
 
     def forward(self, source: Tensor, target: Tensor, *, weights: bool = False) -> Seq2SeqOutput:
         """Return logits; padding is found by its token."""
@@ -139,6 +138,10 @@ def decode_greedily(model: Seq2Seq, source: Tensor, *, begin: int, end: int, lon
         begin: The token that targets begin with.
         end: The token that they end with.
         longest: Most tokens, with the end.
+
+    >>> model = Seq2Seq(vocabulary=11, pad=0, width=8, blocks=1, heads=2).eval()
+    >>> len(decode_greedily(model, torch.tensor([[3, 4], [5, 0]]), begin=1, end=2, longest=4))
+    2
     """
     memory, real = model.encode(source), token_keep(source, pad=model.pad)
     targets = source.new_full((source.shape[0], 1), begin)
@@ -178,6 +181,11 @@ def decode_with_beam(
         longest: Most tokens, with the end.
         beams: How many beginnings are kept.
         length_power: Sequences are compared by their log-probability divided by the length to this power.
+
+    >>> model = Seq2Seq(vocabulary=11, pad=0, width=8, blocks=1, heads=2).eval()
+    >>> found = decode_with_beam(model, torch.tensor([[3, 4]]), begin=1, end=2, longest=4, beams=3)
+    >>> len(found), found[0].log_probability >= found[1].log_probability
+    (3, True)
     """
     memory, real = model.encode(source), token_keep(source, pad=model.pad)
     live, done = [Decoded((), 0.0, False)], list[Decoded]()

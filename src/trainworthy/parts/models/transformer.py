@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainworthy.parts.attention import MultiHeadAttention
 from trainworthy.parts.masks import Keep
+from trainworthy.parts.module import TypedModule
 
 NormPlace = Literal["before", "after"]
 Activation = Literal["gelu", "gelu-tanh", "relu"]
@@ -28,7 +29,7 @@ class BlockOutput(NamedTuple):
     memory_weights: Tensor | None
 
 
-class TransformerBlock(nn.Module):
+class TransformerBlock(TypedModule):
     """Self-attention, attention to a memory where there is one, and a network of each token; each around a shortcut.
 
     Shapes:   x (B, T, width), memory (B, S, width) -> (B, T, width)
@@ -44,6 +45,9 @@ class TransformerBlock(nn.Module):
         activation: ``gelu``, its approximation by tanh (GPT-2), or ``relu``.
         memory: Whether there is attention to a memory.
         eps: Added to the variance in the norms.
+
+    >>> TransformerBlock(8, 2)(torch.zeros(1, 3, 8), weights=True).weights.shape
+    torch.Size([1, 2, 3, 3])
     """
 
     def __init__(
@@ -61,15 +65,6 @@ class TransformerBlock(nn.Module):
         self.activation: nn.Module = nn.ReLU() if activation == "relu" else _gelu(activation)
         self.network_norm = nn.LayerNorm(width, eps=eps)
         self.dropout, self.hidden_dropout = nn.Dropout(dropout), nn.Dropout(dropout if norm == "after" else 0.0)
-
-    if TYPE_CHECKING:
-
-        def __call__(
-            self, x: Tensor, memory: Tensor | None = None, *, mask: Keep | None = None,
-            memory_mask: Keep | None = None, weights: bool = False,
-        ) -> BlockOutput:  # fmt: skip
-            """Run hooks and ``forward``."""
-            ...
 
     def forward(
         self, x: Tensor, memory: Tensor | None = None, *, mask: Keep | None = None, memory_mask: Keep | None = None,

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from trainworthy.errors import ShapeError
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 Padding = Literal["valid", "same"]
 
 
-class UNet(TensorModule):
+class UNet(TypedModule):
     """U-Net, with unpadded convolutions as published, or with padded ones that keep the size.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes, H', W'); H' = H with ``same``, which needs a multiple of
@@ -112,6 +112,10 @@ def centre_crop(x: Tensor, size: torch.Size) -> Tensor:
     """Cut the middle out of the last two dimensions.
 
     Shapes:   (..., H, W) -> (..., *size)
+
+    >>> centre_crop(torch.arange(16).reshape(4, 4), torch.Size((2, 2)))
+    tensor([[ 5,  6],
+            [ 9, 10]])
     """
     top, left = ((have - want) // 2 for have, want in zip(x.shape[-2:], size, strict=True))
     return x[..., top : top + size[0], left : left + size[1]]

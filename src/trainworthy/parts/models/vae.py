@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from trainworthy.parts.module import TypedModule
 
 
 class VaeOutput(NamedTuple):
@@ -24,7 +26,7 @@ class VaeOutput(NamedTuple):
     log_variance: Tensor
 
 
-class Vae(nn.Module):
+class Vae(TypedModule):
     """Encoder to a normal distribution, one draw of it, decoder.
 
     In evaluation the draw is replaced by the mean, so that evaluation is not random.
@@ -52,12 +54,6 @@ class Vae(nn.Module):
         self.mean, self.log_variance = nn.Linear(last, latent), nn.Linear(last, latent)
         first = hidden[0] if hidden else latent
         self.decoder = nn.Sequential(*_layers([latent, *reversed(hidden)]), nn.Linear(first, size))
-
-    if TYPE_CHECKING:
-
-        def __call__(self, x: Tensor) -> VaeOutput:
-            """Run hooks and ``forward``."""
-            ...
 
     def forward(self, x: Tensor) -> VaeOutput:
         """Encode, draw, decode."""

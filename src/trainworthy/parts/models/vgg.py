@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trainworthy.errors import UsageError
-from trainworthy.parts.module import TensorModule
+from trainworthy.parts.module import TypedModule
 
 _CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _WIDTHS = (1, 2, 4, 8, 8)
 
 
-class VGG(TensorModule):
+class VGG(TypedModule):
     """VGG-11, 13, 16 or 19 (configurations A, B, D, E), with or without batch norm.
 
     Shapes:   (N, channels, H, W) -> logits (N, classes); H and W at least 2 to the power of ``pools``
@@ -78,6 +78,9 @@ def vgg_stages(
 
     Raises:
         UsageError: If there is no such depth.
+
+    >>> [len(stage) for stage in vgg_stages(16, width=4)]
+    [5, 5, 7, 7, 7]
     """
     if depth not in _CONVOLUTIONS:
         raise UsageError(f"There is no VGG of depth {depth}.", fix="Known: 11, 13, 16, 19.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainworthy.errors import UsageError
-from trainworthy.parts.initialise import Scheme, Signal, check_signals, copied_units, initialise, signals
+from trainworthy.parts.initialisation import Scheme, Signal, check_signals, copied_units, initialise, signals
 from trainworthy.parts.models.fcn import FCN
 from trainworthy.parts.models.resnet import ResNet
 

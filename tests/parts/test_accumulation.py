@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from distributed.gloo import run_ranks
 from parts.ranks import accumulate_share, token_batch, token_model
 from trainworthy.errors import UsageError
-from trainworthy.parts.accumulate import accumulate
+from trainworthy.parts.accumulation import accumulate
 from trainworthy.parts.losses.cross_entropy import cross_entropy, target_weight
 
 Pair = tuple[Tensor, Tensor]
