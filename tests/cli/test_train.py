@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from trainworthy.train import Loss, Phase, Quality, Recipe, TrainOptions
 
-def recipe(*, lr: float = 0.1, slope: float = 3.0, wanted: float = 0.01, broken: bool = False) -> Recipe:
+def recipe(*, lr: float = 0.1, slope: float = 3.0, wanted: float = 0.05, broken: bool = False) -> Recipe:
     x = torch.linspace(-1, 1, 32)[:, None]
     data = TensorDataset(x, slope * x)
 
@@ -35,7 +35,8 @@ def recipe(*, lr: float = 0.1, slope: float = 3.0, wanted: float = 0.01, broken:
         model=lambda: nn.Linear(1, 1),
         phases=(Phase(loss=loss, optimizer=lambda named: torch.optim.SGD([p for _, p in named], lr=lr)),),
         train_data=data, validation_data=data, options=TrainOptions(epochs=20, batch_size=8, tensorboard=False),
-        quality=Quality(metric="loss", at_most=wanted),
+        finish=lambda model: {"error": abs(float(model.weight) - slope)},
+        quality=Quality(metric="error", at_most=wanted),
     )
 '''
 
@@ -59,7 +60,7 @@ def run(*words: str) -> int:
 def test_a_recipe_is_trained_and_its_folder_filled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("line.py", "lr=0.3") == 0
     out = capsys.readouterr().out
-    assert "quality  loss" in out
+    assert "quality  error" in out
     assert ": met" in out
     made = {each.name for each in (folder / "runs" / "line").iterdir()}
     assert made >= {

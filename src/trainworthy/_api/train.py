@@ -134,8 +134,11 @@ def _write_report(facts: RunFacts, folder: Path) -> None:
     from trainworthy.report.train_report import read_metrics, render_run_html, render_run_markdown
 
     rows = read_metrics(folder / METRICS)
-    (folder / "report.md").write_text(render_run_markdown(facts, rows), encoding="utf-8")
-    (folder / "report.html").write_text(render_run_html(facts, rows), encoding="utf-8")
+    try:
+        (folder / "report.md").write_text(render_run_markdown(facts, rows), encoding="utf-8")
+        (folder / "report.html").write_text(render_run_html(facts, rows), encoding="utf-8")
+    except OSError as error:  # the run itself is done and saved
+        sys.stderr.write(f"trainworthy: the report was not written: {error.strerror} ({folder}).\n")
 
 
 class _Guarding:

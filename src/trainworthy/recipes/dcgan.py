@@ -66,7 +66,7 @@ def recipe(
             _phase("discriminator", discriminator, lr), _phase("generator", generator, lr),
         ),
         train_data=training, finish=finish,
-        options=TrainOptions(epochs=60, batch_size=64, ema_decay=0.99, checkpoint_every=460),
+        options=TrainOptions(epochs=40, batch_size=64, ema_decay=0.99, checkpoint_every=460),
         quality=Quality(metric="f1", at_least=0.5),
     )  # fmt: skip
 

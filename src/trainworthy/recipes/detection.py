@@ -66,7 +66,7 @@ def recipe(
         train_data=WithTargets(BoxedShapes(images, size=size), grid),
         validation_data=WithTargets(BoxedShapes(200, size=size, seed=1), grid),
         count=lambda batch: len(batch["image"]), evaluate=evaluate,
-        options=TrainOptions(epochs=5, batch_size=16),
+        options=TrainOptions(epochs=4, batch_size=16),
         quality=Quality(metric="recall", at_least=0.8),
     )  # fmt: skip
 

@@ -61,7 +61,7 @@ def recipe(
         train_data=training, validation_data=validation,
         collate=lambda texts: collate(texts, side), count=lambda batch: count_labels(batch["labels"]),
         finish=finish, blocks=lambda net: module_names(net, TransformerBlock),
-        options=TrainOptions(epochs=3, batch_size=32, evaluate_every=100, checkpoint_every=200),
+        options=TrainOptions(epochs=1, batch_size=16, evaluate_every=55, checkpoint_every=110),
         quality=Quality(metric="loss", at_most=math.log(12.0)),  # a perplexity of 12; letters by frequency have 31
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ LONGEST = 14  # words of 777,777: seven hundred seventy seven thousand ..., and 
 
 
 def recipe(
-    *, digits: int = 6, pairs: int = 20_000, width: int = 64, blocks: int = 2, heads: int = 4, lr: float = 3e-3
+    *, digits: int = 6, pairs: int = 12_000, width: int = 64, blocks: int = 2, heads: int = 4, lr: float = 3e-3
 ) -> Recipe:
     """Describe the run.
 

@@ -73,7 +73,7 @@ def recipe(
         count=lambda batch: count_labels(batch["labels"]),
         finish=lambda net: {f"accuracy_{k}mer": kmer_accuracy(training, validation, k, task) for k in (1, 3)},
         blocks=lambda net: module_names(net, TransformerBlock),
-        options=TrainOptions(epochs=4, batch_size=32, evaluate_every=63, checkpoint_every=126),
+        options=TrainOptions(epochs=3, batch_size=32, evaluate_every=63, checkpoint_every=126),
         quality=Quality(metric="accuracy", at_least=STATED[task]),
     )  # fmt: skip
 

@@ -64,7 +64,7 @@ def recipe(*, latent: int = 10, hidden: tuple[int, ...] = (256,), beta: float = 
             ),
         ),
         train_data=training, validation_data=validation, evaluate=evaluate, finish=finish,
-        options=TrainOptions(epochs=100, batch_size=64, evaluate_every=230, checkpoint_every=230),
+        options=TrainOptions(epochs=60, batch_size=64, evaluate_every=115, checkpoint_every=460),
         quality=Quality(metric="loss", at_most=21.0),
     )  # fmt: skip
 

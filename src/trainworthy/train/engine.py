@@ -271,7 +271,9 @@ class Run:
             self._save(final=True)
         results: Mapping[str, float] = self._finish() if ended else {}
         numbers = {**self._metrics, **results}
-        met = quality_met(self.recipe.quality, numbers) if ended else None
+        met = quality_met(self.recipe.quality, numbers) if ended and self.layout.first else None
+        if self.layout.world > 1:  # only the first rank has results; all leave with one answer
+            results, met = self.layout.gather_objects((results, met))[0]
         if ended:
             self._journal.write("end", self.step, self.epoch, numbers)
         return Outcome(
