@@ -1,0 +1,103 @@
+"""DCGAN of handwritten digits: two optimizers, and a number for how good the images are.
+
+It teaches two phases in one step, labels that are smoothed on one side and flipped now and then, and to judge a GAN by
+precision and recall of its images among real ones, beside a Gaussian that has the same mean and covariance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainworthy.parts.losses.gan import GanKind, GanLoss
+from trainworthy.parts.manifold import precision_and_recall
+from trainworthy.parts.models.dcgan import Discriminator, Gan, Generator, latent_noise
+from trainworthy.parts.sources.shipped import digit_images
+from trainworthy.train import Loss, Phase, Quality, Recipe, TrainOptions
+from trainworthy.train.optimizers import adamw
+
+Batch = tuple[Tensor, Tensor]
+
+
+def recipe(
+    *, loss: GanKind = "non-saturating", latent: int = 32, size: int = 16, width: int = 24, lr: float = 4e-4,
+    real_label: float = 0.9, flip: float = 0.03,
+) -> Recipe:  # fmt: skip
+    """Describe the run.
+
+    Args:
+        loss: Which pair of losses; ``hinge`` has no labels to smooth or flip.
+        latent: Width of the noise.
+        size: Pixels a side: 8, 16, 32 or 64.
+        width: Channels of the layers next to the image.
+        lr: Learning rate of both.
+        real_label: What the discriminator is told of real images.
+        flip: The share of images of which it is told the opposite.
+    """
+    tricks = {} if loss in ("hinge", "wasserstein") else {"real_label": real_label, "flip": flip}
+    gan_loss = GanLoss(kind=loss, **tricks)
+    training, validation = digit_images("train", size=size), digit_images("validation", size=size)
+
+    def discriminator(net: Any, batch: Batch) -> Loss:
+        real = batch[0]
+        with torch.no_grad():
+            fake = net.generator(latent_noise(real, latent=latent))
+        mean = gan_loss.discriminator(net.discriminator(real), net.discriminator(fake))
+        return Loss.of_mean(mean, weight=len(real))
+
+    def generator(net: Any, batch: Batch) -> Loss:
+        fake = net.generator(latent_noise(batch[0], latent=latent))
+        return Loss.of_mean(gan_loss.generator(net.discriminator(fake)), weight=len(fake))
+
+    def finish(net: Any) -> Mapping[str, float]:
+        noise = latent_noise(next(net.parameters()).new_empty(len(validation)), latent=latent)
+        return judged(validation.tensors[0], net.generator(noise).cpu(), training.tensors[0])
+
+    return Recipe(
+        model=lambda: Gan(
+            Generator(latent=latent, size=size, channels=1, width=width),
+            Discriminator(size=size, channels=1, width=width),
+        ),
+        phases=(
+            _phase("discriminator", discriminator, lr), _phase("generator", generator, lr),
+        ),
+        train_data=training, finish=finish,
+        options=TrainOptions(epochs=40, batch_size=64, ema_decay=0.99, checkpoint_every=460),
+        quality=Quality(metric="f1", at_least=0.5),
+    )  # fmt: skip
+
+
+def _phase(name: str, loss: Any, lr: float) -> Phase:
+    return Phase(
+        name=name, loss=loss, optimizer=adamw(lr, betas=(0.5, 0.999), weight_decay=0.0),
+        parameters=lambda net: [each for each in net.named_parameters() if each[0].startswith(f"{name}.")],
+    )  # fmt: skip
+
+
+def judged(real: Tensor, made: Tensor, training: Tensor) -> Mapping[str, float]:
+    """Compare images, averaged to 8 x 8 pixels, with real ones that training did not see; and a Gaussian likewise.
+
+    Shapes:   each (N, 1, size, size)
+    """
+
+    def features(images: Tensor) -> Tensor:
+        return functional.adaptive_avg_pool2d(images.float(), 8).flatten(1)
+
+    seen = features(training).double()
+    gaussian = torch.distributions.MultivariateNormal(
+        seen.mean(0), seen.T.cov() + 1e-3 * torch.eye(seen.shape[1], dtype=torch.float64)
+    ).sample((len(made),))
+    precision, recall = precision_and_recall(features(real), features(made))
+    of_gaussian = precision_and_recall(features(real), gaussian.float().clamp(-1, 1))
+    return {
+        "precision": precision, "recall": recall, "f1": f1(precision, recall), "f1_gaussian": f1(*of_gaussian),
+    }  # fmt: skip
+
+
+def f1(precision: float, recall: float) -> float:
+    """Return the harmonic mean; 0 where both are 0."""
+    return 2 * precision * recall / max(precision + recall, 1e-12)
