@@ -94,7 +94,7 @@ def judged(made: Tensor, training: TensorDataset, validation: TensorDataset) -> 
     spread = seen.double().T.cov() + 1e-3 * torch.eye(seen.shape[1], dtype=torch.float64)
     gaussian = torch.distributions.MultivariateNormal(seen.double().mean(0), spread).sample((len(made),))
     classifier = LogisticRegression(max_iter=200).fit(seen.numpy(), training.tensors[1].numpy())
-    found = {}
+    found: dict[str, float] = {}
     for name, images in (("", features(made)), ("_gaussian", gaussian.float().clamp(-1, 1))):
         precision, recall = precision_and_recall(real, images)
         score = class_score(torch.from_numpy(classifier.predict_proba(images.numpy())))
