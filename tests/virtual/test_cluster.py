@@ -36,7 +36,7 @@ def test_environment_is_put_back() -> None:
 
 def test_a_process_sees_the_gpus_of_its_node(rank: VirtualGpu) -> None:
     assert torch.cuda.device_count() == 8
-    assert len(torch.cuda.default_generators) == 8
+    assert len(list(torch.cuda.default_generators)) == 8
     assert torch.zeros(1, device="cuda").device == torch.device("cuda", 0)
     torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     assert torch.zeros(1).cuda().device == torch.device("cuda", 3)
