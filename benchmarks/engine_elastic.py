@@ -70,8 +70,8 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     folder.mkdir(parents=True)
     env = {**environment(), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-m", "benchmarks.engine_elastic", "--launcher", str(folder)]
-    log = (folder / "log").open("wb")
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
 
 
 def finished(process: subprocess.Popen[bytes], folder: Path) -> dict[str, Any]:

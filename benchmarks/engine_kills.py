@@ -28,23 +28,22 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks import engine_runs as runs
-from benchmarks.common import write_result
+from benchmarks.common import read_result, write_result
+from benchmarks.engine_disk import fill, small_file_system
 
 KINDS = {"kill -9": 100, "SIGTERM": 20, "disk full": 20, "truncated": 20, "flipped bit": 20, "half written": 20}
 LIMIT_S = 400.0
-_FILE_SYSTEM_BYTES = 12 << 20
+_NEVER_HIT = "the run was never hit before its end"
 _TURNS = (
     0,
     2,
@@ -86,7 +85,8 @@ class Trial:
 
 
 def reference(variant: runs.Variant, folder: Path) -> Reference:
-    """Run undisturbed."""
+    """Run undisturbed, from the start."""
+    shutil.rmtree(folder, ignore_errors=True)
     began = time.monotonic()
     running = runs.start(variant, folder)
     codes = running.codes(LIMIT_S)
@@ -118,17 +118,17 @@ def play(trial: Trial, expected: Reference, folder: Path) -> Trial:
     """Disturb a run, start it again, and note what happened."""
     rng = random.Random(f"{trial.kind} {trial.variant} {trial.seed}")
     variant = runs.VARIANTS[trial.variant]
-    for _ in range(8):  # until it is hit before its end
+    for attempt in range(8):  # until it is hit before its end
         shutil.rmtree(folder, ignore_errors=True)
         running = runs.start(variant, folder)
         try:
-            hit = _DISTURB[trial.kind](trial, running, rng, expected)
+            hit = _DISTURB[trial.kind](trial, running, rng, expected.seconds * 0.7**attempt)
         finally:
             running.end()
         if hit:
             break
     else:
-        trial.problems.append("the run was never hit before its end")
+        trial.problems.append(_NEVER_HIT)
         return trial
     whole = [name for name in sound(folder / "run" / "checkpoints") if name != trial.damaged]
     trial.newest = whole[0] if whole else None
@@ -152,9 +152,9 @@ def play(trial: Trial, expected: Reference, folder: Path) -> Trial:
 # --- the kinds --------------------------------------------------------------------------------------------------------
 
 
-def _kill(trial: Trial, running: runs.Running, rng: random.Random, expected: Reference) -> bool:
+def _kill(trial: Trial, running: runs.Running, rng: random.Random, seconds: float) -> bool:
     """Kill at any moment."""
-    if running.wait_for(rng.uniform(0, expected.seconds)):
+    if running.wait_for(rng.uniform(0, seconds)):
         return False
     victims = [rng.choice(running.processes)] if rng.random() < 0.7 else running.processes
     for process in victims:
@@ -169,10 +169,10 @@ def _kill(trial: Trial, running: runs.Running, rng: random.Random, expected: Ref
     return -signal.SIGKILL in trial.codes
 
 
-def _terminate(trial: Trial, running: runs.Running, rng: random.Random, expected: Reference) -> bool:
+def _terminate(trial: Trial, running: runs.Running, rng: random.Random, seconds: float) -> bool:
     """Ask all ranks to stop."""
     _wait_for_saves(running, 1 if rng.random() < 0.5 else 2)
-    running.wait_for(rng.uniform(0, expected.seconds / 2))
+    running.wait_for(rng.uniform(0, seconds / 2))
     for process in running.processes:
         if process.exitcode is None and process.pid is not None:
             os.kill(process.pid, signal.SIGTERM)
@@ -185,16 +185,16 @@ def _terminate(trial: Trial, running: runs.Running, rng: random.Random, expected
     return True
 
 
-def _fill_disk(trial: Trial, running: runs.Running, rng: random.Random, expected: Reference) -> bool:
+def _fill_disk(trial: Trial, running: runs.Running, rng: random.Random, seconds: float) -> bool:
     """Fill the file system up, leaving a random rest that a checkpoint may begin to use; let the run end; make room."""
     folder = running.folder
     _wait_for_saves(running, rng.randint(1, 3))
-    running.wait_for(rng.uniform(0, expected.seconds / 4))
+    running.wait_for(rng.uniform(0, seconds / 4))
     rest = rng.randint(0, 80_000)
     ballast = folder.parent / "ballast"
     if os.path.ismount(folder.parent):
         trial.done = f"no space left but {rest:,} bytes"
-        _fill(ballast, folder.parent, rest)
+        fill(ballast, folder.parent, rest)
     else:
         trial.done = f"files limited to {rest // 8:,} bytes"
         for process in running.processes:
@@ -211,23 +211,10 @@ def _fill_disk(trial: Trial, running: runs.Running, rng: random.Random, expected
     return True
 
 
-def _fill(ballast: Path, where: Path, rest: int) -> None:
-    with ballast.open("wb", buffering=0) as file:
-        while True:
-            state = os.statvfs(where)
-            left = state.f_bavail * state.f_frsize - rest
-            if left <= 0:
-                return
-            try:
-                file.write(bytes(min(left, 1 << 20)))
-            except OSError:
-                return
-
-
-def _kill_with_two(trial: Trial, running: runs.Running, rng: random.Random, expected: Reference) -> Path | None:
+def _kill_with_two(trial: Trial, running: runs.Running, rng: random.Random, seconds: float) -> Path | None:
     """Kill when there are two checkpoints or more; return the newest."""
     _wait_for_saves(running, rng.randint(2, 5))
-    if running.wait_for(rng.uniform(0, expected.seconds / 4)):
+    if running.wait_for(rng.uniform(0, seconds / 4)):
         return None
     for process in running.processes:
         process.kill()
@@ -240,8 +227,8 @@ def _kill_with_two(trial: Trial, running: runs.Running, rng: random.Random, expe
     return checkpoints / names[0]
 
 
-def _truncate(trial: Trial, running: runs.Running, rng: random.Random, expected: Reference) -> bool:
-    newest = _kill_with_two(trial, running, rng, expected)
+def _truncate(trial: Trial, running: runs.Running, rng: random.Random, seconds: float) -> bool:
+    newest = _kill_with_two(trial, running, rng, seconds)
     if newest is None:
         return False
     path = rng.choice(_files(newest))
@@ -251,8 +238,8 @@ def _truncate(trial: Trial, running: runs.Running, rng: random.Random, expected:
     return True
 
 
-def _flip(trial: Trial, running: runs.Running, rng: random.Random, expected: Reference) -> bool:
-    newest = _kill_with_two(trial, running, rng, expected)
+def _flip(trial: Trial, running: runs.Running, rng: random.Random, seconds: float) -> bool:
+    newest = _kill_with_two(trial, running, rng, seconds)
     if newest is None:
         return False
     path = rng.choice(_files(newest))
@@ -264,8 +251,8 @@ def _flip(trial: Trial, running: runs.Running, rng: random.Random, expected: Ref
     return True
 
 
-def _halve(trial: Trial, running: runs.Running, rng: random.Random, expected: Reference) -> bool:
-    newest = _kill_with_two(trial, running, rng, expected)
+def _halve(trial: Trial, running: runs.Running, rng: random.Random, seconds: float) -> bool:
+    newest = _kill_with_two(trial, running, rng, seconds)
     if newest is None:
         return False
     files = _files(newest)
@@ -302,22 +289,6 @@ def _wait_for_saves(running: runs.Running, count: int) -> None:
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def small_file_system(folder: Path) -> Iterator[bool]:
-    """Mount a file system of 12 MiB on a folder; yields False where that is not permitted."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={_FILE_SYSTEM_BYTES}", "none", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(folder)], capture_output=True, check=False)
 
 
 def plan(counts: dict[str, int], variants: list[str]) -> list[Trial]:
@@ -374,18 +345,35 @@ def summary(trials: list[Trial]) -> dict[str, dict[str, int]]:
     return table
 
 
+def merged(before: dict[str, Any], played: list[Trial], again: list[Trial], result: dict[str, Any]) -> dict[str, Any]:
+    """Put trials that were played again, because they had never been hit, in their places."""
+    assert all(before["digests"][name] == digest for name, digest in result["digests"].items())
+    fresh = {(trial.kind, trial.variant, trial.seed): trial for trial in again}
+    trials = [fresh.get((trial.kind, trial.variant, trial.seed), trial) for trial in played]
+    kept = {name: before[name] for name in ("digests", "disk_full_by", "seconds")}
+    return {"trials": [asdict(trial) for trial in trials], "kinds": summary(trials), **kept}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, help="of each kind; without it, 100 kills and 20 of each other kind")
     parser.add_argument("--only", help="one kind")
     parser.add_argument("--variant", help="one variant")
+    parser.add_argument("--missed", action="store_true", help="play again the trials of the result that hit nothing")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time")
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     counts = {kind: arguments.trials or count for kind, count in KINDS.items() if arguments.only in {None, kind}}
     variants = [arguments.variant] if arguments.variant else [list(runs.VARIANTS)[place] for place in _TURNS]
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="engine-kills-"))
-    result = run(plan(counts, variants), folder, jobs=arguments.jobs, say=lambda text: print(text, flush=True))
+    trials = plan(counts, variants)
+    before = read_result("engine_kills") if arguments.missed else None
+    if before is not None:  # as when the machine's load fell after the undisturbed run was timed
+        played = [Trial(**row) for row in before["trials"]]
+        trials = [Trial(row.kind, row.variant, row.seed) for row in played if row.problems == [_NEVER_HIT]]
+    result = run(trials, folder, jobs=arguments.jobs, say=lambda text: print(text, flush=True))
+    if before is not None:
+        result = merged(before, played, trials, result)
     for kind, row in result["kinds"].items():
         print(kind, row)
     print(Counter(trial["variant"] for trial in result["trials"]), f"{result['seconds']:.0f} s")

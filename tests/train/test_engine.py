@@ -265,6 +265,13 @@ def test_a_step_without_items(tmp_path: Path) -> None:
         train(recipe, folder=tmp_path, quiet=True)
 
 
+def test_says_what_no_phase_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = programs.words_recipe()
+    phase = replace(recipe.phases[0], parameters=lambda model: list(model.named_parameters())[2:])
+    train(replace(recipe, phases=(phase,)), folder=tmp_path, quiet=True)
+    assert "warning: no phase trains first.weight, first.bias; give them to one" in capsys.readouterr().err
+
+
 def test_deterministic_is_put_back(tmp_path: Path) -> None:
     inside = []
 

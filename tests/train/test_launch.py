@@ -20,6 +20,7 @@ from trainworthy.train.launch import is_worker, joined, launch, leave
 # What a rank does; it does not train, so that a start is cheap. Its words are the test's only source.
 RANK = """
 import os, signal, sys, time
+from trainworthy.errors import UsageError
 from trainworthy.train.launch import joined, leave
 from trainworthy.train.signals import Stop, exit_code
 
@@ -28,7 +29,7 @@ code = 0
 with joined("cpu", init_timeout_s=60) as ranks, Stop() as stop:
     print(f"rank {ranks.rank} of {ranks.size}, restart {restart}, heard {ranks.gather(10 * ranks.rank)}", flush=True)
     if case == "error" and ranks.rank == 1:
-        leave(2)
+        raise UsageError("nonsense")
     if case == "signal":
         if ranks.rank == 1:
             os.kill(os.getppid(), signal.SIGUSR1)
@@ -63,6 +64,7 @@ def test_a_signal_to_the_launcher_reaches_the_ranks_and_their_code_is_the_launch
 def test_an_error_is_not_tried_again(tmp_path: Path) -> None:
     done = launched("error", tmp_path)
     assert done.returncode == 2, done.stderr
+    assert "UsageError: nonsense" in done.stderr
     assert "restart 1" not in done.stdout
 
 

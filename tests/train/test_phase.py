@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from train import programs
 from trainworthy.errors import TrainError
+from trainworthy.train.finite import NotFiniteError
 from trainworthy.train.layout import Layout
 from trainworthy.train.meters import Meters
-from trainworthy.train.phase import NotFiniteError, PhaseRun, Work
+from trainworthy.train.phase import PhaseRun, Work
 from trainworthy.train.precision import precision
 from trainworthy.train.recipe import Loss, Phase
 from trainworthy.train.spread import Spread

@@ -14,8 +14,6 @@ All that a run knows is in :meth:`Run.state`; a run that goes on from it is equa
 
 from __future__ import annotations
 
-import functools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -29,12 +27,12 @@ from trainworthy.train import setup
 from trainworthy.train.average import Average
 from trainworthy.train.batches import counter, moved
 from trainworthy.train.evaluation import evaluating
-from trainworthy.train.finite import first_cause
+from trainworthy.train.finite import NotFiniteError, finite_error
 from trainworthy.train.loading import StepData
 from trainworthy.train.meters import Meters
 from trainworthy.train.optimizer_state import by_name, load_by_name
 from trainworthy.train.outcome import Best, Outcome, quality_met
-from trainworthy.train.phase import NotFiniteError, PhaseRun, Work
+from trainworthy.train.phase import PhaseRun, Work
 from trainworthy.train.randomness import capture, restore
 from trainworthy.train.ranks import Ranks
 from trainworthy.train.recipe import Recipe
@@ -109,7 +107,7 @@ class Run:
         self._loader = setup.loader(recipe, self.layout, device, here)
         self.steps = setup.steps(options, self._loader)
         self._meters = Meters()
-        self.phases = self._make_phases()
+        self.phases = setup.phases(recipe, self._spread, self.precision, self._meters, self.steps)
         self._average = Average(self.model, options.ema_decay) if options.ema_decay is not None else None
         self._evaluation = setup.evaluation(recipe, self.layout, self.precision)
         self._seed_step = setup.step_seeder(options, self.layout, device)
@@ -121,6 +119,9 @@ class Run:
         self._stop_code = 0
         self._progress = setup.progress(options, self.layout, self.steps, quiet=quiet)
         self._checkpoints = setup.checkpoints(recipe, folder, self.layout, here, say=self._progress.warn)
+        left_out = setup.without_phase(self.model, (each for phase in self.phases for _, each in phase.parameters))
+        if left_out and self.layout.first:
+            self._progress.warn(left_out)
         self.resumed_from: Path | None = None
         per_rank = self._resume()
         self._steps = self._begin_data(per_rank)
@@ -206,21 +207,16 @@ class Run:
             with self.precision.context():
                 return phase.phase.loss(model, batch)
 
-        everyone = not math.isfinite(error.norm)  # it is the same on all ranks, so all are here
-        runs: Any = "alone" if not self._spread.in_parts else "together" if everyone else "not"
         self._seed_step(work.step)
-        names = {id(each): name for name, each in self.model.named_parameters()}
-        cause = first_cause(self.model, work.batches, loss, names=names, runs=runs)
-        found = [(self.layout.rank, cause, data.indices)]
-        if everyone:
-            found = self.layout.gather_objects(found[0])
-        rank, cause, indices = next((each for each in found if each[1] is not None), found[0])
-        on_rank = f", rank {rank}" if self.layout.world > 1 else ""
-        samples = [index for part in indices for index in part]
-        return TrainError(
-            f"The loss is {error.loss:g} and the norm of its gradient {error.norm:g}.",
-            where=f"step {work.step}, phase {phase.phase.name!r}{on_rank}, samples {_short(samples)}",
-            fix=f"First not finite is {cause}." if cause else "It came out finite when the step was run again.",
+        return finite_error(
+            error,
+            self.model,
+            work.batches,
+            loss,
+            place=f"step {work.step}, phase {phase.phase.name!r}",
+            indices=data.indices,
+            layout=self.layout,
+            in_parts=self._spread.in_parts,
         )
 
     # --- what is due ------------------------------------------------------------------------------------------------
@@ -228,9 +224,9 @@ class Run:
     def _log(self) -> None:
         numbers = self._meters.read(self.layout.sum if self.layout.world > 1 else None)
         for phase in self.phases:
-            numbers[self._prefix(phase.phase.name) + "lr"] = phase.learning_rate
+            numbers[f"{phase.prefix}lr"] = phase.learning_rate
             if phase.scaler is not None:
-                numbers[self._prefix(phase.phase.name) + "loss_scale"] = phase.scaler.value
+                numbers[f"{phase.prefix}loss_scale"] = phase.scaler.value
         numbers.update(self._clock.rates(self.step, self.sample, self._speed, self.layout.world))
         self._journal.write("train", self.step, self.epoch, numbers)
         self._progress.numbers(numbers)
@@ -395,28 +391,9 @@ class Run:
             restore(per_rank["random"], self.device)
         return self._loader.steps(self.step, self.sample, self.steps)
 
-    def _make_phases(self) -> list[PhaseRun]:
-        make = functools.partial(
-            PhaseRun,
-            spread=self._spread,
-            precision=self.precision,
-            check_finite=self.options.check_finite,
-            meters=self._meters,
-            steps=self.steps,
-        )
-        return [make(phase, prefix=self._prefix(phase.name)) for phase in self.recipe.phases]
-
-    def _prefix(self, phase: str) -> str:
-        return f"{phase}/" if len(self.recipe.phases) > 1 else ""
-
 
 def _due(every: int | None, step: int, ends_epoch: bool, is_last: bool) -> bool:
     """Say whether something is due after a step: every so many, or each epoch (None), and in any case at the end."""
     if is_last:
         return True
     return ends_epoch if every is None else every > 0 and step % every == 0
-
-
-def _short(numbers: list[int]) -> str:
-    words = [str(number) for number in numbers[:8]]
-    return ", ".join(words) + (f", ... ({len(numbers)} in all)" if len(numbers) > 8 else "")

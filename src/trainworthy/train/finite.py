@@ -2,17 +2,68 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from trainworthy.errors import TrainError
 from trainworthy.train.batches import tensors_of
+from trainworthy.train.layout import Layout
 from trainworthy.train.recipe import Batch, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+class NotFiniteError(Exception):
+    """A loss or a gradient is not finite. Raised before the optimizer's step, so the weights are still good."""
+
+    def __init__(self, loss: float, norm: float) -> None:
+        super().__init__(f"loss {loss}, gradient norm {norm}")
+        self.loss = loss
+        self.norm = norm
+
+
+def finite_error(
+    error: NotFiniteError,
+    model: nn.Module,
+    batches: tuple[Batch, ...],
+    loss: Callable[[nn.Module, Batch], Loss],
+    *,
+    place: str,
+    indices: list[list[int]],
+    layout: Layout,
+    in_parts: bool,
+) -> TrainError:
+    """Return an error that says where a number that is not finite came from, on whichever rank that was.
+
+    Args:
+        error: What was seen.
+        model: As it was before the step.
+        batches: The micro-batches of this rank.
+        loss: The phase's loss, in the context and with the random numbers of the step.
+        place: Step and phase, in words.
+        indices: The samples in each micro-batch.
+        layout: The ranks.
+        in_parts: Whether the model runs only where all ranks join.
+    """
+    everyone = not math.isfinite(error.norm)  # it is the same on all ranks, so all are here
+    runs: Any = "alone" if not in_parts else "together" if everyone else "not"
+    names = {id(each): name for name, each in model.named_parameters()}
+    found = [(layout.rank, first_cause(model, batches, loss, names=names, runs=runs), indices)]
+    if everyone:
+        found = layout.gather_objects(found[0])
+    rank, cause, its_indices = next((each for each in found if each[1] is not None), found[0])
+    on_rank = f", rank {rank}" if layout.world > 1 else ""
+    samples = [index for part in its_indices for index in part]
+    return TrainError(
+        f"The loss is {error.loss:g} and the norm of its gradient {error.norm:g}.",
+        where=f"{place}{on_rank}, samples {_short(samples)}",
+        fix=f"First not finite is {cause}." if cause else "It came out finite when the step was run again.",
+    )
 
 
 def first_cause(
@@ -120,3 +171,8 @@ def _what(tensor: Any) -> str:
 
 def _local(tensor: Any) -> Tensor:
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[no-any-return]
+
+
+def _short(numbers: list[int]) -> str:
+    words = [str(number) for number in numbers[:8]]
+    return ", ".join(words) + (f", ... ({len(numbers)} in all)" if len(numbers) > 8 else "")

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from trainworthy.errors import TrainError, UsageError
+from trainworthy.errors import TrainError, TrainworthyError, UsageError
 from trainworthy.train.ranks import Ranks
 from trainworthy.train.signals import EXIT_INTERRUPTED, EXIT_REQUEUE
 
@@ -39,7 +39,6 @@ _LEAVE = "TRAINWORTHY_LEAVE_FILE"
 _OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 INIT_TIMEOUT_S = 120.0
 STEP_TIMEOUT_S = 1800.0
-GRACE_S = 30
 
 
 def is_worker() -> bool:
@@ -53,7 +52,7 @@ def launch(
     procs: int,
     max_restarts: int = 3,
     environment: Mapping[str, str] | None = None,
-    grace_s: int = GRACE_S,
+    grace_s: int | None = None,
 ) -> int:
     """Run a command as ``procs`` ranks on this machine until it has ended; return what to leave with.
 
@@ -62,7 +61,8 @@ def launch(
         procs: Number of ranks.
         max_restarts: How often all ranks are started anew after one has died.
         environment: Variables for the ranks besides this process's.
-        grace_s: How long ranks may take to save after a signal, before they are killed.
+        grace_s: How long ranks may take to save after a signal, before they are killed; None: what the variable
+            ``TORCH_ELASTIC_SHUTDOWN_TIMEOUT`` says, else 30.
 
     Returns:
         0; or the code with which the ranks left (:func:`leave`), such as 143 after SIGTERM; or that of the rank that
@@ -92,7 +92,7 @@ def launch(
 
 
 def _run_agent(
-    command: Sequence[str], *, procs: int, max_restarts: int, grace_s: int
+    command: Sequence[str], *, procs: int, max_restarts: int, grace_s: int | None
 ) -> tuple[signal.Signals | None, ChildFailedError | None]:
     """Run torch's elastic agent; return the signal that ended it, or the failure of a rank."""
     from torch.distributed.elastic.multiprocessing import SignalException
@@ -156,13 +156,18 @@ def leave(code: int) -> NoReturn:
     All ranks call it with the same code where they stop together (the end, a signal, the time limit). A rank that
     stops alone, because of an error, ends the others, and the run is not started anew: it would end the same way.
     """
+    if _noted(code) and code in {EXIT_REQUEUE, EXIT_INTERRUPTED}:
+        code = 0
+    sys.exit(code)
+
+
+def _noted(code: int) -> bool:
+    """Tell the launcher, if there is ours, what the run ends with; the first rank that has something to tell counts."""
     note = os.environ.get(_LEAVE)
     if note is not None and code:
         with contextlib.suppress(FileExistsError), Path(note).open("x", encoding="utf-8") as file:
             file.write(str(code))
-        if code in {EXIT_REQUEUE, EXIT_INTERRUPTED}:
-            code = 0
-    sys.exit(code)
+    return note is not None
 
 
 @contextlib.contextmanager
@@ -180,7 +185,8 @@ def joined(
         step_timeout_s: How long a rank may wait for the others later, before it ends with an error.
 
     Raises:
-        TrainError: The other ranks did not come.
+        TrainError: The other ranks did not come. (An error of this package that is raised *in* the context ends the run
+            for good; any other is a death, after which the launcher starts all ranks anew.)
         UsageError: There is no such device.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -204,14 +210,12 @@ def joined(
     later = timedelta(seconds=step_timeout_s)
     distributed.distributed_c10d._set_pg_timeout(later)  # the only way to have another timeout after the start
     group = distributed.new_group(backend="gloo", timeout=later) if size > 1 else None
-    yield Ranks(
-        rank=rank,
-        size=size,
-        local_rank=local_rank,
-        local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-        device=where,
-        group=group,
-    )
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    try:
+        yield Ranks(rank=rank, size=size, local_rank=local_rank, local_size=local_size, device=where, group=group)
+    except TrainworthyError as error:
+        _noted(error.exit_code)  # it would come again
+        raise
     # Not after an exception: the others may be gone, and the end of the process frees everything anyway.
     distributed.barrier(group)
     gc.collect()

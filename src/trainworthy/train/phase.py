@@ -17,6 +17,7 @@ import torch
 
 from trainworthy.errors import TrainError
 from trainworthy.train.clipping import clip_factor, gradient_norm, host_norm, scale_gradients
+from trainworthy.train.finite import NotFiniteError
 from trainworthy.train.meters import Meters
 from trainworthy.train.precision import Precision
 from trainworthy.train.recipe import Batch, Loss, Number, Phase
@@ -45,15 +46,6 @@ class Work(NamedTuple):
     total: float
 
 
-class NotFiniteError(Exception):
-    """A loss or a gradient is not finite. Raised before the optimizer's step, so the weights are still good."""
-
-    def __init__(self, loss: float, norm: float) -> None:
-        super().__init__(f"loss {loss}, gradient norm {norm}")
-        self.loss = loss
-        self.norm = norm
-
-
 @dataclass(slots=True)
 class _Cached:
     """The last start of a backward pass; steps of the same weight use it again."""
@@ -72,6 +64,7 @@ class PhaseRun:
         observing: The schedule, if it looks at evaluations; else None.
         scaler: The scale of the loss for fp16; else None.
         meters: Where losses and metrics go.
+        prefix: What the names of its metrics begin with.
         learning_rate: Of the first group, as the last step had it.
     """
 
@@ -93,7 +86,7 @@ class PhaseRun:
         self.observing = observing(self.schedule)
         self.scaler = precision.scaler()
         self.learning_rate = math.nan
-        self._loss_name, self._norm_name, self._prefix = f"{prefix}loss", f"{prefix}grad_norm", prefix
+        self._loss_name, self._norm_name, self.prefix = f"{prefix}loss", f"{prefix}grad_norm", prefix
         self._trained = [each for _, each in self.parameters]
         owned = {id(each) for each in self._trained}
         self._others = [each for each in spread.model.parameters() if each.requires_grad and id(each) not in owned]
@@ -182,7 +175,7 @@ class PhaseRun:
         if self._replicas is not None:
             self._replicas.finish()
         for name, (value, weight) in measured.items():
-            self.meters.add(self._prefix + name, value, weight)
+            self.meters.add(self.prefix + name, value, weight)
         return total  # type: ignore[no-any-return]
 
     def _stage_gradients(self, work: Work) -> float:
@@ -204,7 +197,7 @@ class PhaseRun:
         numbers = {name: (float(value), float(weight)) for name, (value, weight) in measured.items()}
         total, numbers = pipeline.from_last((total, numbers))
         for name, (value, weight) in numbers.items():
-            self.meters.add(self._prefix + name, value, weight)
+            self.meters.add(self.prefix + name, value, weight)
         return float(total)
 
     def _backward(self, total: Tensor, start: float) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from trainworthy.train.journal import Journal
 from trainworthy.train.layout import Layout
 from trainworthy.train.limits import check_options
 from trainworthy.train.loading import Fetch, MapLoader, MicroBatch, Plan
+from trainworthy.train.meters import Meters
+from trainworthy.train.phase import PhaseRun
 from trainworthy.train.precision import Precision
 from trainworthy.train.profiling import ProfileWindow
 from trainworthy.train.progress import Progress
@@ -75,6 +78,7 @@ def _deterministic(wanted: bool) -> Iterator[None]:
     """Have torch refuse what has no deterministic algorithm."""
     before = torch.are_deterministic_algorithms_enabled()
     if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses products on GPUs
         torch.use_deterministic_algorithms(True)
     try:
         yield
@@ -173,6 +177,33 @@ def evaluation(recipe: Recipe, layout: Layout, numbers: Precision) -> Evaluation
         seed=options.seed,
         workers=options.workers,
     )
+
+
+def phases(recipe: Recipe, model: spread.Spread, numbers: Precision, meters: Meters, steps: int) -> list[PhaseRun]:
+    """Return the phases at work; where there are several, their names are in those of their metrics."""
+    several = len(recipe.phases) > 1
+    return [
+        PhaseRun(
+            phase,
+            model,
+            numbers,
+            prefix=f"{phase.name}/" if several else "",
+            check_finite=recipe.options.check_finite,
+            meters=meters,
+            steps=steps,
+        )
+        for phase in recipe.phases
+    ]
+
+
+def without_phase(model: nn.Module, owned: Iterable[nn.Parameter]) -> str | None:
+    """Return a warning about parameters that require a gradient and that no phase trains; None if there are none."""
+    ids = {id(each) for each in owned}
+    names = [name for name, each in model.named_parameters() if each.requires_grad and id(each) not in ids]
+    if not names:
+        return None
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"no phase trains {', '.join(names[:3])}{more}; give them to one, or set requires_grad to False"
 
 
 def step_seeder(options: TrainOptions, layout: Layout, device: torch.device) -> StepSeeder:
