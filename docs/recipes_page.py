@@ -77,9 +77,9 @@ def _section(name: str, row: dict[str, Any], drawings: list[Path]) -> str:
 
 
 def _value(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, list) else (
-        "[" + ",".join(map(str, value)) + "]"
-    )  # fmt: skip
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
 
 
 def _drawings(name: str, row: dict[str, Any]) -> dict[Path, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from trainworthy.errors import ShapeError
-from trainworthy.parts.manifold import precision_and_recall
+from trainworthy.parts.manifold import class_score, precision_and_recall
 
 
 def slowly(real: torch.Tensor, made: torch.Tensor, k: int) -> tuple[float, float]:
@@ -43,3 +45,12 @@ def test_what_does_not_go_together() -> None:
         precision_and_recall(torch.zeros(5, 2), torch.zeros(5, 3))
     with pytest.raises(ShapeError, match="too few"):
         precision_and_recall(torch.zeros(3, 2), torch.zeros(5, 2))
+
+
+def test_class_score_against_loops() -> None:
+    shares = torch.rand(30, 4, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    mean = [sum(float(row[k]) for row in shares) / 30 for k in range(4)]
+    nats = [sum(float(row[k]) * math.log(float(row[k]) / mean[k]) for k in range(4)) for row in shares]
+    assert class_score(shares) == pytest.approx(math.exp(sum(nats) / 30), rel=1e-5)
+    with pytest.raises(ShapeError, match="samples, classes"):
+        class_score(torch.zeros(0, 3))

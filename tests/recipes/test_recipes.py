@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,7 +71,8 @@ def test_padding_on_either_side_gives_the_same_loss(side: str) -> None:
     assert recipe.collate is not None
     torch.manual_seed(0)
     model = recipe.model().eval()
-    long = [piece for piece in recipe.train_data.pieces if len(piece) == 17]  # type: ignore[attr-defined]
+    data: Any = recipe.train_data
+    long = [piece for piece in data.pieces if len(piece) == 17]
     pieces = [piece[:size] for piece, size in zip(long, (5, 9, 17), strict=False)]
     together = recipe.phases[0].loss(model, recipe.collate(pieces))
     alone = [recipe.phases[0].loss(model, recipe.collate([piece])) for piece in pieces]

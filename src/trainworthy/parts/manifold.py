@@ -1,4 +1,4 @@
-"""Precision and recall of made samples among real ones, in a space of features."""
+"""How good made samples are: precision and recall among real ones, and what a classifier says of them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,27 @@ def precision_and_recall(real: Tensor, made: Tensor, *, neighbours: int = 3) -> 
     if min(len(real), len(made)) <= neighbours:
         raise ShapeError(f"{len(real)} real and {len(made)} made samples are too few for {neighbours} neighbours.")
     return _share_among(made, real, neighbours), _share_among(real, made, neighbours)
+
+
+def class_score(shares: Tensor) -> float:
+    """Return how sure a classifier is of each sample and how evenly the classes come, from 1 to the number of classes.
+
+    It is exp of the mean divergence of a sample's classes from those of all: 1 if nothing can be told apart, or if all
+    samples are of one class; as many as there are classes if each sample is surely of one, and all are as frequent.
+
+    Shapes:   (N, classes), each row a distribution
+    Source:   the inception score of Salimans et al. 2016 (arXiv 1606.03498), section 4, for any classifier
+
+    >>> round(class_score(torch.eye(4)), 3), round(class_score(torch.tensor([[1.0, 0.0], [1.0, 0.0]])), 3)
+    (4.0, 1.0)
+
+    Raises:
+        ShapeError: If it is not a table with a row for each of at least one sample.
+    """
+    if shares.dim() != 2 or len(shares) == 0:
+        raise ShapeError(f"shares has shape {tuple(shares.shape)}; it must be (samples, classes).")
+    logs = (shares.double() / shares.double().mean(0)).clamp_min(1e-12).log()
+    return float((shares * logs).nan_to_num().sum(1).mean().exp())
 
 
 def _share_among(samples: Tensor, others: Tensor, neighbours: int) -> float:

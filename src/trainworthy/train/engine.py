@@ -138,7 +138,8 @@ class Run:
         self._clock.start(self.step, self.sample)
         while stopped_by is None and self.step < self.steps:
             data = next(self._steps, None)
-            if data is None:
+            if data is None:  # a stream that has ended, or a rehearsal that lets loaders run dry
+                stopped_by = self._evaluate() if self._evaluation is not None else None
                 break
             self._take(data)
             stopped_by = self._do_what_is_due(data)
