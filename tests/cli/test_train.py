@@ -186,3 +186,12 @@ def test_a_dry_run_trains_nothing(folder: Path, capsys: pytest.CaptureFixture[st
     assert found["estimate"]["step_time_s"]["expected"] > 0
     assert found["check"]["findings"] == []
     assert not (folder / "runs").exists()
+
+
+def test_a_dry_run_refuses_a_batch_that_leaves_ranks_without_a_sample(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("line.py", "--dry-run", "--world-size", "64", "train.batch_size=48") == 2
+    said = capsys.readouterr().err
+    assert "train.batch_size is 48: of 64 ranks that read data, 16 would have no sample." in said
+    assert "train.batch_size=64" in said

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainworthy.cli.options import emit
 from trainworthy.cli.progress import ProgressLine
+from trainworthy.errors import UsageError
 
 if TYPE_CHECKING:
     from trainworthy.check.run import CheckResult
@@ -29,6 +30,7 @@ def dry_run(resolved: Resolved, options: argparse.Namespace) -> int:
     from trainworthy.hardware import gpu_row
 
     gpu = gpu_row(options.gpu or DEFAULT_GPU).id
+    _check_batch(resolved, options.world_size or 1)
     checked = check_paths([str(resolved.source.path)], load_config(str(resolved.source.path)))
     rehearsed = rehearse_recipe(options, gpu)
     estimate = None if rehearsed.error is not None else estimate_result(rehearsed, gpu=gpu)
@@ -40,6 +42,18 @@ def dry_run(resolved: Resolved, options: argparse.Namespace) -> int:
     errors = errors or any(each.get("severity") == "error" for each in rehearsed.findings)
     good = not errors and rehearsed.verdict == "fits"
     return 0 if good or options.exit_zero else 1
+
+
+def _check_batch(resolved: Resolved, world_size: int) -> None:
+    """Refuse a batch that leaves ranks without a sample: the run would go on, but most of the GPUs would idle."""
+    settings = resolved.recipe.options
+    replicas = world_size // (settings.tensor_parallel * settings.pipeline_parallel)
+    if settings.batch_size < replicas:
+        raise UsageError(
+            f"train.batch_size is {settings.batch_size}: of {replicas} ranks that read data, "
+            f"{replicas - settings.batch_size} would have no sample.",
+            where="train.batch_size", fix=f"Pass train.batch_size={replicas} or more, or fewer GPUs.",
+        )  # fmt: skip
 
 
 def rehearse_recipe(options: argparse.Namespace, gpu: str) -> RehearsalResult:
