@@ -23,7 +23,7 @@ from trainworthy.train.schedules import cosine
 
 Batch = tuple[Tensor, Tensor]
 Name = Literal["unet", "fcn32s", "fcn16s", "fcn8s"]
-STATED = {"unet": 0.75, "fcn32s": 0.3, "fcn16s": 0.4, "fcn8s": 0.5}
+STATED = {"unet": 0.75, "fcn32s": 0.2, "fcn16s": 0.4, "fcn8s": 0.45}
 
 
 def recipe(
