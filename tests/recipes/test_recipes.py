@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,10 @@ def test_padding_on_either_side_gives_the_same_loss(side: str) -> None:
 @pytest.mark.parametrize("world_size", [1, 64])
 @pytest.mark.parametrize("name", SMALL)
 def test_a_recipe_rehearses(name: str, world_size: int, tmp_path: Path) -> None:
-    words = ["train", name, *SMALL[name], "train.batch_size=128", "--output", str(tmp_path / "run")]
+    # 64 ranks want a sample each.
+    settings = [re.sub(r"^(images|pairs|count)=\d+", r"\1=256", word) for word in SMALL[name]]
+    settings = [word.replace("digits=2", "digits=3") for word in settings]
+    words = ["train", name, *settings, "train.batch_size=128", "--output", str(tmp_path / "run")]
     cluster = {} if world_size == 1 else {"world_size": world_size, "gpus_per_node": 8}
     result = tw.rehearse("trainworthy", is_module=True, args=words, gpu="h100-sxm-80gb", **cluster)  # type: ignore[arg-type]
     assert result.error is None, result.error

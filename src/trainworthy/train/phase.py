@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -289,13 +290,22 @@ class PhaseRun:
             raise TrainError(
                 f"Loss.total {what}; it must be a scalar that the backward pass can start from.", where=where
             )
-        if weight and loss.weight is not None and not math.isclose(float(loss.weight), weight, rel_tol=1e-6):
+        stated = loss.weight if _is_known(loss.weight) else None
+        if weight and stated is not None and not math.isclose(float(stated), weight, rel_tol=1e-6):
             raise TrainError(
-                f"Loss.weight is {float(loss.weight):g} and Recipe.count of the same micro-batch is {weight:g}.",
+                f"Loss.weight is {float(stated):g} and Recipe.count of the same micro-batch is {weight:g}.",
                 where=where,
                 fix="Make both count the same items; without Recipe.count it is the samples, the first dimension.",
             )
         self._unchecked = False
+
+
+def _is_known(weight: Any) -> bool:
+    """Whether a weight is given, and has a value: on a virtual GPU a sum over many items has none."""
+    virtual = sys.modules.get("trainworthy.virtual.tensors")  # there if the run is rehearsed
+    return weight is not None and not (
+        virtual is not None and isinstance(weight, torch.Tensor) and virtual.is_virtual(weight)
+    )
 
 
 def _collect(measured: dict[str, list[Any]], loss: Loss, weight: float) -> None:
