@@ -16,8 +16,8 @@ __all__ = ["curves_svg"]
 Points = Sequence[tuple[float, float]]
 
 _COLOURS: Final = ("#4269d0", "#efb118", "#3ca951", "#ff725c", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")
-_WIDTH, _HEIGHT = 720, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 150, 34, 40
+_WIDTH, _HEIGHT = 780, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 210, 34, 40  # right: the longest label, "discriminator (training) 0.8377"
 _TICKS: Final = 5
 _LABEL_GAP: Final = 14.0
 _MOST_POINTS: Final = 400
