@@ -29,8 +29,11 @@ import catalogue_page
 import measured_gpu_page
 import parts_page
 import published_runs_page
+import recipes_page
+import resume_page
 import rule_pages
 import single_gpu_page
+import train_page
 import traincheck_page
 
 DOCS = Path(__file__).resolve().parent
@@ -213,9 +216,12 @@ def quick_pages() -> dict[Path, str]:
         **rule_pages.ecosystem_page(),
         **catalogue_page.catalogue_page(),
         **published_runs_page.page(),
+        **resume_page.page(),
         **_estimate_page("estimate-model", _MODEL),
         **single_gpu_page.page(),
         **measured_gpu_page.page(),
+        **recipes_page.page(),
+        **train_page.page(),
         **parts_page.page(),
         **traincheck_page.page(),
         **readme_tables(),

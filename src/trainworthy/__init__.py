@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trainworthy._api.probe import probe
     from trainworthy._api.record import load_tape, record
     from trainworthy._api.rehearse import rehearse
+    from trainworthy._api.train import train
     from trainworthy.errors import TrainworthyError
     from trainworthy.hardware import gpu_row, gpu_rows
     from trainworthy.tape.record import Tape
@@ -41,6 +42,7 @@ __all__ = [
     "probe",
     "record",
     "rehearse",
+    "train",
     "trainer_guard",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "probe": "trainworthy._api.probe",
     "record": "trainworthy._api.record",
     "rehearse": "trainworthy._api.rehearse",
+    "train": "trainworthy._api.train",
     "trainer_guard": "trainworthy._api.guard",
 }
 
@@ -73,10 +76,10 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Keeps ``estimate``, ``explain`` and ``inspect`` the functions when the packages of those names are imported."""
+    """Keeps ``estimate``, ``inspect`` and so on the functions when the packages of those names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("estimate", "explain", "inspect") and isinstance(value, ModuleType):
+        if name in ("estimate", "explain", "inspect", "train") and isinstance(value, ModuleType):
             return
         super().__setattr__(name, value)
 

@@ -13,6 +13,7 @@
     ├── TapeError                 a tape file is damaged, truncated or hostile
     │   └── TapeVersionError      a tape file of another version
     ├── MissingTorchError         torch is needed and not installed
+    ├── TrainError                exit code 1: a training run cannot go on
     └── ScriptError               exit code 1: the user's script is what failed
 
 A message says three things: *what* is wrong with the values, *where*, and *what to do*. ``str(error)`` prints them on
@@ -127,6 +128,12 @@ class MissingTorchError(TrainworthyError):
             f"{purpose} needs PyTorch, and no module named 'torch' can be imported.",
             fix="pip install 'trainworthy[torch]', or install the build of torch that fits your machine.",
         )
+
+
+class TrainError(TrainworthyError):
+    """A training run cannot start or go on; what its recipe or its numbers did is the answer."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class ScriptError(TrainworthyError):

@@ -62,8 +62,9 @@ def adds(kind: Any, num_bytes: int = 4, **more: Any) -> Change:
     [ddp(r, before_step=adds("gather", 4, peer=0, bytes_out=32 if r == 0 else 0)) for r in (0, 1)],
     [ddp(r, before_step=adds("broadcast", 4 if r == 2 else 0, peer=2, bytes_out=4)) for r in (0, 2)],
     [ddp(r, before_step=adds("all_gather", 40 + r, bytes_out=500, name="all_gather_object")) for r in (0, 1)],
+    [ddp(r, before_step=adds("all_gather", 40 + r, bytes_out=80 + 2 * r, dtype="uint8")) for r in (0, 1)],
     [ddp(r, before_step=adds("all_gather", 40 + r, bytes_out=340)) for r in (0, 1)],  # every rank knows all sizes
-], ids=["ddp", "hsdp", "1f1b", "gpipe", "one rank", "all_to_all", "gather", "root", "objects", "sizes"])  # fmt: skip
+], ids=["ddp", "hsdp", "1f1b", "gpipe", "one", "all_to_all", "gather", "root", "object", "bytes", "size"])  # fmt: skip
 def test_no_false_alarm(tapes: list[Tape]) -> None:
     assert findings(*tapes) == []
 

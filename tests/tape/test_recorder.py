@@ -299,7 +299,7 @@ class _Nested(torch.autograd.Function):
             return grads[0], None
         x = ctx.saved_tensors[0].detach().requires_grad_()
         with torch.enable_grad():
-            total = _Nested.apply(x * 2.0, ctx.depth - 1).sum()
+            total = _Nested.apply(x * 2.0, ctx.depth - 1).sum()  # type: ignore[no-untyped-call]
         total.backward()
         return x.grad, None
 
@@ -308,6 +308,6 @@ def test_backward_in_a_thread_without_python_below_it_is_recorded() -> None:
     """As on a GPU, where the engine runs all of it in such threads."""
     x = torch.ones(3, requires_grad=True)
     with Recorder() as recorder:
-        _Nested.apply(x * 2.0, 70).sum().backward()
+        _Nested.apply(x * 2.0, 70).sum().backward()  # type: ignore[no-untyped-call]
         tape = recorder.tape(device="cpu", granularity_bytes=1)
     assert sum(op.name.startswith("mul") and op.phase == "backward" for op in tape.ops) >= 71

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -36,6 +36,8 @@ def test_environment_is_put_back() -> None:
 
 def test_a_process_sees_the_gpus_of_its_node(rank: VirtualGpu) -> None:
     assert torch.cuda.device_count() == 8
+    generators: Sequence[torch.Generator] = torch.cuda.default_generators  # torch's stub says: an empty tuple
+    assert len(generators) == 8
     assert torch.zeros(1, device="cuda").device == torch.device("cuda", 0)
     torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     assert torch.zeros(1).cuda().device == torch.device("cuda", 3)

@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "list the modules of a model: shapes, parameters, FLOPs",
     "check": "find mistakes that do not crash, by reading the source",
     "compare": "compare two results and fail on a regression",
+    "train": "train a recipe: an included one, or a file of your own",
     "report": "render a saved tape again",
     "estimate": "say how long a training step takes, what it costs, why, and what would help",
     "explain": "show a rule or formula step by step, such as broadcasting or convolution",

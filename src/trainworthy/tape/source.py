@@ -11,6 +11,7 @@ from trainworthy.tape.record import Source
 
 _SKIP, _LIBRARY, _USER, _LOSS = 0, 1, 2, 3
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
+_OWN_RECIPES, _OWN_PARTS = f"{_PACKAGE}{os.sep}recipes{os.sep}", f"{_PACKAGE}{os.sep}parts{os.sep}"
 _STDLIB = tuple({str(Path(p).resolve()) for k, p in sysconfig.get_paths().items() if k in {"stdlib", "platstdlib"}})
 _SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 # Functions of torch.nn.functional whose operations are the loss, wherever they are called.
@@ -26,7 +27,8 @@ class SourceFinder:
     """Finds the user's innermost line on the stack and interns it.
 
     A frame is the user's if its file lies outside torch, trainworthy, the standard library and
-    installed packages, or below one of ``roots`` (the folder of the script, of a ``-m`` module).
+    installed packages, or below one of ``roots`` (the folder of the script, of a ``-m`` module), or
+    is an included recipe.
     """
 
     def __init__(self, roots: tuple[str, ...] = (), base: str | None = None) -> None:
@@ -109,7 +111,7 @@ class SourceFinder:
             if is_torch and filename.endswith("functional.py") and code.co_name in _LOSS_FUNCTIONS:
                 return _LOSS
             if is_torch or filename.startswith(_PACKAGE):
-                return _SKIP
+                return _kind_of_own(filename)
         if filename.startswith("<frozen"):
             return _SKIP
         if filename.startswith("<"):  # notebook cells, exec'd configuration
@@ -126,6 +128,13 @@ class SourceFinder:
         return any(
             resolved.startswith(root) and not any(s in resolved[len(root) - 1 :] for s in _SITE) for root in self.roots
         )
+
+
+def _kind_of_own(filename: str) -> int:
+    """Tell what our own files are: an included recipe is read as a user's file, its parts as a library."""
+    if filename.startswith(_OWN_RECIPES):
+        return _USER
+    return _LIBRARY if filename.startswith(_OWN_PARTS) else _SKIP
 
 
 def _short(filename: str) -> str:

@@ -7,7 +7,7 @@ seed, ...) is in :class:`TrainOptions`; on the command line these are ``train.st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Union
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 Batch = Any
+Data = Union["Dataset[Any]", Sequence[Any]]
 Number = Union["Tensor", float, int]
 
 
@@ -39,12 +40,13 @@ class Loss:
 
     Attributes:
         total: SUM of the loss over the items counted (``reduction="sum"``), a scalar tensor that requires grad.
-        weight: Number of items counted: samples, tokens, pixels. It must equal ``Recipe.count`` of the batch.
+        weight: Number of items counted: samples, tokens, pixels. It must equal ``Recipe.count`` of the batch (checked
+            in the first step); None: whatever that says.
         metrics: What else to log, by name.
     """
 
     total: Tensor
-    weight: Number
+    weight: Number | None = None
     metrics: Mapping[str, Mean] = field(default_factory=dict)
 
     @classmethod
@@ -111,7 +113,8 @@ class TrainOptions:
             step = f(seed, step, rank), initial weights.
         deterministic: Use deterministic algorithms, refuse operators that have none.
         device: ``auto``: the accelerator of this rank if there is one, else the CPU.
-        distributed: ``auto``: DDP when there are several ranks; or ``ddp``, ``fsdp``.
+        distributed: What several ranks hold: ``ddp``: replicas; ``fsdp``: shards; ``auto``: replicas, or shards where
+            layers are shared too (``tensor_parallel``).
         tensor_parallel: Ranks that share each layer, by ``Recipe.tensor_plan``.
         pipeline_parallel: Stages, by ``Recipe.pipeline_split``.
         sync_batch_norm: Convert BatchNorm to SyncBatchNorm (several ranks on GPUs).
@@ -120,7 +123,8 @@ class TrainOptions:
         ema_decay: Keep an exponential moving average of the weights and evaluate with it; None: none.
         evaluate_every: Steps between evaluations; None: at the end of each epoch. 0: only at the end.
         early_stopping_patience: Evaluations without a better result after which the run stops; None: never.
-        best_metric: The metric that says which checkpoint is best; with ``best_is`` ``lowest`` or ``highest``.
+        best_metric: The metric that says which checkpoint is best, what a plateau is, and when to stop early.
+        best_is: Whether the ``lowest`` or the ``highest`` is the best.
         checkpoint_every: Steps between checkpoints; None: at the end of each epoch. 0: only at the end.
         keep_checkpoints: How many of the newest are kept (the best is kept besides).
         async_checkpoint: Write checkpoints in the background.
@@ -197,8 +201,8 @@ class Recipe:
 
     model: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
-    train_data: Dataset[Any]
-    validation_data: Dataset[Any] | None = None
+    train_data: Data
+    validation_data: Data | None = None
     collate: Callable[[list[Any]], Batch] | None = None
     count: Callable[[Batch], Number] | None = None
     evaluate: LossFunction | None = None

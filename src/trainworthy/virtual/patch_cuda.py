@@ -220,13 +220,14 @@ def cuda_patches(gpu: VirtualGpu) -> Patches:
         gpu.recorder.note_event("cuda.synchronize", host_syncs=1)
 
     streams = Streams(gpu.recorder)
+    gpus = gpu.cluster.processes_per_node if gpu.cluster else 1
     answers = {
         **_device_answers(gpu), **_memory(gpu), **_random(), **_graph_classes(gpu), **_legacy_types(),
         "synchronize": synchronize, "Stream": Stream, "ExternalStream": ExternalStream, "Event": Event,
         "current_stream": streams.current, "default_stream": lambda device=None: streams.default,
         "stream": streams.use, "StreamContext": streams.use, "set_stream": streams.set,
         "device": _DeviceContext, "device_of": _DeviceContext,
-        "default_generators": (torch.default_generator,), "has_half": True,
+        "default_generators": (torch.default_generator,) * gpus, "has_half": True,
     }  # fmt: skip
     patches.set_all(torch.cuda, **answers)
     patches.set_all(torch.cuda.random, **_random())

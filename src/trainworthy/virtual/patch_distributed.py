@@ -39,6 +39,7 @@ def distributed_patches(gpu: VirtualGpu) -> Patches:
         for name, function in ObjectCollectives(gpu).functions().items():
             patches.set(module, name, function)
     patches.set(c10d, "default_pg_nccl_timeout", timedelta(minutes=10))
+    patches.set(c10d, "_set_pg_timeout", lambda timeout, group=None: None)  # looks for classes a CPU build lacks
     patches.set(c10d, "_new_process_group_helper", _new_process_group(gpu, helper))
     patches.set(FakeProcessGroup, "supports_coalescing", property(lambda self: False))
     for name in ("TCPStore", "FileStore"):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainworthy.parts.masks import causal_keep, hide, token_keep
-from trainworthy.parts.models.seq2seq import Seq2Seq, decode_greedily, decode_with_beam
+from trainworthy.parts.masks import Keep, causal_keep, hide, token_keep
+from trainworthy.parts.models.seq2seq import Seq2Seq, Seq2SeqOutput, decode_greedily, decode_with_beam
 from trainworthy.parts.models.transformer import NormPlace
 
 PAD, BEGIN, END = 0, 1, 2
@@ -142,3 +142,23 @@ def test_a_power_of_the_length_prefers_longer_sequences() -> None:
         if row.finished
     ]
     assert found == sorted(scores, key=lambda tokens: -scores[tokens] / (len(tokens) + 1))
+
+
+def test_greedy_takes_the_likeliest_token_also_where_the_end_is_second() -> None:
+    class Fixed(Seq2Seq):
+        """Says token 5, then 6, then the end; the end is always second."""
+
+        def decode(self, target: Tensor, memory: Tensor, source_real: Keep, *, weights: bool = False) -> Seq2SeqOutput:
+            logits = torch.zeros(*target.shape, 8)
+            logits[..., END] = 2.0
+            for place, token in enumerate((5, 6)[: target.shape[1]]):
+                logits[:, place, token] = 3.0
+            return Seq2SeqOutput(logits, ())
+
+    model = Fixed(vocabulary=8, pad=PAD, width=8, blocks=1, heads=2).eval()
+    source = torch.tensor([[3, 4], [5, PAD]])
+    for found in decode_greedily(model, source, begin=BEGIN, end=END, longest=9):
+        assert found.tokens == (5, 6)
+        assert found.finished
+    (best,) = decode_with_beam(model, source[:1], begin=BEGIN, end=END, longest=9, beams=1)
+    assert best.tokens == (5, 6)
