@@ -104,9 +104,15 @@ def _reaches_a_model(call: Call) -> ast.AST | None:
     for _ in range(3):
         for node in ast.walk(body):
             if isinstance(node, ast.Assign) and (_holds(node.value, call) or known & _bare_names(node.value)):
-                known |= {name for target in node.targets for name in _bare_names(target)}
+                # A part that is put into something else does not make all of that a checkpoint.
+                whole = [target for target in node.targets if not isinstance(target, ast.Subscript)]
+                known |= {name for target in whole for name in _bare_names(target)}
     for node in ast.walk(body):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "load_state_dict":
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", "") == "load_state_dict"
+            and (node.end_lineno or 0) >= call.node.lineno
+        ):
             if any(word in ast.unparse(node.func).lower() for word in ("scaler", "sched")):  # numbers
                 continue
             parts = [*node.args, *[one.value for one in node.keywords]]
