@@ -67,7 +67,8 @@ class Resolved:
 
         left_out = f"{OPTIONS}.epochs" if self.recipe.options.steps is not None else f"{OPTIONS}.steps"
         tree = _tree({key: value for key, value in self.settings.items() if key != left_out})
-        return OmegaConf.to_yaml(OmegaConf.create(_plain(tree)))
+        text: str = OmegaConf.to_yaml(OmegaConf.create(_plain(tree)))
+        return text
 
 
 def resolve(source: RecipeSource, *, file: str | Path | None = None, words: Sequence[str] = ()) -> Resolved:
