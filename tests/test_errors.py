@@ -11,6 +11,7 @@ from trainworthy.errors import (
     ShapeError,
     TapeError,
     TapeVersionError,
+    TrainError,
     TrainworthyError,
     UsageError,
 )
@@ -37,7 +38,7 @@ def test_the_tree_is_drawn_in_the_module_docstring(kind: type[TrainworthyError])
 
 @pytest.mark.parametrize("kind", ALL)
 def test_exit_codes(kind: type[TrainworthyError]) -> None:
-    assert kind.exit_code == (1 if kind in (ScriptError, ShapeError) else 2)
+    assert kind.exit_code == (1 if kind in (ScriptError, ShapeError, TrainError) else 2)
 
 
 def test_a_script_error_points_at_a_line() -> None:

@@ -123,12 +123,19 @@ def lived(program: str, path: Path, *, steps: int = 20) -> tuple[Finding, ...]:
     return guard.findings
 
 
+_PATCHED = ("torch.optim", "torch.nn.functional", "torch.nn.init", "torch.utils.data")
+
+
 @contextlib.contextmanager
 def _as_main(path: Path) -> Iterator[dict[str, object]]:
     """Let a program be ``__main__``, quietly, and put the process back."""
     import torch
 
     state, argv, main = torch.get_rng_state(), sys.argv, sys.modules["__main__"]
+    # Some programs put faulty functions in place of torch's.
+    patched = {
+        name: dict(vars(home)) for name, home in sys.modules.items() if name.startswith(_PATCHED) and home is not None
+    }
     module = types.ModuleType("__main__")
     module.__file__ = str(path)
     sys.argv, sys.modules["__main__"] = [str(path)], module
@@ -138,5 +145,9 @@ def _as_main(path: Path) -> Iterator[dict[str, object]]:
             yield module.__dict__
     finally:
         sys.argv, sys.modules["__main__"] = argv, main
+        for name, before in patched.items():
+            for key, value in before.items():
+                if vars(sys.modules[name]).get(key) is not value:
+                    setattr(sys.modules[name], key, value)
         torch.set_rng_state(state)
         torch.set_grad_enabled(True)
