@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from trainworthy.calibrate.probe import Call
 from trainworthy.calibrate.probes_products import aten, attention_pair, conv_calls, log_size
-from trainworthy.calibrate.probes_streams import BINARY, UNARY
+from trainworthy.calibrate.probes_streams import BINARY, UNARY, row_calls
 
 Group = tuple[str, Iterable[Call]]
 _FULL = torch.float32
@@ -183,25 +183,7 @@ def _layouts(x: torch.Tensor) -> Iterator[Call]:
 def gpu_row_probes(device: str, dtype: torch.dtype) -> Iterator[Call]:
     """Normalisation and softmax over rows, the loss of a language model, and rows picked by index."""
     for rows, columns in (*_ROWS, (4096, 50304), (256, 30522)):
-        x = torch.rand(rows, columns, device=device, dtype=dtype)
-        weight, bias = torch.rand(2, columns, device=device, dtype=dtype)
-        _, mean, rstd = aten.native_layer_norm(x, [columns], weight, bias, 1e-5)
-        yield lambda x=x, w=weight, b=bias: aten.native_layer_norm(x, [x.shape[1]], w, b, 1e-5)  # type: ignore[misc]
-        yield lambda x=x, m=mean, r=rstd, w=weight, b=bias: aten.native_layer_norm_backward(  # type: ignore[misc]
-            x, x, [x.shape[1]], m, r, w, b, [True, True, True]
-        )
-        for forward, backward in (
-            (aten._softmax, aten._softmax_backward_data),
-            (aten._log_softmax, aten._log_softmax_backward_data),
-        ):
-            y = forward(x, -1, False)
-            yield lambda f=forward, x=x: f(x, -1, False)  # type: ignore[misc]
-            yield lambda f=backward, x=x, y=y: f(x, y, -1, x.dtype)  # type: ignore[misc]
-        if dtype is _FULL:
-            target = torch.randint(columns, (rows,), device=device)
-            loss, total = aten.nll_loss_forward(x, target, None, 1, -100)
-            yield lambda x=x, t=target: aten.nll_loss_forward(x, t, None, 1, -100)  # type: ignore[misc]
-            yield lambda g=loss, x=x, t=target, n=total: aten.nll_loss_backward(g, x, t, None, 1, -100, n)  # type: ignore[misc]
+        yield from row_calls(torch.rand(rows, columns, device=device, dtype=dtype))
     if dtype is _FULL:
         yield from _index_probes(device)
 

@@ -98,28 +98,30 @@ def row_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
     """Normalisation and softmax over rows, losses over classes, and rows picked by index."""
     for rows, columns in ((8, 16), (64, 64), (32, 1024), (512, 128), (256, 768), (2048, 256), (1024, 1024), (128, 8192),
                           (8192, 64), (16384, 16)):  # fmt: skip
-        x = torch.rand(rows, columns, device=device, dtype=dtype)
-        weight, bias = torch.rand(2, columns, device=device, dtype=dtype)
-        _, mean, rstd = aten.native_layer_norm(x, [columns], weight, bias, 1e-5)
-        yield lambda x=x, w=weight, b=bias: aten.native_layer_norm(x, [x.shape[1]], w, b, 1e-5)  # type: ignore[misc]
-        yield lambda x=x, m=mean, r=rstd, w=weight, b=bias: aten.native_layer_norm_backward(  # type: ignore[misc]
-            x, x, [x.shape[1]], m, r, w, b, [True, True, True]
-        )
-        for forward, backward in (
-            (aten._softmax, aten._softmax_backward_data),
-            (aten._log_softmax, aten._log_softmax_backward_data),
-        ):
-            y = forward(x, -1, False)
-            yield lambda f=forward, x=x: f(x, -1, False)  # type: ignore[misc]
-            yield lambda f=backward, x=x, y=y: f(x, y, -1, x.dtype)  # type: ignore[misc]
-        if dtype is not torch.float32:
-            continue
-        target = torch.randint(columns, (rows,), device=device)
-        loss, total = aten.nll_loss_forward(x, target, None, 1, -100)
-        yield lambda x=x, t=target: aten.nll_loss_forward(x, t, None, 1, -100)  # type: ignore[misc]
-        yield lambda g=loss, x=x, t=target, n=total: aten.nll_loss_backward(g, x, t, None, 1, -100, n)  # type: ignore[misc]
+        yield from row_calls(torch.rand(rows, columns, device=device, dtype=dtype))
     if dtype is torch.float32:
         yield from _index_probes(device=device)
+
+
+def row_calls(x: torch.Tensor) -> Iterator[Call]:
+    """Normalisation and softmax over the rows of ``x``, forward and backward; in float32 the loss over classes too."""
+    rows, columns = x.shape
+    weight, bias = torch.rand(2, columns, device=x.device, dtype=x.dtype)
+    _, mean, rstd = aten.native_layer_norm(x, [columns], weight, bias, 1e-5)
+    yield lambda: aten.native_layer_norm(x, [columns], weight, bias, 1e-5)
+    yield lambda: aten.native_layer_norm_backward(x, x, [columns], mean, rstd, weight, bias, [True, True, True])
+    for forward, backward in (
+        (aten._softmax, aten._softmax_backward_data),
+        (aten._log_softmax, aten._log_softmax_backward_data),
+    ):
+        y = forward(x, -1, False)
+        yield lambda f=forward: f(x, -1, False)  # type: ignore[misc]
+        yield lambda f=backward, y=y: f(x, y, -1, x.dtype)  # type: ignore[misc]
+    if x.dtype is torch.float32:
+        target = torch.randint(columns, (rows,), device=x.device)
+        loss, total = aten.nll_loss_forward(x, target, None, 1, -100)
+        yield lambda: aten.nll_loss_forward(x, target, None, 1, -100)
+        yield lambda: aten.nll_loss_backward(loss, x, target, None, 1, -100, total)
 
 
 def _index_probes(*, device: str) -> Iterator[Call]:
