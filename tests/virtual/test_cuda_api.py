@@ -122,6 +122,20 @@ def test_streams_and_events(gpu: VirtualGpu) -> None:
     assert sum(op.host_syncs for op in syncs) == 3
 
 
+def test_an_event_far_back_does_not_stop_the_device(gpu: VirtualGpu) -> None:
+    """Waiting for the step before while the next is queued is how a loop reads numbers without a stall."""
+    x = torch.ones(4, device="cuda")
+    near, far = torch.cuda.Event(), torch.cuda.Event()
+    far.record()
+    for _ in range(40):
+        x = x + 1
+    near.record()
+    far.synchronize()
+    assert not any(op.name == "cuda.synchronize" for op in gpu.tape().ops)
+    near.synchronize()
+    assert sum(op.name == "cuda.synchronize" for op in gpu.tape().ops) == 1
+
+
 def test_accelerator_api() -> None:
     with VirtualGpu(gpu_row("h100-sxm-80gb")):
         assert torch.accelerator.is_available()

@@ -190,9 +190,10 @@ def _about_syncs(result: RehearsalResult) -> list[str]:
     if not result.host_syncs_per_step or not result.host_syncs:
         return []
     worst = result.host_syncs[0]
-    where = _place(worst.get("path"), worst.get("line"))
+    place = _place(worst.get("path"), worst.get("line"))
+    where = f"most often at {place}" if place else "in code of a library"
     return [
-        f"The host waits for the GPU {_times(result.host_syncs_per_step)} a step, most often at {where or '?'}: "
+        f"The host waits for the GPU {_times(result.host_syncs_per_step)} a step, {where}: "
         "read values every n steps instead."
     ]
 

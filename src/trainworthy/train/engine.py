@@ -26,6 +26,7 @@ from trainworthy.errors import TrainError
 from trainworthy.train import setup
 from trainworthy.train.average import Average
 from trainworthy.train.batches import counter, moved
+from trainworthy.train.due import is_due
 from trainworthy.train.evaluation import evaluating
 from trainworthy.train.finite import NotFiniteError, finite_error
 from trainworthy.train.loading import StepData
@@ -142,7 +143,7 @@ class Run:
                 stopped_by = self._evaluate() if self._evaluation is not None else None
                 break
             self._take(data)
-            stopped_by = self._do_what_is_due(data)
+            stopped_by = self._do_what_isis_due(data)
         return self._end(stopped_by)
 
     def _take(self, data: StepData) -> None:
@@ -153,20 +154,20 @@ class Run:
         if not total > 0:
             raise TrainError(f"Step {data.step} has no items to count: its weight is {total:g}.", where="Recipe.count")
         self._seed_step(data.step)
-        work = Work(data.step, batches, weights, total)
+        work = Work(data.step, batches, weights, total, data.micro_batches, data.indices)
         for phase in self.phases:
             if data.step % phase.phase.every == 0:
                 try:
                     phase.run(work)
                 except NotFiniteError as error:
-                    raise self._explain(error, phase, work, data) from None
+                    raise self._explain(error, phase) from None
         self._spread.join_buffers()
         if self._average is not None:
             self._average.update()
         self._clock.items += total
         self.step, self.sample, self.epoch = data.step + 1, data.next_sample, data.epoch
 
-    def _do_what_is_due(self, data: StepData) -> str | None:
+    def _do_what_isis_due(self, data: StepData) -> str | None:
         """Log, evaluate and save as the options say; return why the run has to stop, or None."""
         options, step = self.options, self.step
         if step % options.log_every == 0 or step == self.steps:
@@ -175,9 +176,9 @@ class Run:
         if self._stop_code:
             return reason(self._stop_code)
         stopped_by = None
-        if self._evaluation is not None and _due(options.evaluate_every, step, data.ends_epoch, step == self.steps):
+        if self._evaluation is not None and is_due(options.evaluate_every, step, data.ends_epoch, step == self.steps):
             stopped_by = self._evaluate()
-        if step > self._saved and _due(options.checkpoint_every, step, data.ends_epoch, step == self.steps):
+        if step > self._saved and is_due(options.checkpoint_every, step, data.ends_epoch, step == self.steps):
             self._save()
         return stopped_by
 
@@ -200,21 +201,29 @@ class Run:
         self._stop_code = int(max(code for _, code in rows))
         return sum(each for each, _ in rows) / (self.layout.tensor * self.layout.pipeline)
 
-    def _explain(self, error: NotFiniteError, phase: PhaseRun, work: Work, data: StepData) -> TrainError:
+    def _settle(self) -> None:
+        """Have all steps judged whose numbers are still on their way from the device."""
+        for phase in self.phases:
+            try:
+                phase.settle()
+            except NotFiniteError as error:
+                raise self._explain(error, phase) from None
+
+    def _explain(self, error: NotFiniteError, phase: PhaseRun) -> TrainError:
         """Return an error that says where the number came from, on whichever rank that was."""
 
         def loss(model: nn.Module, batch: Any) -> Any:
             with self.precision.context():
                 return phase.phase.loss(model, batch)
 
+        work = error.work
         self._seed_step(work.step)
         return finite_error(
             error,
             self.model,
-            work.batches,
+            tuple(moved(batch, self.device) for batch in work.loaded),
             loss,
             place=f"step {work.step}, phase {phase.phase.name!r}",
-            indices=data.indices,
             layout=self.layout,
             in_parts=self._spread.in_parts,
         )
@@ -222,6 +231,7 @@ class Run:
     # --- what is due ------------------------------------------------------------------------------------------------
 
     def _log(self) -> None:
+        self._settle()
         numbers = self._meters.read(self.layout.sum if self.layout.world > 1 else None)
         for phase in self.phases:
             numbers[f"{phase.prefix}lr"] = phase.learning_rate
@@ -235,12 +245,13 @@ class Run:
         """Say whether the run was stopped after a step whose evaluation did not take place."""
         per_epoch = self._loader.steps_per_epoch
         ends_epoch = per_epoch is not None and self.step % per_epoch == 0
-        due = _due(self.options.evaluate_every, self.step, ends_epoch, self.step == self.steps)
+        due = is_due(self.options.evaluate_every, self.step, ends_epoch, self.step == self.steps)
         return self._evaluation is not None and 0 < self.step != self._evaluated and due
 
     def _evaluate(self) -> str | None:
         """Measure the validation data; return why the run has to stop, or None."""
         assert self._evaluation is not None
+        self._settle()
         began = time.perf_counter()
         with self._average.in_place() if self._average is not None else nullcontext():
             metrics = self._evaluation.run(self.model, self._asked_to_stop)
@@ -303,18 +314,15 @@ class Run:
 
     def close(self) -> None:
         """Let go of workers, files and hooks; calling it again does nothing."""
-        self._loader.close()
-        self._profile.close()
-        self._journal.close()
+        for part in (self._loader, self._profile, self._journal, self._checkpoints, *self.phases):
+            part.close()
         self._progress.close(self.step)
-        self._checkpoints.close()
-        for phase in self.phases:
-            phase.close()
 
     # --- state ------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Return everything that a run needs to go on exactly: tensors and plain data."""
+        self._settle()
         parameters = list(self.model.named_parameters())
         state = {
             "model": dict(self.model.state_dict()),
@@ -390,10 +398,3 @@ class Run:
             self._loader.load_state_dict(per_rank["loader"])
             restore(per_rank["random"], self.device)
         return self._loader.steps(self.step, self.sample, self.steps)
-
-
-def _due(every: int | None, step: int, ends_epoch: bool, is_last: bool) -> bool:
-    """Say whether something is due after a step: every so many, or each epoch (None), and in any case at the end."""
-    if is_last:
-        return True
-    return ends_epoch if every is None else every > 0 and step % every == 0

@@ -17,14 +17,23 @@ from trainworthy.train.recipe import Batch, Loss
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from trainworthy.train.phase import Work
+
 
 class NotFiniteError(Exception):
-    """A loss or a gradient is not finite. Raised before the optimizer's step, so the weights are still good."""
+    """A loss or a gradient is not finite. The weights are still good: the optimizer has not used it.
 
-    def __init__(self, loss: float, norm: float) -> None:
+    Attributes:
+        loss: The loss of the step on this rank, a sum.
+        norm: The norm of the gradient over all ranks.
+        work: The step that they belong to.
+    """
+
+    def __init__(self, loss: float, norm: float, work: Work) -> None:
         super().__init__(f"loss {loss}, gradient norm {norm}")
         self.loss = loss
         self.norm = norm
+        self.work = work
 
 
 def finite_error(
@@ -34,7 +43,6 @@ def finite_error(
     loss: Callable[[nn.Module, Batch], Loss],
     *,
     place: str,
-    indices: list[list[int]],
     layout: Layout,
     in_parts: bool,
 ) -> TrainError:
@@ -46,14 +54,13 @@ def finite_error(
         batches: The micro-batches of this rank.
         loss: The phase's loss, in the context and with the random numbers of the step.
         place: Step and phase, in words.
-        indices: The samples in each micro-batch.
         layout: The ranks.
         in_parts: Whether the model runs only where all ranks join.
     """
     everyone = not math.isfinite(error.norm)  # it is the same on all ranks, so all are here
     runs: Any = "alone" if not in_parts else "together" if everyone else "not"
     names = {id(each): name for name, each in model.named_parameters()}
-    found = [(layout.rank, first_cause(model, batches, loss, names=names, runs=runs), indices)]
+    found = [(layout.rank, first_cause(model, batches, loss, names=names, runs=runs), error.work.indices)]
     if everyone:
         found = layout.gather_objects(found[0])
     rank, cause, its_indices = next((each for each in found if each[1] is not None), found[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from trainworthy.errors import TrainError
+from trainworthy.train.behind import Behind, can_refuse
 from trainworthy.train.clipping import clip_factor, gradient_norm, host_norm, scale_gradients
 from trainworthy.train.finite import NotFiniteError
 from trainworthy.train.meters import Meters
@@ -39,12 +40,16 @@ class Work(NamedTuple):
         batches: Micro-batches, on the device.
         weights: Items that each of them counts; 0: a filler.
         total: Items of the whole step, over all micro-batches and ranks.
+        loaded: The micro-batches as they were loaded, for a step that has to be explained.
+        indices: The dataset's indices in each of them; empty for a stream.
     """
 
     step: int
     batches: tuple[Batch, ...]
     weights: list[float]
     total: float
+    loaded: Sequence[Batch] = ()
+    indices: Sequence[Sequence[int]] = ()
 
 
 @dataclass(slots=True)
@@ -96,6 +101,8 @@ class PhaseRun:
         self._on_host = precision.device.type == "cpu" and not spread.in_parts
         self._check_finite = check_finite
         self._measured = check_finite or phase.clip_norm is not None or self.scaler is not None
+        behind = check_finite and _works_behind(precision, spread) and can_refuse(self.optimizer)
+        self._behind = Behind(self.optimizer, precision.device) if behind else None
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._unchecked = True
         self._start = _Cached()
@@ -105,7 +112,7 @@ class PhaseRun:
         """Take one step: gradients, clipping, the optimizer.
 
         Raises:
-            NotFiniteError: Before the optimizer's step.
+            NotFiniteError: Before the optimizer's step; with a fused optimizer on a GPU, in the step after.
         """
         for parameter in self._others:
             parameter.requires_grad_(False)
@@ -121,13 +128,24 @@ class PhaseRun:
         gradients = [each.grad for each in self._trained if each.grad is not None]
         self._set_rate(work.step)
         good = True
-        if gradients and self._measured:
-            loss, good = self._measure(gradients, loss)
+        if gradients and self._behind is not None:
+            self._measure_behind(self._behind, gradients, loss, work)
+        elif gradients and self._measured:
+            loss, good = self._measure(gradients, loss, work)
         self.meters.add(self._loss_name, loss, sum(work.weights))
         if good:
             self.optimizer.step()
         for parameter in self._trained:
             parameter.grad = None
+
+    def settle(self) -> None:
+        """Judge the steps whose numbers the host has not read: before weights, averages or metrics are looked at.
+
+        Raises:
+            NotFiniteError: One was not finite.
+        """
+        if self._behind is not None:
+            self._behind.settle()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs besides the optimizer's state."""
@@ -144,9 +162,11 @@ class PhaseRun:
             self.observing.load_state_dict(state["schedule"])
 
     def close(self) -> None:
-        """Let go of the parameters."""
+        """Let go of the parameters and the optimizer."""
         if self._replicas is not None:
             self._replicas.close()
+        if self._behind is not None:
+            self._behind.close()
 
     def _gradients(self, work: Work) -> Tensor:
         """Run the model forward and backward on each micro-batch; return the sum of the losses of this rank."""
@@ -209,7 +229,16 @@ class PhaseRun:
             cached.value, cached.tensor = start, torch.full_like(total, start, requires_grad=False)
         total.backward(cached.tensor)
 
-    def _measure(self, gradients: list[Tensor], loss: Any) -> tuple[Any, bool]:
+    def _measure_behind(self, behind: Behind, gradients: list[Tensor], loss: Any, work: Work) -> None:
+        """Judge the step before, clip this one, and have the device refuse it if a number is not finite."""
+        behind.settle()
+        norm, limit = self._norm(gradients), self.phase.clip_norm
+        if limit is not None:
+            scale_gradients(gradients, clip_factor(norm, limit))
+        behind.note(work._replace(batches=()), loss, norm)
+        self.meters.add(self._norm_name, norm, 1.0)
+
+    def _measure(self, gradients: list[Tensor], loss: Any, work: Work) -> tuple[Any, bool]:
         """Look whether the gradients are finite, undo the scale of fp16, and clip.
 
         What the host has to know is read in one transfer, the only wait of a step; clipping is then decided by the host
@@ -234,7 +263,7 @@ class PhaseRun:
             factor = 1 / scaler.value
             length *= factor
         if not math.isfinite(length) or not math.isfinite(loss):
-            return loss, self._refuse(loss, length)
+            return loss, self._refuse(loss, length, work)
         if limit is not None and length > limit:
             factor *= limit / (length + 1e-6)
         if factor != 1.0:
@@ -255,14 +284,14 @@ class PhaseRun:
         loss_value, norm_value = torch.stack([loss.double(), norm.double()]).tolist()
         return loss_value, norm_value
 
-    def _refuse(self, loss: float, norm: float) -> bool:
+    def _refuse(self, loss: float, norm: float, work: Work) -> bool:
         """Raise, unless it is a gradient that overflowed in fp16: that step is skipped, and the loss scaled less.
 
         Returns:
             False: the optimizer may not step.
         """
         if self.scaler is None or not math.isfinite(loss) or self.scaler.skipped_in_a_row >= _MOST_SKIPPED:
-            raise NotFiniteError(loss, norm)
+            raise NotFiniteError(loss, norm, work)
         self.scaler.overflowed()
         self.meters.add(self._norm_name, 0.0, 0.0)  # an entry in every step, so that ranks and resumes agree
         return False
@@ -298,6 +327,11 @@ class PhaseRun:
                 fix="Make both count the same items; without Recipe.count it is the samples, the first dimension.",
             )
         self._unchecked = False
+
+
+def _works_behind(precision: Precision, spread: Spread) -> bool:
+    """Whether the device may judge a step: not with fp16, whose scale the host decides, nor with DTensor gradients."""
+    return precision.device.type == "cuda" and not precision.scaled and not spread.in_parts
 
 
 def _is_known(weight: Any) -> bool:

@@ -31,17 +31,25 @@ class Bucket:
         parts = self.flat[: sum(sizes)].split(sizes)
         self.slots = [part.view_as(each) for part, each in zip(parts, parameters, strict=True)]
         self.flags = self.flat[sum(sizes) :]
+        self._had: tuple[bool, ...] | None = None  # by this rank, when the buckets last left
+        self._had_on_device = torch.zeros_like(self.flags)
         self.missing = len(parameters)
         self.work: Any = None
 
     def launch(self, group: Any) -> None:
         """Fill the slots and send them on their way."""
-        for place, (parameter, slot) in enumerate(zip(self.parameters, self.slots, strict=True)):
-            if parameter.grad is None:
+        gradients = [each.grad for each in self.parameters]
+        had = tuple(each is not None for each in gradients)
+        if had != self._had:  # the same in every step, as a rule
+            self._had = had
+            self._had_on_device.copy_(torch.tensor(had, dtype=self.flags.dtype))
+        self.flags.copy_(self._had_on_device)
+        slots = [slot for slot, each in zip(self.slots, had, strict=True) if each]
+        if slots:
+            torch._foreach_copy_(slots, [each for each in gradients if each is not None])
+        for slot, each in zip(self.slots, had, strict=True):
+            if not each:
                 slot.zero_()
-            else:
-                slot.copy_(parameter.grad)
-            self.flags[place] = float(parameter.grad is not None)
         self.work = distributed.all_reduce(self.flat, group=group, async_op=True)
 
     def take(self) -> None:

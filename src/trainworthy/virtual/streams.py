@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from trainworthy.tape.recorder import Recorder
 
 
+_AHEAD_OPS = 32  # so many operations queued behind an event keep the device busy while the host waits for that event
+
+
 class _Call:
     """A collective that is under way until the computing stream waits for it."""
 
@@ -94,10 +97,12 @@ class Event:
     def __init__(self, device: Any = None, *args: Any, **kwargs: Any) -> None:
         self.device = Gpus.current
         self.calls: list[_Call] = []
+        self._place = 0
 
     def record(self, stream: Stream | None = None) -> None:
         """Mark a point of a stream."""
         self.calls = list((stream or Stream.manager.now).calls)
+        self._place = Stream.manager.place
 
     def wait(self, stream: Stream | None = None) -> None:
         """Let a stream wait."""
@@ -108,8 +113,9 @@ class Event:
         return True
 
     def synchronize(self) -> None:
-        """Wait on the host."""
-        torch.cuda.synchronize()
+        """Wait on the host. That stops the device only if little else has been queued since the event."""
+        if Stream.manager.place - self._place < _AHEAD_OPS:
+            torch.cuda.synchronize()
 
     def elapsed_time(self, end: Event) -> float:
         """Return 1.0 ms: a rehearsal does not know times."""
@@ -125,6 +131,11 @@ class Streams:
         self.default = self.now = Stream()
         recorder.is_beside = lambda: self.now is not self.default
         recorder.on_async_collective = self._begun
+
+    @property
+    def place(self) -> int:
+        """How many operations have been recorded."""
+        return len(self._recorder.ops)
 
     def current(self, device: Any = None) -> Stream:
         """Return the stream that is given work now."""
