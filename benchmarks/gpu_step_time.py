@@ -151,6 +151,7 @@ def _profile(step: Any) -> dict[str, Any]:
 
 
 def _compare_all(path: Path, names: list[str], calibration_path: str | None, *, write: bool) -> int:
+    from benchmarks.gpu_step_time_cases import HELD_OUT
     from trainworthy.hardware import gpu_row
 
     document = json.loads(path.read_text(encoding="utf-8"))
@@ -168,7 +169,8 @@ def _compare_all(path: Path, names: list[str], calibration_path: str | None, *, 
         cases[name] = found = _compare(name, measured, row.id, calibration_path)
         print(_line(name, found), flush=True)
     summary = {
-        kind: _summary([case[kind] for case in cases.values() if case.get(kind) is not None])
+        f"{kind}{suffix}": _summary([case[kind] for name, case in cases.items() if kind in case and name in chosen])
+        for suffix, chosen in (("", set(cases)), ("_held_out", HELD_OUT))
         for kind in ("stated_error", "calibrated_error", "allocated_error")
     }
     print(json.dumps(summary, indent=1))

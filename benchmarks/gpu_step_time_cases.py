@@ -19,11 +19,13 @@ from torch import Tensor, nn
 import benchmarks.common  # noqa: F401  # puts tests/ on the path
 from benchmarks.gpu_cases import example_gpt
 from zoo import small
-from zoo.classic import vgg
+from zoo.classic import alexnet, vgg
 from zoo.convnext import convnext
-from zoo.mobile import efficientnet_b0, mobilenet_v2
+from zoo.densenet import densenet
+from zoo.inception import googlenet
+from zoo.mobile import efficientnet_b0, mobilenet_v2, shufflenet_v2
 from zoo.resnet import resnet
-from zoo.transformer import ViT
+from zoo.transformer import Swin, ViT
 from zoo.unet import UNet
 
 Step = Callable[[], Any]
@@ -102,10 +104,13 @@ def _unet(dtype: Any, comp: bool) -> Step:
     return _train(model, lambda m: F.binary_cross_entropy_with_logits(m(x), y), _ADAMW, dtype, comp)
 
 
-def _lstm(dtype: Any, comp: bool) -> Step:
-    model = small.RecurrentClassifier(nn.LSTM, vocabulary=30000, width=512, classes=5).to("cuda")
-    x, y = torch.randint(30000, (64, 128), device="cuda"), torch.randint(5, (64,), device="cuda")
-    return _train(model, lambda m: F.cross_entropy(m(x), y), _ADAMW, dtype, comp)
+def _recurrent(cell: type[nn.Module], batch: int, width: int, length: int) -> Callable[[Any, bool], Step]:
+    def build(dtype: Any, comp: bool) -> Step:
+        model = small.RecurrentClassifier(cell, vocabulary=30000, width=width, classes=5).to("cuda")
+        x, y = torch.randint(30000, (batch, length), device="cuda"), torch.randint(5, (batch,), device="cuda")
+        return _train(model, lambda m: F.cross_entropy(m(x), y), _ADAMW, dtype, comp)
+
+    return build
 
 
 def _mlp(batch: int, width: int, optimizer: Any) -> Callable[[Any, bool], Step]:
@@ -173,11 +178,23 @@ CASES: dict[str, Case] = {
     "bert-64-bf16": Case(_bert(64), _BF16),
     "unet-8": Case(_unet),
     "unet-8-bf16": Case(_unet, _BF16),
-    "lstm-64": Case(_lstm),
+    "lstm-64": Case(_recurrent(nn.LSTM, 64, 512, 128)),
     "dcgan-128": Case(_gan),
     "mlp-64-compiled": Case(_mlp(64, 256, _SGD), compiled=True),
     "resnet50-128-bf16-compiled": Case(_images(_resnet50, 128), _BF16, compiled=True),
     "gpt2-8-bf16-compiled": Case(_gpt(8), _BF16, compiled=True),
     "vit-64-bf16-compiled": Case(_images(_vit, 64, optimizer=_ADAMW), _BF16, compiled=True),
     "bert-32-compiled": Case(_bert(32), compiled=True),
+    "alexnet-256-bf16": Case(_images(alexnet, 256), _BF16),
+    "googlenet-96": Case(_images(googlenet, 96)),
+    "densenet121-48-bf16": Case(_images(partial(densenet, 121), 48), _BF16),
+    "swin_tiny-40-bf16": Case(_images(Swin, 40, optimizer=_ADAMW), _BF16),
+    "shufflenet_v2-128": Case(_images(shufflenet_v2, 128)),
+    "bert-24-fp16": Case(_bert(24), _FP16),
+    "gpt_narrow-24-bf16": Case(_gpt(24, 8, 8, 512), _BF16),
+    "gru-128": Case(_recurrent(nn.GRU, 128, 384, 96)),
+    "gpt_narrow-12-bf16-compiled": Case(_gpt(12, 8, 8, 512), _BF16, compiled=True),
+    "resnet34-64-compiled": Case(_images(partial(resnet, 34), 64), compiled=True),
 }  # fmt: skip
+# The kernel model was mended by the profiles of the others; these were added when it stood.
+HELD_OUT = frozenset(list(CASES)[28:])
