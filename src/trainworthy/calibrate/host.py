@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from trainworthy.calibrate.host_gpu import gpu_host_costs
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.measured_kernels import kernel_time
 from trainworthy.estimate.op_classes import op_class
@@ -35,6 +36,8 @@ class _Phases(NamedTuple):
 
 def host_costs(*, machine: Machine, device: str) -> HostCosts:
     """Measure what the host adds to an operation in each phase."""
+    if device != "cpu":
+        return gpu_host_costs(device=device)
     slopes: list[_Phases] = []
     constants: list[float] = []
     view_s = _view_s(device)

@@ -107,7 +107,7 @@ def _conv_sizes(random: Random, *, depthwise: bool, most: float) -> tuple[int, .
     while True:
         kernel, stride = random.choice((1, 1, 3, 3, 3, 5, 7)), random.choice((1, 1, 1, 2))
         side, batch = random.choice((7, 14, 14, 28, 28, 56, 56, 112, 224, 32, 64, 128)), log_size(random, 4, 256)
-        c_in, c_out = log_size(random, 16, 1024), log_size(random, 16, 1024)
+        c_in, c_out = _channels(random), _channels(random)
         groups = 1
         if depthwise:
             kernel, c_out, groups = random.choice((3, 3, 5, 7)), c_in, c_in
@@ -117,6 +117,13 @@ def _conv_sizes(random: Random, *, depthwise: bool, most: float) -> tuple[int, .
         flops = 2 * pixels / stride**2 * c_in * c_out / groups * kernel**2
         if 1e7 < flops < most and pixels * (c_in + c_out / stride**2) < 1.2e8:
             return kernel, c_in, c_out, groups, side, batch, stride
+
+
+def _channels(random: Random) -> int:
+    """Draw a width as networks have them; now and then any: kernels for such widths are others, and far slower."""
+    if random.random() < 0.15:
+        return log_size(random, 16, 1024)
+    return random.choice((16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024))
 
 
 def gpu_attention_probes(device: str, dtype: torch.dtype) -> Iterator[Call]:
@@ -264,12 +271,13 @@ def _pools(x: torch.Tensor) -> Iterator[Call]:
 
 
 def gpu_rnn_probes(device: str) -> Iterator[Call]:
-    """LSTM layers as cuDNN runs them, forward and backward."""
+    """LSTM and GRU layers as cuDNN runs them, forward and backward."""
     random = Random(14)
-    for _ in range(12):
+    for made in range(20):
         steps, batch = log_size(random, 16, 256), log_size(random, 8, 256)
         inputs, hidden = log_size(random, 32, 1024), log_size(random, 64, 1024)
-        layer = torch.nn.LSTM(inputs, hidden, device=device)
+        kind: type[torch.nn.LSTM] | type[torch.nn.GRU] = torch.nn.GRU if made % 5 in {1, 3} else torch.nn.LSTM
+        layer = kind(inputs, hidden, device=device)
         x = torch.randn(steps, batch, inputs, device=device).requires_grad_()
         state = torch.zeros(1, batch, hidden, device=device)
         y = _with_graph(layer, x, state)
@@ -278,9 +286,9 @@ def gpu_rnn_probes(device: str) -> Iterator[Call]:
         yield lambda y=y, wanted=wanted, grad=grad: torch.autograd.grad(y, wanted, grad, retain_graph=True)  # type: ignore[misc]
 
 
-def _with_graph(layer: torch.nn.LSTM, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+def _with_graph(layer: torch.nn.RNNBase, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     with torch.enable_grad():  # else cuDNN keeps nothing for the backward pass and runs another kernel
-        y: torch.Tensor = layer(x, (state, state))[0]
+        y: torch.Tensor = layer(x, (state, state) if isinstance(layer, torch.nn.LSTM) else state)[0]
         return y
 
 

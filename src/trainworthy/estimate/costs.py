@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from trainworthy.estimate import gpu_defaults
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.op_cost import Bound, OpTime, op_time
@@ -15,6 +16,7 @@ from trainworthy.tape.record import PHASES, Phase, Row, Signature, Tape
 __all__ = [
     "AS_EXPECTED",
     "COMPILED_CALL_S",
+    "COMPILED_STEP_S",
     "FUSED",
     "FUSED_ELEMENTWISE",
     "FUSED_LOSS",
@@ -22,6 +24,7 @@ __all__ = [
     "Cost",
     "Factors",
     "costs_of",
+    "host_slowness",
 ]
 
 FUSED = "compiled."  # begins the names of operations that stand for a compiled kernel, see ``fusion.py``
@@ -35,6 +38,14 @@ _SHARE = 0.88  # of any other operation that is known by its traffic only
 # What the host spends on a kernel in compiled code: a launch by generated code, without dispatcher and autograd.
 # An assumption: CUDA's own launch takes the host 2 to 4 us, and the wrapper computes a grid and passes pointers.
 COMPILED_CALL_S = 5e-6
+# What calling compiled code takes once a step, forward and backward: guards, wrappers of the compiled graphs. By what
+# an MLP of 64 x 256 took on two hosts three times slower than `gpu_defaults.HOST` (H100 and H200, torch 2.11).
+COMPILED_STEP_S = 250e-6
+
+
+def host_slowness(machine: Machine) -> float:
+    """Return how many times longer this host takes to issue an operation than an undisturbed server CPU."""
+    return machine.host.forward_op_s / gpu_defaults.HOST.forward_op_s
 
 
 class Cost(NamedTuple):
@@ -125,7 +136,8 @@ def _cost(
     time = _time(signature._replace(name=name), machine, phase)
     host_s = time.host_s
     if signature.name.startswith(FUSED):
-        host_s = 0.0 if kind == "view" else COMPILED_CALL_S  # strides of views are constants of generated code
+        # Strides of views are constants of generated code.
+        host_s = 0.0 if kind == "view" else COMPILED_CALL_S * host_slowness(machine)
     if signature.collective is not None:
         seconds = 0.0
         if topology is not None:

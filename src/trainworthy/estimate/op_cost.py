@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from trainworthy.estimate.gpu_kernels import gpu_kernel_times
+from trainworthy.estimate.host_costs import issue_s
 from trainworthy.estimate.measured_kernels import kernel_time
 from trainworthy.estimate.op_classes import op_class
 
@@ -51,7 +52,7 @@ def op_time(signature: Signature, *, machine: Machine, phase: Phase = "forward",
 @lru_cache(maxsize=65536)
 def _op_time(signature: Signature, machine: Machine, phase: Phase, training: bool) -> OpTime:
     kind = op_class(signature.name)
-    host_s = _host_s(kind, machine, phase)
+    host_s = issue_s(signature, host=machine.host, phase=phase)
     if kind in {"view", "collective"} or signature.collective is not None:
         return OpTime(0.0, 0.0, 0.0, host_s, "host", known=True)
     if machine.calibration is not None and machine.calibration.curves:
@@ -73,12 +74,3 @@ def _measured_times(signature: Signature, machine: Machine) -> tuple[float, floa
     if kernel.compute_share >= 1.0:
         return busy_s, 0.0, fixed_s
     return busy_s * kernel.compute_share, busy_s, fixed_s
-
-
-def _host_s(kind: str, machine: Machine, phase: Phase) -> float:
-    host = machine.host
-    if kind == "view":
-        return host.view_s
-    if phase == "backward":
-        return host.backward_op_s
-    return host.optimizer_op_s if phase == "optimizer" else host.forward_op_s

@@ -247,6 +247,10 @@ def _rnn(signature: Signature) -> Placed:
     x, weight = signature.inputs[0], signature.inputs[1]
     name = base_name(signature.name)
     steps, batch = (x.shape[0], x.shape[1]) if len(x.shape) > 2 else (x.shape[0] if x.shape else 1, 1)
+    # cuDNN takes either order, and only the state, (layers, batch, hidden), tells which.
+    state = next((meta.shape for meta in signature.inputs[1:] if len(meta.shape) == 3), None)
+    if state is not None and state[1] == steps != batch:
+        steps, batch = batch, steps
     inputs = weight.shape[-1] if weight.shape else 1
     gates = weight.shape[0] if weight.shape else 1
     return Placed(_family(signature, name), (_log(steps), _log(batch), _log(inputs), _log(gates)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trainworthy.estimate.costs import AS_EXPECTED, Cost, Factors, costs_of
+from trainworthy.estimate.costs import AS_EXPECTED, COMPILED_STEP_S, Cost, Factors, costs_of, host_slowness
 from trainworthy.estimate.fusion import compiled
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.program import Plain, program_of
@@ -95,7 +95,10 @@ def run_steps(tapes: Mapping[int, Tape], setting: Setting, *, factors: Factors =
             costs = costs_of(tape, machine=setting.machine, topology=setting.topology, factors=factors, rank=rank)
             priced[rank] = (tape, costs, step)
     # What the host does once a step, whatever its operations.
-    once = Plain(on_host(setting.machine.host.step_s * factors.host), PHASES.index("other"))
+    once_s = setting.machine.host.step_s
+    if setting.mode == "compiled" and not setting.in_order:
+        once_s += COMPILED_STEP_S * host_slowness(setting.machine)
+    once = Plain(on_host(once_s * factors.host), PHASES.index("other"))
     programs = {
         rank: (once, *program_of(tape, costs=costs, step=step, in_order=setting.in_order))
         for rank, (tape, costs, step) in priced.items()

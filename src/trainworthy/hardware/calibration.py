@@ -60,6 +60,8 @@ class HostCosts:
     """An operation that moves no data."""
     step_s: float = 0.0
     """What a step costs once, whatever its operations: entering the engine, the optimizer's hooks."""
+    by_op: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """GPU: an operation by ``phase/name``; of an optimizer's kernels (``optimizer/foreach``) for each tensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # by identity: rows are large

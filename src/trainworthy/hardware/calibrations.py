@@ -84,7 +84,13 @@ def dump_calibration(calibration: Calibration) -> str:
     """Write a calibration as TOML."""
     plain = as_plain(calibration)
     curves, host = plain.pop("curves"), plain.pop("host")
-    tables = {"host": host, "peaks_tflops": plain.pop("peaks_tflops"), "versions": plain.pop("versions")}
+    by_op = host.pop("by_op")
+    tables = {
+        "host": host,
+        "host.by_op": {_text(key): value for key, value in by_op.items()},
+        "peaks_tflops": plain.pop("peaks_tflops"),
+        "versions": plain.pop("versions"),
+    }
     lines = [f"{key} = {_value(value)}" for key, value in plain.items() if value is not None]
     for name, table in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]
@@ -106,7 +112,9 @@ def as_plain(calibration: Calibration) -> dict[str, Any]:
         "page_fault_s_per_byte": calibration.page_fault_s_per_byte,
         "bandwidth": [list(point) for point in calibration.bandwidth],
         "reuse": [list(point) for point in calibration.reuse],
-        "host": {name: getattr(host, name) for name in host.__dataclass_fields__},
+        "host": {
+            **{name: getattr(host, name) for name in host.__dataclass_fields__}, "by_op": dict(host.by_op),
+        },
         "peaks_tflops": dict(calibration.peaks_tflops), "versions": dict(calibration.versions),
         "curves": {
             name: {
