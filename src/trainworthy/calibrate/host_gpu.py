@@ -191,7 +191,7 @@ def _optimizer_costs(device: str) -> tuple[dict[str, float], float]:
         (True, lambda ps: torch.optim.AdamW(ps, lr=1e-4, fused=True)),
     ):
         (few_s, few), (many_s, many) = (_optimizer_step(make, number, device=device) for number in _TENSORS)
-        slope = max(many_s - few_s, 0.0) / max(many - few, 1)
+        slope = max((many_s - few_s) / max(many - few, 1), many_s / many / 20)
         slopes.setdefault("fused" if fused else "foreach", []).append(slope)
         constants.append(max(few_s - slope * few, 0.0))
     return {f"optimizer/{kind}": fmean(found) for kind, found in slopes.items()}, median(constants)
