@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainworthy._api.need_torch import need_torch
+from trainworthy._api.train_utilisation import UNKNOWN, Utilisation, utilisation
 from trainworthy.errors import UsageError
 from trainworthy.train.config import Resolved, resolve
 from trainworthy.train.find_recipe import find_recipe
@@ -74,9 +75,16 @@ def train(
                 "Settings are for recipes by name or file; this one is made already.",
                 fix="Give them to the function that makes the recipe.",
             )
+        if recipe.options.mfu:
+            raise UsageError(
+                "train.mfu rehearses a recipe by name or file; this one is made already.",
+                fix="trainworthy.train.train(recipe, folder=..., flops_per_step=..., peak_flops_per_s=...).",
+            )
         return _run(recipe, name="recipe", folder=Path(output if output is not None else "runs/recipe"), values={})
     resolved = settle(str(recipe), settings, config=config)
-    return train_resolved(resolved, output=output, words=[str(recipe), *settings])
+    words = [str(recipe), *settings]
+    speed = utilisation(resolved.recipe.options, words, config=None if config is None else str(config))
+    return train_resolved(resolved, output=output, words=words, speed=speed)
 
 
 def settle(recipe: str, settings: Sequence[str], *, config: str | Path | None = None) -> Resolved:
@@ -95,15 +103,25 @@ def default_folder(recipe: str) -> Path:
     return Path("runs") / "-".join(filter(None, [Path(path).stem, function]))
 
 
-def train_resolved(resolved: Resolved, *, output: str | Path | None, words: Sequence[str]) -> TrainResult:
-    """Prepare the folder on rank 0 and train; every rank calls it."""
+def train_resolved(
+    resolved: Resolved, *, output: str | Path | None, words: Sequence[str], speed: Utilisation = UNKNOWN
+) -> TrainResult:
+    """Prepare the folder on rank 0 and train; every rank calls it.
+
+    Args:
+        resolved: The recipe with its settings.
+        output: The folder of the run; None: ``runs/NAME``.
+        words: The command line, for the record.
+        speed: What the utilisation is worked out from.
+    """
     folder = Path(output) if output is not None else default_folder(resolved.source.name)
     if is_main():
         ranks = int(os.environ.get("WORLD_SIZE", "1"))
         warning = prepare(folder, resolved, words=words, ranks=ranks)
         if warning is not None:
             sys.stderr.write(f"trainworthy: {warning}\n")
-    return _run(resolved.recipe, name=resolved.source.name, folder=folder, values=dict(resolved.settings))
+    values = dict(resolved.settings)
+    return _run(resolved.recipe, name=resolved.source.name, folder=folder, values=values, speed=speed)
 
 
 def is_main() -> bool:
@@ -111,13 +129,18 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _run(recipe: Recipe, *, name: str, folder: Path, values: dict[str, Any]) -> TrainResult:
+def _run(
+    recipe: Recipe, *, name: str, folder: Path, values: dict[str, Any], speed: Utilisation = UNKNOWN
+) -> TrainResult:
     from trainworthy.report.train_report import RunFacts
     from trainworthy.train.engine import train as run_engine
 
     started = time.monotonic()
     guarding = _Guarding(recipe.options.guard_steps)
-    outcome = run_engine(recipe, folder=folder, watchers=guarding.watchers)
+    outcome = run_engine(
+        recipe, folder=folder, watchers=guarding.watchers, flops_per_step=speed.flops_per_step,
+        peak_flops_per_s=speed.peak_flops_per_s,
+    )  # fmt: skip
     quality = recipe.quality
     facts = RunFacts(
         recipe=name, folder=folder, step=outcome.step, epoch=outcome.epoch, stopped_by=outcome.stopped_by,

@@ -97,6 +97,7 @@ def _about_unknown(word: str) -> str:
 
 def _train(resolved: Resolved, options: argparse.Namespace, words: Sequence[str]) -> int:
     from trainworthy._api.train import default_folder, is_main, train_resolved
+    from trainworthy._api.train_utilisation import utilisation
 
     if options.procs is not None and options.procs < 1:
         raise ConfigError(f"--procs is {options.procs}; it must be at least 1.")
@@ -105,7 +106,9 @@ def _train(resolved: Resolved, options: argparse.Namespace, words: Sequence[str]
 
     if options.procs is not None and options.procs > 1 and not is_worker():
         return _launch(resolved, options, Path(output))
-    result = train_resolved(resolved, output=output, words=words)
+    given = [options.recipe, *options.settings_given]
+    speed = utilisation(resolved.recipe.options, given, config=options.config)
+    result = train_resolved(resolved, output=output, words=words, speed=speed)
     if is_main():
         from trainworthy.report.train_report import render_run_json
 

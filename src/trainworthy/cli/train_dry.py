@@ -59,9 +59,9 @@ def _check_batch(resolved: Resolved, world_size: int) -> None:
 def rehearse_recipe(options: argparse.Namespace, gpu: str) -> RehearsalResult:
     """Rehearse ``trainworthy train`` with the same recipe and settings, as any other program."""
     from trainworthy._api.rehearse import rehearse
+    from trainworthy._api.train_utilisation import rehearsed_words
 
-    words = ["train", options.recipe, *options.settings_given]
-    words += ["--config", options.config] if options.config else []
+    words = rehearsed_words([options.recipe, *options.settings_given], options.config)
     with ProgressLine(label=gpu) as line, tempfile.TemporaryDirectory(prefix="trainworthy-") as empty:
         return rehearse(
             "trainworthy", is_module=True, args=[*words, "--output", str(Path(empty) / "run")], gpu=gpu,

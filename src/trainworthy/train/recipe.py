@@ -138,6 +138,8 @@ class TrainOptions:
         overfit_batches: Train on only this many batches, again and again, to see that the model can learn.
         profile_steps: Steps of a profiler window, "FROM:TO"; None: none.
         tensorboard: Write TensorBoard events; None: when it is installed.
+        mfu: Count the FLOPs of a step on a virtual GPU before the run (some seconds), and log the model FLOPs
+            utilisation against the GPU's stated peak.
         guard_steps: Watch the first steps with the live checks of ``trainworthy check``; 0: not.
     """
 
@@ -172,6 +174,7 @@ class TrainOptions:
     overfit_batches: int = 0
     profile_steps: str | None = None
     tensorboard: bool | None = None
+    mfu: bool = False
     guard_steps: int = 0
 
 
