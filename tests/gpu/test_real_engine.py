@@ -57,6 +57,7 @@ def test_a_step_that_is_not_finite_is_named_and_never_saved(tmp_path: Path) -> N
     assert saved == list(range(1, named + 1))  # all steps before it, none after
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_the_host_reads_no_number_in_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch can refuse every wait for the device: between two rows of metrics there is none but for an event."""
     take = Run._take
