@@ -6,8 +6,9 @@ import math
 
 import pytest
 
+from trainworthy.calibrate import host_gpu
 from trainworthy.calibrate.host_gpu import _chains, gpu_host_costs, solve
-from trainworthy.estimate.host_costs import host_key, issue_s
+from trainworthy.estimate.host_costs import host_key, host_units, issue_s
 from trainworthy.hardware.calibration import HostCosts
 from trainworthy.tape.record import Signature, TensorMeta
 
@@ -70,6 +71,27 @@ def test_what_a_calibration_knows_comes_first() -> None:
     assert seconds("_fused_adamw_", "optimizer", *[x] * 12) == 3e-6
     assert seconds("view", "forward") == 7e-6
     assert seconds("view", "backward") == 4e-6
+
+
+def test_an_rnn_launches_for_each_step_of_each_layer() -> None:
+    weight, buffer = meta(4096, 512), meta(100)
+    state = meta(2, 64, 1024)
+    batch_first, steps_first = meta(64, 128, 512), meta(128, 64, 512)
+    for x in (batch_first, steps_first):
+        assert host_units(Signature("_cudnn_rnn", (x, weight, buffer, state), (x,), 0, 0, 0, 0)) == 2 * 128
+    assert host_units(Signature("_foreach_addcmul_", (weight,) * 15, (), 0, 0, 0, 0)) == 15
+    assert host_units(Signature("addmm", (weight,) * 3, (), 0, 0, 0, 0)) == 1
+
+
+def test_networks_scale_what_chains_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum of the operations that a network runs, against what it takes."""
+    counts = {"addmm": 10.0, "view": 20.0}
+    seen = host_gpu._Seen(10 * 30e-6 + 20 * 2e-6, 5 * 40e-6, counts, {"mm": 4.0, "unheard": 1.0})
+    monkeypatch.setattr(host_gpu, "_chain_costs", lambda chain, length, device: seen)
+    by_op = {"forward/addmm": 15e-6, "forward/view": 1e-6, "backward/mm": 20e-6}
+    assert host_gpu._network_scale(by_op, device="cpu") == pytest.approx(2.0)
+    halved = {name: seconds * 4 for name, seconds in by_op.items()}
+    assert host_gpu._network_scale(halved, device="cpu") == 1.0  # never faster than chains
 
 
 def test_chains_run_and_every_operation_costs_something(monkeypatch: pytest.MonkeyPatch) -> None:

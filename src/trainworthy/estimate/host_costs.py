@@ -32,21 +32,30 @@ def host_key(signature: Signature) -> str:
     return f"{name} pointwise" if set(weight[2:]) == {1} else name
 
 
+def host_units(signature: Signature) -> int:
+    """Return of how many parts the host's time is the sum: tensors of an optimizer's kernel, steps of an RNN's layers.
+
+    cuDNN launches kernels for each time step of each layer; the state, (layers, batch, hidden), tells how many.
+    """
+    kind = op_class(signature.name)
+    if kind in _OPTIMIZERS:
+        return len(signature.inputs)
+    if kind in {"rnn_forward", "rnn_backward"} and signature.inputs and len(signature.inputs[0].shape) == 3:
+        first, second, _ = signature.inputs[0].shape
+        state = next((meta.shape for meta in signature.inputs[1:] if len(meta.shape) == 3), (1, second, 1))
+        return state[0] * (second if state[1] == first != second else first)
+    return 1
+
+
 def issue_s(signature: Signature, *, host: HostCosts, phase: Phase) -> float:
     """Return the seconds that the host spends on an operation.
 
-    Where a calibration knows the operation, that; else what an operation of the phase takes. Kernels over the tensors
-    of an optimizer take the host's time for each tensor that they are given.
+    Where a calibration knows the operation, that for each of its parts; else what an operation of the phase takes.
     """
-    key = host_key(signature)
-    if phase == "optimizer":
-        each_s = host.by_op.get(f"optimizer/{key}")
-        if each_s is not None:
-            return each_s * len(signature.inputs)
-    part = "backward" if phase == "backward" else "forward"
-    found = host.by_op.get(f"{part}/{key}", host.by_op.get(f"{part}/{key.split()[0]}"))
-    if found is not None:
-        return found
+    key, part = host_key(signature), phase if phase in {"backward", "optimizer"} else "forward"
+    for name in (f"{part}/{key}", f"{part}/{key.split()[0]}", f"forward/{key}" if part == "optimizer" else ""):
+        if name in host.by_op:
+            return host.by_op[name] * host_units(signature)
     if key == "view":
         return host.view_s
     if phase == "backward":
