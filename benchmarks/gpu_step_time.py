@@ -27,6 +27,7 @@ _BLOCKS = 5
 _BLOCK_S = 0.25
 _WARM = 4
 _COMPILED_WARM = 6
+_BUSY = 0.9  # of a step: the device, not the host, decides how long it takes
 Measured = dict[str, Any]
 
 
@@ -39,12 +40,15 @@ def main() -> int:
     parser.add_argument("--calibration", help="the calibration of the machine that measured")
     parser.add_argument("--budget", type=float, default=400.0, help="seconds after which no further case is begun")
     parser.add_argument("--write", action="store_true", help="write results/gpu_step_time_<row>.json")
+    parser.add_argument("--note", help="with --write: what has to be known of the measurement")
     options = parser.parse_args()
     if options.measure:
         return _measure_all(Path(options.measure), options.cases, options.budget)
     if not options.compare:
         parser.error("say --measure FILE or --compare FILE")
-    return _compare_all(Path(options.compare), options.cases, options.calibration, write=options.write)
+    return _compare_all(
+        Path(options.compare), options.cases, options.calibration, write=options.write, note=options.note
+    )
 
 
 # --- on the GPU ---------------------------------------------------------------------------------------------------
@@ -150,7 +154,9 @@ def _profile(step: Any) -> dict[str, Any]:
 # --- anywhere -----------------------------------------------------------------------------------------------------
 
 
-def _compare_all(path: Path, names: list[str], calibration_path: str | None, *, write: bool) -> int:
+def _compare_all(
+    path: Path, names: list[str], calibration_path: str | None, *, write: bool, note: str | None = None
+) -> int:
     from benchmarks.gpu_step_time_cases import HELD_OUT
     from trainworthy.hardware import gpu_row
 
@@ -158,6 +164,7 @@ def _compare_all(path: Path, names: list[str], calibration_path: str | None, *, 
     about = document.get("measured_on") or {  # a result holds what it was made from
         **{key: document[key] for key in ("device", "torch", "cuda", "cudnn", "date")}, **document["machine"]
     }  # fmt: skip
+    about |= {"note": note} if note else {}
     row = gpu_row(about["device"])
     cases: dict[str, Any] = {}
     for name, measured in document["cases"].items():
@@ -168,9 +175,10 @@ def _compare_all(path: Path, names: list[str], calibration_path: str | None, *, 
             continue
         cases[name] = found = _compare(name, measured, row.id, calibration_path)
         print(_line(name, found), flush=True)
+    busy = {name for name, case in cases.items() if case["device_s"] >= _BUSY * case["median_s"]}
     summary = {
         f"{kind}{suffix}": _summary([case[kind] for name, case in cases.items() if kind in case and name in chosen])
-        for suffix, chosen in (("", set(cases)), ("_held_out", HELD_OUT))
+        for suffix, chosen in (("", set(cases)), ("_held_out", HELD_OUT), ("_device_busy", busy))
         for kind in ("stated_error", "calibrated_error", "allocated_error")
     }
     print(json.dumps(summary, indent=1))

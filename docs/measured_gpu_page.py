@@ -80,6 +80,7 @@ def _time(result: dict[str, Any]) -> str:
         ("stated_error", "stated"), ("calibrated_error", "calibrated"),
         ("stated_error_held_out", "stated, the cases added later"),
         ("calibrated_error_held_out", "calibrated, the cases added later"),
+        ("calibrated_error_device_busy", "calibrated, where the device is busy nine tenths of the step or more"),
     ):  # fmt: skip
         s = result["summary"].get(kind)
         if s is not None:

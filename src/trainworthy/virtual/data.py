@@ -109,10 +109,9 @@ def install(text: str | None, effects: Effects) -> None:
 def _watch_datasets(makers: DataStandIns) -> None:
     """Wrap ``__init__`` of every subclass of ``Dataset`` that is defined from here on."""
     base: Any = Dataset
-    generic = base.__init_subclass__.__func__
 
     def __init_subclass__(cls: Any, /, **kwargs: Any) -> None:  # noqa: N807 - it becomes that method
-        generic(cls, **kwargs)
+        super(base, cls).__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
             cls.__init__ = _guarded(cls.__init__, makers)
 
