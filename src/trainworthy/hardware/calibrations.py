@@ -101,7 +101,7 @@ def as_plain(calibration: Calibration) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION, "id": calibration.id, "device": calibration.device,
         "device_name": calibration.device_name, "date": calibration.date,
         "torch_version": calibration.torch_version, "threads": calibration.threads,
-        "host_cpu": calibration.host_cpu, "notes": calibration.notes,
+        "host_cpu": calibration.host_cpu, "pace_drift": calibration.pace_drift, "notes": calibration.notes,
         "launch_latency_s": calibration.launch_latency_s,
         "page_fault_s_per_byte": calibration.page_fault_s_per_byte,
         "bandwidth": [list(point) for point in calibration.bandwidth],
