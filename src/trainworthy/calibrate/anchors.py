@@ -42,10 +42,15 @@ class Anchors:
         )
 
 
+def usual_pace_s(paces: Sequence[Pace]) -> tuple[float, float]:
+    """Return the medians of both kernels."""
+    return median(p.compute for p in paces), median(p.memory for p in paces)
+
+
 def relative_paces(paces: Sequence[Pace]) -> list[Pace]:
     """Divide by the medians: 1.1 is a tenth slower than usual."""
-    compute, memory = median(p.compute for p in paces), median(p.memory for p in paces)
-    return [Pace(p.at_s, p.compute / compute, p.memory / memory) for p in paces]
+    compute_s, memory_s = usual_pace_s(paces)
+    return [Pace(p.at_s, p.compute / compute_s, p.memory / memory_s) for p in paces]
 
 
 def pace_at(paces: Sequence[Pace], at_s: float) -> Pace:

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 
 from trainworthy.calibrate import memory
-from trainworthy.calibrate.anchors import drift
+from trainworthy.calibrate.anchors import drift, usual_pace_s
 from trainworthy.calibrate.fit import fit_curves
 from trainworthy.calibrate.host import host_costs
 from trainworthy.calibrate.load import OtherWork
@@ -90,7 +90,8 @@ def _calibrate(device: Literal["cpu", "cuda"], budget_s: float, progress: Progre
     progress("curves")
     bare = replace(
         bare, page_fault_s_per_byte=median(session.faults) if session.faults else None,
-        pace_drift=drift(session.paces), notes=" ".join(session.notes(taken, budget_s=budget_s)) or None,
+        pace_drift=drift(session.paces), pace_s=usual_pace_s(session.paces),
+        notes=" ".join(session.notes(taken, budget_s=budget_s)) or None,
     )  # fmt: skip
     machine = _machine(bare)
     bare = replace(bare, curves=fit_curves(session.at_usual_pace(machine), machine=machine))
