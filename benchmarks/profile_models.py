@@ -21,6 +21,8 @@ class ProfileModel:
     variants: tuple[str, ...] = ("train-amp", "train-fp32")
     channels_last: Literal["never", "amp", "always"] = "never"
     has_sequence: bool = False
+    longest: Callable[[int, int], Tensors] | None = None
+    """Inputs of the longest batch, where lengths vary: they make the peak, the usual ones the time."""
     memory_batches: tuple[int, int] = (512, 2048)
     """Batches large enough that activations make the peak, not the optimizer."""
 
@@ -144,7 +146,8 @@ def _text() -> None:
         )  # fmt: skip
     MODELS["gnmt"] = ProfileModel(
         build=text.Gnmt, inputs=text.sentences(GNMT_LENGTH), loss=text.own_loss, optimizer=fused_adam,
-        about=f"GNMT v2, sentences padded to {GNMT_LENGTH} tokens",
+        about=f"GNMT v2, sentences padded to {GNMT_LENGTH} tokens; peak at {GNMT_LONGEST}",
+        longest=text.sentences(GNMT_LONGEST),
     )  # fmt: skip
 
 
@@ -152,6 +155,9 @@ def _text() -> None:
 # mean is 25 to 30); LJSpeech (mean 6.6 s = 566 frames of 256 samples, longest 10.1 s = 870; 100 letters, longest 187);
 # LibriSpeech (mean 12.3 s, longest 16.7 s; 100 frames a second; batches of mixed lengths are padded to the longest).
 GNMT_LENGTH, MEL_FRAMES, LETTERS, SPEECH_FRAMES, WAVEGLOW_SAMPLES = 28, 820, 165, 1536, 8000
+# GNMT's trainer runs a batch of the longest sentences first, so that the allocator has seen the worst
+# (`preallocate` in seq2seq/train/trainer.py, `--max-length-train` 50).
+GNMT_LONGEST, LONGEST_MEL_FRAMES, LONGEST_TEXT = 50, 870, 187
 
 
 def _tokens_time_first(length: int) -> Callable[[int, int], Tensors]:
@@ -164,15 +170,20 @@ def _other() -> None:
     from benchmarks import profile_other as other
     from benchmarks.profile_text import own_loss
 
-    def add(name: str, build: Callable[[], Any], inputs: Any, about: str, optimizer: Any = fused_adam) -> None:
+    def add(
+        name: str, build: Callable[[], Any], inputs: Any, about: str, optimizer: Any = fused_adam, longest: Any = None
+    ) -> None:
         batches = (1 << 20, 1 << 21) if name == "ncf" else (512, 2048)
         MODELS[name] = ProfileModel(
-            build=build, inputs=inputs, loss=own_loss, about=about, optimizer=optimizer, memory_batches=batches
-        )
+            build=build, inputs=inputs, loss=own_loss, about=about, optimizer=optimizer, memory_batches=batches,
+            longest=longest,
+        )  # fmt: skip
 
     add("ssd300", other.Ssd, lambda b, s: images(300)(b, s)[:1], "SSD300 with ResNet-50, 300 pixels, SGD", sgd)
     add("ncf", other.NeuMf, other.pairs, "NeuMF on MovieLens-20M, Adam over all embeddings")
-    add("tacotron2", other.Tacotron2, other.speech(LETTERS, MEL_FRAMES), f"Tacotron 2, {MEL_FRAMES} frames")
+    longest = other.speech(LONGEST_TEXT, LONGEST_MEL_FRAMES)
+    about = f"Tacotron 2, {MEL_FRAMES} frames; peak at {LONGEST_MEL_FRAMES}"
+    add("tacotron2", other.Tacotron2, other.speech(LETTERS, MEL_FRAMES), about, longest=longest)
     add("waveglow", other.WaveGlow, other.waves(WAVEGLOW_SAMPLES), f"WaveGlow, {WAVEGLOW_SAMPLES} samples")
     add("jasper", lambda: other.Recogniser(quartznet=False), other.frames(SPEECH_FRAMES), "Jasper 10x5 dense residual")
     add("quartznet", lambda: other.Recogniser(quartznet=True), other.frames(SPEECH_FRAMES), "QuartzNet 15x5")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.common import ROOT
@@ -51,6 +52,7 @@ def profile_text(name: str, model: ProfileModel) -> str:
 def _peak(model: ProfileModel, variant: str) -> list[float]:
     """Return the fixed part of the peak, the part of each token, and that of each pair of tokens of a sequence."""
     small, large = model.memory_batches
+    model = replace(model, inputs=model.longest or model.inputs)
     few, many = (_tape(model, variant, batch, 128)[0].memory().peak_bytes for batch in (small, large))
     per_sample = (many - few) / (large - small)
     fixed = few - small * per_sample
@@ -113,9 +115,18 @@ def _coded(signature: Signature) -> tuple[str, str, str, str]:
     tensors_in, tensors_out = signature.inputs, signature.outputs
     if op_class(signature.name) in ("optimizer_fused", "optimizer_foreach"):
         tensors_in, tensors_out = _merged(tensors_in), _merged(tensors_out)
+    if op_class(signature.name) in ("rnn_forward", "rnn_backward"):
+        tensors_in, tensors_out = (tuple(map(_in_batches, tensors)) for tensors in (tensors_in, tensors_out))
     needs_flops = op_class(signature.name) in ("attention_forward", "attention_backward", "rnn_forward", "rnn_backward")
     flops = _size(signature.flops or 0) if needs_flops and signature.flops else ""
     return signature.name, ";".join(map(_tensor, tensors_in)), ";".join(map(_tensor, tensors_out)), flops
+
+
+def _in_batches(meta: TensorMeta) -> TensorMeta:
+    """Round the reserve of a recurrent layer, bytes of which a few do not grow with the batch, to whole samples."""
+    if meta.dtype != "uint8" or len(meta.shape) != 1:
+        return meta
+    return meta._replace(shape=(round(meta.shape[0] / BATCH) * BATCH,))
 
 
 def _merged(tensors: tuple[TensorMeta, ...]) -> tuple[TensorMeta, ...]:

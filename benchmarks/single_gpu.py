@@ -1,9 +1,10 @@
 """Throughput and memory of ordinary models on single GPUs, predicted and measured by others.
 
-``python -m benchmarks.single_gpu [--data DIR] [--cache DIR] [--fit]`` reads ``single_gpu.csv`` and the two tables of
-timm in DIR (see ../shared/data/README.md), writes ``results/single_gpu.json`` (from which docs/generate.py makes
-docs/single-gpu.md), and says so where a table is not there. ``--fit`` also writes the scales, fitted to the stated
-subset, to ``estimate/published_rates.toml``.
+``python -m benchmarks.single_gpu [--data DIR] [--cache DIR] [--fit] [--memory-only]`` reads ``single_gpu.csv`` and the
+two tables of timm in DIR (see ../shared/data/README.md), writes ``results/single_gpu.json`` (from which
+docs/generate.py makes docs/single-gpu.md), and says so where a table is not there. ``--fit`` also writes the scales,
+fitted to the stated subset, to ``estimate/published_rates.toml``; ``--memory-only`` compares memory again and keeps the
+stored rest, for which timm has to be installed and 300 models to be recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import single_gpu_fit as fitting
-from benchmarks.common import ROOT, write_result
+from benchmarks.common import ROOT, read_result, write_result
 from benchmarks.single_gpu_fit import Case, Scales
 
 DATA = ROOT.parent / "shared" / "data"
@@ -42,11 +43,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with single_gpu.csv and timm/")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "timm", help="where recorded steps are kept")
     parser.add_argument("--fit", action="store_true", help="fit estimate/published_rates.toml first")
+    parser.add_argument("--memory-only", action="store_true", help="compare memory again, keep the stored throughput")
     options = parser.parse_args()
     table = options.data / "single_gpu.csv"
     if not table.is_file():
         raise SystemExit(f"No {table}: pass --data DIR. The tables are not part of this repository.")
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    if options.memory_only:
+        write_memory(rows)
+        return
     good, bad = fitting.cases(rows)
     models, missing = timm_cases(options.data / "timm", options.cache)
     calibration = [c for c in models if c.row["model"] in TIMM_CALIBRATION]
@@ -58,6 +63,19 @@ def main() -> None:
     result = compare(rows, good, bad, models, missing, subset, scales, timm_scales(calibration))
     write_result("single_gpu", **result)
     print("docs/single-gpu.md is written from it by `python docs/generate.py --quick`")
+
+
+def write_memory(rows: list[dict[str, str]]) -> None:
+    """Replace the memory part of the stored result."""
+    from benchmarks.single_gpu_memory import compare_memory
+
+    stored = read_result("single_gpu")
+    if stored is None:
+        raise SystemExit("There is no stored result yet: run it without --memory-only first.")
+    throughput = {name: stored[name] for name in ("date", "machine", "versions")}
+    content = {name: part for name, part in stored.items() if name not in ("benchmark", "throughput_of", *throughput)}
+    before = stored.get("throughput_of", throughput)
+    write_result("single_gpu", **{**content, "throughput_of": before, "memory": compare_memory(rows)})
 
 
 def timm_scales(calibration: list[Case]) -> Scales | None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from trainworthy.calibrate.probe import probe_signature
+from trainworthy.calibrate.probes_cpu import cpu_groups
 from trainworthy.calibrate.probes_gpu import gpu_groups
 from trainworthy.calibrate.probes_products import attention_probes, bmm_probes, conv_probes, gemm_probes, rnn_probes
 from trainworthy.calibrate.probes_streams import image_probes, layout_probes, list_probes, row_probes, stream_probes
@@ -53,13 +54,22 @@ def test_the_first_of_the_larger_probes_run(probes: Callable[..., Iterator[Any]]
 def test_each_probe_of_a_gpu_is_one_operation_of_a_known_family() -> None:
     families: set[str] = set()
     with VirtualGpu(gpu_row("h200-sxm-141gb")), torch.no_grad():
-        for _, calls in gpu_groups():
-            families |= {place(probe_signature(call)).family for call in islice(calls, 40)}
+        for group in gpu_groups():
+            families |= {place(probe_signature(call)).family for call in islice(group.calls, 40)}
     assert {
         "mm/fp32", "mm/bf16", "conv/bf16", "conv_backward_weight/bf16", "attention_backward/bf16", "add:plain/bf16",
         "native_layer_norm/fp32", "native_batch_norm/bf16", "native_batch_norm:last/fp16", "_cudnn_rnn/fp32",
         "native_batch_norm_backward/fp32", "max_pool2d_with_indices_backward:last/bf16", "_fused_adamw_/fp32",
     } <= families  # fmt: skip
+
+
+def test_each_group_of_a_cpu_begins_with_a_probe_that_runs() -> None:
+    groups = list(cpu_groups())
+    assert len({group.name for group in groups}) == len(groups)
+    with torch.no_grad():
+        for group in groups:
+            assert group.share > 0
+            probe_signature(next(group.calls))
 
 
 def test_a_probe_of_two_operations_is_a_bug() -> None:

@@ -38,7 +38,7 @@ def test_what_is_measured_is_kept_and_shown(
     assert "100 GFLOP/s" in shown
     assert "4.10 us a page" in shown
     assert "Others were busy." in shown
-    assert (measured["device"], measured["threads"]) == ("cpu", 2)
+    assert (measured["device"], measured["threads"], measured["budget_s"]) == ("cpu", 2, 50.0)
     assert load_calibration(config / "calibrations" / "fake.toml").id == "fake"
     assert max(map(len, summary(fake_calibration()).splitlines())) <= 120
 
@@ -74,6 +74,21 @@ def test_threads_must_make_sense(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["calibrate", "--threads", "0"])
     assert "from 1 to 4096" in capsys.readouterr().err
+
+
+def test_the_budget_is_passed_on_and_must_make_sense(
+    measured: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", "--device", "cpu", "--budget", "20"]) == 0
+    assert measured["budget_s"] == 20.0
+    with pytest.raises(SystemExit):
+        main(["calibrate", "--budget", "1"])
+    assert "from 10 to 3600 seconds" in capsys.readouterr().err
+
+
+def test_a_pace_that_moved_is_shown() -> None:
+    assert "moved by 32% meanwhile" in summary(fake_calibration(pace_drift=0.32))
+    assert "pace" not in summary(fake_calibration())
 
 
 def test_missing_torch_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the host spends beside the kernels: tiny networks of several depths are trained; the slope is an operation's.
+"""What a CPU spends beside its kernels: tiny networks of several depths are trained; the slope is an operation's.
 
 Everything in these networks is so small that kernels cost their fixed part only. From the time of a phase we take what
 the curves say its operations cost, and divide the rest by their number; depth separates what each operation costs from
@@ -10,20 +10,22 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from math import inf
 from statistics import median
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from trainworthy.calibrate.host_gpu import gpu_host_costs
+from trainworthy.calibrate.timing import involuntary_switches
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.measured_kernels import kernel_time
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.hardware.calibration import HostCosts
 
 _DEPTHS = (1, 20)
-_REPEATS = 80
+_REPEATS = 60  # of a step, or as many as there is time for
+_FEWEST = 4
 
 
 class _Phases(NamedTuple):
@@ -34,18 +36,16 @@ class _Phases(NamedTuple):
     optimizer: float
 
 
-def host_costs(*, machine: Machine, device: str) -> HostCosts:
-    """Measure what the host adds to an operation in each phase."""
-    if device != "cpu":
-        return gpu_host_costs(device=device)
+def cpu_host_costs(*, machine: Machine, budget_s: float = inf) -> HostCosts:
+    """Measure what Python and autograd add to an operation in each phase, in about ``budget_s``."""
     slopes: list[_Phases] = []
     constants: list[float] = []
-    view_s = _view_s(device)
-    for build in (_linear_net, _conv_net, _norm_net):
-        for optimizer in (_sgd, _adamw):
-            slope, constant = _net_costs(build, optimizer, machine=machine, device=device, view_s=view_s)
-            slopes.append(slope)
-            constants.append(constant)
+    view_s = _view_s()
+    kinds = list(itertools.product((_linear_net, _conv_net, _norm_net), (_sgd, _adamw)))
+    for build, optimizer in kinds:
+        slope, constant = _net_costs(build, optimizer, machine=machine, view_s=view_s, budget_s=budget_s / len(kinds))
+        slopes.append(slope)
+        constants.append(constant)
     return HostCosts(
         forward_op_s=median(s.forward for s in slopes),
         backward_op_s=median(s.backward for s in slopes),
@@ -92,15 +92,14 @@ def _norm_net(depth: int) -> tuple[nn.Module, torch.Tensor]:
 
 def _net_costs(
     build: Callable[[int], tuple[nn.Module, torch.Tensor]], make: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-    *, machine: Machine, device: str, view_s: float,
+    *, machine: Machine, view_s: float, budget_s: float,
 ) -> tuple[_Phases, float]:  # fmt: skip
     """Return seconds an operation in each phase, and what a step costs whatever its depth."""
     rests, counts = [], []
     for depth in _DEPTHS:
         model, x = build(depth)
-        model, x = model.to(device), x.to(device)
         optimizer = make(list(model.parameters()))
-        times = _phase_times(model, x, optimizer, device)
+        times = _phase_times(model, x, optimizer, budget_s=budget_s * depth / sum(_DEPTHS))
         kernels, count = _kernels(model, x, optimizer, machine=machine, view_s=view_s)
         rests.append(_Phases(*(t - k for t, k in zip(times, kernels, strict=True))))
         counts.append(count)
@@ -111,20 +110,23 @@ def _net_costs(
     return slope, constant
 
 
-def _phase_times(model: nn.Module, x: torch.Tensor, optimizer: torch.optim.Optimizer, device: str) -> _Phases:
-    stamps: list[_Phases] = []
-    for _ in range(_REPEATS):
-        _wait(device)
-        start = time.perf_counter()
+def _phase_times(model: nn.Module, x: torch.Tensor, optimizer: torch.optim.Optimizer, *, budget_s: float) -> _Phases:
+    """Return medians of the steps after warm-up; those that another process interrupted only count if all were."""
+    stamps: list[tuple[bool, _Phases]] = []
+    end = time.perf_counter() + budget_s
+    while len(stamps) < _FEWEST or (len(stamps) < _REPEATS and time.perf_counter() < end):
+        switches, start = involuntary_switches(), time.perf_counter()
         optimizer.zero_grad()
         loss = model(x).mean()
         forward = time.perf_counter()
         loss.backward()
         backward = time.perf_counter()
         optimizer.step()
-        stamps.append(_Phases(forward - start, backward - forward, time.perf_counter() - backward))
-    kept = stamps[_REPEATS // 4 :]
-    return _Phases(*(median(s[i] for s in kept) for i in range(3)))
+        phases = _Phases(forward - start, backward - forward, time.perf_counter() - backward)
+        stamps.append((involuntary_switches() == switches, phases))
+    kept = stamps[len(stamps) // 4 :]
+    quiet = [phases for undisturbed, phases in kept if undisturbed] or [phases for _, phases in kept]
+    return _Phases(*(median(s[i] for s in quiet) for i in range(3)))
 
 
 def _kernels(
@@ -142,20 +144,22 @@ def _kernels(
         marks.append(len(recorder.ops))
         optimizer.step()
         marks.append(len(recorder.ops))
+    known: dict[int, float] = {}
     costs, counts = [], []
     for begin, end in itertools.pairwise(marks):
-        signatures = [recorder.signatures[op.signature] for op in recorder.ops[begin:end]]
-        working = [s for s in signatures if op_class(s.name) != "view"]
-        # On a GPU the host does not wait for kernels.
-        kernels = sum(kernel_time(s, machine=machine).total_s for s in working) if machine.kind == "cpu" else 0.0
-        costs.append(kernels + view_s * (len(signatures) - len(working)))
+        numbers = [op.signature for op in recorder.ops[begin:end]]
+        working = [n for n in numbers if op_class(recorder.signatures[n].name) != "view"]
+        for n in {*working} - {*known}:
+            known[n] = kernel_time(recorder.signatures[n], machine=machine).total_s
+        kernels = sum(known[n] for n in working)
+        costs.append(kernels + view_s * (len(numbers) - len(working)))
         counts.append(float(len(working)))
     return _Phases(*costs), _Phases(*counts)
 
 
-def _view_s(device: str) -> float:
+def _view_s() -> float:
     """Time views as autograd records them, less than half of which Python calls."""
-    x = torch.randn(4, 4, device=device, requires_grad=True)
+    x = torch.randn(4, 4, requires_grad=True)
     samples = []
     for _ in range(20):
         start = time.perf_counter()
@@ -163,8 +167,3 @@ def _view_s(device: str) -> float:
             x.detach()
         samples.append((time.perf_counter() - start) / 200)
     return median(samples)
-
-
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()

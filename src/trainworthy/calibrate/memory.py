@@ -31,8 +31,8 @@ def bandwidth_curve(*, device: str, fixed_s: float) -> tuple[BandwidthPoint, ...
     points = []
     for working_set in _CPU_SETS if device == "cpu" else _GPU_SETS:
         elements = int(working_set) // 8
-        x, out = torch.rand(elements, device=device), torch.empty(elements, device=device)
-        time_s = call_time_s(lambda x=x, out=out: torch.mul(x, 2.0, out=out), device=device, budget_s=0.15)  # type: ignore[misc]
+        x, out = torch.ones(elements, device=device), torch.empty(elements, device=device)
+        time_s = call_time_s(lambda x=x, out=out: torch.mul(x, 2.0, out=out), device=device, budget_s=0.1)  # type: ignore[misc]
         rate = working_set / max(time_s - fixed_s, 0.2 * time_s) / 1e9
         points.append(BandwidthPoint(float(working_set), float(f"{rate:.4g}")))
     return tuple(points)
@@ -40,13 +40,13 @@ def bandwidth_curve(*, device: str, fixed_s: float) -> tuple[BandwidthPoint, ...
 
 def reuse_curve() -> tuple[ReusePoint, ...]:
     """Time an elementwise kernel and a small product after other memory was touched, less their time without that."""
-    x, out = torch.rand(_MIB // 4), torch.empty(_MIB // 4)
+    x, out = torch.ones(_MIB // 4), torch.empty(_MIB // 4)
     a, b, product = torch.rand(160, 256), torch.rand(768, 256).t(), torch.empty(160, 768)
     calls = ((lambda: torch.mul(x, 2.0, out=out), 2 * _MIB), (lambda: torch.mm(a, b, out=product), 1_441_792))
     warm = [_after(call, None) for call, _ in calls]
     points = []
     for distance in REUSE_DISTANCES:
-        other = torch.rand(distance // 4)
+        other = torch.ones(distance // 4)
         costs = [max(_after(call, other) - base, 0.0) / size for (call, size), base in zip(calls, warm, strict=True)]
         points.append(ReusePoint(float(distance), float(f"{sum(costs) / len(costs):.4g}")))
     return tuple(points)
@@ -54,7 +54,7 @@ def reuse_curve() -> tuple[ReusePoint, ...]:
 
 def _after(call: Callable[[], object], other: torch.Tensor | None) -> float:
     times = []
-    for _ in range(13):
+    for _ in range(9):
         if other is not None:
             other.mul_(1.0)
         start = time.perf_counter()

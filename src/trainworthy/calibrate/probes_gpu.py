@@ -6,7 +6,7 @@ probe calls what a model calls and lets PyTorch choose.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from trainworthy.calibrate.probe import Call
 from trainworthy.calibrate.probes_products import aten, attention_pair, conv_calls, log_size
 from trainworthy.calibrate.probes_streams import BINARY, UNARY, row_calls
+from trainworthy.calibrate.schedule import Group
 
-Group = tuple[str, Iterable[Call]]
 _FULL = torch.float32
 _TYPES = ((torch.float32, "fp32"), (torch.bfloat16, "bf16"))
 _SIZES = tuple(2**n for n in (8, 16, 20, 22, 24, 27))  # elements: launch-bound up to several times any L2
@@ -26,17 +26,17 @@ _LAST = torch.channels_last
 
 
 def gpu_groups(device: str = "cuda") -> Iterator[Group]:
-    """Yield the groups of probes with the name that is shown meanwhile."""
+    """Yield the groups of probes; on the GPUs of data centers all of them are done in less than a minute."""
     for dtype, name in _TYPES:
-        yield f"matrix products, {name}", gpu_gemm_probes(device, dtype)
-        yield f"convolutions, {name}", gpu_conv_probes(device, dtype)
-        yield f"attention, {name}", gpu_attention_probes(device, dtype)
-        yield f"elementwise, {name}", gpu_stream_probes(device, dtype)
-        yield f"rows, {name}", gpu_row_probes(device, dtype)
-        yield f"images, {name}", gpu_image_probes(device, dtype)
-    yield "images, fp16", (call for x in _image_tensors(device, torch.float16) for call in _batch_norms(x))
-    yield "recurrent layers", gpu_rnn_probes(device)
-    yield "optimizers", gpu_list_probes(device)
+        yield Group(f"matrix products, {name}", 3, gpu_gemm_probes(device, dtype))
+        yield Group(f"convolutions, {name}", 5, gpu_conv_probes(device, dtype))
+        yield Group(f"attention, {name}", 3, gpu_attention_probes(device, dtype))
+        yield Group(f"elementwise, {name}", 2, gpu_stream_probes(device, dtype))
+        yield Group(f"rows, {name}", 1, gpu_row_probes(device, dtype))
+        yield Group(f"images, {name}", 2, gpu_image_probes(device, dtype))
+    yield Group("images, fp16", 1, (call for x in _image_tensors(device, torch.float16) for call in _batch_norms(x)))
+    yield Group("recurrent layers", 2, gpu_rnn_probes(device))
+    yield Group("optimizers", 1, gpu_list_probes(device))
 
 
 def gpu_gemm_probes(device: str, dtype: torch.dtype) -> Iterator[Call]:

@@ -65,8 +65,11 @@ def _conv_sizes(random: Random, largest_flops: float) -> tuple[int, ...]:
     while True:
         kernel = random.choice((1, 1, 3, 3, 3, 5, 7, 4))
         kind = random.random()
-        channels_in = log_size(random, 4, 512) if kind > 0.2 or kind < 0.1 else random.choice((1, 3))
-        channels_out = log_size(random, 8, 512) if kind > 0.1 else random.choice((1, 3, 4))
+        channels_in, channels_out = log_size(random, 4, 512), log_size(random, 8, 512)
+        if kind < 0.16:  # what an autoencoder or a segmentation ends with: kernels of few channels are far off the rest
+            channels_in, channels_out = log_size(random, 8, 128), random.choice((1, 3, 4))
+        elif kind < 0.26:  # what a network begins with
+            channels_in = random.choice((1, 3))
         groups = 1
         if kind > 0.85:  # depthwise
             channels_in = channels_out = groups = log_size(random, 8, 512)

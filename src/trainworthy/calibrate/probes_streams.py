@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from trainworthy.calibrate.probe import Call
 
 aten = torch.ops.aten
-# Elements: the smallest show the fixed part, the middle ones the caches, the largest memory.
-SIZES = (16, 1024, 6000, 28000, 40000, 120000, 400000, 1300000, 3500000)
+# Elements: the smallest show the fixed part, the middle ones the caches, the largest memory. Time may run out on a slow
+# machine, so sizes and shapes go from a coarse cover to a fine one here and below.
+SIZES = (16, 400000, 40000, 3500000, 6000, 1024, 1300000, 120000, 28000)
 UNARY: dict[str, Callable[[torch.Tensor], Any]] = {
     "relu": torch.relu, "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
     "gelu": F.gelu, "silu": F.silu, "sqrt": torch.sqrt, "cos": torch.cos, "clone": torch.clone,
@@ -66,7 +67,7 @@ def stream_probes(*, device: str, dtype: torch.dtype, sizes: tuple[int, ...] = S
 
 def layout_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
     """Repeated operands (a bias), operands across rows (a transpose), and what joins tensors."""
-    for rows, columns in ((16, 32), (128, 64), (256, 256), (1024, 256), (512, 2048), (4096, 512)):
+    for rows, columns in ((16, 32), (1024, 256), (128, 64), (4096, 512), (256, 256), (512, 2048)):
         x = torch.rand(rows, columns, device=device, dtype=dtype)
         bias, column = torch.rand(columns, device=device, dtype=dtype), torch.rand(rows, 1, device=device, dtype=dtype)
         across = torch.rand(columns, rows, device=device, dtype=dtype).t()
@@ -96,8 +97,8 @@ def layout_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
 
 def row_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
     """Normalisation and softmax over rows, losses over classes, and rows picked by index."""
-    for rows, columns in ((8, 16), (64, 64), (32, 1024), (512, 128), (256, 768), (2048, 256), (1024, 1024), (128, 8192),
-                          (8192, 64), (16384, 16)):  # fmt: skip
+    for rows, columns in ((8, 16), (1024, 1024), (512, 128), (8192, 64), (32, 1024), (2048, 256), (128, 8192), (64, 64),
+                          (256, 768), (16384, 16)):  # fmt: skip
         yield from row_calls(torch.rand(rows, columns, device=device, dtype=dtype))
     if dtype is torch.float32:
         yield from _index_probes(device=device)
@@ -125,8 +126,8 @@ def row_calls(x: torch.Tensor) -> Iterator[Call]:
 
 
 def _index_probes(*, device: str) -> Iterator[Call]:
-    for vocabulary, width, count in ((64, 16, 32), (1000, 64, 512), (5000, 128, 1024), (8000, 256, 4096),
-                                     (16000, 128, 256), (2000, 512, 2048), (50000, 64, 1024)):  # fmt: skip
+    for vocabulary, width, count in ((64, 16, 32), (8000, 256, 4096), (1000, 64, 512), (50000, 64, 1024),
+                                     (5000, 128, 1024), (2000, 512, 2048), (16000, 128, 256)):  # fmt: skip
         table = torch.rand(vocabulary, width, device=device)
         index = torch.randint(vocabulary, (count,), device=device)
         rows = torch.rand(count, width, device=device)
@@ -143,7 +144,7 @@ def _index_probes(*, device: str) -> Iterator[Call]:
 
 def image_probes(*, device: str, dtype: torch.dtype) -> Iterator[Call]:
     """Normalisation over channels, pooling and resizing of images."""
-    for batch, channels, side in ((1, 8, 8), (4, 16, 16), (32, 16, 16), (8, 64, 32), (16, 32, 56), (64, 256, 7),
+    for batch, channels, side in ((1, 8, 8), (8, 64, 32), (32, 16, 16), (64, 256, 7), (16, 32, 56), (4, 16, 16),
                                   (2, 16, 128), (128, 8, 28), (16, 512, 4)):  # fmt: skip
         x = torch.rand(batch, channels, side, side, device=device, dtype=dtype)
         yield from _channel_norms(x)
@@ -194,7 +195,7 @@ def _channel_norms(x: torch.Tensor) -> Iterator[Call]:
 
 def list_probes(*, device: str) -> Iterator[Call]:
     """Optimizer kernels over lists of tensors."""
-    for tensors, size in ((2, 64), (16, 64), (16, 4096), (64, 16384), (8, 262144), (4, 750000)):
+    for tensors, size in ((2, 64), (64, 16384), (16, 64), (4, 750000), (16, 4096), (8, 262144)):
         lists = [[torch.rand(size, device=device) for _ in range(tensors)] for _ in range(4)]
         steps = [torch.ones((), device=device) for _ in range(tensors)]
         yield lambda p=lists[0], q=lists[1]: torch._foreach_add_(p, q)  # type: ignore[misc]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -15,17 +16,24 @@ from typing import Literal
 import torch
 
 from trainworthy.calibrate import memory
+from trainworthy.calibrate.anchors import drift, usual_pace_s
 from trainworthy.calibrate.fit import fit_curves
-from trainworthy.calibrate.host import host_costs
+from trainworthy.calibrate.host import cpu_host_costs
+from trainworthy.calibrate.host_gpu import gpu_host_costs
 from trainworthy.calibrate.load import OtherWork
-from trainworthy.calibrate.probe import Call, Measured, probe_signature
+from trainworthy.calibrate.probes_cpu import cpu_groups
 from trainworthy.calibrate.probes_gpu import gpu_groups
-from trainworthy.calibrate.probes_products import attention_probes, bmm_probes, conv_probes, gemm_probes, rnn_probes
-from trainworthy.calibrate.probes_streams import image_probes, layout_probes, list_probes, row_probes, stream_probes
+from trainworthy.calibrate.schedule import take_turns
+from trainworthy.calibrate.session import Session
 from trainworthy.calibrate.timing import call_time_s
 from trainworthy.errors import UnknownGpuError, UsageError
 from trainworthy.estimate.machine import Machine, gpu_machine
 from trainworthy.hardware.calibration import Calibration, HostCosts
+
+BUDGET_S = 50.0
+"""Under a minute with what comes before and after it: imports, writing the file."""
+_AFTERWARDS = 0.15  # of the budget: fitting the curves, and the host, which needs them
+_CPU_TURN_S = 0.4  # a GPU's turns take as long as they may: its probes hold much of its memory
 
 Progress = Callable[[str], None]
 _NO_HOST = HostCosts(forward_op_s=0.0, backward_op_s=0.0, optimizer_op_s=0.0, view_s=0.0)
@@ -47,9 +55,10 @@ def choose_device(wanted: Literal["cpu", "cuda"] | None) -> Literal["cpu", "cuda
 
 
 def calibrate(
-    *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None, progress: Progress = lambda text: None
-) -> Calibration:
-    """Measure ``device`` for less than a minute; ``progress`` hears what is being measured.
+    *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None, budget_s: float = BUDGET_S,
+    progress: Progress = lambda text: None,
+) -> Calibration:  # fmt: skip
+    """Measure ``device`` for about ``budget_s``; ``progress`` hears what is being measured.
 
     Raises:
         UsageError: If the device is not there.
@@ -60,7 +69,7 @@ def calibrate(
     others, start = OtherWork(), time.perf_counter()
     try:
         with torch.no_grad():
-            calibration = _calibrate(device, progress)
+            calibration = _calibrate(device, budget_s, progress)
     finally:
         torch.set_num_threads(before)
     busy = others.cores(time.perf_counter() - start)
@@ -70,35 +79,44 @@ def calibrate(
     return calibration
 
 
-def _calibrate(device: Literal["cpu", "cuda"], progress: Progress) -> Calibration:
+def _calibrate(device: Literal["cpu", "cuda"], budget_s: float, progress: Progress) -> Calibration:
+    end = time.perf_counter() + budget_s
     progress("memory")
+    bare = _bare(device)
+    session = Session(device=device, progress=progress)
+    taken = take_turns(
+        list(cpu_groups() if device == "cpu" else gpu_groups()), work=session.measure, begin_turn=session.begin_turn,
+        budget_s=end - _AFTERWARDS * budget_s - time.perf_counter(), turn_s=_CPU_TURN_S if device == "cpu" else inf,
+    )  # fmt: skip
+    progress("curves")
+    bare = replace(
+        bare, page_fault_s_per_byte=median(session.faults) if session.faults else None,
+        pace_drift=drift(session.paces), pace_s=usual_pace_s(session.paces),
+        notes=" ".join(session.notes(taken, budget_s=budget_s)) or None,
+    )  # fmt: skip
+    machine = _machine(bare)
+    bare = replace(bare, curves=fit_curves(session.at_usual_pace(machine), machine=machine))
+    progress("host")
+    with torch.enable_grad():
+        if device == "cpu":
+            host = cpu_host_costs(machine=_machine(bare), budget_s=end - time.perf_counter())
+        else:
+            host = gpu_host_costs(device=device)
+    return replace(bare, host=host)
+
+
+def _bare(device: Literal["cpu", "cuda"]) -> Calibration:
+    """Measure everything but the curves and the host."""
     if device == "cpu":
         memory.keep_heap()
     fixed_s = memory.fixed_time_s(device=device)
-    bare = Calibration(
+    return Calibration(
         id=calibration_id(device), device=device, device_name=device_name(device), date=date.today().isoformat(),
         torch_version=torch.__version__, threads=torch.get_num_threads(), host_cpu=cpu_name(),
         peaks_tflops=_peaks(device), bandwidth=memory.bandwidth_curve(device=device, fixed_s=fixed_s),
         launch_latency_s=fixed_s, host=_NO_HOST, versions=_versions(device),
         reuse=memory.reuse_curve() if device == "cpu" else (),
     )  # fmt: skip
-    measured: list[Measured] = []
-    left_out: list[str] = []
-    faults: list[float] = []
-    for name, probes in _groups(device):
-        progress(name)
-        measured += _measure(probes, device=device, left_out=left_out)
-        if device == "cpu":  # again and again: the system's mood changes
-            faults.append(memory.page_fault_s_per_byte(budget_s=0.3))
-    if left_out:
-        bare = replace(bare, notes=f"{len(left_out)} probes did not run here, the first with: {left_out[0]}")
-    if faults:
-        bare = replace(bare, page_fault_s_per_byte=median(faults))
-    bare = replace(bare, curves=fit_curves(measured, machine=_machine(bare)))
-    progress("host")
-    with torch.enable_grad():
-        host = host_costs(machine=_machine(bare), device=device)
-    return replace(bare, host=host)
 
 
 def _machine(calibration: Calibration) -> Machine:
@@ -109,52 +127,6 @@ def _machine(calibration: Calibration) -> Machine:
         return gpu_machine(calibration.device_name, calibration=calibration)
     except UnknownGpuError:
         return Machine(name=calibration.id, kind="gpu", calibration=calibration)
-
-
-def _groups(device: str) -> Iterator[tuple[str, Iterable[Call]]]:
-    """Yield the groups of probes. The second type has fewer: what it shares with the first need not be seen again."""
-    if device == "cuda":
-        yield from gpu_groups()
-        return
-    flops = 6e8
-    for dtype, name, few in ((torch.float32, "fp32", 1.0), (torch.bfloat16, "bf16", 0.6)):
-        yield (
-            f"matrix products, {name}",
-            gemm_probes(device=device, dtype=dtype, count=int(260 * few), largest_flops=flops),
-        )
-        yield (
-            f"batched products, {name}",
-            bmm_probes(device=device, dtype=dtype, count=int(90 * few), largest_flops=flops / 3),
-        )
-        for transposed, count in ((False, 500), (True, 60)):
-            yield (
-                f"{'transposed ' if transposed else ''}convolutions, {name}",
-                conv_probes(
-                    device=device, dtype=dtype, count=int(count * few * few), largest_flops=flops, transposed=transposed
-                ),
-            )
-        yield (
-            f"attention, {name}",
-            attention_probes(device=device, dtype=dtype, count=int(50 * few), largest_flops=flops),
-        )
-        yield f"elementwise, {name}", stream_probes(device=device, dtype=dtype)
-        yield f"layouts, {name}", layout_probes(device=device, dtype=dtype)
-        yield f"rows, {name}", row_probes(device=device, dtype=dtype)
-    yield "images", image_probes(device=device, dtype=torch.float32)
-    yield "recurrent layers", rnn_probes(device=device, count=40)
-    yield "optimizers", list_probes(device=device)
-
-
-def _measure(probes: Iterable[Call], *, device: str, left_out: list[str]) -> Iterator[Measured]:
-    """Time every probe; on a GPU those that its kernels refuse (a type, a size, memory) are told in ``left_out``."""
-    for call in probes:
-        try:
-            signature = probe_signature(call)
-            yield Measured(signature, call_time_s(call, device=device))
-        except (RuntimeError, ValueError) as error:
-            if device == "cpu":
-                raise
-            left_out.append(str(error).strip().split("\n")[0][:120])
 
 
 def _peaks(device: str) -> dict[str, float]:

@@ -3,10 +3,11 @@
 $ trainworthy calibrate
 $ trainworthy calibrate --device cuda
 $ trainworthy calibrate --threads 4 --format json --output cpu.json
+$ trainworthy calibrate --budget 20
 $ trainworthy calibrate --list
 
-Takes less than a minute on an idle machine. The result is kept as one TOML file and used by `trainworthy estimate`
-wherever this device is meant.
+Takes less than a minute: on a slow machine fewer probes are made, and the result says which. It is kept as one TOML
+file and used by `trainworthy estimate` wherever this device is meant.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
@@ -29,10 +31,16 @@ def run(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     add_output_options(parser, ("text", "json"))
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is one, else cpu")
     parser.add_argument("--threads", type=int, metavar="N", help="of PyTorch on the CPU (default: as PyTorch chooses)")
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS",
+        help="time to spend, from 10 to 3600 (default: 50); more time, more probes",
+    )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the calibrations there are and measure nothing")
     options = parser.parse_args(words)
     if options.threads is not None and not 1 <= options.threads <= 4096:
         parser.error(f"--threads is {options.threads}; it must be from 1 to 4096")
+    if options.budget is not None and not 10 <= options.budget <= 3600:
+        parser.error(f"--budget is {options.budget:g}; it must be from 10 to 3600 seconds")
     if options.list:
         return _list(options)
     return _measure(options)
@@ -58,13 +66,14 @@ def _measure(options: argparse.Namespace) -> int:
     from trainworthy._api.need_torch import need_torch
 
     need_torch("calibrate")
-    from trainworthy.calibrate.run import calibrate, choose_device
+    from trainworthy.calibrate.run import BUDGET_S, calibrate, choose_device
     from trainworthy.hardware.calibrations import as_plain, save_calibration
 
     device = choose_device(options.device)
     line = _Progress()
     try:
-        calibration = calibrate(device=device, threads=options.threads, progress=line.show)
+        budget_s = BUDGET_S if options.budget is None else options.budget
+        calibration = calibrate(device=device, threads=options.threads, budget_s=budget_s, progress=line.show)
     finally:
         line.clear()
     path = save_calibration(calibration)
@@ -124,8 +133,10 @@ def summary(calibration: Calibration) -> str:
             f"  kernels                  {samples:,} measurements, {len(c.curves)} families; one left out is "
             f"predicted within {median(errors):.0%} (median)"
         )
+    if c.pace_drift is not None:
+        lines.append(f"  pace                     moved by {c.pace_drift:.0%} meanwhile (first to ninth decile)")
     if c.notes:
-        lines += ["", f"  {c.notes}"]
+        lines += ["", *textwrap.wrap(c.notes, width=110, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join(lines)
 
 

@@ -89,4 +89,8 @@ class Calibration:
     """CPU: by distance, rising."""
     curves: Mapping[str, Curve] = field(default_factory=dict, hash=False)
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    pace_drift: float | None = None
+    """By how much the same kernels took longer in slow than in fast times of the calibration (deciles)."""
+    pace_s: tuple[float, float] | None = None
+    """What those kernels took, a product and a pass over an array: medians."""
     notes: str | None = None

@@ -64,6 +64,9 @@ def _from_toml(raw: dict[str, Any]) -> Calibration:
         raise ValueError("bandwidth must be pairs of bytes and GB/s above 0")
     reuse = tuple(ReusePoint(float(distance), float(cost)) for distance, cost in raw.pop("reuse", ()))
     host = HostCosts(**raw["host"])
+    if "pace_s" in raw:
+        compute_s, memory_s = map(float, raw["pace_s"])
+        raw = {**raw, "pace_s": (compute_s, memory_s)}
     return Calibration(**{**raw, "host": host, "bandwidth": bandwidth, "reuse": reuse, "curves": curves})
 
 
@@ -107,7 +110,8 @@ def as_plain(calibration: Calibration) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION, "id": calibration.id, "device": calibration.device,
         "device_name": calibration.device_name, "date": calibration.date,
         "torch_version": calibration.torch_version, "threads": calibration.threads,
-        "host_cpu": calibration.host_cpu, "notes": calibration.notes,
+        "host_cpu": calibration.host_cpu, "pace_drift": calibration.pace_drift,
+        "pace_s": None if calibration.pace_s is None else list(calibration.pace_s), "notes": calibration.notes,
         "launch_latency_s": calibration.launch_latency_s,
         "page_fault_s_per_byte": calibration.page_fault_s_per_byte,
         "bandwidth": [list(point) for point in calibration.bandwidth],

@@ -1,0 +1,78 @@
+"""One calibration as it goes on: what was measured when, and what disturbed it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from trainworthy.calibrate.anchors import Anchors, Pace, pace_at, relative_paces, slowness
+from trainworthy.calibrate.memory import page_fault_s_per_byte
+from trainworthy.calibrate.probe import Call, Measured, probe_signature
+from trainworthy.calibrate.schedule import Taken
+from trainworthy.calibrate.timing import time_call
+from trainworthy.estimate.machine import Machine
+from trainworthy.estimate.measured_kernels import base_times_s
+
+_FAULTS_EVERY_S = 2.5  # again and again: what a fault costs in a virtual machine changes with the neighbours
+
+
+class _Stamped(NamedTuple):
+    measured: Measured
+    at_s: float
+
+
+class Session:
+    """Collects measurements turn by turn."""
+
+    def __init__(self, *, device: str, progress: Callable[[str], None]) -> None:
+        self.paces: list[Pace] = []
+        self.faults: list[float] = []
+        self._device = device
+        self._progress = progress
+        self._anchors = Anchors(device=device)
+        self._stamped: list[_Stamped] = []
+        self._refused: list[str] = []
+        self._disturbed = 0
+        self._next_fault_s = 0.0
+
+    def begin_turn(self, name: str) -> None:
+        """Look how fast the machine is just now."""
+        self._progress(name)
+        now = time.perf_counter()
+        self.paces.append(self._anchors.pace(now))
+        if self._device == "cpu" and now >= self._next_fault_s:
+            self.faults.append(page_fault_s_per_byte(budget_s=0.1))
+            self._next_fault_s = time.perf_counter() + _FAULTS_EVERY_S
+
+    def measure(self, call: Call) -> None:
+        """Time one probe. A GPU's kernels may refuse one (a type, a size, memory): that is told by `notes`."""
+        try:
+            signature = probe_signature(call)
+            timing = time_call(call, device=self._device)
+        except (RuntimeError, ValueError) as error:
+            if self._device == "cpu":
+                raise
+            self._refused.append(str(error).strip().split("\n")[0][:120])
+            return
+        self._disturbed += timing.disturbed
+        self._stamped.append(_Stamped(Measured(signature, timing.time_s), time.perf_counter()))
+
+    def at_usual_pace(self, machine: Machine) -> list[Measured]:
+        """Return what was measured as it would have been at the usual pace."""
+        paces = relative_paces(self.paces)
+        return [
+            Measured(signature, time_s / slowness(pace_at(paces, at_s), base_times_s(signature, machine=machine)))
+            for (signature, time_s), at_s in self._stamped
+        ]
+
+    def notes(self, taken: Sequence[Taken], *, budget_s: float) -> Iterator[str]:
+        """Say what was cut short, refused or disturbed."""
+        cut = [f"{group.name} ({group.probes})" for group in taken if not group.finished]
+        if cut:
+            yield f"In {budget_s:.0f} s not all probes could be made; cut short: {', '.join(cut)}."
+        if self._refused:
+            yield f"{len(self._refused)} probes did not run here, the first with: {self._refused[0]}"
+        if self._disturbed:
+            share = self._disturbed / len(self._stamped)
+            yield f"{share:.0%} of the probes were interrupted each time by other processes; their shortest counts."
