@@ -112,7 +112,7 @@ def fit(subset: list[Case], *, known: Scales | None = None) -> Scales:
             users["gpu", case.found.gpu].append(case)
         if not known and case.found.gpu in TWO_SCALES:
             users["memory", case.found.gpu].append(case)
-    users = dict(sorted(users.items(), key=lambda item: [*_EXPECTED].index(item[0][0])))  # type: ignore[assignment]
+    users = dict(sorted(users.items(), key=lambda item: [*_EXPECTED].index(item[0][0])))
     for _ in range(_SWEEPS):
         for (kind, name), rows in users.items():
             values = getattr(scales, kind)

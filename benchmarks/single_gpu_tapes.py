@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -60,11 +61,8 @@ def timm_step(name: str, *, batch: int, size: int, train: bool, gpu: str = "rtx-
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", dtype=torch.float16):
                 out = model(x)
-                loss = (
-                    sum(cross_entropy(o, target) for o in out)
-                    if isinstance(out, (list, tuple))
-                    else cross_entropy(out, target)
-                )
+                outputs = out if isinstance(out, (list, tuple)) else [out]
+                loss = functools.reduce(torch.add, [cross_entropy(each, target) for each in outputs])
             loss.backward()
             optimizer.step()
         steps.finish()
@@ -88,7 +86,8 @@ def cached_step(folder: Path, name: str, *, batch: int, size: int, train: bool) 
     """Read a recorded step, or record it."""
     path = folder / f"{name}-{batch}-{size}-{'train' if train else 'infer'}.pickle"
     if path.exists():
-        return pickle.loads(path.read_bytes())
+        found: CountedOps = pickle.loads(path.read_bytes())
+        return found
     ops = timm_step(name, batch=batch, size=size, train=train)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps(ops))

@@ -41,7 +41,7 @@ class _Finder:
 def import_timm() -> Any:
     """Import timm; ``timm.data`` is reduced to its constants, since models need no more of it."""
     if "timm" not in sys.modules:
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder())
         spec = importlib.util.find_spec("timm")
         if spec is None or not spec.submodule_search_locations:
             raise ModuleNotFoundError("timm is not installed: pip install --no-deps timm")

@@ -24,7 +24,8 @@ def _calls(count: int, seconds: float) -> Iterator[Callable[[], float]]:
 def _run(
     groups: list[Group], budget_s: float, turn_s: float = 1.0
 ) -> tuple[dict[str, tuple[int, bool]], float, list[str]]:
-    clock, turns = _Clock(), []
+    clock = _Clock()
+    turns: list[str] = []
 
     def work(call: Callable[[], float]) -> None:
         clock.now += call()
