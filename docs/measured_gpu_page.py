@@ -111,8 +111,9 @@ def _memory(times: list[dict[str, Any]], memory: dict[str, Any]) -> str:
             f"within {s['ninth_decile_error']:.1%}\n"
         )
     tail += (
-        "\nWhat is missing in small networks are workspaces inside of cuDNN's recurrent layers and of some gradients\n"
-        "of convolutions.\n"
+        "\nWhat is missing are workspaces of some gradients of convolutions, which cuDNN chooses by a search of its own:\n"
+        "of those for weights up to 16 times what the model says. The table is of a time before the workspaces of\n"
+        "recurrent layers were modelled.\n"
     )
     return (
         head + "| case | allocated, seen | allocated | reserved |\n|---|---|---|---|\n" + "\n".join(small) + "\n" + tail

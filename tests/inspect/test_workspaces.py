@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trainworthy.inspect.replay import replay
-from trainworthy.inspect.workspaces import IN_CALL, allocator_requests, conv_workspaces_bytes
+from trainworthy.inspect.workspaces import IN_CALL, allocator_requests, conv_workspaces_bytes, rnn_workspaces_bytes
 from trainworthy.tape.record import Signature, TensorMeta
 
 
@@ -79,3 +79,45 @@ def test_a_workspace_lives_for_the_call_and_counts_at_the_peak() -> None:
     played = replay(tape)
     assert played.workspace_at_peak_bytes == 2 * image_bytes + weight_bytes
     assert played.peak_allocated_bytes >= 4 * image_bytes
+
+
+def _meta(*shape: int, dtype: str = "float32") -> TensorMeta:
+    return TensorMeta(shape, (1,) * len(shape), dtype, "cuda:0")
+
+
+def _recurrent(shape: tuple[int, ...]) -> Signature:
+    steps, batch, inputs, hidden, layers, directions, gates = shape
+    weights = [
+        meta
+        for layer in range(layers)
+        for _ in range(directions)
+        for meta in (
+            _meta(gates * hidden, inputs if layer == 0 else directions * hidden), _meta(gates * hidden, hidden),
+            _meta(gates * hidden), _meta(gates * hidden),
+        )
+    ]  # fmt: skip
+    x, state = _meta(steps, batch, inputs), _meta(layers * directions, batch, hidden)
+    return Signature("_cudnn_rnn", (x, *weights, state), (_meta(steps, batch, directions * hidden), state), 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "seen_bytes"),  # what an H100 answered to benchmarks/gpu_library_memory.py, cuDNN 9
+    [
+        ((64, 48, 128, 256, 1, 1, 4), 27_755_520),
+        ((64, 48, 128, 256, 1, 2, 4), 67_108_864),
+        ((64, 48, 128, 256, 2, 2, 4), 90_964_992),
+        ((128, 64, 512, 1024, 2, 1, 4), 265_290_752),
+        ((128, 64, 512, 1024, 1, 1, 3), 196_346_880),
+        ((128, 64, 512, 1024, 2, 1, 3), 214_434_816),
+        ((10, 4, 32, 32, 2, 2, 3), 33_835_520),
+    ],
+)
+def test_recurrent_layers_take_what_a_gpu_said(shape: tuple[int, ...], seen_bytes: int) -> None:
+    (found,) = rnn_workspaces_bytes(_recurrent(shape))
+    assert found == pytest.approx(seen_bytes, rel=0.03)
+
+
+def test_no_other_operation_is_a_recurrent_layer() -> None:
+    x = _meta(4, 5, 6)
+    assert rnn_workspaces_bytes(Signature("addmm", (x, x, x), (x,), 0, 0, 0, 0)) == []
+    assert rnn_workspaces_bytes(Signature("_cudnn_rnn", (x,), (x,), 0, 0, 0, 0)) == []

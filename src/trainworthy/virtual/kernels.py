@@ -341,7 +341,7 @@ def _cudnn_rnn(device: VirtualDevice, func: Any, args: Args, kwargs: Kwargs) -> 
     The reserve keeps, for every layer, direction, time step and sample, what the backward pass reads: as many values
     of a hidden unit as ``_RESERVED`` says, and one more for what goes from a layer to the next. NVIDIA publishes no
     sizes; this is what an H200 answered for 96 layers (cuDNN 9, ``benchmarks/gpu_library_memory.py``), to the byte.
-    The workspace inside of the call is not modelled.
+    The workspace inside of the call is modelled by ``inspect/workspaces.py``.
     """
     x, weights = args[0], args[1]
     hx, cx, mode, hidden = args[4], args[5], args[6], args[7]
