@@ -111,7 +111,7 @@ def _memory(times: list[dict[str, Any]], memory: dict[str, Any]) -> str:
             f"within {s['ninth_decile_error']:.1%}\n"
         )
     tail += (
-        "\nWhat is missing are workspaces of some gradients of convolutions, which cuDNN chooses by a search of its own:\n"
+        "\nWhat is missing are workspaces of some gradients of convolutions, which cuDNN chooses by itself:\n"
         "of those for weights up to 16 times what the model says. The table is of a time before the workspaces of\n"
         "recurrent layers were modelled.\n"
     )
