@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from estimate.machines import fake_machine
+from trainworthy.calibrate import session as session_module
 from trainworthy.calibrate.schedule import Taken
 from trainworthy.calibrate.session import Session
+from trainworthy.calibrate.timing import Timing
+from trainworthy.errors import UsageError
 
 
 def test_what_was_cut_short_is_told_with_the_budget() -> None:
@@ -33,3 +37,17 @@ def test_a_probe_is_measured_between_two_looks_at_the_pace() -> None:
     assert len(session.faults) == 1
     assert [m.signature.name for m in found] == ["exp", "exp"]
     assert all(m.time_s > 0 for m in found)
+
+
+@pytest.mark.parametrize(("disturbed", "refused"), [(3, True), (2, False)])
+def test_a_busy_machine_is_refused(disturbed: int, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = [Timing(1e-3, at < disturbed) for at in range(10)]
+    monkeypatch.setattr(session_module, "time_call", lambda call, device: timings.pop())
+    session, x = Session(device="cpu", progress=lambda text: None), torch.ones(4)
+    for _ in range(10):
+        session.measure(lambda: torch.exp(x))
+    if not refused:
+        session.refuse_if_busy()
+        return
+    with pytest.raises(UsageError, match="30% of 10 probes"):
+        session.refuse_if_busy()

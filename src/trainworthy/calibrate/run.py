@@ -61,7 +61,7 @@ def calibrate(
     """Measure ``device`` for about ``budget_s``; ``progress`` hears what is being measured.
 
     Raises:
-        UsageError: If the device is not there.
+        UsageError: If the device is not there, or other processes keep the machine too busy to be measured.
     """
     choose_device(device)
     before = torch.get_num_threads()
@@ -88,6 +88,7 @@ def _calibrate(device: Literal["cpu", "cuda"], budget_s: float, progress: Progre
         list(cpu_groups() if device == "cpu" else gpu_groups()), work=session.measure, begin_turn=session.begin_turn,
         budget_s=end - _AFTERWARDS * budget_s - time.perf_counter(), turn_s=_CPU_TURN_S if device == "cpu" else inf,
     )  # fmt: skip
+    session.refuse_if_busy()
     progress("curves")
     bare = replace(
         bare, page_fault_s_per_byte=median(session.faults) if session.faults else None,

@@ -11,9 +11,11 @@ from trainworthy.calibrate.memory import page_fault_s_per_byte
 from trainworthy.calibrate.probe import Call, Measured, probe_signature
 from trainworthy.calibrate.schedule import Taken
 from trainworthy.calibrate.timing import time_call
+from trainworthy.errors import UsageError
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.measured_kernels import base_times_s
 
+_MOST_DISTURBED = 0.2  # of the probes
 _FAULTS_EVERY_S = 2.5  # again and again: what a fault costs in a virtual machine changes with the neighbours
 
 
@@ -65,6 +67,20 @@ class Session:
             Measured(signature, time_s / slowness(pace_at(paces, at_s), base_times_s(signature, machine=machine)))
             for (signature, time_s), at_s in self._stamped
         ]
+
+    def refuse_if_busy(self) -> None:
+        """Refuse what a busy machine gave: such times would be believed later, and replace good ones.
+
+        Raises:
+            UsageError: If other processes interrupted more than a fifth of the probes at every try.
+        """
+        share = self._disturbed / max(len(self._stamped), 1)
+        if share > _MOST_DISTURBED:
+            raise UsageError(
+                f"The machine is too busy to be measured: other processes interrupted {share:.0%} of "
+                f"{len(self._stamped)} probes at every try. Nothing was kept.", where="calibrate",
+                fix="Repeat it when the machine is idle, or leave some cores to the others with --threads.",
+            )  # fmt: skip
 
     def notes(self, taken: Sequence[Taken], *, budget_s: float) -> Iterator[str]:
         """Say what was cut short, refused or disturbed."""
