@@ -43,9 +43,9 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="write the part that --only takes; keep the other rows")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    pairs = [one for one in manifest() if wanted(one, options.only)]
+    chosen = [one for one in manifest() if wanted(one, options.only)]
     with ThreadPoolExecutor(options.jobs) as pool:
-        rows = list(pool.map(lambda pair: replay(pair, Path(options.root)), pairs))
+        rows = list(pool.map(lambda pair: replay(pair, Path(options.root)), chosen))
     for row in rows:
         others = f" ({', '.join(row['others'])})" if row["others"] else ""
         place = f"{row['repository']} {row['fix'][:8]} {row['path']}"
