@@ -196,7 +196,9 @@ def export(git: Path, commit: str, folder: Path) -> bool:
         return False
     rows = [one.split("\t", 1) for one in listed.stdout.decode(errors="replace").split("\0") if "\t" in one]
     files = {
-        path: meta.split()[2] for meta, path in rows if path.endswith((".py", ".ipynb")) and meta.split()[1] == "blob"
+        path: meta.split()[2]
+        for meta, path in rows
+        if path.endswith((".py", ".ipynb")) and meta.split()[1] == "blob" and not meta.startswith("120000")  # links
     }
     hashes = "\n".join(files.values()) + "\n"
     data = subprocess.run(
