@@ -68,18 +68,5 @@ def checked(row: dict[str, str], root: Path) -> dict[str, Any]:
     }
 
 
-def verdict_of(finding: dict[str, Any], repository: str, verdicts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the verdict that fits best: on the file, on the repository, or on the rule everywhere."""
-    fits = [
-        one
-        for one in verdicts
-        if one["code"] == finding["code"]
-        and one.get("repository", repository) == repository
-        and one.get("path", finding["path"]) == finding["path"]
-    ]
-    best = max(fits, key=lambda one: ("path" in one, "repository" in one), default=None)
-    return best or {"verdict": "unread", "reason": finding["message"]}
-
-
 if __name__ == "__main__":
     main()
