@@ -3,8 +3,12 @@
 ``python -m benchmarks.bug_pairs --root DIR`` reads the commits of ``bug_pairs.toml`` from clones in ``DIR``
 (``DIR/owner+name``, ``DIR/owner+name/repo`` or a bare one), checks both versions of each file within its project,
 prints the table and writes ``results/bug_pairs.json``. ``--only TEXT`` takes pairs whose repository, code or half
-contains it;
-``--label before`` keeps the result under that name beside the others.
+contains it; ``--label before`` keeps the result under that name beside the others. With ``--keep`` a part is measured
+and written, too, and the other pairs' rows stay.
+
+A pair without a code is one for which there is no rule: it is missed, whatever is found. ``others`` lists what other
+rules say at the expected place of the parent and no longer say of the fix; whoever reads the table decides whether one
+of them names the mistake, and then writes its code into the manifest. Domain mistakes are counted apart.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
+Said = tuple[str, int, str]  # code, line and the line's text
 
 
 def main() -> None:
@@ -35,19 +40,27 @@ def main() -> None:
     parser.add_argument("--root", required=True, help="folder of clones")
     parser.add_argument("--only", action="append", default=[], help="of repository, code, half or depth")
     parser.add_argument("--label", default="now", help="name of this measurement in the result file")
+    parser.add_argument("--keep", action="store_true", help="write the part that --only takes; keep the other rows")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    pairs = [one for one in manifest() if wanted(one, options.only)]
+    chosen = [one for one in manifest() if wanted(one, options.only)]
     with ThreadPoolExecutor(options.jobs) as pool:
-        rows = list(pool.map(lambda pair: replay(pair, Path(options.root)), pairs))
+        rows = list(pool.map(lambda pair: replay(pair, Path(options.root)), chosen))
     for row in rows:
-        print(f"{row['verdict']:<11} {row['half']:<9} {row['code']} {row['repository']} {row['fix'][:8]} {row['path']}")
-    counts = {half: dict(Counter(r["verdict"] for r in rows if r["half"] == half)) for half in halves(rows)}
+        others = f" ({', '.join(row['others'])})" if row["others"] else ""
+        place = f"{row['repository']} {row['fix'][:8]} {row['path']}"
+        print(f"{row['verdict']:<11} {row['half']:<13} {row['code'] or '-':<5} {place}{others}")
+    counts = {half: dict(Counter(r["verdict"] for r in rows if half_of(r) == half)) for half in halves(rows)}
     print(counts)
-    if not options.only:
+    if options.keep or not options.only:
         known = read_result("bug_pairs") or {}
         before = {name: value for name, value in known.get("measurements", {}).items() if name != options.label}
-        write_result("bug_pairs", measurements={**before, options.label: counts}, pairs=rows)
+        measured = {key(row): row for row in rows}
+        listed = {key(one) for one in manifest()}
+        kept = {key(row): row for row in known.get("pairs", []) if key(row) in listed} if options.keep else {}
+        write_result(
+            "bug_pairs", measurements={**before, options.label: counts}, pairs=[*{**kept, **measured}.values()]
+        )
 
 
 def manifest() -> list[dict[str, Any]]:
@@ -64,23 +77,44 @@ def wanted(pair: dict[str, Any], only: list[str]) -> bool:
 
 def halves(rows: list[dict[str, Any]]) -> list[str]:
     """Return the halves that occur, in order."""
-    return sorted({str(row["half"]) for row in rows})
+    return sorted({half_of(row) for row in rows})
+
+
+def half_of(row: dict[str, Any]) -> str:
+    """Name the half of a pair; domain mistakes make halves of their own."""
+    return f"{row['half']}, domain" if row.get("kind") == "domain" else str(row["half"])
+
+
+def key(row: dict[str, Any]) -> tuple[str, str]:
+    """Tell pairs apart."""
+    return row["fix"], row["path"]
 
 
 def replay(pair: dict[str, Any], root: Path) -> dict[str, Any]:
     """Check both versions; ``found``, ``missed``, ``still there`` (in the fix, too) or ``no commit``."""
-    row = {
-        name: pair[name] for name in ("repository", "parent", "fix", "path", "what", "depth", "code", "where", "half")
-    }
+    names = ("repository", "parent", "fix", "path", "what", "depth", "code", "where", "half")
+    row = {**{name: pair[name] for name in names}, "kind": pair.get("kind", "mechanism")}
     git = git_folder(root, pair["repository"])
-    if git is None:
-        return {**row, "verdict": "no commit", "lines": []}
-    before, after = (versions(git, pair, pair[name]) for name in ("parent", "fix"))
-    if before is None or after is None:
-        return {**row, "verdict": "no commit", "lines": []}
-    gone = [(line, text) for line, text in before if text not in {text for _, text in after}]
-    verdict = "found" if gone else "still there" if before else "missed"
-    return {**row, "verdict": verdict, "lines": sorted({line for line, _ in gone or before})}
+    before = versions(git, pair, pair["parent"]) if git else None
+    after = versions(git, pair, pair["fix"]) if git else None
+    if git is None or before is None or after is None:
+        return {**row, "verdict": "no commit", "lines": [], "others": []}
+    mended = gone(before, after)
+    verdict = "found" if mended else "still there" if before else "missed"
+    others = said_besides(git, pair) if verdict == "missed" else []
+    return {**row, "verdict": verdict, "lines": sorted({line for _, line, _ in mended or before}), "others": others}
+
+
+def gone(before: list[Said], after: list[Said]) -> list[Said]:
+    """Return what is said of the parent and, of the same text, no longer of the fix."""
+    still = {(code, text) for code, _, text in after}
+    return [one for one in before if (one[0], one[2]) not in still]
+
+
+def said_besides(git: Path, pair: dict[str, Any]) -> list[str]:
+    """Return the codes of the other rules that speak at the expected places until the fix."""
+    before, after = (versions(git, {**pair, "code": "ALL"}, pair[name]) or [] for name in ("parent", "fix"))
+    return sorted({code for code, _, _ in gone(before, after)})
 
 
 def git_folder(root: Path, repository: str) -> Path | None:
@@ -92,8 +126,10 @@ def git_folder(root: Path, repository: str) -> Path | None:
     return None
 
 
-def versions(git: Path, pair: dict[str, Any], commit: str) -> list[tuple[int, str]] | None:
-    """Return line and text of the expected findings in one commit; None if the file is not there."""
+def versions(git: Path, pair: dict[str, Any], commit: str) -> list[Said] | None:
+    """Return the findings at the expected places of one commit; None if the file is not there."""
+    if not pair["code"]:
+        return []
     with tempfile.TemporaryDirectory() as folder:
         if not export(git, commit, Path(folder)) or not (Path(folder) / pair["path"]).exists():
             return None
@@ -105,11 +141,11 @@ def versions(git: Path, pair: dict[str, Any], commit: str) -> list[tuple[int, st
             if "No rule" in done.stderr:
                 return []  # a code that does not exist yet finds nothing
             raise SystemExit(f"{pair['repository']} {commit}: {done.stderr.strip()[-400:]}")
-        found = [one for one in json.loads(done.stdout)["findings"] if one["code"] == pair["code"]]
+        found = [one for one in json.loads(done.stdout)["findings"] if pair["code"] in ("ALL", one["code"])]
         return placed(Path(folder), pair, found)
 
 
-def placed(folder: Path, pair: dict[str, Any], found: list[dict[str, Any]]) -> list[tuple[int, str]]:
+def placed(folder: Path, pair: dict[str, Any], found: list[dict[str, Any]]) -> list[Said]:
     """Keep the findings that stand at the expected places, with the text of their lines."""
     kept = []
     for one in found:
@@ -123,11 +159,11 @@ def placed(folder: Path, pair: dict[str, Any], found: list[dict[str, Any]]) -> l
         here += [place for place in pair["where"].split(",") if "::" not in place and name == pair["path"]]
         if name.endswith(".ipynb"):
             if here:
-                kept.append((one["line"], f"cell {one['cell']}: {one['message']}"))
+                kept.append((one["code"], one["line"], f"cell {one['cell']}: {one['message']}"))
             continue
         text = (folder / name).read_text(encoding="utf-8", errors="replace")
         if "*" in here or (function_at(text, one["line"]) or "-") in here:
-            kept.append((one["line"], text.splitlines()[one["line"] - 1].strip()))
+            kept.append((one["code"], one["line"], text.splitlines()[one["line"] - 1].strip()))
     return kept
 
 
@@ -160,7 +196,9 @@ def export(git: Path, commit: str, folder: Path) -> bool:
         return False
     rows = [one.split("\t", 1) for one in listed.stdout.decode(errors="replace").split("\0") if "\t" in one]
     files = {
-        path: meta.split()[2] for meta, path in rows if path.endswith((".py", ".ipynb")) and meta.split()[1] == "blob"
+        path: meta.split()[2]
+        for meta, path in rows
+        if path.endswith((".py", ".ipynb")) and meta.split()[1] == "blob" and not meta.startswith("120000")  # links
     }
     hashes = "\n".join(files.values()) + "\n"
     data = subprocess.run(

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from benchmarks.bug_pairs import export, function_at, git_folder, manifest, placed
+from benchmarks.bug_pairs import export, function_at, git_folder, gone, half_of, manifest, placed
 
 from trainworthy.check.rule import all_rules
 
@@ -20,9 +20,10 @@ def test_every_pair_names_two_commits_a_rule_and_a_half() -> None:
         assert re.fullmatch(r"[0-9a-f]{12}", one["parent"])
         assert re.fullmatch(r"[0-9a-f]{12}", one["fix"])
         assert one["parent"] != one["fix"]
-        assert one["code"] in rules
-        assert one["depth"] in rules[one["code"]].depths
-        assert one["half"] in ("seen", "held-out", "fresh")
+        if one["code"] or not one["half"].startswith("fresh-2-"):
+            assert one["depth"] in rules[one["code"]].depths
+        assert one["half"] in ("seen", "held-out", "fresh", "fresh-2-train", "fresh-2-test")
+        assert one.get("kind", "domain") == "domain"
         assert one["where"]
         assert one["what"]
 
@@ -37,13 +38,23 @@ def test_findings_elsewhere_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n\n\ndef f():\n    return 2\n")
     (tmp_path / "b.py").write_text("y = 3\n")
     (tmp_path / "c.ipynb").write_text(json.dumps({"cells": []}))
-    found = [{"path": str(tmp_path / name), "line": line, "cell": None, "message": "m"}
+    found = [{"code": "TW101", "path": str(tmp_path / name), "line": line, "cell": None, "message": "m"}
              for name, line in (("a.py", 1), ("a.py", 5), ("b.py", 1), ("c.ipynb", 1))]  # fmt: skip
     pair = {"path": "a.py", "where": "f"}
-    assert placed(tmp_path, pair, found) == [(5, "return 2")]
-    assert placed(tmp_path, {**pair, "where": "-"}, found) == [(1, "x = 1")]
-    assert placed(tmp_path, {**pair, "where": "f,b.py::*"}, found) == [(5, "return 2"), (1, "y = 3")]
-    assert placed(tmp_path, {"path": "c.ipynb", "where": "-"}, found) == [(1, "cell None: m")]
+    assert placed(tmp_path, pair, found) == [("TW101", 5, "return 2")]
+    assert placed(tmp_path, {**pair, "where": "-"}, found) == [("TW101", 1, "x = 1")]
+    assert placed(tmp_path, {**pair, "where": "f,b.py::*"}, found) == [("TW101", 5, "return 2"), ("TW101", 1, "y = 3")]
+    assert placed(tmp_path, {"path": "c.ipynb", "where": "-"}, found) == [("TW101", 1, "cell None: m")]
+
+
+def test_what_the_fix_still_says_is_not_gone() -> None:
+    before = [("TW209", 4, "clip()"), ("TW209", 9, "step()"), ("TW301", 4, "clip()")]
+    assert gone(before, [("TW209", 40, "clip()")]) == [("TW209", 9, "step()"), ("TW301", 4, "clip()")]
+
+
+def test_domain_mistakes_make_halves_of_their_own() -> None:
+    assert half_of({"half": "fresh", "kind": "mechanism"}) == "fresh"
+    assert half_of({"half": "fresh", "kind": "domain"}) == "fresh, domain"
 
 
 def test_a_commit_is_written_out_without_what_is_not_python(tmp_path: Path) -> None:

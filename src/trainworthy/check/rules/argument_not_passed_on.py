@@ -83,13 +83,25 @@ def _ignored_generators(analysis: Analysis) -> Iterator[Hit]:
         arguments = function.node.args
         names = {arg.arg for arg in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
         read = any(isinstance(node, ast.Name) and node.id == "generator" for node in ast.walk(function.node))
-        if "generator" in names and not read:
+        if "generator" in names and not read and _may_be_of_random_numbers(function.node):
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message=f"`generator` is a parameter of `{function.name}`, but the numbers do not follow it",
                 evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
                 fix="Draw with `generator=generator`.",
             )
+
+
+def _may_be_of_random_numbers(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> bool:
+    """Say whether `generator` may be torch's: annotated so, or optional; networks are called generators, too."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = list(zip(reversed(positional), reversed(arguments.defaults), strict=False))
+    defaults += [(arg, one) for arg, one in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if one]
+    annotations = [one.annotation for one in (*positional, *arguments.kwonlyargs) if one.arg == "generator"]
+    if any(one is not None and "Generator" in ast.unparse(one) for one in annotations):
+        return True
+    return any(arg.arg == "generator" and isinstance(one, ast.Constant) and one.value is None for arg, one in defaults)
 
 
 _RANDOM = (

@@ -66,6 +66,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         owner, name = load.owner, load.node.attr
         if not isinstance(owner, Instance) or owner.type not in WRAPPERS or load.node in seen:
             continue
+        own = owner.cls
+        if own is not None and (own.lookup(name) is not None or not own.fully_known()):  # a wrapper with more methods
+            continue
         inner = owner.attrs.get("module")
         cls = inner.cls if isinstance(inner, Instance) else None
         if cls is None or name in owner.attrs or name.startswith("__"):

@@ -90,10 +90,12 @@ def _read_later(store: Store) -> bool:
     """Say whether the variable is read after the outermost loop; an attribute, loaded from anywhere in the class."""
     name, body = ast.unparse(store.target), body_of(store.context)
     end = getattr(store.context.loops[0], "end_lineno", 0) or 0 if store.context.loops else None
-    if end is not None and any(_reads(node, name) and getattr(node, "lineno", 0) > end for node in ast.walk(body)):
+    if end is not None and _first_use(body, name, end) == "read":
         return True
     function = store.context.function
     if function is None or function.owner is None or not isinstance(store.target, ast.Attribute):
+        return False
+    if _saved_at_once(store.target.value, store.node, function.node):
         return False
     if "best" in store.target.attr:  # kept to be read, by a subclass or whoever has the object
         return True
@@ -103,6 +105,27 @@ def _read_later(store: Store) -> bool:
         and any(_reads(argument, name) for argument in node.args)
         for node in ast.walk(function.owner.node)
     )
+
+
+def _first_use(body: ast.AST, name: str, line: int) -> str:
+    """Say whether a variable is first read or first written below a line; "" if it is not there."""
+    uses = [
+        (node.lineno, "read" if isinstance(node.ctx, ast.Load) else "written")
+        for node in ast.walk(body)
+        if isinstance(node, ast.Name | ast.Attribute) and node.lineno > line and ast.unparse(node) == name
+    ]
+    return min(uses)[1] if uses else ""  # `x = f(x)` reads it
+
+
+def _saved_at_once(holder: ast.expr, store: ast.AST, function: ast.AST) -> bool:
+    """Say whether what holds the weights is written to a file further down in the function."""
+    text = ast.unparse(holder)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and node.lineno > getattr(store, "lineno", 0):
+            saves = getattr(node.func, "attr", "") == "save"
+            if saves and text in (ast.unparse(one) for one in (node.func.value, *node.args)):  # type: ignore[attr-defined]
+                return text != "self"
+    return False
 
 
 def _reads(node: ast.AST, name: str) -> bool:

@@ -74,6 +74,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of a model after its eval()."""
     if _OFF.search(analysis.source.code):  # also in the names of decorators that do it
         return
+    if "torch" not in analysis.source.words and _OTHERS & analysis.source.words:
+        return
     evals = [call for call in analysis.method_calls("eval") if not call.node.args]
     done = set()
     for call in once_per_place(iter(analysis.all_calls)):
@@ -107,6 +109,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
             fix="Put it under `with torch.no_grad():`, or decorate the function.",
         )
+
+
+_OTHERS = frozenset(("mxnet", "tensorflow", "keras", "jax", "flax", "paddle", "mindspore"))
 
 
 def _is_named_for_evaluation(call: Call) -> bool:

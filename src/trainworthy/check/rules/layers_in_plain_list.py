@@ -153,7 +153,7 @@ def _layer_in(value: Value, analysis: Analysis, store: Store) -> Instance | None
     items = value.items
     if items is None:
         items = (analysis.element(value),)
-    elif not _made_in_place(value):  # `[layer]` is how to keep a layer from being registered
+    elif not _made_in_place(value) or _hides_one(value):
         return None
     for item in items:
         if not _has_parameters(item):
@@ -170,6 +170,11 @@ def _made_in_place(value: Sequence) -> bool:
     node = value.node
     elements = node.values if isinstance(node, ast.Dict) else getattr(node, "elts", [])
     return all(isinstance(one, ast.Call) for one in elements)
+
+
+def _hides_one(value: Sequence) -> bool:
+    """Say whether it is a tuple of one: so is a layer kept from being registered, as by `[layer]`."""
+    return value.kind == "tuple" and value.items is not None and len(value.items) == 1
 
 
 def _has_parameters(value: Value) -> bool:

@@ -58,6 +58,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         value = _number(node)
         if value is None or value >= _LEAST or value == float("-inf"):
             continue
+        if any(_asks_for_the_type(test) for test, _ in call.context.branches):
+            continue
         casts = set(_casts(body_of(call.context)))
         if "half" in casts and "float" not in casts:
             yield Hit(
@@ -75,6 +77,10 @@ def _number(node: ast.expr | None) -> float | None:
     except (ValueError, TypeError):
         return None
     return float(value) if isinstance(value, int | float) else None
+
+
+def _asks_for_the_type(test: ast.expr) -> bool:
+    return any(getattr(one, "attr", "") in ("dtype", "is_floating_point") for one in ast.walk(test))
 
 
 def _casts(body: ast.AST) -> Iterator[str]:

@@ -85,7 +85,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _epochs_over(iteration: Iteration, sampler: Call) -> bool:
     loader = unwrapped(iteration.iterable)
-    return _is_loader_of(loader, sampler) and iteration.context.in_loop
+    repeated = [loop for loop in iteration.context.all_loops() if not _turns_once(loop)]
+    return _is_loader_of(loader, sampler) and bool(repeated)
+
+
+def _turns_once(loop: ast.AST) -> bool:
+    return isinstance(loop, ast.For) and ast.unparse(loop.iter) in ("range(1)", "range(0, 1)")
 
 
 def _is_loader_of(loader: Value | None, sampler: Call) -> bool:

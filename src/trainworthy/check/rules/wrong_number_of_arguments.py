@@ -20,7 +20,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.queries import body_of, once_per_place
 from trainworthy.check.static.values import Function, Instance
 
 BAD = """\
@@ -63,7 +63,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(forward, Function) or forward.decorators or isinstance(forward.node, ast.Lambda):
             continue
         problem = _problem(forward.node, call)
-        if problem:
+        if problem and not _kinds_are_told_apart(call):
             where = forward.source.place(forward.node)
             header = where._replace(end_line=where.line, end_column=None)
             yield Hit(
@@ -71,6 +71,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message=f"`forward` of {owner.cls.node.name} {problem}",
                 evidence=(Evidence("it is defined here", header),),
             )
+
+
+def _kinds_are_told_apart(call: Call) -> bool:
+    """Say whether the function calls the same thing in several ways, or asks what it is: each is for another class."""
+    text = ast.unparse(call.node.func)
+    for node in ast.walk(body_of(call.context)):
+        if not isinstance(node, ast.Call) or node is call.node:
+            continue
+        if ast.unparse(node.func) in ("isinstance", "hasattr") and node.args and ast.unparse(node.args[0]) == text:
+            return True
+        if ast.unparse(node.func) == text and _form(node) != _form(call.node) and call.context.branches:
+            return True
+    return False
+
+
+def _form(node: ast.Call) -> tuple[int, frozenset[str | None]]:
+    return len(node.args), frozenset(one.arg for one in node.keywords)
 
 
 def _problem(node: ast.FunctionDef | ast.AsyncFunctionDef, call: Call) -> str:

@@ -255,7 +255,7 @@ class Calls(Expressions):
         positional = [*arguments.posonlyargs, *arguments.args]
         values = list(call.args)
         if _has(function, "classmethod"):
-            values.insert(0, function.owner or UNKNOWN)
+            values.insert(0, _asked_class(function, call, bound))
         elif bound is not None and not _has(function, "staticmethod"):
             values.insert(0, bound)
         defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
@@ -287,6 +287,15 @@ def _has(function: Function, decorator: str) -> bool:
     return any(isinstance(one, Ref) and one.name == f"builtins.{decorator}" for one in function.decorators)
 
 
+def _asked_class(function: Function, call: Call, bound: Value | None) -> Value:
+    """Return what `cls` is in a class method: the class that it was asked of, which may descend from its own."""
+    for one in (bound, call.owner):
+        cls = one.cls if isinstance(one, Instance) else one
+        if isinstance(cls, ProjectClass) and cls.lookup(function.name) is function:
+            return cls
+    return function.owner or UNKNOWN
+
+
 def _first_argument(function: Function, bound: Value) -> Value:
     return function.owner or UNKNOWN if _has(function, "classmethod") else bound
 
@@ -309,7 +318,8 @@ def _join_tuples(a: Value, b: Value) -> Value:
 
 
 def _key(function: Function, call: Call, bound: Value | None) -> tuple[object, ...]:
-    values = [bound, *call.args, *call.keywords.values()]
+    asked = _asked_class(function, call, bound) if _has(function, "classmethod") else None
+    values = [bound, asked, *call.args, *call.keywords.values()]
     return (id(function.scope), *[_value_key(one) for one in values], *call.keywords, _surroundings(call))
 
 

@@ -22,7 +22,7 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
     """Yield calls in methods of modules whose dropout does not depend on the mode, with the reason."""
     for call in once_per_place(analysis.calls(*_DROPOUTS)):
         given = call.has(2, "training") or call.constant(1, "p") == 0 or call.starred
-        if not given and _follows_nothing(call):
+        if not given and _follows_nothing(call) and not _asked_for(call):
             yield call, "`training` is not given, and its default is True"
     for call in once_per_place(iter(analysis.all_calls)):
         rate = next((one.value for one in call.node.keywords if one.arg == "dropout_p"), None)
@@ -48,6 +48,21 @@ def _follows_nothing(call: Call) -> bool:
     tests = [one.test for one in ast.walk(function.node) if isinstance(one, ast.If | ast.IfExp | ast.Assert)]
     parts = [call.node, *[test for test, _ in call.context.branches], *tests]
     return not any(_asks_for_the_mode(part) for part in parts)
+
+
+def _asked_for(call: Call) -> bool:
+    """Say whether the rate is a parameter whose default is 0, as of samplers: whoever gives one wants it."""
+    rate, function = call.argument_node(1, "p"), call.context.function
+    if not isinstance(rate, ast.Name) or function is None:
+        return False
+    arguments = function.node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = list(zip(reversed(positional), reversed(arguments.defaults), strict=False))
+    defaults += [(arg, one) for arg, one in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if one]
+    return any(
+        arg.arg == rate.id and isinstance(one, ast.Constant) and one.value == 0 and not isinstance(one.value, bool)
+        for arg, one in defaults
+    )
 
 
 def _asks_for_the_mode(node: ast.AST) -> bool:

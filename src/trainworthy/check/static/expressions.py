@@ -256,7 +256,8 @@ class Expressions(State):
     def of_compare(self, node: ast.Compare) -> Value:
         """A comparison; of tensors it is a tensor."""
         operands = (self.value(node.left), *[self.value(one) for one in node.comparators])
-        result = compared(operands)
+        identity = all(isinstance(one, ast.Is | ast.IsNot | ast.In | ast.NotIn) for one in node.ops)
+        result = UNKNOWN if identity else compared(operands)
         self.facts.operations.append(Operation(node, operands, result, self.context, self.tick()))
         return result
 

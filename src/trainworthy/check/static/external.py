@@ -232,7 +232,7 @@ def _converted(kind: str, name: str, first: Value, call: Call) -> Value:
     shape: Shape | None = None
     if isinstance(first, Sequence) and first.items is not None and not call.has(None, "ndmin"):
         inner = [one for one in first.items if isinstance(one, Const) and isinstance(one.value, int | float)]
-        if len(inner) == len(first.items):
+        if first.items and len(inner) == len(first.items):  # an empty one is filled later, with anything
             shape = (len(inner),)
     elif isinstance(first, Tensor):
         shape = first.shape

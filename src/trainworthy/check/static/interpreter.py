@@ -261,7 +261,8 @@ class Interpreter(Calls):
 
     def do_class(self, node: ast.ClassDef) -> None:
         """Run the body in a scope of its own."""
-        bases = tuple(self.value(base) for base in node.bases)
+        # `Base[T]` descends from Base.
+        bases = tuple(self.value(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases)
         for keyword in node.keywords:
             self.value(keyword.value)
         for one in node.decorator_list:

@@ -174,7 +174,7 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
     if analysis.mentions(*_OTHERS_DO) or not analysis.finished:
         return
     modes = _Modes(analysis)
-    trains = analysis.mentions("backward")
+    trains = "backward" in analysis.source.words  # a library's function gets its model in the mode the caller chose
     has_layers = analysis.mentions(*_STATEFUL_WORDS)
     loads = "load_state_dict" in analysis.source.words and "backward" not in analysis.source.words
     loaded = _loaded_objects(analysis)
@@ -187,9 +187,23 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
         whole = (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
         if not layers and not (has_layers and trains) and not whole:
             continue
+        if not layers and _learns_from_it(analysis, call):
+            continue
         if _evaluates(call) or (whole and not layers):
             done.add(body)
             yield call, layers
+
+
+def _learns_from_it(analysis: Analysis, call: Call) -> bool:
+    """Say whether the function calls the same model with gradients, too: targets of a loss are no evaluation."""
+    text = ast.unparse(call.node.func)
+    return any(
+        one.context.function is call.context.function
+        and ast.unparse(one.node.func) == text
+        and not one.context.under(*NO_GRAD)
+        for one in analysis.all_calls
+        if one.node is not call.node and call.context.under(*NO_GRAD)
+    )
 
 
 class _Modes:

@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import re
+import sys
 import tokenize
 import warnings
 from dataclasses import dataclass, field
@@ -169,7 +170,7 @@ def _syntax_message(error: SyntaxError, text: str) -> str:
     shown = lines[line - 1].strip() if 0 < line <= len(lines) else ""
     if shown.startswith(("print ", "exec ")) or (shown.startswith("except ") and "," in shown):
         return f"Python 2: {error.msg}"
-    return f"does not parse: {error.msg}"
+    return f"does not parse with Python {sys.version_info.major}.{sys.version_info.minor}: {error.msg}"
 
 
 def _line_of(error: SyntaxError, text: str) -> int:
