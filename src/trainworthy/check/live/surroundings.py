@@ -97,3 +97,4 @@ class Surroundings:
         self._attributes.finish()
         self._units.finish()
         self._replicas.finish()
+        self.collectives.finish()

@@ -21,7 +21,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -46,6 +46,37 @@ class Token:
     """Lies in the metadata of a loss's graph and dies with it."""
 
     __slots__ = ("__weakref__",)
+
+
+class _Busy:
+    """These contexts are entered for every operation: as classes they cost a fifth of what generators do."""
+
+    __slots__ = ("watch",)
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def __enter__(self) -> None:
+        self.watch.busy += 1
+
+    def __exit__(self, *raised: object) -> None:
+        self.watch.busy -= 1
+
+
+class _OwnWork(_Busy):
+    __slots__ = ("functions", "grad")
+
+    def __enter__(self) -> None:
+        self.watch.busy += 1
+        self.functions: Any = torch._C.DisableTorchFunction()
+        self.functions.__enter__()
+        self.grad: bool = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)
+
+    def __exit__(self, *raised: object) -> None:
+        torch._C._set_grad_enabled(self.grad)
+        self.functions.__exit__(*raised)
+        self.watch.busy -= 1
 
 
 class Watch:
@@ -87,24 +118,13 @@ class Watch:
             return None
         return Place(self.finder.relative(code.co_filename), code.co_firstlineno)
 
-    @contextmanager
-    def own_work(self) -> Iterator[None]:
+    def own_work(self) -> AbstractContextManager[None]:
         """Let the parts overlook what the guard itself computes."""
-        self.busy += 1
-        try:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
-                yield
-        finally:
-            self.busy -= 1
+        return _OwnWork(self)
 
-    @contextmanager
-    def own_work_flag(self) -> Iterator[None]:
+    def own_work_flag(self) -> AbstractContextManager[None]:
         """Let the parts overlook calls of modules and functions that the guard makes; grad mode stays."""
-        self.busy += 1
-        try:
-            yield
-        finally:
-            self.busy -= 1
+        return _Busy(self)
 
     def kept_token(self, place: Place) -> Token:
         """Return a token that lives as long as the graph of a loss does."""
