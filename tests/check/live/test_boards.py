@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-from torch import distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 from trainworthy.check.live import boards
 from trainworthy.check.live.boards import Board, BoardFullError, Log, LogReader
@@ -60,7 +59,7 @@ def test_a_full_log_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("shared", [(True, True), (True, False), (False, False)])
 def test_two_ranks_hear_each_other(shared: tuple[bool, bool]) -> None:
-    store: Any = dist.HashStore()  # type: ignore[no-untyped-call]
+    store = HashStore()
     one = Board(store, "p", 0, shared=shared[0])
     one.tell("g/0", "said before the other came", reader=1)
     assert one.hear("g/0", writer=1) is None
@@ -77,7 +76,7 @@ def test_two_ranks_hear_each_other(shared: tuple[bool, bool]) -> None:
 
 
 def test_ranks_of_different_machines_use_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    store: Any = dist.HashStore()  # type: ignore[no-untyped-call]
+    store = HashStore()
     one = Board(store, "p", 0)
     monkeypatch.setattr(boards, "_machine", lambda: "another")
     two = Board(store, "p", 1)

@@ -9,7 +9,6 @@ its own, buffers before a forward pass and gradients in a backward pass.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
@@ -111,24 +110,26 @@ class CollectiveWatch:
     # --- turns ------------------------------------------------------------------------------------
 
     def _comes(self, group: Any, tell: Callable[[list[int]], Turn], *, waits: bool) -> None:
-        found = None
-        with self._lock, contextlib.suppress(Exception), self.watch.own_work():
-            ranks = dist.get_process_group_ranks(group)
-            number = self._turns.get(group.group_name, 0)
-            if len(ranks) < 2 or dist.get_rank() not in ranks or number >= _MAX_TURNS:
-                return
-            self._turns[group.group_name] = number + 1
-            place = self.watch.place()
-            trail = (*self._trails.get(group.group_name, ()), f"{place.path}:{place.line}")[-_TRAIL:]
-            self._trails[group.group_name] = trail
-            turn = tell(ranks)._replace(group=str(group.group_name), number=number, place=place, trail=trail)
-            at = ranks.index(dist.get_rank())
-            self._the_board().tell(_key(turn), json.dumps(turn.told()), reader=ranks[at - 1])
-            self._open.append((turn, ranks[(at + 1) % len(ranks)]))
-            found = self._look(waits=waits)
+        with self._lock, self.watch.own_work():
+            found = self.watch.attempt("collectives", self._turn, group, tell, waits)
         if found is not None:
             self.watch.facts.collectives.append(found)
             self.on_mismatch()
+
+    def _turn(self, group: Any, tell: Callable[[list[int]], Turn], waits: bool) -> CollectiveMismatch | None:
+        ranks = dist.get_process_group_ranks(group)
+        number = self._turns.get(group.group_name, 0)
+        if len(ranks) < 2 or dist.get_rank() not in ranks or number >= _MAX_TURNS:
+            return None
+        self._turns[group.group_name] = number + 1
+        place = self.watch.place()
+        trail = (*self._trails.get(group.group_name, ()), f"{place.path}:{place.line}")[-_TRAIL:]
+        self._trails[group.group_name] = trail
+        turn = tell(ranks)._replace(group=str(group.group_name), number=number, place=place, trail=trail)
+        at = ranks.index(dist.get_rank())
+        self._the_board().tell(_key(turn), json.dumps(turn.told()), reader=ranks[at - 1])
+        self._open.append((turn, ranks[(at + 1) % len(ranks)]))
+        return self._look(waits=waits)
 
     def _look(self, *, waits: bool) -> CollectiveMismatch | None:
         """Compare the open turns with what neighbours have told by now."""

@@ -63,6 +63,9 @@ class OptimizerWatch:
     # --- before and after --------------------------------------------------------------------------
 
     def _begins(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self.watch.rely_on("optimizer steps", self._begin, optimizer, args, kwargs)
+
+    def _begin(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         watch = self.watch
         while self._running:  # a step that raised never told its end
             self._running.pop()[1].close()
@@ -88,9 +91,10 @@ class OptimizerWatch:
         try:
             if watch.looking:
                 with watch.own_work():
-                    self._look_after(optimizer, state)
+                    watch.rely_on("optimizer steps", self._look_after, optimizer, state)
         finally:
             stack.close()
+        watch.settle()
         if watch.looking:
             for listener in self.on_end:
                 listener()

@@ -20,17 +20,21 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_setup import LeftOut
 from trainworthy.check.live.names import Names
+from trainworthy.errors import TrainworthyError
 from trainworthy.tape.source import SourceFinder
+
+Result = TypeVar("Result")
 
 
 class Part(Protocol):
@@ -91,6 +95,9 @@ class Watch:
         self.busy = 0  # within the guard's own tensor operations
         self.in_backward = 0
         self.in_optimizer = 0
+        self.failed = False  # a look that others rely on failed: nothing may be concluded
+        self.on_failure: Callable[[], None] = lambda: None
+        self._left: set[str] = set()
         self._tokens: list[tuple[int, Place, weakref.ref[Token]]] = []
         self._places: dict[int, Place] = {}
         self._parts: dict[Part, ExitStack] = {}
@@ -126,6 +133,43 @@ class Watch:
         """Let the parts overlook calls of modules and functions that the guard makes; grad mode stays."""
         return _Busy(self)
 
+    # --- looks that fail ----------------------------------------------------------------------------
+
+    def attempt(self, look: str, do: Callable[..., Result], *args: Any) -> Result | None:
+        """Do a look; one that fails is left out from then on, and listed, and the training goes on.
+
+        Errors that are meant for the user pass.
+        """
+        if look in self._left:
+            return None
+        try:
+            return do(*args)
+        except TrainworthyError:
+            raise
+        except Exception as error:
+            self._leave_out(look, error)
+            return None
+
+    def rely_on(self, look: str, do: Callable[..., object], *args: Any) -> None:
+        """Do a look that others build on; if it fails the guard looks no more and concludes nothing."""
+        try:
+            do(*args)
+        except TrainworthyError:
+            raise
+        except Exception as error:
+            self._leave_out(look, error)
+            self.failed = True
+            self.looking = False
+
+    def settle(self) -> None:
+        """Take the guard out if it failed; called where the stack of modes is as the user left it."""
+        if self.failed:
+            self.on_failure()
+
+    def _leave_out(self, look: str, error: Exception) -> None:
+        self._left.add(look)
+        self.facts.left_out.append(LeftOut.of(look, error))
+
     def kept_token(self, place: Place) -> Token:
         """Return a token that lives as long as the graph of a loss does."""
         token = Token()
@@ -142,7 +186,7 @@ class Watch:
 
     def install(self, parts: list[Part]) -> None:
         """Begin to look."""
-        self.looking = True
+        self.looking = not self.failed
         compiled = compile_was_used()
         for part in parts:
             if part.compiled_code_sees_it and compiled:
