@@ -6,10 +6,10 @@
 else the machine does counts little; medians are compared. The first step, which has the probes, and the last, which has
 the judgement, are given apart.
 
-*After*: many fresh processes, in pairs. Each takes the median of a block of steps, then does the steps of a window,
-then takes the median of another block; one of a pair has the guard in that window, the other has not. What is compared
-is how the second block relates to the first: drift of the machine falls on both alike. The mean over the pairs is given
-with its 95 % interval, from resampling the pairs.
+*After*: many fresh processes, in pairs that take turns, a few milliseconds each, so that whatever else the machine does
+falls on both alike. How the CPU times of the two relate is measured (the median over all turns), then one of them has a
+guard for a window while the other does the same steps without, and it is measured again. The change is what the guard
+left behind. The mean over the pairs is given with its 95 % interval, from resampling the pairs.
 
 *Ranks*: two processes that train under DistributedDataParallel (gloo), blocks with and without the guard in turns, wall
 time, medians of rank 0.
@@ -46,7 +46,9 @@ import trainworthy as tw
 Step = Callable[[], None]
 LOOK = 20
 WARM_UP = 10
-BLOCK_S = 0.6  # of the blocks before and after
+BURST_S = 0.01  # of steps in one turn of a process
+ALLOCATED_BYTES = 28 << 20
+ROUNDS = 80  # turns of each process, before and after
 RESAMPLES = 4000
 PARTS = ("looking", "after", "ranks")
 
@@ -157,10 +159,14 @@ def timed(step: Step, clock: Callable[[], float] = time.process_time) -> float:
 def afterwards(name: str, pairs: int) -> dict[str, Any]:
     """Return by how much a step is slower after a look than without one, with its interval."""
     differences = []
-    for number in range(pairs):
-        order = (True, False) if number % 2 else (False, True)
-        ratio = {guarded: in_process(name, guarded=guarded) for guarded in order}
-        differences.append(math.log(ratio[True] / ratio[False]))
+    for _ in range(pairs):
+        guarded, plain = Turns(name), Turns(name)
+        before = relation(guarded, plain)
+        guarded.ask("guarded window")
+        plain.ask("window")
+        differences.append(relation(guarded, plain) - before)
+        guarded.ask("end")
+        plain.ask("end")
     draw = random.Random(0)
     means = sorted(statistics.mean(draw.choices(differences, k=pairs)) for _ in range(RESAMPLES))
     low, high = means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
@@ -168,35 +174,56 @@ def afterwards(name: str, pairs: int) -> dict[str, Any]:
     return {"pairs": pairs, "slower_percent": percent[0], "interval_95_percent": percent[1:]}
 
 
-def in_process(name: str, *, guarded: bool) -> float:
-    """Return, from a fresh process, the median step of a block after a window over that of a block before it."""
-    context = multiprocessing.get_context("fork")  # torch is imported, and has computed nothing yet
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=two_blocks, args=(name, guarded, theirs))
-    process.start()
-    ratio = float(ours.recv())
-    process.join()
-    return ratio
+def relation(one: Turns, other: Turns) -> float:
+    """Return the logarithm of how the times of two processes relate."""
+    logs = []
+    for number in range(ROUNDS):
+        order = (one, other) if number % 2 else (other, one)
+        seconds = {process: process.ask("steps") for process in order}
+        logs.append(math.log(seconds[one] / seconds[other]))
+    return statistics.median(logs)
 
 
-def two_blocks(name: str, guarded: bool, answer: Any) -> None:
+class Turns:
+    """A fresh process that trains when it is asked to."""
+
+    def __init__(self, name: str) -> None:
+        context = multiprocessing.get_context("fork")  # torch is imported, and has computed nothing yet
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(name, theirs))
+        self._process.start()
+
+    def ask(self, what: str) -> float:
+        """Return the CPU seconds that it took."""
+        self._pipe.send(what)
+        seconds = float(self._pipe.recv())
+        if what == "end":
+            self._process.join()
+        return seconds
+
+
+def serve(name: str, pipe: Any) -> None:
+    """Train as asked, in this process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    # The allocator keeps memory of sizes that were freed once; whoever frees a large block first is faster afterwards.
+    torch.ones(ALLOCATED_BYTES // 4)
     step = MODELS[name]()
-    times = [timed(step) for _ in range(WARM_UP)]
-    count = max(20, int(BLOCK_S / statistics.median(times)))
+    burst = max(1, round(BURST_S / statistics.median(timed(step) for _ in range(WARM_UP))))
     gc.collect()
-    before = statistics.median(timed(step) for _ in range(count))
-    if guarded:
-        with tw.guard(steps=LOOK, quiet=True):
-            for _ in range(LOOK):
-                step()
-    else:
-        for _ in range(LOOK):
+    while (what := pipe.recv()) != "end":
+        started = time.process_time()
+        if what == "guarded window":
+            with tw.guard(steps=LOOK, quiet=True) as guard:
+                for _ in range(LOOK):
+                    step()
+            assert guard.facts.num_steps == LOOK
+        for _ in range({"steps": burst, "window": LOOK}.get(what, 0)):
             step()
-    gc.collect()
-    after = statistics.median(timed(step) for _ in range(count))
-    answer.send(after / before)
+        pipe.send(time.process_time() - started)
+        if what != "steps":
+            gc.collect()
+    pipe.send(0.0)
 
 
 # --- two ranks ------------------------------------------------------------------------------------
