@@ -48,11 +48,13 @@ def guard(
 
 
 def _print(found: Guard) -> None:
-    """Print on rank 0, as the other ranks saw the same; each tells itself that it is out of step."""
+    """Print on rank 0, as the other ranks saw the same; each tells itself that it is out of step, or failed."""
     from trainworthy.report.guard_text import render_guard
 
-    if _rank() == 0 or found.facts.collectives:
-        text = render_guard(found.findings, steps=found.facts.num_steps, seconds=found.facts.seconds)
+    if _rank() == 0 or found.facts.collectives or found.left_out:
+        text = render_guard(
+            found.findings, steps=found.facts.num_steps, left_out=found.left_out, failed=found.failed
+        )  # fmt: skip
         sys.stderr.write(text + "\n")
 
 

@@ -43,12 +43,13 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What a check gave: findings in order, and what was looked at."""
+    """What a check gave: findings in order, and what was looked at; of a run, also which looks failed by themselves."""
 
     findings: tuple[Finding, ...]
     files: int
     lines: int
     rules: tuple[str, ...]
+    left_out: tuple[dict[str, str], ...] | None = None
 
 
 def check_paths(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from trainworthy.check.finding import Finding
     from trainworthy.check.run import CheckResult
 
+    Deeper = tuple[tuple[Finding, ...], dict[str, Any] | None, tuple[dict[str, str], ...] | None]
+
 DEEPER = ("--live", "--rehearse")
 
 
@@ -74,7 +76,9 @@ def check_script(options: argparse.Namespace, target: str, args: list[str], conf
             "args": args, "time_limit_s": options.time_limit, "is_module": options.module is not None,
             "on_progress": line.show,
         }  # fmt: skip
-        deeper, error = _live(target, options, shared) if options.live is not None else _dry(target, options, shared)
+        deeper, error, left_out = (_live if options.live is not None else _dry)(target, options, shared)
+    for one in left_out or ():
+        print(f"left out: {one['look']} ({one['error']})", file=sys.stderr)  # noqa: T201
     if error is not None:
         where = f" ({error['path']}:{error['line']})" if error.get("path") else ""
         print(f"The script failed{where}: {error['message']}", file=sys.stderr)  # noqa: T201
@@ -87,7 +91,7 @@ def check_script(options: argparse.Namespace, target: str, args: list[str], conf
         and (f.code, f.place.path, f.place.line) not in seen
     ]  # fmt: skip
     findings = sorted([*static.findings, *_not_silenced(more)], key=lambda one: one.order)
-    return replace(static, findings=tuple(findings), rules=tuple(ran)), error is not None
+    return replace(static, findings=tuple(findings), rules=tuple(ran), left_out=left_out), error is not None
 
 
 def suggested(options: argparse.Namespace, target: str, args: list[str]) -> str:
@@ -112,18 +116,14 @@ def suggested(options: argparse.Namespace, target: str, args: list[str]) -> str:
     return "\n".join(lines) or "No module of the script's own was called with tensors."
 
 
-def _live(
-    target: str, options: argparse.Namespace, shared: dict[str, Any]
-) -> tuple[tuple[Finding, ...], dict[str, Any] | None]:
+def _live(target: str, options: argparse.Namespace, shared: dict[str, Any]) -> Deeper:
     from trainworthy.check.live.command import check_live
 
     result = check_live(target, steps=options.live, **shared)
-    return result.findings, result.error
+    return result.findings, result.error, result.left_out
 
 
-def _dry(
-    target: str, options: argparse.Namespace, shared: dict[str, Any]
-) -> tuple[tuple[Finding, ...], dict[str, Any] | None]:
+def _dry(target: str, options: argparse.Namespace, shared: dict[str, Any]) -> Deeper:
     from trainworthy._api.check_dry import check_rehearsed
 
     findings, result = check_rehearsed(
@@ -136,7 +136,7 @@ def _dry(
         gpus_per_node=options.gpus_per_node,
         **shared,
     )
-    return findings, dict(result.error) if result.error is not None else None
+    return findings, dict(result.error) if result.error is not None else None, None
 
 
 def _not_silenced(findings: list[Finding]) -> list[Finding]:

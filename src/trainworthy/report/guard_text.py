@@ -7,21 +7,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainworthy.check.finding import Finding
+    from trainworthy.check.live.facts_setup import LeftOut
 
 
-def render_guard(findings: Sequence[Finding], *, steps: int, seconds: float | None = None) -> str:
-    """Return the findings, errors first, and one line that sums up.
+def render_guard(
+    findings: Sequence[Finding], *, steps: int, left_out: Sequence[LeftOut] = (), failed: bool = False
+) -> str:
+    """Return the findings, errors first, what was left out, and one line that sums up.
 
     >>> render_guard([], steps=20)
     'trainworthy guard: nothing found in 20 steps; it has removed itself.'
     """
     lines = [line for finding in findings for line in finding_lines(finding)]
+    lines += [left_out_line(one) for one in left_out]
     seen = f"{steps} step{'' if steps == 1 else 's'}"
+    if failed:
+        said = f"trainworthy guard: it failed itself after {seen}, and concludes nothing; it has removed itself."
+        return "\n".join([*lines, said])
     if not findings:
-        return f"trainworthy guard: nothing found in {seen}; it has removed itself."
+        return "\n".join([*lines, f"trainworthy guard: nothing found in {seen}; it has removed itself."])
     counts = {severity: sum(f.severity == severity for f in findings) for severity in ("error", "warning", "hint")}
     words = [f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in counts.items() if n]
     return "\n".join([*lines, f"trainworthy guard: {', '.join(words)} in {seen}; it has removed itself."])
+
+
+def left_out_line(one: LeftOut) -> str:
+    """Say which look failed by itself, and how."""
+    return f"left out: {one.look} ({one.error})"
 
 
 def finding_lines(finding: Finding) -> list[str]:

@@ -190,7 +190,7 @@ def same_data(*, fault: bool) -> list[str]:
     return [f"{f.code} {f.message}" for f in guard.findings]
 
 
-def one_rank_validates(*, fault: str) -> list[str]:
+def one_rank_validates(*, fault: str, shared: bool = True) -> list[str]:
     """Validate on rank 0 only, or gather last batches of different sizes; return what the guard raised or found.
 
     Without gradients, a validation through the wrapped model on one rank fits: it takes over the next broadcast of
@@ -203,6 +203,7 @@ def one_rank_validates(*, fault: str) -> list[str]:
     rank = dist.get_rank()
     torch.manual_seed(1 + rank)
     guard = Guard(steps=8, raises="error", home=Place("ranks.py", 1))
+    guard._around.collectives.share_memory = shared
     try:
         with guard:
             for step in range(8):
@@ -245,11 +246,11 @@ def one_rank_validates(*, fault: str) -> list[str]:
     return [f"{f.code} {f.message}" for f in guard.findings]
 
 
-def collectives(faults: tuple[str, ...]) -> dict[str, list[str]]:
-    """Try one fault after the other in one group."""
+def collectives(faults: tuple[str, ...], *, shared: bool = True) -> dict[str, list[str]]:
+    """Try one fault after the other in one group; ``shared``: ranks may read each other's memory."""
     dist.init_process_group("gloo")
     found = {}
     for fault in faults:
-        found[fault] = one_rank_validates(fault=fault)
+        found[fault] = one_rank_validates(fault=fault, shared=shared)
         dist.barrier()
     return found

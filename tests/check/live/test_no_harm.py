@@ -23,7 +23,7 @@ SEAMS: dict[str, Callable[[], Any]] = {
     "load": lambda: nn.Module.load_state_dict,
     "compile": lambda: nn.Module.compile,
     "torch.compile": lambda: torch.compile,
-    "backward": lambda: torch.autograd.backward,
+    "backward": lambda: (torch.autograd.backward, torch.Tensor.backward),
     "scale": lambda: torch.amp.GradScaler.scale,
     "unscale": lambda: torch.amp.GradScaler.unscale_,
     "step": lambda: torch.amp.GradScaler.step,

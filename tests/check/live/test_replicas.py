@@ -102,3 +102,11 @@ def test_ranks_that_do_different_things_are_told_before_they_hang(fault: str, to
 @pytest.mark.parametrize("fine", ["none", "validates"])
 def test_collectives_that_fit_together_are_not_reported(fine: str, told: list[dict[str, list[str]]]) -> None:
     assert [rank[fine] for rank in told] == [[], []]
+
+
+def test_ranks_without_common_memory_tell_each_other_through_the_store(
+    told: list[dict[str, list[str]]], tmp_path: Path
+) -> None:
+    faults = ("metric", "none", "buffers")
+    by_store = run_ranks(partial(collectives, faults, shared=False), 2, tmp_path)
+    assert by_store == [{fault: rank[fault] for fault in faults} for rank in told]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 from torch import nn
@@ -51,7 +51,8 @@ class AttributeWatch:
             if type(value) in _PLAIN and name != "training" and self.watch.looking and not self.watch.step:
                 frame = sys._getframe(1)
                 if frame.f_code.co_argcount == 0 or frame.f_locals.get(frame.f_code.co_varnames[0]) is not module:
-                    self._written(module, name, value, (frame.f_code, frame.f_lineno, name))
+                    line = (frame.f_code, frame.f_lineno, name)
+                    self.watch.attempt("attributes", self._written, module, name, value, line, frame)
             set_attribute(module, name, value)
 
         nn.Module.__setattr__ = watched  # type: ignore[method-assign, assignment]
@@ -60,10 +61,12 @@ class AttributeWatch:
         finally:
             nn.Module.__setattr__ = set_attribute  # type: ignore[method-assign]
 
-    def _written(self, module: nn.Module, name: str, value: Any, line: tuple[CodeType, int, str]) -> None:
+    def _written(
+        self, module: nn.Module, name: str, value: Any, line: tuple[CodeType, int, str], frame: FrameType
+    ) -> None:
         writes = self._writes.get(line)
         if writes is None:
-            writes = self._writes[line] = _Writes(self.watch.finder.find(sys._getframe(2))[0])
+            writes = self._writes[line] = _Writes(self.watch.finder.find(frame)[0])
         before = module.__dict__.get(name, module)
         if before is module:
             writes.new += not hasattr(type(module), name)

@@ -36,7 +36,7 @@ class AutocastWatch:
         enter, leave = autocast.__enter__, autocast.__exit__
 
         def entered(region: Any) -> Any:
-            self._regions.append((region.fast_dtype, self.watch.place(), bool(region._enabled)))
+            self.watch.attempt("autocast", self._entered, region)
             return enter(region)
 
         def left(region: Any, *args: Any) -> Any:
@@ -50,6 +50,9 @@ class AutocastWatch:
         finally:
             autocast.__enter__, autocast.__exit__ = enter, leave
             self._regions.clear()
+
+    def _entered(self, region: Any) -> None:
+        self._regions.append((region.fast_dtype, self.watch.place(), bool(region._enabled)))
 
     def multiplied(self, name: str, args: tuple[Any, ...], out: torch.Tensor, source: int) -> None:
         """Count a multiplication with a weight."""

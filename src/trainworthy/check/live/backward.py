@@ -36,6 +36,7 @@ class BackwardWatch:
         self.losses: list[tuple[int, torch.Tensor, list[torch.Tensor]]] = []
         self.node_readings: list[tuple[Any, int, list[torch.Tensor]]] = []
         self.hook_nodes = True
+        self._depth = 0
         self.contributions = Contributions()
         self.on_backward: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
@@ -44,31 +45,53 @@ class BackwardWatch:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Replace ``torch.autograd.backward`` while the context is open; ``Tensor.backward`` calls it."""
-        run, watch = torch.autograd.backward, self.watch
+        """Replace ``torch.autograd.backward``, and ``Tensor.backward`` that calls it, while the context is open."""
+        tensors: Any = torch.Tensor
+        run, method, watch = torch.autograd.backward, tensors.backward, self.watch
 
         def watched(tensors: Any, *args: Any, **kwargs: Any) -> None:
             if not watch.looking or watch.in_backward or watch.busy:
                 run(tensors, *args, **kwargs)
                 return
-            with self.operators.set_aside():
-                self._before(tensors)
+            with self._outermost(), self.operators.set_aside():
+                watch.rely_on("backward passes", self._before, tensors)
                 watch.in_backward += 1
                 try:
                     run(tensors, *args, **kwargs)
                 finally:
                     watch.in_backward -= 1
-                    self._after()
-            for listener in self.on_end:
-                listener()
+                    watch.rely_on("backward passes", self._after)
+
+        def watched_method(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if not watch.looking or watch.in_backward or watch.busy:
+                method(tensor, *args, **kwargs)
+                return
+            # The method goes through the mode, which is back on the stack once it returns: nothing may end before.
+            with self._outermost(), self.operators.set_aside():
+                method(tensor, *args, **kwargs)
 
         torch.autograd.backward = watched
+        tensors.backward = watched_method
         try:
             yield
         finally:
             torch.autograd.backward = run
+            tensors.backward = method
             self.losses.clear()
             self.node_readings.clear()
+
+    @contextmanager
+    def _outermost(self) -> Iterator[None]:
+        """Tell of the end of a backward pass once, when nothing of it runs any more; not after an exception."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+        if not self._depth and not self.watch.in_backward:
+            self.watch.settle()
+            for listener in self.on_end if self.watch.looking else ():
+                listener()
 
     def _before(self, tensors: Any) -> None:
         roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
@@ -104,7 +127,7 @@ class BackwardWatch:
     def _hook(self, nodes: dict[Any, Any]) -> None:
         """Read what each node hands on, to find where a gradient stops being finite."""
         self.node_readings.clear()
-        readings = self.node_readings
+        readings, watch = self.node_readings, self.watch
 
         for node, consumer in nodes.items():
             if type(node).__name__ == "AccumulateGrad":
@@ -113,9 +136,7 @@ class BackwardWatch:
 
             # The hook belongs to the node: holding the node, or what leads to it, would keep the graph alive.
             def hook(made: Any, given: Any, name: str = type(node).__name__, source: int = source) -> None:
-                found = [finite_reading(t) for t in made if plain(t) and t.is_floating_point()]
-                if found:
-                    readings.append((name, source, found))
+                watch.attempt("gradients within the graph", _read_node, readings, name, source, made)
 
             node.register_hook(hook)
 
@@ -136,6 +157,12 @@ class BackwardWatch:
             if fault is not None:
                 number = node.metadata.get(PLACE_KEY)
                 yield fault, self.watch.place_of(number) if number is not None else place
+
+
+def _read_node(readings: list[tuple[Any, int, list[torch.Tensor]]], name: str, source: int, made: Any) -> None:
+    found = [finite_reading(t) for t in made if plain(t) and t.is_floating_point()]
+    if found:
+        readings.append((name, source, found))
 
 
 def is_mean(node: Any) -> bool:

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,15 @@ def _run(job: Job) -> Outcome:
         signal.setitimer(signal.ITIMER_REAL, 0)
     guard.close()
     facts = guard.facts
-    if error is None and not facts.num_steps and not facts.backwards:
+    if guard.failed:
+        looks = ", ".join(f"{one.look}: {one.error}" for one in guard.left_out)
+        error = make_error("internal", f"The guard itself failed, and concludes nothing: {looks}")
+    elif error is None and not facts.num_steps and not facts.backwards:
         error = make_error("no-step", "The script ended without a training step.")
     return Outcome(
         error=error, steps=facts.num_steps,
         notes={"findings": [f.to_dict() for f in guard.findings], "seconds": facts.seconds,
-               "backwards": len(facts.backwards)},
+               "backwards": len(facts.backwards), "left_out": [asdict(one) for one in guard.left_out]},
     )  # fmt: skip
 
 

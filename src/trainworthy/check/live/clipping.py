@@ -75,7 +75,7 @@ class ClipWatch:
             helps_norm = name == "_group_tensors_by_device_and_dtype" and not _called_by("clip_grad_value_")
             measures = name == "_clip_grads_with_norm_" and args and _is_infinite(args[0])
             if watch.looking and not watch.busy and not helps_norm and not measures:
-                self._note(first, name)
+                watch.rely_on("clipping", self._note, first, name)
             return function(first, *args, **kwargs)
 
         return noticed

@@ -8,8 +8,9 @@ holds nothing of the others.
 
 from __future__ import annotations
 
-import contextlib
+import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,12 +24,27 @@ _BATCHES = 3
 
 
 class CollateWatch:
-    """Stands in for the collate function of iterators; goes with them."""
+    """Stands in for the collate function of iterators, which may live longer than the look."""
+
+    compiled_code_sees_it = False
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.may_call = True
         self._suspect: dict[tuple[Place, str], int] = {}
+        self._stood_in: list[tuple[weakref.ref[Any], Any, Any]] = []  # fetcher, its own function, ours
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Give the functions back when the context closes."""
+        try:
+            yield
+        finally:
+            for ref, collate, ours in self._stood_in:
+                fetcher = ref()
+                if fetcher is not None and fetcher.collate_fn is ours:
+                    fetcher.collate_fn = collate
+            self._stood_in.clear()
 
     def begins(self, iterator: Any, place: Place) -> None:
         """Listen to the collate function of an iterator that runs in this process."""
@@ -43,11 +59,12 @@ class CollateWatch:
             batch = collate(samples)
             if self.watch.looking and self.may_call and looked < _BATCHES and isinstance(samples, list):
                 looked += 1
-                with contextlib.suppress(Exception), self.watch.own_work(), undisturbed():
-                    self._look(collate, samples, batch, place)
+                with self.watch.own_work(), undisturbed():
+                    self.watch.attempt("collate functions", self._look, collate, samples, batch, place)
             return batch
 
         fetcher.collate_fn = collated
+        self._stood_in.append((weakref.ref(fetcher), collate, collated))
 
     def _look(self, collate: Any, samples: list[Any], batch: Any, place: Place) -> None:
         leaves = dict(_leaves(batch))

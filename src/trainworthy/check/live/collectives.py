@@ -1,15 +1,14 @@
 """Do the ranks of a process group do the same, in the same order?
 
-Before each collective, a rank writes what it is about to do into the store that the process group was made with, and
-reads what its neighbour writes for the same turn. Two that differ are told before the collective begins: afterwards
-there would be wrong numbers, or no end. Nothing is claimed about a neighbour that says nothing (it may be busy): a rank
-waits for it a moment at first, and then goes on. What DistributedDataParallel does within C++ is told by two events of
+Before each collective, a rank tells its neighbour what it is about to do, and hears what its other neighbour does in
+the same turn (see ``boards.py``). Two that differ are told before the collective begins: afterwards there would be
+wrong numbers, or no end. Nothing is claimed about a neighbour that says nothing (it may be busy): a rank waits for it a
+moment at first, and then goes on. What DistributedDataParallel does within C++ is told by two events of
 its own, buffers before a forward pass and gradients in a backward pass.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
@@ -21,6 +20,7 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from trainworthy.check.live.boards import Board
 from trainworthy.check.live.facts_setup import CollectiveMismatch
 from trainworthy.check.live.turns import Turn, describe, difference, parted, place_of
 from trainworthy.check.live.watch import Watch
@@ -39,6 +39,7 @@ SEAMS = {
 _MAX_TURNS = 4000
 _PATIENCE_S = 10.0  # in all, over the whole look: a rank that is merely slow costs no more
 _FIRST_PATIENCE_S = 2.0  # until a first answer: perhaps the neighbour has no guard
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 2e-5, 1e-2
 _TRAIL = 8
 _sessions = 0
 
@@ -53,12 +54,14 @@ class CollectiveWatch:
         _sessions += 1  # ranks run the same program: their guards have the same number
         self.watch = watch
         self.on_mismatch: Callable[[], None] = lambda: None
+        self.share_memory = True
         self._session = _sessions
         self._patience_s = _PATIENCE_S
         self._answered = False
         self._turns: dict[str, int] = {}
         self._trails: dict[str, tuple[str, ...]] = {}
-        self._open: list[tuple[Turn, int, str]] = []  # own turn, the neighbour's rank, its key
+        self._board: Board | None = None
+        self._open: list[tuple[Turn, int]] = []  # own turn, the rank that is to be heard
         self._lock = threading.RLock()
         self._wrapped: list[Any] = []  # DDP models that went forward since the last backward pass
 
@@ -107,54 +110,69 @@ class CollectiveWatch:
     # --- turns ------------------------------------------------------------------------------------
 
     def _comes(self, group: Any, tell: Callable[[list[int]], Turn], *, waits: bool) -> None:
-        found = None
-        with self._lock, contextlib.suppress(Exception), self.watch.own_work():
-            ranks = dist.get_process_group_ranks(group)
-            number = self._turns.get(group.group_name, 0)
-            if len(ranks) < 2 or dist.get_rank() not in ranks or number >= _MAX_TURNS:
-                return
-            self._turns[group.group_name] = number + 1
-            place = self.watch.place()
-            trail = (*self._trails.get(group.group_name, ()), f"{place.path}:{place.line}")[-_TRAIL:]
-            self._trails[group.group_name] = trail
-            turn = tell(ranks)._replace(group=str(group.group_name), number=number, place=place, trail=trail)
-            self._store().set(self._key(turn, dist.get_rank()), json.dumps(turn.told()))
-            neighbour = ranks[(ranks.index(dist.get_rank()) + 1) % len(ranks)]
-            self._open.append((turn, neighbour, self._key(turn, neighbour)))
-            found = self._look(waits=waits)
+        with self._lock, self.watch.own_work():
+            found = self.watch.attempt("collectives", self._turn, group, tell, waits)
         if found is not None:
             self.watch.facts.collectives.append(found)
             self.on_mismatch()
 
+    def _turn(self, group: Any, tell: Callable[[list[int]], Turn], waits: bool) -> CollectiveMismatch | None:
+        ranks = dist.get_process_group_ranks(group)
+        number = self._turns.get(group.group_name, 0)
+        if len(ranks) < 2 or dist.get_rank() not in ranks or number >= _MAX_TURNS:
+            return None
+        self._turns[group.group_name] = number + 1
+        place = self.watch.place()
+        trail = (*self._trails.get(group.group_name, ()), f"{place.path}:{place.line}")[-_TRAIL:]
+        self._trails[group.group_name] = trail
+        turn = tell(ranks)._replace(group=str(group.group_name), number=number, place=place, trail=trail)
+        at = ranks.index(dist.get_rank())
+        self._the_board().tell(_key(turn), json.dumps(turn.told()), reader=ranks[at - 1])
+        self._open.append((turn, ranks[(at + 1) % len(ranks)]))
+        return self._look(waits=waits)
+
     def _look(self, *, waits: bool) -> CollectiveMismatch | None:
         """Compare the open turns with what neighbours have told by now."""
         patience_s = self._patience_s if self._answered else min(self._patience_s, _FIRST_PATIENCE_S)
-        until = time.monotonic() + (patience_s if waits else 0.0)
-        pause_s = 0.0002
+        began = time.monotonic()
+        board, waited_s = self._the_board(), 0.0
         while self._open:
             still = []
-            for turn, rank, key in self._open:
-                if not self._store().check([key]):
-                    still.append((turn, rank, key))
+            for turn, rank in self._open:
+                told = board.hear(_key(turn), writer=rank)
+                if told is None:
+                    still.append((turn, rank))
                     continue
                 self._answered = True
-                found = _compare(turn, rank, Turn.read(json.loads(self._store().get(key))))
+                found = _compare(turn, rank, Turn.read(json.loads(told)))
                 if found is not None:
                     self._open.clear()
                     return found
             self._open = still[-64:]
-            if not waits or not still or time.monotonic() >= until:
+            waited_s = time.monotonic() - began
+            if not waits or not still or waited_s >= patience_s:
                 break
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.01)
-            self._patience_s -= pause_s
+            time.sleep(min(max(waited_s / 8, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
+        self._patience_s -= waited_s
         return None
 
-    def _store(self) -> Any:
-        return dist.distributed_c10d._get_default_store()
+    def _the_board(self) -> Board:
+        if self._board is None:
+            store = dist.distributed_c10d._get_default_store()
+            prefix = f"trainworthy/collectives/{self._session}"
+            self._board = Board(store, prefix, dist.get_rank(), shared=self.share_memory)
+        return self._board
 
-    def _key(self, turn: Turn, rank: int) -> str:
-        return f"trainworthy/collectives/{self._session}/{turn.group}/{turn.number}/{rank}"
+    def finish(self) -> None:
+        """Let go of what was shared with other ranks."""
+        with self._lock:
+            if self._board is not None:
+                self._board.close()
+            self._board = None
+
+
+def _key(turn: Turn) -> str:
+    return f"{turn.group}/{turn.number}"
 
 
 def _compare(mine: Turn, rank: int, other: Turn) -> CollectiveMismatch | None:

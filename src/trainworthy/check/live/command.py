@@ -27,6 +27,7 @@ class LiveResult:
         error: How the script failed, if it did: ``{kind, message, path, line}``.
         seconds: How long the guard looked.
         effects: What was kept inside, as ``{kind, what, times}``.
+        left_out: Looks that failed by themselves, as ``{look, error}``: nothing is known of what they look at.
     """
 
     findings: tuple[Finding, ...]
@@ -34,6 +35,7 @@ class LiveResult:
     error: dict[str, Any] | None = None
     seconds: float | None = None
     effects: tuple[dict[str, Any], ...] = ()
+    left_out: tuple[dict[str, str], ...] = ()
 
 
 def check_live(
@@ -69,4 +71,5 @@ def check_live(
     return LiveResult(
         findings=tuple(finding_from_dict(f) for f in notes.get("findings", ())), steps=outcome.steps,
         error=outcome.error, seconds=notes.get("seconds"), effects=tuple(notes.get("effects", ())),
+        left_out=tuple(notes.get("left_out", ())),
     )  # fmt: skip

@@ -25,6 +25,7 @@ from trainworthy.check.live.facts_setup import (
     CollectiveMismatch,
     CopyFault,
     DeadUnits,
+    LeftOut,
     LongGeneration,
     Overwritten,
     Reinitialised,
@@ -382,6 +383,7 @@ class LiveFacts:
     copy_faults: list[CopyFault] = field(default_factory=list)
     collectives: list[CollectiveMismatch] = field(default_factory=list)
     same_batches: list[SameBatches] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     device: str = "cpu"
     seconds: float | None = None
     loader_wait_s: float = 0.0

@@ -187,3 +187,17 @@ class SameBatches:
     place: Place
     steps: tuple[int, ...]
     world_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A look of the guard that failed by itself, or a rule: nothing is known of what it looks at."""
+
+    look: str
+    error: str
+
+    @classmethod
+    def of(cls, look: str, error: Exception) -> LeftOut:
+        """Say what an error says in its first line."""
+        said = str(error).strip().partition("\n")[0][:200]
+        return cls(look=look, error=f"{type(error).__name__}: {said}" if said else type(error).__name__)

@@ -7,7 +7,6 @@ now?
 
 from __future__ import annotations
 
-import contextlib
 import copy
 
 from torch import nn
@@ -25,17 +24,21 @@ def look_at_freezing(watch: Watch, call: Call) -> None:
     kinds = {type(m) for m in model.modules() if type(m).train is not nn.Module.train}
     if not kinds or not model.training or not may_be_copied(model):
         return
-    with contextlib.suppress(Exception), watch.own_work_flag(), undisturbed():
-        twin = copy.deepcopy(model)
-        twin.train()
-        after = dict(twin.named_parameters())
-        names = [
-            name
-            for name, p in model.named_parameters()
-            if p.requires_grad and p.grad is not None and name in after and not after[name].requires_grad
-        ]
-        if names:
-            kind = next((k for k in kinds if watch.defined_at(k.train)), next(iter(kinds)))
-            watch.facts.unapplied_freezes.append(UnappliedFreeze(
-                place=call.place, class_name=kind.__name__, names=tuple(names), defined_at=watch.defined_at(kind.train),
-            ))  # fmt: skip
+    with watch.own_work_flag(), undisturbed():
+        watch.attempt("freezing", _compare, watch, call, model, kinds)
+
+
+def _compare(watch: Watch, call: Call, model: nn.Module, kinds: set[type[nn.Module]]) -> None:
+    twin = copy.deepcopy(model)
+    twin.train()
+    after = dict(twin.named_parameters())
+    names = [
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and p.grad is not None and name in after and not after[name].requires_grad
+    ]
+    if names:
+        kind = next((k for k in kinds if watch.defined_at(k.train)), next(iter(kinds)))
+        watch.facts.unapplied_freezes.append(UnappliedFreeze(
+            place=call.place, class_name=kind.__name__, names=tuple(names), defined_at=watch.defined_at(kind.train),
+        ))  # fmt: skip

@@ -16,6 +16,7 @@ from trainworthy.check.live.backward import BackwardWatch
 from trainworthy.check.live.births import Births
 from trainworthy.check.live.clipping import ClipWatch
 from trainworthy.check.live.facts import Kept, LiveFacts
+from trainworthy.check.live.facts_setup import LeftOut
 from trainworthy.check.live.freezing import look_at_freezing
 from trainworthy.check.live.gradients import Gradients
 from trainworthy.check.live.judge import judge
@@ -104,6 +105,7 @@ class Guard:
         self._following = ModelWatch(watch, self._modules, self._operators, self._optimizers)
         self._following.loader_batch = lambda: self._loaders.batch_size
         self._around = Surroundings(watch, self._modules, self._operators, self._backward, self._loaders)
+        watch.on_failure = self._end
         self._around.collectives.on_mismatch = self._ranks_differ
         self._around.collates.may_call = self._probe
         self._around.saves.trained = lambda: self._optimizers.had_gradient
@@ -113,6 +115,16 @@ class Guard:
         self._optimizers.before_end.append(self._step_ends)
         self._optimizers.on_end.append(self._window_may_end)
         self._backward.on_end.append(self._window_may_end)
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What was not looked at, or not to the end, because the look failed by itself."""
+        return tuple(self._watch.facts.left_out)
+
+    @property
+    def failed(self) -> bool:
+        """Whether so much failed that nothing was concluded."""
+        return self._watch.failed
 
     @property
     def facts(self) -> LiveFacts:
@@ -128,13 +140,16 @@ class Guard:
         self._is_on = True
         self._started = time.perf_counter()
         for model in self._models:
-            self._watch.names.learn(model)
-            self._following.look_at(model)
+            self._watch.rely_on("models", self._learn, model)
         self._watch.install([
             *self._around.parts, LoadWatch(self._watch), self._loaders, self._clips, self._optimizers, self._backward,
             self._modules, self._operators,
         ])  # fmt: skip
         return self
+
+    def _learn(self, model: nn.Module) -> None:
+        self._watch.names.learn(model)
+        self._following.look_at(model)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -150,19 +165,23 @@ class Guard:
         self._is_on = False
         _RUNNING.remove(self)
         watch = self._watch
-        with watch.own_work():
-            self._following.finish()
-            self._around.finish()
+        if not watch.failed:
+            with watch.own_work():
+                watch.rely_on("the end of the look", self._finish)
         watch.facts.seconds = time.perf_counter() - self._started
         watch.facts.loader_wait_s = self._loaders.wait_s
         watch.remove()
         self._operators.forget()
         self._following.first_call = None
-        self.findings = judge(watch.facts, off_too=self._off_rules_too)
+        self.findings = () if watch.failed else judge(watch.facts, off_too=self._off_rules_too)
         if self._report is not None:
             self._report(self)
         worst = [f for f in self.findings if SEVERITIES.index(f.severity) <= self._limit()]
         return GuardError(tuple(worst)) if worst else None
+
+    def _finish(self) -> None:
+        self._following.finish()
+        self._around.finish()
 
     def _limit(self) -> int:
         severities: dict[str, Severity] = {"error": "error", "warning": "warning"}

@@ -15,6 +15,7 @@ from trainworthy.check.live.facts_setup import Reinitialised
 from trainworthy.check.live.operators import remove_mode
 from trainworthy.check.live.watch import Watch
 
+_LOOK = "Module.apply"
 _FILLS = frozenset(
     "normal_ uniform_ trunc_normal_ kaiming_normal_ kaiming_uniform_ xavier_normal_ xavier_uniform_ orthogonal_ "
     "log_normal_ exponential_ cauchy_ geometric_ random_ bernoulli_".split()
@@ -40,14 +41,17 @@ class ApplyWatch:
                 return apply(module, fn)
             if self._fills is not None:  # the recursion of an apply that is watched
                 return apply(module, fn)
-            self._fills = fills = _Fills(self.watch, module)
+            fills = self.watch.attempt(_LOOK, _Fills, self.watch, module)
+            if fills is None:
+                return apply(module, fn)
+            self._fills = fills
             fills.__enter__()  # type: ignore[no-untyped-call]
             try:
                 return apply(module, fills.on_turn(fn))
             finally:
                 remove_mode(fills)
                 self._fills = None
-                fills.note()
+                self.watch.attempt(_LOOK, fills.note)
 
         nn.Module.apply = watched  # type: ignore[method-assign, assignment]
         try:
@@ -88,7 +92,7 @@ class _Fills(TorchFunctionMode):
             tensor = next((a for a in (*args, *(kwargs or {}).values()) if isinstance(a, torch.Tensor)), None)
             if tensor is not None and tensor.device.type != "meta":
                 with self.watch.own_work():
-                    self._fill(tensor, turn)
+                    self.watch.attempt(_LOOK, self._fill, tensor, turn)
         return out
 
     def _fill(self, tensor: torch.Tensor, turn: nn.Module) -> None:

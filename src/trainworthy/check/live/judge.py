@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainworthy.check.finding import Finding
 from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_setup import LeftOut
 from trainworthy.check.rule import all_rules
 
 
@@ -13,6 +14,9 @@ def judge(facts: LiveFacts, *, off_too: bool = False) -> tuple[Finding, ...]:
     for rule in all_rules().values():
         if not (rule.default or off_too):
             continue
-        for finding in rule.findings("live", facts):
-            found.setdefault((finding.code, finding.place.path, finding.place.line), finding)
+        try:
+            for finding in rule.findings("live", facts):
+                found.setdefault((finding.code, finding.place.path, finding.place.line), finding)
+        except Exception as error:  # a rule's fault must not end a training
+            facts.left_out.append(LeftOut.of(f"{rule.code} {rule.name}", error))
     return tuple(sorted(found.values(), key=lambda f: f.order))

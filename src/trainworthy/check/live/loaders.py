@@ -55,9 +55,7 @@ class LoaderWatch:
             with self.operators.set_aside():  # workers that are forked now do not inherit the mode
                 iterator = begin(loader)
             if self.watch.looking and isinstance(iterator, _BaseDataLoaderIter):
-                self._begins(loader, iterator)
-                for listener in self.on_epoch:
-                    listener(loader, self._numbers[id(loader)], sys._getframe(1))
+                self.watch.rely_on("loaders", self._begins, loader, iterator, sys._getframe(1))
             return iterator
 
         def watched_next(iterator: Any) -> Any:
@@ -66,7 +64,7 @@ class LoaderWatch:
                 batch = give(iterator)
             if self.watch.looking:
                 with self.watch.own_work():
-                    self._gives(iterator, batch, time.perf_counter() - started)
+                    self.watch.rely_on("loaders", self._gives, iterator, batch, time.perf_counter() - started)
             return batch
 
         loaders: Any = DataLoader
@@ -77,7 +75,7 @@ class LoaderWatch:
         finally:
             loaders.__iter__, iterators.__next__ = begin, give
 
-    def _begins(self, loader: Any, iterator: Any) -> None:
+    def _begins(self, loader: Any, iterator: Any, frame: FrameType) -> None:
         ref = self._loaders.get(id(loader))
         if ref is None or ref() is not loader:
             self._loaders[id(loader)] = weakref.ref(loader)
@@ -94,6 +92,8 @@ class LoaderWatch:
         self._iterators[iterator] = [number, epoch, 0]
         for listener in self.on_begin:
             listener(iterator, fact.place)
+        for listen in self.on_epoch:
+            listen(loader, number, frame)
 
     def _note_pending(self, epochs: int) -> None:
         """Note gradients that wait for a step while a loader begins again."""

@@ -29,13 +29,7 @@ class LoadWatch:
             given = list(state_dict)
             result = load(module, state_dict, *args, **kwargs)
             if self.watch.looking and given and hasattr(result, "missing_keys"):
-                missing, unexpected = list(result.missing_keys), list(result.unexpected_keys)
-                self.watch.facts.loads.append(StateLoad(
-                    place=self.watch.place(), model=type(module).__name__, num_tensors=len(given),
-                    num_missing=len(missing), num_unexpected=len(unexpected),
-                    example_missing=missing[0] if missing else None,
-                    example_unexpected=unexpected[0] if unexpected else None,
-                ))  # fmt: skip
+                self.watch.attempt("loaded checkpoints", self._note, module, given, result)
             return result
 
         nn.Module.load_state_dict = watched  # type: ignore[method-assign, assignment]
@@ -43,3 +37,11 @@ class LoadWatch:
             yield
         finally:
             nn.Module.load_state_dict = load  # type: ignore[method-assign]
+
+    def _note(self, module: nn.Module, given: list[str], result: Any) -> None:
+        missing, unexpected = list(result.missing_keys), list(result.unexpected_keys)
+        self.watch.facts.loads.append(StateLoad(
+            place=self.watch.place(), model=type(module).__name__, num_tensors=len(given), num_missing=len(missing),
+            num_unexpected=len(unexpected), example_missing=missing[0] if missing else None,
+            example_unexpected=unexpected[0] if unexpected else None,
+        ))  # fmt: skip

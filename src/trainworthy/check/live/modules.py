@@ -42,7 +42,7 @@ class ModuleWatch:
             if not watch.looking or watch.busy or watch.in_backward:
                 return call(module, *args, **kwargs)
             if not stack:
-                self._root(module, args, kwargs)
+                watch.rely_on("calls of models", self._root, module, args, kwargs)
             watch.names.called.add(id(module))
             stack.append(module)
             try:
@@ -54,8 +54,7 @@ class ModuleWatch:
             finally:
                 stack.pop()
             if not stack and watch.looking:
-                for listener in self.on_root_exit:
-                    listener(module, out)
+                watch.rely_on("calls of models", self._left, module, out)
             return out
 
         nn.Module.__call__ = watched  # type: ignore[method-assign]
@@ -64,6 +63,10 @@ class ModuleWatch:
         finally:
             nn.Module.__call__ = call  # type: ignore[method-assign]
             self.seen_norms.clear()
+
+    def _left(self, module: nn.Module, out: Any) -> None:
+        for listener in self.on_root_exit:
+            listener(module, out)
 
     def current_name(self) -> str:
         """Name the innermost module that runs; empty outside of all."""

@@ -135,12 +135,12 @@ class OperatorWatch(TorchFunctionMode):
         if not torch.is_grad_enabled():
             if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW):
                 with watch.own_work():
-                    self._without_grad(kind, func.__name__, args, kwargs, out)
+                    watch.rely_on("operations", self._without_grad, kind, func.__name__, args, kwargs, out)
             return out
         if isinstance(out, torch.Tensor):
             source, _ = watch.finder.find(sys._getframe(1))
             with watch.own_work():
-                self._see(kind, func.__name__, args, kwargs, out, source)
+                watch.rely_on("operations", self._see, kind, func.__name__, args, kwargs, out, source)
         return out
 
     def _classify(self, func: Any) -> int:

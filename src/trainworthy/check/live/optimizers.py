@@ -17,38 +17,10 @@ from trainworthy.check.live.facts import Step
 from trainworthy.check.live.facts_seldom import MixedGradients
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import OperatorWatch
+from trainworthy.check.live.updates import Rhythm, Updates
 from trainworthy.check.live.watch import Watch, plain, read
 
-_SAMPLED = 4  # parameters of an optimizer whose update is looked at
-_ELEMENTS = 1024  # of each
 _MAX_NAMES = 12
-
-
-class Sample:
-    """The first elements of a parameter and its gradient, before a step.
-
-    ``moves`` are those that have a gradient; in full precision, one that plain gradient descent would not round away.
-    """
-
-    def __init__(self, parameter: torch.Tensor, rate: float) -> None:
-        self.parameter = parameter
-        self.before = _head(parameter).clone()
-        gradient = parameter.grad
-        assert gradient is not None
-        self.moves = _head(gradient) != 0
-        if not self.is_low:
-            unit = 4 * torch.finfo(parameter.dtype).eps if parameter.is_floating_point() else 0.0
-            self.moves &= _head(gradient).abs() * rate > unit * self.before.abs()
-
-    @property
-    def is_low(self) -> bool:
-        """Whether the parameter has low precision."""
-        return self.parameter.dtype in (torch.bfloat16, torch.float16)
-
-    def readings(self) -> list[torch.Tensor]:
-        """Return: how many elements should move, how many of them stayed."""
-        stayed = (_head(self.parameter) == self.before) & self.moves
-        return [self.moves.sum(), stayed.sum()]
 
 
 class OptimizerWatch:
@@ -67,6 +39,7 @@ class OptimizerWatch:
         self.on_end: list[Callable[[], None]] = []
         self._running: list[tuple[Optimizer, ExitStack, dict[str, Any]]] = []
         self._numbers: dict[int, int] = {}
+        self._rhythms: dict[int, Rhythm] = {}
         self.had_gradient: set[int] = set()
 
     @contextmanager
@@ -90,6 +63,9 @@ class OptimizerWatch:
     # --- before and after --------------------------------------------------------------------------
 
     def _begins(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self.watch.rely_on("optimizer steps", self._begin, optimizer, args, kwargs)
+
+    def _begin(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         watch = self.watch
         while self._running:  # a step that raised never told its end
             self._running.pop()[1].close()
@@ -115,9 +91,10 @@ class OptimizerWatch:
         try:
             if watch.looking:
                 with watch.own_work():
-                    self._look_after(optimizer, state)
+                    watch.rely_on("optimizer steps", self._look_after, optimizer, state)
         finally:
             stack.close()
+        watch.settle()
         if watch.looking:
             for listener in self.on_end:
                 listener()
@@ -131,9 +108,8 @@ class OptimizerWatch:
         state["stale"] = self.gradients.stale(with_gradient)
         state["readings"] = magnitudes([p.grad for p in usable])
         candidates = [p for p in usable if p.is_contiguous() and p.grad.is_contiguous()]
-        stride = max(1, -(-len(candidates) // _SAMPLED))
-        rate = learning_rate(optimizer) or 0.0
-        state["samples"] = [Sample(p, rate) for p in candidates[::stride]]
+        if self._rhythms.setdefault(id(optimizer), Rhythm()).is_due():
+            state["updates"] = Updates(candidates, learning_rate(optimizer) or 0.0)
         if self.watch.step < 4:
             state["rows"] = [(p, rows) for p in usable if (rows := alike_rows(p)) is not None]
 
@@ -143,18 +119,20 @@ class OptimizerWatch:
         self.gradients.step(parameters)
         if parameters:
             watch.facts.device = parameters[0].device.type
-        samples: list[Sample] = state.get("samples", [])
+        updates: Updates = state.get("updates") or Updates([], 0.0)
         readings: list[torch.Tensor] = state.get("readings", [])
         rows = state.get("rows", [])
-        numbers = read([*readings, *(r for s in samples for r in s.readings()), *(r for _, r in rows)])
+        numbers = read([*readings, *updates.readings(), *(r for _, r in rows)])
         sizes, numbers = numbers[: len(readings)], numbers[len(readings) :]
-        moves, alike = numbers[: 2 * len(samples)], numbers[2 * len(samples) :]
+        count = 2 * len(updates.parameters)
+        moves, alike = numbers[:count], numbers[count:]
         lr = learning_rate(optimizer)
         name = watch.names.parameter
         finite = all(math.isfinite(size) for size in sizes)
-        unmoved = [
-            name(s.parameter) for i, s in enumerate(samples) if moves[2 * i] > 0 and moves[2 * i] == moves[2 * i + 1]
-        ]
+        unmoved = updates.unmoved(moves) if finite and lr else []
+        rounded_share = updates.rounded_share(moves) if finite and lr else None
+        if "updates" in state:
+            self._rhythms[id(optimizer)].suspects = bool(unmoved) or (rounded_share or 0.0) > 0
         trainable = state.get("trainable", parameters)
         usable = state.get("usable", [])
         missing = [p for p in trainable if p.grad is None] if not state["has_closure"] else []
@@ -171,9 +149,8 @@ class OptimizerWatch:
             zero_gradient=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if size == 0),
             stale=state.get("stale", 0),
             nonfinite=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if not math.isfinite(size)),
-            unmoved=tuple(unmoved) if finite and lr else (),
-            rounded_share=_rounded_share(samples, moves) if finite and lr else None,
-            low_precision=_low_precision(samples),
+            unmoved=tuple(name(p) for p in unmoved), rounded_share=rounded_share,
+            low_precision=updates.low_precision(),
             alike_rows=tuple(name(p) for (p, _), same in zip(rows, alike, strict=True) if same),
         ))  # fmt: skip
         self.stepped[id(optimizer)] = weakref.ref(optimizer)
@@ -218,23 +195,3 @@ def learning_rate(optimizer: Optimizer) -> float | None:
     if not rates or any(r is None or (isinstance(r, torch.Tensor) and r.device.type != "cpu") for r in rates):
         return None
     return max(float(r) for r in rates if r is not None)
-
-
-def _head(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().view(-1)[:_ELEMENTS]
-
-
-def _rounded_share(samples: list[Sample], moves: list[float]) -> float | None:
-    total = stayed = 0.0
-    for i, sample in enumerate(samples):
-        if sample.is_low:
-            total += moves[2 * i]
-            stayed += moves[2 * i + 1]
-    return stayed / total if total else None
-
-
-def _low_precision(samples: list[Sample]) -> str | None:
-    for sample in samples:
-        if sample.is_low:
-            return str(sample.parameter.dtype).removeprefix("torch.")
-    return None

@@ -8,7 +8,6 @@ schedule is played forward on a copy of numbers only; the scheduler itself is no
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import gc
 import linecache
@@ -48,10 +47,12 @@ class PlanWatch:
     def loader_begins(self, loader: Any, number: int, frame: FrameType) -> None:
         """Read the plan from the frames above the beginning of a loader's loop."""
         if self._plan is None and not self.watch.step:
-            with contextlib.suppress(Exception):
-                found = epochs_around(self.watch, frame)
-                if found is not None:
-                    self._plan = Plan(found[0], len(loader), found[1], number)
+            self.watch.attempt("schedules", self._read_plan, loader, number, frame)
+
+    def _read_plan(self, loader: Any, number: int, frame: FrameType) -> None:
+        found = epochs_around(self.watch, frame)
+        if found is not None:
+            self._plan = Plan(found[0], len(loader), found[1], number)
 
     def batch_given(self, number: int) -> None:
         """Count a batch of the loader that the plan is of."""
@@ -70,8 +71,7 @@ class PlanWatch:
         if not 8 <= planned <= _MOST_STEPS:
             return
         for scheduler in [s for s in gc.get_objects() if issubclass(type(s), lr_scheduler.LambdaLR)]:
-            with contextlib.suppress(Exception):
-                self._note(scheduler, place, planned, per_batch)
+            self.watch.attempt("schedules", self._note, scheduler, place, planned, per_batch)
 
     def _note(self, scheduler: Any, place: Place, planned: int, per_batch: float) -> None:
         made, steps = int(scheduler.last_epoch), self.watch.step + 1

@@ -33,8 +33,8 @@ _MAX_BYTES = 512 * 1024**2
 
 def run_probes(watch: Watch, call: Call) -> None:
     """Probe a model with the arguments of its first call in training."""
-    with contextlib.suppress(Exception), watch.own_work(), undisturbed():
-        _run(watch.facts, call)
+    with watch.own_work(), undisturbed():
+        watch.attempt("probes", _run, watch.facts, call)
 
 
 def _run(facts: LiveFacts, call: Call) -> None:

@@ -11,7 +11,6 @@ nothing can hang if a rank does not look. Rank 0 compares when all numbers are t
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import time
@@ -107,35 +106,39 @@ class ReplicaWatch:
         """Tell, once, the parameters and gradients after the first backward pass, before anything changes them."""
         if self._told_first or self.watch.step or not _is_parallel():
             return
-        with contextlib.suppress(Exception), self.watch.own_work():
-            self._search()
-            if any(self._is_ours(each, set()) for each in self._wrapped.values()):
-                return
-            self._told_first = True
-            named = {
-                self.watch.names.parameter(p): p
-                for model in self.watch.names.alive() for p in model.parameters()
-                if p.grad is not None and plain(p) and plain(p.grad)
-            }  # fmt: skip
-            numbers = read_integers([bits(t) for p in named.values() for t in (p, p.grad) if t is not None])
-            found = zip(named, numbers[::2], numbers[1::2], strict=True)
-            self._tell(_FIRST, [Replica(name, hash((p, g)), PARTS) for name, p, g in found if g])
+        with self.watch.own_work():
+            self.watch.attempt("replicas", self._tell_first)
+
+    def _tell_first(self) -> None:
+        self._search()
+        if any(self._is_ours(each, set()) for each in self._wrapped.values()):
+            return
+        self._told_first = True
+        named = {
+            self.watch.names.parameter(p): p
+            for model in self.watch.names.alive() for p in model.parameters()
+            if p.grad is not None and plain(p) and plain(p.grad)
+        }  # fmt: skip
+        numbers = read_integers([bits(t) for p in named.values() for t in (p, p.grad) if t is not None])
+        found = zip(named, numbers[::2], numbers[1::2], strict=True)
+        self._tell(_FIRST, [Replica(name, hash((p, g)), PARTS) for name, p, g in found if g])
 
     def step_ends(self, place: Place, others: list[torch.Tensor]) -> None:
         """Publish this rank's numbers after some steps; ``others`` are parameters that optimizers step."""
         number = self.watch.step + 1
         if number not in _STEPS or not _is_parallel():
             return
-        with contextlib.suppress(Exception):
-            self._tell(number, self._replicated(others))
-            self._pending.append((number, place))
-            self._compare(wait_s=0.0)
+        self.watch.attempt("replicas", self._tell_step, number, place, others)
+
+    def _tell_step(self, number: int, place: Place, others: list[torch.Tensor]) -> None:
+        self._tell(number, self._replicated(others))
+        self._pending.append((number, place))
+        self._compare(wait_s=0.0)
 
     def finish(self) -> None:
         """Compare what is still open, waiting a little for slower ranks."""
         if self._pending and _is_parallel():
-            with contextlib.suppress(Exception):
-                self._compare(wait_s=_WAIT_S)
+            self.watch.attempt("replicas", lambda: self._compare(wait_s=_WAIT_S))
         steps = self._same_inputs
         if len(steps) >= 3 and len(self._inputs) >= 3:
             calls = [f.place for f in self.watch.facts.forwards if f.grad]

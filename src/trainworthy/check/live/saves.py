@@ -6,25 +6,36 @@ is written, after it, and from the file.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_setup import Save
 from trainworthy.check.live.placements import bits, read_integers
 from trainworthy.check.live.watch import Watch, plain
 
+_LOOK = "saved checkpoints"
 _MAX_FILES = 3
 _MAX_BYTES = 256 * 1024**2
 _MAX_TENSORS = 5000
+
+
+class _Saving(NamedTuple):
+    """A file that is about to be written, and the bits of what goes into it."""
+
+    value: Any
+    target: Any
+    place: Place
+    tensors: dict[str, torch.Tensor]
+    hashes: dict[str, int]
 
 
 class SaveWatch:
@@ -55,23 +66,33 @@ class SaveWatch:
 
     def _noticing(self, function: Any, load: Any) -> Any:
         def noticed(value: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
-            tensors = self._tensors(value) if self.watch.looking and not self.watch.busy else {}
-            if not tensors:
-                return function(value, target, *args, **kwargs)
-            place = self.watch.place()
-            before = self._hashes(tensors)
+            watch, saving = self.watch, None
+            if watch.looking and not watch.busy:
+                saving = watch.attempt(_LOOK, self._before, value, target)
             out = function(value, target, *args, **kwargs)
-            with contextlib.suppress(Exception), self.watch.own_work():
-                self._looked += 1
-                after = self._hashes(tensors)
-                changed = tuple(n for n in tensors if before[n] != after[n])
-                wrong = () if changed else self._read_back(before, target, load)
-                name = str(target) if isinstance(target, (str, os.PathLike)) else type(target).__name__
-                saved = Save(place=place, path=name, num_tensors=len(tensors), changed=changed, wrong=wrong)
-                self.watch.facts.saves.append(self._accounted(saved, value))
+            if saving is not None:
+                with watch.own_work():
+                    watch.attempt(_LOOK, self._after, saving, load)
             return out
 
         return noticed
+
+    def _before(self, value: Any, target: Any) -> _Saving | None:
+        tensors = self._tensors(value)
+        if not tensors:
+            return None
+        return _Saving(value, target, self.watch.place(), tensors, self._hashes(tensors))
+
+    def _after(self, saving: _Saving, load: Any) -> None:
+        self._looked += 1
+        before, target, after = saving.hashes, saving.target, self._hashes(saving.tensors)
+        changed = tuple(n for n in saving.tensors if before[n] != after[n])
+        wrong = () if changed else self._read_back(before, target, load)
+        name = str(target) if isinstance(target, (str, os.PathLike)) else type(target).__name__
+        saved = Save(
+            place=saving.place, path=name, num_tensors=len(saving.tensors), changed=changed, wrong=wrong
+        )  # fmt: skip
+        self.watch.facts.saves.append(self._accounted(saved, saving.value))
 
     def _tensors(self, value: Any) -> dict[str, torch.Tensor]:
         if self._looked >= _MAX_FILES:

@@ -5,7 +5,6 @@ The copy is thrown away; random generators are put back. Models that cannot be c
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from typing import Any
 
@@ -28,13 +27,17 @@ _HEARD: tuple[type[nn.Module], ...] = (*_LAYERS, *_END)
 
 def look_at_signals(watch: Watch, call: Call) -> None:
     """Run a copy of the model with the arguments of its first call, and note spreads, saturation and streams."""
-    with contextlib.suppress(Exception), watch.own_work(), undisturbed():
-        model = unwrap(call.model)
-        tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
-        if tensors and all(plain(t) for t in tensors) and _is_of_interest(model) and may_be_copied(model):
-            twin = copy.deepcopy(model)
-            args, kwargs = copy.deepcopy((call.args, call.kwargs))
-            watch.facts.signals.append(_Listener(twin).listen(args, kwargs, call, type(model).__name__))
+    with watch.own_work(), undisturbed():
+        watch.attempt("signals", _look, watch, call)
+
+
+def _look(watch: Watch, call: Call) -> None:
+    model = unwrap(call.model)
+    tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
+    if tensors and all(plain(t) for t in tensors) and _is_of_interest(model) and may_be_copied(model):
+        twin = copy.deepcopy(model)
+        args, kwargs = copy.deepcopy((call.args, call.kwargs))
+        watch.facts.signals.append(_Listener(twin).listen(args, kwargs, call, type(model).__name__))
 
 
 def _is_of_interest(model: nn.Module) -> bool:

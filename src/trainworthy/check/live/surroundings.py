@@ -56,7 +56,7 @@ class Surroundings:
         self._units = UnitWatch(watch)
         self._tested: set[torch.device] = set()
         self.parts: list[Part] = [
-            self.collectives, self.saves, ApplyWatch(watch), self._attributes, self._autocasts,
+            self.collectives, self.collates, self.saves, ApplyWatch(watch), self._attributes, self._autocasts,
         ]  # fmt: skip
         modules.on_root += [
             self._replicas.module_called, self.collectives.module_called, self._generations.module_called,
@@ -82,7 +82,7 @@ class Surroundings:
         self._plans.step_ends(place)
         self._replicas.step_ends(place, parameters)
         if self.watch.step < 2:
-            self._test_copies(parameters)
+            self.watch.attempt("copies between devices", self._test_copies, parameters)
 
     def _test_copies(self, parameters: list[torch.Tensor]) -> None:
         devices = copies.used_devices(parameters)
@@ -97,3 +97,4 @@ class Surroundings:
         self._attributes.finish()
         self._units.finish()
         self._replicas.finish()
+        self.collectives.finish()

@@ -20,17 +20,21 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_setup import LeftOut
 from trainworthy.check.live.names import Names
+from trainworthy.errors import TrainworthyError
 from trainworthy.tape.source import SourceFinder
+
+Result = TypeVar("Result")
 
 
 class Part(Protocol):
@@ -48,6 +52,37 @@ class Token:
     __slots__ = ("__weakref__",)
 
 
+class _Busy:
+    """These contexts are entered for every operation: as classes they cost a fifth of what generators do."""
+
+    __slots__ = ("watch",)
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def __enter__(self) -> None:
+        self.watch.busy += 1
+
+    def __exit__(self, *raised: object) -> None:
+        self.watch.busy -= 1
+
+
+class _OwnWork(_Busy):
+    __slots__ = ("functions", "grad")
+
+    def __enter__(self) -> None:
+        self.watch.busy += 1
+        self.functions: Any = torch._C.DisableTorchFunction()
+        self.functions.__enter__()
+        self.grad: bool = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)
+
+    def __exit__(self, *raised: object) -> None:
+        torch._C._set_grad_enabled(self.grad)
+        self.functions.__exit__(*raised)
+        self.watch.busy -= 1
+
+
 class Watch:
     """What the parts share: the facts, where the training is, and whether anybody looks."""
 
@@ -60,6 +95,9 @@ class Watch:
         self.busy = 0  # within the guard's own tensor operations
         self.in_backward = 0
         self.in_optimizer = 0
+        self.failed = False  # a look that others rely on failed: nothing may be concluded
+        self.on_failure: Callable[[], None] = lambda: None
+        self._left: set[str] = set()
         self._tokens: list[tuple[int, Place, weakref.ref[Token]]] = []
         self._places: dict[int, Place] = {}
         self._parts: dict[Part, ExitStack] = {}
@@ -87,24 +125,50 @@ class Watch:
             return None
         return Place(self.finder.relative(code.co_filename), code.co_firstlineno)
 
-    @contextmanager
-    def own_work(self) -> Iterator[None]:
+    def own_work(self) -> AbstractContextManager[None]:
         """Let the parts overlook what the guard itself computes."""
-        self.busy += 1
-        try:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
-                yield
-        finally:
-            self.busy -= 1
+        return _OwnWork(self)
 
-    @contextmanager
-    def own_work_flag(self) -> Iterator[None]:
+    def own_work_flag(self) -> AbstractContextManager[None]:
         """Let the parts overlook calls of modules and functions that the guard makes; grad mode stays."""
-        self.busy += 1
+        return _Busy(self)
+
+    # --- looks that fail ----------------------------------------------------------------------------
+
+    def attempt(self, look: str, do: Callable[..., Result], *args: Any) -> Result | None:
+        """Do a look; one that fails is left out from then on, and listed, and the training goes on.
+
+        Errors that are meant for the user pass.
+        """
+        if look in self._left:
+            return None
         try:
-            yield
-        finally:
-            self.busy -= 1
+            return do(*args)
+        except TrainworthyError:
+            raise
+        except Exception as error:
+            self._leave_out(look, error)
+            return None
+
+    def rely_on(self, look: str, do: Callable[..., object], *args: Any) -> None:
+        """Do a look that others build on; if it fails the guard looks no more and concludes nothing."""
+        try:
+            do(*args)
+        except TrainworthyError:
+            raise
+        except Exception as error:
+            self._leave_out(look, error)
+            self.failed = True
+            self.looking = False
+
+    def settle(self) -> None:
+        """Take the guard out if it failed; called where the stack of modes is as the user left it."""
+        if self.failed:
+            self.on_failure()
+
+    def _leave_out(self, look: str, error: Exception) -> None:
+        self._left.add(look)
+        self.facts.left_out.append(LeftOut.of(look, error))
 
     def kept_token(self, place: Place) -> Token:
         """Return a token that lives as long as the graph of a loss does."""
@@ -122,7 +186,7 @@ class Watch:
 
     def install(self, parts: list[Part]) -> None:
         """Begin to look."""
-        self.looking = True
+        self.looking = not self.failed
         compiled = compile_was_used()
         for part in parts:
             if part.compiled_code_sees_it and compiled:

@@ -10,7 +10,8 @@ Why:
 
 How sure:
     Sure of the sizes: the loader does not drop the last batch. Only looked at where a DataLoader's own batch size and
-    sampler make the batches. An error where the step was seen to fail, else a warning.
+    sampler make the batches. An error where the step was seen to fail, else a warning; a hint if no norm is
+    `BatchNorm1d`, as one picture has many values for each channel.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
     for note in tape.notes.get("loading") or () if norms else ():
         size, batch = note.get("dataset_size"), note.get("batch_size")
         if size and batch and batch > 1 and size % batch == 1 and not note.get("drop_last"):
-            yield _hit(Place(note["path"], note["line"]), size, batch, norms[0].class_name)
+            yield _hit(Place(note["path"], note["line"]), size, batch, sorted(info.class_name for info in norms)[0])
 
 
 @rule(code="TW520", severity="warning", depth="live")
@@ -87,7 +88,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
 
 def _hit(place: Place, size: int, batch: int, norm: str) -> Hit:
     return Hit(
-        place=place,
+        place=place, severity=None if norm == "BatchNorm1d" else "hint",
         message=f"{size:,} samples in batches of {batch} leave one for the last batch, and the model has {norm}",
         fix="DataLoader(..., drop_last=True).",
-    )
+    )  # fmt: skip

@@ -1,9 +1,9 @@
 """The loss does not fall on one repeated batch.
 
 What it finds:
-    The model is given the same inputs for ten steps or more, and the loss at the end is not below that at the
-    beginning by
-    even a thousandth.
+    The model is given the same inputs for ten steps or more, the loss at the end is not below that at the beginning by
+    even a thousandth, and it does not fall little by little from step to step either, as it does with a small learning
+    rate.
 
 Why:
     A training that cannot learn one batch by heart will learn nothing else: labels drawn anew, gradients that do not
@@ -16,11 +16,14 @@ How sure:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+
+_ROUNDING = 1e-5
 
 BAD = """\
 import torch
@@ -66,7 +69,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         return
     losses = [b.loss for b in seen if b.loss is not None]
     first, last = sum(losses[:3]) / 3, sum(losses[-3:]) / 3
-    moving = any(s.stale or s.has_closure for s in facts.steps)
+    moving = any(s.stale or s.has_closure for s in facts.steps) or _falls_steadily(losses)
     if not moving and min(losses[3:]) >= first - 1e-3 * abs(first):
         yield Hit(
             place=seen[0].place,
@@ -75,3 +78,13 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             evidence=(Evidence("losses: " + ", ".join(f"{v:.4g}" for v in losses[:10])),),
             fix="First learn one batch by heart: check labels, learning rate, and that gradients reach the parameters.",
         )
+
+
+def _falls_steadily(losses: list[float]) -> bool:
+    """Tell whether a loss falls at almost every step, by more than rounding.
+
+    >>> _falls_steadily([3.3, 3.2998, 3.2997, 3.2995]), _falls_steadily([3.3, 3.2, 3.4, 3.3])
+    (True, False)
+    """
+    falls = sum(after < before for before, after in itertools.pairwise(losses))
+    return falls >= 0.9 * (len(losses) - 1) and losses[0] - losses[-1] > _ROUNDING * abs(losses[0])

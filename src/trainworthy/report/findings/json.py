@@ -22,4 +22,5 @@ def to_dict(result: CheckResult) -> dict[str, object]:
         "files": result.files,
         "lines": result.lines,
         "rules": list(result.rules),
+        **({"left_out": list(result.left_out)} if result.left_out is not None else {}),
     }
