@@ -102,8 +102,9 @@ def checks(read: Read, when: When) -> str:
          f"{len(verdicts)} findings, {sum(v == 'false' for v in verdicts)} of them false by our reading, "
          "after the rules were mended where they were wrong ([each](docs/ecosystem.md))"),
         *(_speed(row) for row in speed["folders"]),
-        ("`guard` on an MLP, a CNN and a GPT while it looks, and after",
-         ", ".join(f"{m['looking_ratio']:.2f}x, {m['after_ratio']:.2f}x" for m in guard["models"].values())),
+        ("a step while `guard` looks: MLP, CNN, GPT", _ratios(guard["looking"])),
+        ("the same on two ranks, wall time: the MLP, and one of 1,024 units", _ratios(guard["ranks"])),
+        ("a step after `guard` has removed itself", "; ".join(_left(*each) for each in guard["after"].items())),
     ]  # fmt: skip
     lines = [
         f"**Checks** ({when(speed, 'static_check')}, `ecosystem`, `guard`):",
@@ -112,6 +113,16 @@ def checks(read: Read, when: When) -> str:
         "|---|---|",
     ]
     return "\n".join([*lines, *(f"| {what} | {measured} |" for what, measured in rows)])
+
+
+def _ratios(models: Mapping[str, Any]) -> str:
+    return ", ".join(f"{model['looking_ratio']:.2f}x" for model in models.values())
+
+
+def _left(name: str, after: Mapping[str, Any]) -> str:
+    low, high = after["interval_95_percent"]
+    return (f"{name.upper()} {after['slower_percent']:+.2f} % (95 %: {low:+.2f} to {high:+.2f}, "
+            f"{after['pairs']} pairs of processes)")  # fmt: skip
 
 
 def _speed(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -127,3 +128,52 @@ def test_the_guard_goes_with_its_last_reference() -> None:
     del guard, loss
     gc.collect()
     assert watch() is None
+
+
+def calls_of(step: Callable[[], None]) -> list[tuple[str, str]]:
+    """Return every call of a Python or C function that a step makes, in order."""
+    found: list[tuple[str, str]] = []
+
+    def note(frame: FrameType, event: str, what: Any) -> None:
+        if event == "call":
+            found.append((frame.f_code.co_filename, frame.f_code.co_qualname))
+        elif event == "c_call":
+            found.append((str(getattr(what, "__module__", "")), what.__qualname__))
+
+    enabled = gc.isenabled()
+    gc.disable()  # what it calls back has its own time
+    sys.setprofile(note)
+    try:
+        step()
+    finally:
+        sys.setprofile(None)
+        if enabled:
+            gc.enable()
+    return found
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="code objects have no qualified name")
+def test_a_step_makes_the_same_calls_after_the_look_as_before() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1000)
+    data: Any = torch.randn(400, 4)
+    batches = iter(torch.utils.data.DataLoader(data, batch_size=4, shuffle=True))
+
+    def step() -> None:
+        loss = nn.functional.cross_entropy(model(next(batches)), torch.randint(3, (4,)))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+    for _ in range(3):
+        step()
+    before = calls_of(step)
+    with Guard(model, optimizer, steps=5) as guard:
+        for _ in range(5):
+            step()
+    assert guard.facts.num_steps == 5
+    assert calls_of(step) == before
+    assert len(before) > 100

@@ -9,7 +9,7 @@ Why:
     fails, before `contiguous()` is reached.
 
 How sure:
-    The call does nothing, except for a slice that is viewed without being merged.
+    The call does nothing, except for a slice that is viewed without being merged. Off by default, as it does no harm.
 """
 
 from __future__ import annotations

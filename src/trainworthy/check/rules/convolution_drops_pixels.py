@@ -9,7 +9,7 @@ Why:
     one pixel short.
 
 How sure:
-    Certain for this input size. Classifiers do it on purpose.
+    Certain for this input size. Off by default, because classifiers do it on purpose.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Why:
     gradients decay less; `AdamW` decays all alike. Values from papers on AdamW, such as 0.1, mean something else here.
 
 How sure:
-    Certain what is computed; whether it was meant is a matter of taste.
+    Certain what is computed. Off by default, because whether it was meant is a matter of taste.
 """
 
 from __future__ import annotations

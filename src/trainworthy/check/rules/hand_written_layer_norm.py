@@ -8,7 +8,7 @@ Why:
     512 by 0.004: weights of one do not fit the other.
 
 How sure:
-    Certain that the formula is another one; a model that is only ever used with it is as good.
+    Certain that the formula is another one. Off by default, because a model that is only ever used with it is as good.
 """
 
 from __future__ import annotations

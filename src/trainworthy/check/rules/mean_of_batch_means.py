@@ -9,7 +9,8 @@ Why:
     16.
 
 How sure:
-    Certain where the loader has a smaller last batch; often it matters little. Silent with `drop_last=True`.
+    Certain where the loader has a smaller last batch. Silent with `drop_last=True`. Off by default, because sizes are
+    not in the source and it often matters little.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Why:
     more time.
 
 How sure:
-    Sure of the arithmetic; `trainworthy estimate` says what it costs on a given GPU.
+    Sure of the arithmetic; `trainworthy estimate` says what it costs on a given GPU. Off by default, because the sizes
+    are often the problem's own, and a V100 is not the GPU that most have.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ Why:
     in their batch.
 
 How sure:
-    Sure of the mode. Off by default, because teachers, pseudo-labels and some GANs do it on purpose.
+    Sure of the mode, not of the purpose, so it is off by default: pseudo-labels, teachers that share weights, and the
+    generator's pass in a discriminator's step look the same. Neither how often the call is made, nor what is called
+    next, nor where its input comes from tells them from a sample that is only shown.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Why:
     and the metric is a little wrong.
 
 How sure:
-    A hint: nothing happens where the ranks divide the samples evenly, or where the surplus is cut off again.
+    A hint, and off by default: nothing happens where the ranks divide the samples evenly, or where the surplus is cut
+    off again, and neither number is in the source.
 """
 
 from __future__ import annotations
