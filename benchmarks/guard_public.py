@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import time
@@ -45,6 +46,7 @@ REPOSITORIES = (
     "Lightning-AI/pytorch-lightning",
 )  # fmt: skip
 WANTS_GPU = {"--accel", "--cuda", "--gpu", "device=cuda", "--device=cuda"}
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^/\s'\"()]+/)+")
 SHOWN = ("code", "name", "severity", "path", "line", "message")
 
 
@@ -112,6 +114,7 @@ def judged(scripts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     }
     rules = all_rules()
     for one in scripts:
+        one["error"] = one["error"] and _FOLDERS.sub("", one["error"])  # those of this machine
         for finding in one["findings"]:
             verdict = known.get((one["repo"], one["script"], finding["line"], finding["code"]), {})
             finding["on_by_default"] = rules[finding["code"]].default
@@ -147,6 +150,7 @@ def main() -> None:
     for name in ("checkouts", "data", "work", "packages"):
         setattr(options, name, getattr(options, name).resolve())
     known = {(e["repo"], e["script"]) for e in entries(list(REPOSITORIES), "")}
+    all_rules()  # is slow the first time, and must not be between reading the result and writing it
     for entry in entries(options.only, options.match):
         one = run(entry, options)
         print(f"{one['steps']:3d} {one['repo']}/{one['script']}  {one['error'] or ''}", flush=True)
