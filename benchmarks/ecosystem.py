@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.ecosystem --root DIR`` checks the commits of ``ecosystem.toml`` from clones in ``DIR``
 (``DIR/owner+name``, ``DIR/owner+name/repo`` or a bare one) with the defaults and writes every finding into
-``results/ecosystem_unread.json``; ``docs/generate.py`` puts the verdicts of ``ecosystem.toml`` beside them. A finding
-without a verdict is shown as unread.
+``results/ecosystem_unread.json``. ``ecosystem.toml`` holds the verdicts of the first reading; ``docs/ecosystem.md``
+shows them.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from ecosystem_page import unread_section
+
 from trainworthy.check.rule import FAMILIES, all_pages
 from trainworthy.report.findings.page import rule_page
 
@@ -73,4 +75,5 @@ def ecosystem_page() -> dict[Path, str]:
         f"| {one['repository']} | `{one['commit'][:12]}` | {one['files']} | {counts[one['repository']]} |"
         for one in data["repositories"]
     ]
+    lines += unread_section()
     return {DOCS / "ecosystem.md": "\n".join(lines) + "\n"}
