@@ -27,10 +27,10 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
-from trainworthy.check.static.accumulation import counts, has_remainder
+from trainworthy.check.static.accumulation import counts, periodic_count
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, LoopNode
-from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, scaler_calls
+from trainworthy.check.static.queries import always_with, names_in, once_per_place, optimizer_steps, scaler_calls
 
 BAD = """\
 import torch
@@ -90,29 +90,33 @@ for i in range(20):
 """
 
 _DIVIDE_THEMSELVES = ("Accelerator", "accelerate", "Fabric", "deepspeed", "lightning", "pytorch_lightning")
-_SUMS = ("reduction", "size_average", "num_tokens", "ntokens", "n_tokens", "num_items_in_batch", "token_count")
+_TOKENS = frozenset({"num_tokens", "ntokens", "n_tokens", "num_items_in_batch", "token_count"})
 
 
 @rule(code="TW343", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at backwards in a loop over micro-batches, or before a step that is under such a count."""
-    if analysis.mentions(*_DIVIDE_THEMSELVES, *_SUMS):
+    if analysis.mentions(*_DIVIDE_THEMSELVES, "size_average"):
         return
-    divisors = _divisors(analysis)
     steps = [*optimizer_steps(analysis), *scaler_calls(analysis, "step")]
-    for call in once_per_place(analysis.method_calls("backward")):
-        if call.node.args or call.context.source is not analysis.source:
-            continue
-        found = _count_of(call, steps)
-        if found is None or found[0] in divisors:
-            continue
-        name, where = found
-        yield Hit(
-            place=analysis.place(call.node, call.context),
-            message=f"the loss is not divided by `{name}`; gradients of the micro-batches add up",
-            evidence=(Evidence("they are counted here", analysis.place(where, call.context)),),
-            fix=f"Write `(loss / {name}).backward()`.",
-        )
+    candidates = [
+        (call, found)
+        for call in once_per_place(analysis.method_calls("backward"))
+        if not call.node.args
+        and call.context.source is analysis.source
+        and (found := _count_of(call, steps)) is not None
+    ]
+    divisors = _divisors(analysis) if candidates and not _may_be_a_sum(analysis) else _TOKENS
+    if divisors & _TOKENS:
+        return
+    for call, (name, where) in candidates:
+        if name not in divisors:
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"the loss is not divided by `{name}`; gradients of the micro-batches add up",
+                evidence=(Evidence("they are counted here", analysis.place(where, call.context)),),
+                fix=f"Write `(loss / {name}).backward()`.",
+            )
 
 
 def _count_of(call: Call, steps: list[Call]) -> tuple[str, ast.AST] | None:
@@ -126,8 +130,8 @@ def _count_of(call: Call, steps: list[Call]) -> tuple[str, ast.AST] | None:
         if not same or step.at < call.at or not always_with(call.context, step.context):
             continue
         for test, truth in step.context.branches:
-            name = next(counts(test), "")
-            if truth and name and has_remainder(test) and (test, truth) not in call.context.branches:
+            name = periodic_count(test, step.context)
+            if truth and name and (test, truth) not in call.context.branches:
                 return name, test
     return None
 
@@ -154,10 +158,22 @@ def _divisors(analysis: Analysis) -> set[str]:
         for node in ast.walk(source.tree):
             if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
                 right = node.right if isinstance(node, ast.BinOp) else node.value
-                found |= set(counts(right))
+                found |= set(counts(right)) | (names_in(right) & _TOKENS)
             elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("div", "div_", "true_divide"):
-                found |= {name for argument in node.args for name in counts(argument)}
+                found |= {name for argument in node.args for name in (*counts(argument), *names_in(argument))}
     return found
+
+
+def _may_be_a_sum(analysis: Analysis) -> bool:
+    """Say whether any loss is asked for something else than a mean."""
+    return any(
+        isinstance(node, ast.keyword)
+        and node.arg == "reduction"
+        and not (isinstance(node.value, ast.Constant) and node.value.value in ("mean", "batchmean"))
+        for source in analysis.sources
+        if "reduction" in source.words
+        for node in ast.walk(source.tree)
+    )
 
 
 @rule(code="TW343", severity="warning", depth="live")

@@ -1,16 +1,18 @@
-"""An option of a loss function's wrapper never reaches the loss.
+"""An argument never reaches what it is for: an option its loss, a mask its layer.
 
 What it finds:
     A function with a parameter `reduction`, `ignore_index`, `label_smoothing`, `weight` or `pos_weight` that calls a
     loss of torch which has that option, and gives it to no call. Likewise one with a parameter `generator` that draws
-    random numbers and never reads it.
+    random numbers and never reads it; and one that calls the project's own function without an argument that both have,
+    when it never reads it, or only applies it, being a mask, by itself.
 
 Why:
     The loss uses its own default whatever the caller says: `reduction="none"` gives a mean.
 
 How sure:
     The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
-    function gives the option to any call, computes with it, or keeps it.
+    function gives the option to any call, computes with it, or keeps it. The project's function reads its parameter,
+    which defaults to None.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.queries import called_function, once_per_place
+from trainworthy.check.static.values import Function
 
 BAD = """\
 import torch.nn.functional as F
@@ -58,6 +61,7 @@ _OPTIONS = {
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at losses within functions that have their options as parameters."""
     yield from _ignored_generators(analysis)
+    yield from _left_out(analysis)
     for call in once_per_place(analysis.calls(*(f"torch.nn.functional.{name}" for name in _OPTIONS))):
         function = call.context.function
         if function is None or call.context.source is not analysis.source:
@@ -72,6 +76,77 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
                     fix=f"Write `{option}={option}`.",
                 )
+
+
+def _left_out(analysis: Analysis) -> Iterator[Hit]:
+    """Yield calls of the project's functions that could take a parameter of the same name, and do not get it."""
+    for call in once_per_place(iter(analysis.all_calls)):
+        function, callee = call.context.function, called_function(call)
+        if function is None or callee is None or callee is function or call.context.source is not analysis.source:
+            continue
+        if call.starred or isinstance(function.node, ast.Lambda):
+            continue
+        own = {arg.arg for arg in _parameters(function.node)}
+        for name in _optional(callee, call, own):
+            reads = [one for one in ast.walk(function.node) if isinstance(one, ast.Name) and one.id == name]
+            forgotten = not reads and name not in _COMMON
+            if forgotten or ("mask" in name and _is_only_applied(function.node, name)):
+                yield Hit(
+                    place=analysis.place(call.node, call.context),
+                    message=f"`{name}` is a parameter here and of what is called, which does not get it",
+                    evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
+                    fix=f"Write `{name}={name}`.",
+                )
+
+
+_COMMON = frozenset(
+    {"name", "verbose", "debug", "device", "dtype", "strict", "prefix", "output_dict", "inplace", "self"}
+)
+
+
+def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.arg]:
+    return [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+
+
+def _optional(callee: Function, call: Call, own: set[str]) -> list[str]:
+    """Return the parameters of a callee, among some, that default to None and are not given, and that it reads."""
+    if not own & {arg.arg for arg in _parameters(callee.node)}:
+        return []
+    arguments = callee.node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = dict(
+        zip(
+            [arg.arg for arg in positional[len(positional) - len(arguments.defaults) :]],
+            arguments.defaults,
+            strict=True,
+        )
+    )
+    defaults |= {
+        arg.arg: default for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default
+    }
+    shift = 1 if callee.owner is not None and positional and positional[0].arg in ("self", "cls") else 0
+    given = {arg.arg for arg in positional[: len(call.node.args) + shift]} | set(call.keywords)
+    return [
+        name
+        for name, default in defaults.items()
+        if name in own
+        and name not in given
+        and isinstance(default, ast.Constant)
+        and default.value is None
+        and any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(callee.node))
+    ]
+
+
+def _is_only_applied(function: ast.AST, name: str) -> bool:
+    """Say whether a mask is applied here and handed to nobody."""
+    parents = {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
+    uses = [one for one in ast.walk(function) if isinstance(one, ast.Name) and one.id == name]
+    handed = any(
+        isinstance(parent := parents.get(one), ast.keyword) or (isinstance(parent, ast.Call) and one in parent.args)
+        for one in uses
+    )
+    stored = any(isinstance(one.ctx, ast.Store) for one in uses)
+    return not handed and not stored and any(isinstance(parents.get(one), ast.Attribute) for one in uses)
 
 
 def _ignored_generators(analysis: Analysis) -> Iterator[Hit]:

@@ -1,14 +1,15 @@
 """An evaluation loop builds graphs that nobody uses.
 
 What it finds:
-    `model.eval()` followed by a loop that calls the model, or such a loop in a function named for validation, without
-    a backward pass, in a program that never turns gradients off.
+    `model.eval()` followed by a loop that calls the model, or such a loop in a function named for validation, or a
+    loop that takes only the number of its losses, without a backward pass and where nothing turns gradients off.
 
 Why:
     Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
 
 How sure:
-    Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs anywhere near.
+    Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs in the functions on
+    the way, around a call of one of them, or in a decorator; and where the parameters are frozen.
 
 In real steps:
     A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
@@ -27,8 +28,9 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import body_of, names_in, once_per_place, receiver
+from trainworthy.check.static.facts import Call, Context
+from trainworthy.check.static.gradients_off import GradientsOff
+from trainworthy.check.static.queries import body_of, in_a_module, names_in, receiver
 
 BAD = """\
 import torch
@@ -60,68 +62,110 @@ def evaluate(batches):
 """
 
 
-_GRADIENTS = (
-    "no_grad", "inference_mode", "set_grad_enabled", "requires_grad_", "requires_grad", "backward", "grad",
-    "autograd",
-)  # fmt: skip
-
-
-_OFF = re.compile(r"no_grad|inference_mode|set_grad_enabled|requires_grad_\b")
+_GRADIENTS = frozenset({"requires_grad_", "requires_grad", "backward", "grad", "autograd"})
+_OFF = re.compile(r"no_grad|inference_mode|set_grad_enabled")
+_MODEL = re.compile(r"^_?(model|net|network|net_?[A-Z]\w*|generator)_?$")
+_OTHER_LIBRARIES = frozenset({"mxnet", "tensorflow", "keras", "jax", "flax", "paddle", "mindspore"})
+_EVALUATION = re.compile(
+    r"(^|_)(validate|validation|evaluate|valid_epoch|val_epoch|eval_epoch|evaluation|validation_step|val_step)($|_)"
+)
 
 
 @rule(code="TW703", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at calls of a model after its eval()."""
-    if _OFF.search(analysis.source.code):  # also in the names of decorators that do it
-        return
-    if "torch" not in analysis.source.words and _OTHERS & analysis.source.words:
+    """Look at calls of a model after its eval(), and at losses of which only the number is taken."""
+    if _OTHER_LIBRARIES & analysis.source.words and "torch" not in analysis.source.words:
         return
     evals = [call for call in analysis.method_calls("eval") if not call.node.args]
-    done = set()
-    for call in once_per_place(iter(analysis.all_calls)):
-        if not call.context.loops or id(body_of(call.context)) in done or not _may_be_a_model(call):
+    candidates = [
+        (call, first, here)
+        for call in analysis.all_calls
+        if _may_be_a_model(call)
+        for first, here in _beginning(analysis, evals, call)
+    ]
+    off = GradientsOff(analysis) if candidates else None
+    done: set[ast.AST] = set()
+    for call, first, here in candidates:
+        body = body_of(here.context)
+        if off is None or {body, call.node} & done or off.around(call.context) or off.around(here.context):
             continue
-        first = next(
-            (
-                one
-                for one in evals
-                if _same_model(one, call)
-                and one.at < call.at
-                and one.context.function is call.context.function
-                and call.context.callers == one.context.callers
-                and not set(one.context.loops) - set(call.context.loops)
-            ),
-            None,
-        )
-        body = body_of(call.context)
-        if first is None and _is_named_for_evaluation(call):
-            first = call
-        if call.context.under("torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled"):
+        loop = here.context.loops[-1] if here.context.loops else here.node
+        whole = body is not analysis.source.tree and not _trains_before(body, first)
+        around = [
+            body if whole else loop,
+            *(body_of(frame) for frame in _frames(call)[len(here.context.callers) + 1 :]),
+        ]
+        if any(names_in(one) & _GRADIENTS or _OFF.search(ast.unparse(one)) for one in around):
             continue
-        loop = call.context.loops[-1]
-        around = body if body is not analysis.source.tree and not _trains_before(body, first) else loop
-        if first is None or names_in(around) & set(_GRADIENTS) or _back_to_training(analysis, first, call):
-            continue
-        done.add(id(body))
+        done |= {body, call.node}
         yield Hit(
-            place=analysis.place(call.node, call.context),
+            place=analysis.place(here.node, here.context),
             message="the graph of every batch is built and never used",
             evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
             fix="Put it under `with torch.no_grad():`, or decorate the function.",
         )
 
 
-_OTHERS = frozenset(("mxnet", "tensorflow", "keras", "jax", "flax", "paddle", "mindspore"))
+def _beginning(analysis: Analysis, evals: list[Call], call: Call) -> Iterator[tuple[Call, Call]]:
+    """Yield where an evaluation begins, and its call that leads to that of the model; nothing if it is none."""
+    frames = _frames(call)
+    chain = (*call.context.callers, call)
+    repeated = {mode.node for mode in evals if mode.context.in_loop}
+    for mode in evals:
+        depth = len(mode.context.callers)
+        if depth >= len(frames) or mode.at > call.at or not _same_model(mode, call):
+            continue
+        here = chain[depth]
+        if (
+            mode.context.callers == call.context.callers[:depth]
+            and mode.context.function is here.context.function
+            and not set(mode.context.loops) - set(here.context.loops)
+            and (any(one.loops for one in frames[depth:]) or (_is_named_for_evaluation(here) and mode.node in repeated))
+            and not _back_to_training(analysis, mode, call)
+        ):
+            yield mode, here
+            return
+    if call.context.loops and _is_named_for_evaluation(call) and _MODEL.search(last_name(call.node.func)):
+        yield call, call
+        return
+    known = frames[0].function is None and (is_module(call.owner) or _MODEL.search(last_name(call.node.func)))
+    if not known or in_a_module(call):
+        return
+    turn = next((one for one in chain if one.context.loops and _only_its_number(one)), None)
+    if turn is not None and not any("train" in test for test in _conditions(turn)):
+        yield turn, turn
+
+
+def _frames(call: Call) -> list[Context]:
+    """Return the contexts of the functions that are open at a call, outermost first."""
+    return [*(one.context for one in call.context.callers), call.context]
+
+
+def _conditions(call: Call) -> Iterator[str]:
+    return (ast.unparse(test) for test, _ in call.context.branches)
+
+
+def _only_its_number(call: Call) -> bool:
+    """Say whether a loss is made in a loop and nothing but its number is used there."""
+    loop = call.context.loops[-1]
+    for node in ast.walk(loop):
+        if isinstance(node, ast.Assign) and node.value is call.node and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            uses = [one for one in ast.walk(loop) if isinstance(one, ast.Name) and one.id == name]
+            numbers = [
+                one.value
+                for one in ast.walk(loop)
+                if isinstance(one, ast.Attribute) and one.attr == "item" and isinstance(one.value, ast.Name)
+            ]
+            read = [one for one in uses if isinstance(one.ctx, ast.Load)]
+            return "loss" in name and bool(read) and all(one in numbers for one in read)
+    return False
 
 
 def _is_named_for_evaluation(call: Call) -> bool:
-    """Say whether something named as networks are is called in a function named for validating."""
+    """Say whether a call stands in a function named for validating."""
     function = call.context.function
-    named = function is not None and re.search(r"(^|_)(validate|validation|evaluate|valid_epoch)($|_)", function.name)
-    return (
-        bool(named)
-        and re.search(r"^(model|net|network|net_?[A-Z]\w*|generator)$", last_name(call.node.func)) is not None
-    )
+    return function is not None and _EVALUATION.search(function.name) is not None
 
 
 def _may_be_a_model(call: Call) -> bool:
@@ -136,9 +180,9 @@ def _same_model(mode: Call, call: Call) -> bool:
     return not is_module(mode.owner) and receiver(mode) == ast.unparse(call.node.func)
 
 
-def _trains_before(body: ast.AST, first: Call | None) -> bool:
+def _trains_before(body: ast.AST, first: Call) -> bool:
     """Say whether a body trains before it evaluates, as scripts do: then only the evaluation's loop counts."""
-    return first is not None and any(
+    return any(
         getattr(node, "attr", "") == "backward" and getattr(node, "lineno", 0) < first.node.lineno
         for node in ast.walk(body)
     )

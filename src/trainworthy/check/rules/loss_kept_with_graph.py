@@ -2,7 +2,8 @@
 
 What it finds:
     `total += loss` in a loop, where `loss` is the value of one of torch's losses, was passed to `backward`, and
-    `total` is only reported.
+    `total` is only reported; `total.add_(loss)`; and a part of the loss that is put, as it is, into a dict whose other
+    entries are detached.
 
 Why:
     The sum holds the graph of every batch, so memory grows until the epoch ends.
@@ -20,6 +21,7 @@ On a rehearsal:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.dry.notes import noted, place_in
@@ -69,6 +71,7 @@ print(total / 10)
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at += of a loss that backward has used."""
     yield from _added_in_place(analysis)
+    yield from _kept_beside_detached(analysis)
     backwards = list(analysis.method_calls("backward"))
     seen = set()
     for operation in analysis.operations:
@@ -107,14 +110,7 @@ def _added_in_place(analysis: Analysis) -> Iterator[Hit]:
         if call.node not in statements or not isinstance(argument, ast.Name) or call.context.under(*_OFF):
             continue
         body = body_of(call.context)
-        used = next(
-            (
-                one
-                for one in ast.walk(body)
-                if _goes_back_through(one, argument.id) and getattr(one, "lineno", 0) < call.node.lineno
-            ),
-            None,
-        )
+        used = next((one for one in ast.walk(body) if _goes_back_through(one, argument.id)), None)
         if used is None or _is_cut(body, argument.id) or ".data" in ast.unparse(call.node.func):
             continue
         yield Hit(
@@ -123,6 +119,71 @@ def _added_in_place(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("the graph was used here", analysis.place(used, call.context)),),
             fix=f"Add `{argument.id}.detach()`.",
         )
+
+
+def _kept_beside_detached(analysis: Analysis) -> Iterator[Hit]:
+    """Yield entries of a table of metrics that are part of the loss, with its graph, beside others that are cut off."""
+    lines = [one.lineno for one in analysis.nodes.get(ast.Assign, []) if isinstance(one, ast.Assign) and _table(one)]
+    for function in analysis.functions:
+        last = getattr(function.node, "end_lineno", None) or 0
+        if isinstance(function.node, ast.Lambda) or not any(function.node.lineno < line <= last for line in lines):
+            continue
+        entries = [
+            node
+            for node in ast.walk(function.node)
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Subscript)
+            and isinstance(node.targets[0].value, ast.Name)
+        ]
+        for entry in entries:
+            name = _only_reduced(entry.value)
+            table = [one for one in entries if _table(one) == _table(entry)]
+            cut = [one for one in table if _CUT.search(ast.unparse(one.value))]
+            if len(cut) < max(2, len(table) / 3) or entry in cut or not name or _is_cut(function.node, name):
+                continue
+            total = next((one for one in ast.walk(function.node) if _adds_to_loss(one, name)), None)
+            if total is not None:
+                yield Hit(
+                    place=analysis.source.place(entry.value),
+                    message=f"`{name}` is kept among the metrics with its graph",
+                    evidence=(
+                        Evidence("it is a part of the loss", analysis.source.place(total)),
+                        Evidence("others are cut off", analysis.source.place(cut[0])),
+                    ),
+                    fix=f"Keep `{name}.detach()`.",
+                )
+
+
+def _table(entry: ast.Assign) -> str:
+    target = entry.targets[0]
+    return _name(target.value) if isinstance(target, ast.Subscript) else ""
+
+
+_CUT = re.compile(r"\.(detach|item|data)\b")
+_REDUCTIONS = frozenset({"mean", "sum", "cpu", "float", "to"})
+
+
+def _only_reduced(node: ast.expr) -> str:
+    """Name what is kept as it is, or as its mean or sum on another device; "" for anything else."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _REDUCTIONS:
+        node = node.func.value
+    return _name(node)
+
+
+def _adds_to_loss(node: ast.AST, name: str) -> bool:
+    """Say whether a loss is made by adding something to a name that is called a loss, too."""
+    return (
+        isinstance(node, ast.Assign | ast.AugAssign)
+        and "loss" in name
+        and any("loss" in _name(one) for one in (node.targets if isinstance(node, ast.Assign) else [node.target]))
+        and _is_summand(node.value, name)
+    )
+
+
+def _is_summand(node: ast.expr, name: str) -> bool:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
+        return _is_summand(node.left, name) or _is_summand(node.right, name)
+    return _name(node) == name
 
 
 _OFF = ("torch.no_grad", "torch.inference_mode")

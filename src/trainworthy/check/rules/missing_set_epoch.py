@@ -8,12 +8,14 @@ Why:
     The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.
 
 How sure:
-    Silent if Lightning, Accelerate or another trainer is imported, which call it themselves, or if `shuffle=False`.
+    Silent if Lightning, Accelerate or another library's trainer is imported, which call it themselves, if
+    `shuffle=False`, or if names tell that the data is for validation.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -21,6 +23,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, Iteration
+from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.queries import names_in, unwrapped
 from trainworthy.check.static.values import UNKNOWN, Instance, Value
 
@@ -68,11 +71,16 @@ _TRAINERS = (
 @rule(code="TW402", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at samplers whose loader is gone through in two loops."""
-    if analysis.mentions("set_epoch", *_TRAINERS):
+    if analysis.mentions("set_epoch") or uses_outside(analysis, *_TRAINERS):
         return
     seen: set[ast.AST] = set()
     for call in analysis.calls("torch.utils.data.DistributedSampler"):
-        if call.starred or call.constant(3, "shuffle") is False or call.node in seen:
+        if (
+            call.starred
+            or call.constant(3, "shuffle") is False
+            or call.node in seen
+            or _is_for_evaluation(analysis, call)
+        ):
             continue
         if any(_epochs_over(one, call) for one in analysis.iterations) or _epochs_over_handed_on(analysis, call):
             seen.add(call.node)
@@ -81,6 +89,16 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message="without `set_epoch`, every epoch has the same order",
                 fix="Call `sampler.set_epoch(epoch)` at the start of each epoch.",
             )
+
+
+_HELD_OUT = re.compile(r"(^|_)(val|valid|validation|eval|evaluation|test|dev)($|_|\d|set|data)")
+
+
+def _is_for_evaluation(analysis: Analysis, sampler: Call) -> bool:
+    """Say whether names tell that the data is only evaluated: its order does not matter."""
+    parts = [*sampler.node.args[:1], *(one.value for one in sampler.node.keywords if one.arg == "dataset")]
+    parts += [one.target for one in analysis.stores if getattr(one.node, "value", None) is sampler.node]
+    return any(_HELD_OUT.search(name.lower()) for part in parts for name in names_in(part))
 
 
 def _epochs_over(iteration: Iteration, sampler: Call) -> bool:

@@ -1,6 +1,8 @@
 """Padding is counted in the loss.
 
 What it finds:
+    In the source: `.mean()` of `cross_entropy(..., ignore_index=i, reduction="none")`, which divides by the ignored
+    positions, too. In real steps:
     The model has an Embedding with padding_idx, more than 5 % of the targets are that token, and the loss does not
     ignore it. `trainworthy.probe` changes the model's output at positions that are padding with padding on both sides:
     the loss must not move.
@@ -22,8 +24,28 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import CROSS_ENTROPY, NLL, once_per_place
+from trainworthy.check.static.values import Instance, Tensor
 
 BAD = """\
+import torch
+
+logits, targets = torch.rand(8, 10, requires_grad=True), torch.randint(10, (8,))
+losses = torch.nn.functional.cross_entropy(logits, targets, ignore_index=0, reduction="none")
+losses.mean().backward()  # <- TW253
+"""
+
+GOOD = """\
+import torch
+
+logits, targets = torch.rand(8, 10, requires_grad=True), torch.randint(10, (8,))
+losses = torch.nn.functional.cross_entropy(logits, targets, ignore_index=0, reduction="none")
+(losses.sum() / (targets != 0).sum().clamp(min=1)).backward()
+"""
+
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -49,7 +71,7 @@ for step in range(4):
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -153,3 +175,28 @@ def _counted(facts: LiveFacts) -> Iterator[Hit]:
                 evidence=(Evidence(f"padding_idx={found[0].padding_idx} of an Embedding of the model"),),
                 fix=f"cross_entropy(..., ignore_index={found[0].padding_idx}).",
             )
+
+
+@rule(code="TW253", severity="warning")
+def find_in_source(analysis: Analysis) -> Iterator[Hit]:
+    """Look at means of losses that leave positions out."""
+    for call in once_per_place(analysis.calls("torch.Tensor.mean", "torch.mean")):
+        value = call.owner if call.name == "torch.Tensor.mean" else call.argument(0, "input")
+        others = len(call.node.args) + len(call.node.keywords) - (call.name == "torch.mean")
+        if others or not isinstance(value, Tensor) or not value.loss or value.made_by is None:
+            continue
+        loss = value.made_by
+        if loss.name in (*CROSS_ENTROPY, *NLL) and _leaves_out(loss):
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="the mean divides by the ignored positions, too",
+                evidence=(Evidence("they are left out here", analysis.place(loss.node, loss.context)),),
+                fix="Divide the sum by the number of targets that are not `ignore_index`.",
+            )
+
+
+def _leaves_out(loss: Call) -> bool:
+    """Say whether a loss keeps every position and is told one target to ignore."""
+    made = loss.owner.made_by if isinstance(loss.owner, Instance) else None
+    options = made if loss.name.endswith("__call__") else loss
+    return options is not None and options.constant(None, "reduction") == "none" and options.has(None, "ignore_index")

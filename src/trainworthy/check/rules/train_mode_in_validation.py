@@ -2,18 +2,18 @@
 
 What it finds:
     In the source: a program that never turns evaluation mode on, and calls a model with dropout or BatchNorm without
-    gradients in a loop that does not train, or in a function named for evaluation; and `train()` in the middle of a
-    validation. In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three
+    gradients or over a loader named for validation, or in a function named for evaluation; and `train()` in the middle
+    of a validation. In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three
     times in a row with no step in between, in training mode.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
 
 How sure:
-    In the source: neither `.eval(` nor `.train(False)` occurs in the file or what it imports of the project, and
-    nothing is imported that does it. It says nothing of models whose layers are not known unless the program has such
-    layers. Sure of the mode. Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer
-    are meant to be so.
+    In the source: neither `.eval(` nor `.train(False)` occurs on the way to the call, or at all where the model is not
+    trained in the same function, and no trainer of another library is imported. It says nothing of models whose layers
+    are not known unless the program, or one that imports it, has such layers. Sure of the mode. Dropout at evaluation
+    (Monte Carlo), update_bn of averaged weights, and filling a buffer are meant to be so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.modes import evaluated_in_training_mode, training_mode_without_gradients
+from trainworthy.check.static.evaluated import evaluated_in_training_mode
+from trainworthy.check.static.modes import training_mode_without_gradients
 
 BAD = """\
 import torch

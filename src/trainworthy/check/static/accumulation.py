@@ -39,6 +39,32 @@ def is_periodic(test: ast.expr, context: Context) -> bool:
     )
 
 
+def periodic_count(test: ast.expr, context: Context) -> str:
+    """Name the count of micro-batches by whose remainder a condition holds, also through a name; "" if none."""
+    name = _divisor(test)
+    if name:
+        return name
+    names = {one.id for one in ast.walk(test) if isinstance(one, ast.Name)}
+    for node in ast.walk(body_of(context)):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        if value is not None and any(one is not None and last_name(one) in names for one in targets):
+            name = _divisor(value)
+            if name:
+                return name
+    return ""
+
+
+def _divisor(node: ast.AST) -> str:
+    """Name the count by which a remainder is taken in a comparison below a node."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Compare):
+            for part in ast.walk(one):
+                if isinstance(part, ast.BinOp) and is_remainder(part):
+                    return next(counts(part.right), "")
+    return ""
+
+
 def has_remainder(node: ast.AST) -> bool:
     """Say whether a comparison with a remainder stands below a node."""
     return any(isinstance(one, ast.Compare) and any(map(is_remainder, ast.walk(one))) for one in ast.walk(node))

@@ -14,7 +14,16 @@ from trainworthy.check.static.project import Project
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence, Value, join
 
-_WORTH_RUNNING = ("torch", "numpy", "lightning", "transformers", "accelerate", "multiprocessing", "backward(")
+_WORTH_RUNNING = (
+    "torch",
+    "numpy",
+    "lightning",
+    "transformers",
+    "accelerate",
+    "multiprocessing",
+    "backward(",
+    ".eval()",
+)
 
 
 class Analysis:

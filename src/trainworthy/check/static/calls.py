@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 
 from trainworthy.check.static.expressions import Expressions
 from trainworthy.check.static.external import WRAPPERS, is_module, method_result, module_output, returned
@@ -13,6 +14,7 @@ from trainworthy.check.static.values import (
     UNKNOWN,
     Bound,
     Const,
+    Entries,
     Function,
     Instance,
     Parameters,
@@ -119,8 +121,35 @@ class Calls(Expressions):
         if isinstance(owner, ProjectClass):
             call.name = f"{owner.outside_base() or 'project'}.{name}"
             return UNKNOWN
-        call.name = f"builtins.{owner.kind}.{name}" if isinstance(owner, Sequence) else f"?.{name}"
+        if isinstance(owner, Sequence):
+            call.name = f"builtins.{owner.kind}.{name}"
+            return self._call_container(owner, name, call)
+        call.name = f"?.{name}"
         return UNKNOWN
+
+    def _call_container(self, owner: Sequence, name: str, call: Call) -> Value:
+        if owner.kind == "list" and name == "append" and call.args and isinstance(call.node.func, ast.Attribute):
+            self._replace_list(call.node.func.value, owner.appended(call.args[0]))
+        if owner.entries is None:
+            return UNKNOWN
+        if name in ("get", "pop") and call.args and isinstance(call.args[0], Const):
+            return owner.entries.values.get(call.args[0].value, UNKNOWN)
+        if name in ("update", "clear", "setdefault"):
+            other = call.args[0] if len(call.args) == 1 else None
+            if name == "update" and isinstance(other, Sequence) and other.entries is not None and not call.starred:
+                owner.entries.values.update(other.entries.values)
+            else:
+                owner.entries.values.clear()
+        return UNKNOWN
+
+    def _replace_list(self, where: ast.expr, value: Value) -> None:
+        """Bind a list that something was appended to: lists do not change here."""
+        if isinstance(where, ast.Name):
+            self.scope.replace(where.id, value)
+        elif isinstance(where, ast.Attribute):
+            holder = self.value(where.value)
+            if isinstance(holder, Instance) and where.attr in holder.attrs:
+                holder.attrs[where.attr] = value
 
     def _call_super(self, owner: Super, name: str, call: Call) -> Value:
         call.name = f"super.{name}"
@@ -194,7 +223,7 @@ class Calls(Expressions):
         ways = self.ways.setdefault(node, {})
         key = _key(function, call, bound)
         if key in ways:
-            return ways[key]
+            return _fresh(ways[key])
         known = list(ways.values())
         if (
             len(known) >= _MAX_WAYS
@@ -228,6 +257,8 @@ class Calls(Expressions):
             positional = [*arguments.posonlyargs, *arguments.args]
             if positional:
                 scope.names[positional[0].arg] = _first_argument(function, bound)
+        elif function.owner is not None and "self" in scope.names:
+            scope.names["self"] = self.prototype(function.owner)  # handed on by hand, as processes need it
         self.left_over[function.node] = self._run_body(function, scope, None)
 
     def _run_body(self, function: Function, scope: Scope, call: Call | None) -> Value:
@@ -266,14 +297,14 @@ class Calls(Expressions):
             scope.names[arg.arg] = self._given_or_default(call.keywords.get(arg.arg), default, call)
 
     def _annotated(self, function: Function, arg: ast.arg) -> Value:
-        """Return what an annotation says of an argument that nothing else is known of: a tensor, or nothing."""
-        if arg.annotation is None or ast.unparse(arg.annotation) not in ("Tensor", "torch.Tensor"):
-            return UNKNOWN
+        """Return what an annotation says of an argument that nothing else is known of: a tensor, an own object."""
         named = arg.annotation
         if isinstance(named, ast.Name):
             found = self.looked_up(function.scope, named.id)
+            if isinstance(found, ProjectClass):
+                return self.prototype(found)
             return Tensor() if isinstance(found, Ref) and found.name == "torch.Tensor" else UNKNOWN
-        return Tensor()
+        return Tensor() if named is not None and ast.unparse(named) == "torch.Tensor" else UNKNOWN
 
     def _given_or_default(self, given: Value | None, default: ast.expr | None, call: Call) -> Value:
         if given is not None:
@@ -328,8 +359,18 @@ def _value_key(value: Value | None) -> object:
         return (type(value.value), value.value)
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, Sequence) and value.entries is not None:
+        activations = {key: one.activation for key, one in value.entries.values.items() if isinstance(one, Tensor)}
+        return ("dict", *sorted((str(key), one) for key, one in activations.items() if one is not None))
     return id(value) if isinstance(value, Instance | Function | ProjectClass | Parameters) else type(value)
 
 
+def _fresh(value: Value) -> Value:
+    """Return a dict of its own to each caller of a function that makes one."""
+    if isinstance(value, Sequence) and value.entries is not None:
+        return dataclasses.replace(value, entries=Entries(dict(value.entries.values)))
+    return value
+
+
 def _surroundings(call: Call) -> object:
-    return tuple(sorted({one.name for one in call.context.withs if one.name}))
+    return (call.context.in_loop, *sorted({one.name for one in call.context.withs if one.name}))

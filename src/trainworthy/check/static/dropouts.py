@@ -24,11 +24,14 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
         given = call.has(2, "training") or call.constant(1, "p") == 0 or call.starred
         if not given and _follows_nothing(call) and not _asked_for(call):
             yield call, "`training` is not given, and its default is True"
+    own = _own_dropouts(analysis)
     for call in once_per_place(iter(analysis.all_calls)):
         rate = next((one.value for one in call.node.keywords if one.arg == "dropout_p"), None)
         if call.name in _ATTENTION and isinstance(rate := call.argument_node(4, "dropout_p"), ast.Constant):
             if rate.value and _follows_nothing(call):
                 yield call, f"`dropout_p` is {rate.value!r} whatever the mode"
+        elif isinstance(call.node.func, ast.Attribute) and _is_an_own_dropout(call, own) and _follows_nothing(call):
+            yield call, f"`{own[_place_of(call)]}` drops whatever the mode"
         elif (
             isinstance(rate, ast.Attribute)
             and _follows_nothing(call)
@@ -36,6 +39,34 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
             and _takes_it_as_it_is(call)
         ):
             yield call, f"`dropout_p` is `{ast.unparse(rate)}` whatever the mode"
+
+
+def _own_dropouts(analysis: Analysis) -> dict[tuple[object, str], str]:
+    """Return the attributes that hold a dropout of the project's own which does not know the mode, with its name."""
+    found: dict[tuple[object, str], str] = {}
+    for store in analysis.stores:
+        cls = store.value.cls if isinstance(store.value, Instance) else None
+        if cls is None or not isinstance(store.owner, Instance) or not isinstance(store.target, ast.Attribute):
+            continue
+        forward = cls.lookup("forward")
+        draws = isinstance(forward, Function) and _draws(forward.node)
+        if "dropout" in cls.node.name.lower() and draws and not _asks_for_the_mode(cls.node):
+            found[(store.owner.cls, store.target.attr)] = cls.node.name
+    return found
+
+
+def _draws(node: ast.AST) -> bool:
+    names = {str(getattr(one, "attr", None) or getattr(one, "id", "")) for one in ast.walk(node)}
+    return bool(names & {"rand", "rand_like", "bernoulli", "bernoulli_", "uniform_", "Bernoulli"})
+
+
+def _place_of(call: Call) -> tuple[object, str]:
+    function = call.context.function
+    return (function.owner if function is not None else None, getattr(call.node.func, "attr", ""))
+
+
+def _is_an_own_dropout(call: Call, own: dict[tuple[object, str], str]) -> bool:
+    return _place_of(call) in own
 
 
 def _follows_nothing(call: Call) -> bool:

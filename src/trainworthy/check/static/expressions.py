@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import ClassVar
 
+from trainworthy.check.static.external import attribute_of_object
 from trainworthy.check.static.facts import Iteration, Load, Operation
 from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.source import Source
@@ -15,6 +16,7 @@ from trainworthy.check.static.values import (
     UNKNOWN,
     Bound,
     Const,
+    Entries,
     EnvText,
     Function,
     Instance,
@@ -112,7 +114,7 @@ class Expressions(State):
                 return Bound(owner, name)
             if member is not None:
                 return member
-        return Bound(owner, name)
+        return attribute_of_object(owner, name) or Bound(owner, name)
 
     def _attribute_of_module(self, owner: Module, name: str) -> Value:
         found = self.looked_up(self.module_scope(owner.source), name)
@@ -138,8 +140,8 @@ class Expressions(State):
         if isinstance(owner, Instance) and owner.type in _LAYER_LISTS:
             held = owner.attrs.get("")
             items = held.items if isinstance(held, Sequence) else None
-        if isinstance(owner, Sequence) and owner.kind == "dict" and isinstance(index, Const):
-            return _of_dict(owner, index.value)
+        if isinstance(owner, Sequence) and owner.entries is not None and isinstance(index, Const):
+            return owner.entries.values.get(index.value, UNKNOWN)
         if items and isinstance(index, Const) and isinstance(index.value, int) and abs(index.value) < len(items):
             return items[index.value]
         return UNKNOWN
@@ -159,12 +161,11 @@ class Expressions(State):
         return Sequence(kind, None if starred else items, node)  # type: ignore[arg-type]
 
     def of_dict(self, node: ast.Dict) -> Value:
-        """A dict; its values are kept in order."""
-        for key in node.keys:
-            if key is not None:
-                self.value(key)
+        """A dict; its values are kept in order, and by literal keys."""
+        keys = [None if key is None else self.value(key) for key in node.keys]
         items = tuple([self.value(one) for one in node.values])
-        return Sequence("dict", items if None not in node.keys else None, node)
+        entries = {key.value: value for key, value in zip(keys, items, strict=True) if isinstance(key, Const)}
+        return Sequence("dict", items if None not in node.keys else None, node, entries=Entries(entries))
 
     def of_starred(self, node: ast.Starred) -> Value:
         """Evaluate what is unpacked."""
@@ -327,15 +328,6 @@ class Expressions(State):
         ast.YieldFrom: of_inner,
         ast.Call: lambda self, node: self.of_call(node),
     }
-
-
-def _of_dict(owner: Sequence, key: object) -> Value:
-    """Return the value under a literal key of a dict that is written out."""
-    if isinstance(owner.node, ast.Dict) and owner.items is not None:
-        for node, value in zip(owner.node.keys, owner.items, strict=True):
-            if isinstance(node, ast.Constant) and node.value == key:
-                return value
-    return UNKNOWN
 
 
 def _returned_attribute(function: Function) -> str:

@@ -9,6 +9,7 @@ from trainworthy.check.static.tensors import ACTIVATIONS, call_method, sizes
 from trainworthy.check.static.values import (
     UNKNOWN,
     Const,
+    Entries,
     EnvText,
     Instance,
     Parameters,
@@ -17,6 +18,7 @@ from trainworthy.check.static.values import (
     StateDict,
     Tensor,
     Value,
+    join,
 )
 
 _CREATE = frozenset({"rand", "randn", "zeros", "ones", "empty"})
@@ -150,6 +152,8 @@ def _builtin(name: str, call: Call) -> Value:
         return Instance(type=f"builtins.{name}", made_by=call, attrs={"": first})
     if name in ("list", "tuple") and isinstance(first, Sequence):
         return Sequence(name, first.items, first.node, first.element)  # type: ignore[arg-type]
+    if name == "dict" and not call.args and not call.starred:
+        return Sequence("dict", tuple(call.keywords.values()), call.node, entries=Entries(dict(call.keywords.items())))
     if name in ("list", "tuple", "set", "dict"):
         return Sequence(name, None if call.args else (), call.node)  # type: ignore[arg-type]
     if name == "str" and isinstance(first, EnvText):
@@ -185,9 +189,24 @@ def _function(library: str, name: str, call: Call) -> Value | None:
         return Tensor(library=kind, shape=_range_shape(name, call), dtype=None, made_by=call)  # type: ignore[arg-type]
     if name in ("tensor", "as_tensor", "array", "asarray", "from_numpy", "linspace"):
         return _converted(kind, name, first, call)
+    if name in ("cat", "concat", "concatenate", "stack", "vstack", "hstack") and library in ("torch", "numpy"):
+        return _put_together(first)
     if library in ("torch", "torch.nn.functional") and isinstance(first, Tensor) and name in _TENSOR_FUNCTIONS:
         return call_method(first, name, dataclasses.replace(call, args=call.args[1:]))
     return None
+
+
+def _put_together(parts: Value) -> Value | None:
+    """Return what `cat` or `stack` makes of parts that are all alike: its numbers are theirs."""
+    if not isinstance(parts, Sequence):
+        return None
+    values = parts.items if parts.items is not None else (parts.element,)
+    joined: Value | None = None
+    for one in values:
+        if not isinstance(one, Tensor):
+            return None
+        joined = one if joined is None else join(joined, one)
+    return dataclasses.replace(joined, shape=None) if isinstance(joined, Tensor) else None
 
 
 _TENSOR_FUNCTIONS = frozenset(
@@ -240,6 +259,13 @@ def _converted(kind: str, name: str, first: Value, call: Call) -> Value:
         steps = call.constant(2, "steps" if kind == "torch.Tensor" else "num")
         shape = (steps if isinstance(steps, int) else None,)
     return Tensor(library=kind, shape=shape, dtype=None, made_by=call)  # type: ignore[arg-type]
+
+
+def attribute_of_object(owner: Instance, name: str) -> Value | None:
+    """Return a known attribute of a library's object."""
+    if owner.type == "torch.distributions.Categorical" and name == "probs":
+        return Tensor(dtype="float", activation="softmax", made_by=owner.made_by)
+    return None
 
 
 def method_result(owner: Instance, name: str, call: Call) -> Value:

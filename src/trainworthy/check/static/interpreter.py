@@ -55,6 +55,12 @@ class Interpreter(Calls):
             at += 1
             if function.source is main and function.node not in self.called:
                 self.run_uncalled(function)
+        for cls in [one for one in self.classes if one.source is main]:
+            for function in cls.inherited_around_overridden():
+                if self.budget > 0:
+                    before = self.left_over.get(function.node)
+                    self.run_uncalled(function, self.prototype(cls))
+                    self.left_over[function.node] = before or UNKNOWN
 
     # --- statements -------------------------------------------------------------------------------------------------
 
@@ -101,7 +107,7 @@ class Interpreter(Calls):
             self.note_store(statement, target, owner, value)
         elif isinstance(target, ast.Subscript):
             owner = self.value(target.value)
-            self.value(target.slice)
+            self._put(owner, self.value(target.slice), value)
             self.note_store(statement, target, owner, value)
         elif isinstance(target, ast.Tuple | ast.List):
             self._unpack(target, value, statement)
@@ -117,6 +123,18 @@ class Interpreter(Calls):
             # Attributes are not kept apart by branch, so what two branches set is what they have in common.
             surely = function is not None and function.name == "__init__" and not self.context.branches
             owner.attrs[name] = value if old is None or surely else join(old, value)
+
+    def _put(self, owner: Value, key: Value, value: Value) -> None:
+        """Put a value into a dict; under a key that is not known it may replace any."""
+        entries = owner.entries if isinstance(owner, Sequence) else None
+        if entries is None:
+            return
+        if not isinstance(key, Const):
+            entries.values.clear()
+            return
+        old = entries.values.get(key.value)
+        sure = not self.context.branches and not self.context.loops
+        entries.values[key.value] = value if old is None or sure else join(old, value)
 
     def _unpack(self, target: ast.Tuple | ast.List, value: Value, statement: ast.stmt) -> None:
         items: tuple[Value, ...] | None = None

@@ -28,6 +28,7 @@ _EXACT = {
     "torch.multiprocessing.spawn.spawn": "torch.multiprocessing.spawn",
     "torch.autograd.grad_mode.no_grad": "torch.no_grad",
     "torch.autograd.no_grad": "torch.no_grad",
+    "torch.distributions.categorical.Categorical": "torch.distributions.Categorical",
     "torch.autograd.variable.Variable": "torch.autograd.Variable",
     "torch.FloatTensor": "torch.FloatTensor",
     "numpy.NaN": "numpy.nan",

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import is_optimizer
+from trainworthy.check.static.external import is_module, is_optimizer
 from trainworthy.check.static.facts import Call, Context
-from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
+from trainworthy.check.static.values import UNKNOWN, Function, Instance, Sequence, Value
 
 CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss.__call__", "torch.nn.functional.cross_entropy")
 NLL = ("torch.nn.NLLLoss.__call__", "torch.nn.functional.nll_loss")
@@ -107,11 +107,30 @@ def inner_modules(value: Value) -> list[Instance]:
     while left:
         one = left.pop()
         if isinstance(one, Sequence):
-            left += one.items or ()
+            left += one.items or one.some
         elif isinstance(one, Instance) and id(one) not in found:
             found[id(one)] = one
             left += one.attrs.values()
     return list(found.values())
+
+
+def in_a_module(call: Call) -> bool:
+    """Say whether a call stands in a method of a module: its mode and graph are the business of who uses the module."""
+    function = call.context.function
+    if function is None or function.owner is None:
+        return False
+    return is_module(function.owner.prototype or Instance(function.owner.outside_base()))
+
+
+def called_function(call: Call) -> Function | None:
+    """Return the function of the project that a call runs, if that is known."""
+    if isinstance(call.owner, Function) and not isinstance(call.owner.node, ast.Lambda):
+        return call.owner
+    cls = call.owner.cls if isinstance(call.owner, Instance) else None
+    if cls is None:
+        return None
+    member = cls.lookup("forward" if call.method == "__call__" else call.method)
+    return member if isinstance(member, Function) else None
 
 
 def body_of(context: Context) -> ast.AST:

@@ -17,6 +17,8 @@ from trainworthy.check.finding import Place
 MAX_BYTES = 4 * 2**20  # larger files are generated data, not programs that somebody wrote
 _WORD = re.compile(r"[^\W\d]\w*")
 _COMMENT_LINE = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+# Packages register these names for UTF-8 with syntax that Python has had itself since 3.6.
+_UTF8_UNDER_ANOTHER_NAME = re.compile(rb"\A((?:[^\n]*\n)?[ \t]*#[^\n]*?coding[:=][ \t]*)future[-_]fstrings")
 _MAGIC = ("%", "!", "?")
 _CELL_MAGIC_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")
 
@@ -152,6 +154,7 @@ def _read_bytes(path: str) -> bytes:
 
 
 def _decode(data: bytes) -> str:
+    data = _UTF8_UNDER_ANOTHER_NAME.sub(rb"\1utf-8", data, count=1)
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         return data.decode(encoding)

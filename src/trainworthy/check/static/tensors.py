@@ -26,12 +26,22 @@ _INVERSE: dict[tuple[str, Activation | None], Activation] = {
     ("exp", "log_softmax"): "softmax",
     ("log", "softmax"): "log_softmax",
 }
+# After these the last axis is another one.
+_MOVES_AXES = frozenset(
+    "squeeze unsqueeze view reshape permute transpose flatten unflatten expand repeat t swapaxes swapdims "
+    "movedim".split()
+)
 _TO_FLOAT = frozenset({"float", "double", "half", "bfloat16"})
 _SAME_SHAPE = frozenset(
     "contiguous clone to cuda cpu float double half bfloat16 int long bool detach requires_grad_ exp log abs sqrt tanh "
     "relu sigmoid softmax log_softmax neg copy clamp astype type type_as numpy".split()
 )
 _NO_GRAPH = frozenset({"detach", "numpy", "data", "item", "tolist"})
+
+
+def activation_kept(owner: Tensor) -> bool:
+    """Say whether `made_by` is the call of an activation or a loss, which views do not change."""
+    return owner.activation is not None or owner.loss
 
 
 def attribute_of_tensor(owner: Tensor, name: str) -> Value | None:
@@ -51,7 +61,8 @@ def attribute_of_tensor(owner: Tensor, name: str) -> Value | None:
 
 def indexed(owner: Tensor, node: ast.expr, index: Value) -> Value:
     """Return ``tensor[index]``."""
-    return dataclasses.replace(owner, shape=_index_shape(owner.shape, node, index))
+    made_by = owner.made_by if activation_kept(owner) else None
+    return dataclasses.replace(owner, shape=_index_shape(owner.shape, node, index), made_by=made_by)
 
 
 def _index_shape(shape: Shape | None, node: ast.expr, index: Value) -> Shape | None:
@@ -164,7 +175,7 @@ def call_method(owner: Tensor, name: str, call: Call) -> Value:
         shape=shape,
         dtype=dtype,
         activation=owner.activation if keeps else None,
-        made_by=owner.made_by if keeps else None,
+        made_by=owner.made_by if keeps and (activation_kept(owner) or name not in _MOVES_AXES) else None,
         loss=owner.loss and name not in _NO_GRAPH,
     )
 

@@ -87,17 +87,37 @@ class Instance(Value):
     attrs: dict[str, Value] = field(default_factory=dict)
 
 
+@dataclass(eq=False, slots=True)
+class Entries:
+    """What a dict holds under literal keys, as far as it is known; a dict is changed where it is."""
+
+    values: dict[object, Value] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Sequence(Value):
     """A list, tuple, set or dict's values, of known length when ``items`` is not None.
 
-    A comprehension has an ``element``: what its first turn makes.
+    A comprehension has an ``element``: what its first turn makes. ``some`` are what was appended, among others.
     """
 
     kind: Literal["list", "tuple", "set", "dict"]
     items: tuple[Value, ...] | None
     node: ast.AST | None = field(default=None, compare=False)
     element: Value | None = field(default=None, compare=False)
+    entries: Entries | None = None
+    some: tuple[Value, ...] = field(default=(), compare=False)
+
+    def appended(self, value: Value) -> Sequence:
+        """Return the list with one more value; how often that is done is not known."""
+        known = self.items if self.items is not None else () if self.element is None else (self.element,)
+        element = value
+        for one in known:
+            element = join(one, element)
+        first = not known and self.items is None
+        return Sequence(
+            "list", None, self.node, UNKNOWN if first else element, some=(*(self.items or self.some), value)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +211,34 @@ class ProjectClass(Value):
                         return found
         return ""
 
+    def inherited_around_overridden(self) -> list[Function]:
+        """Return methods of the project's bases that call what this class overrides: they do something else in it."""
+        found: dict[str, Function] = {}
+        for base in [one for one in self.bases if isinstance(one, ProjectClass)][:3]:
+            for name, member in base.members.items():
+                inherited = name not in self.members and not name.startswith("__")
+                if inherited and isinstance(member, Function) and _called_on_self(member.node) & self.members.keys():
+                    found.setdefault(name, member)
+        return list(found.values())
+
     def fully_known(self, depth: int = 0) -> bool:
         """Say whether every base is of the project or has a known name."""
         return depth < 12 and all(
             isinstance(base, Ref) or (isinstance(base, ProjectClass) and base.fully_known(depth + 1))
             for base in self.bases
         )
+
+
+def _called_on_self(node: ast.AST) -> set[str]:
+    """Return the names of the methods that a function calls on ``self``."""
+    return {
+        one.func.attr
+        for one in ast.walk(node)
+        if isinstance(one, ast.Call)
+        and isinstance(one.func, ast.Attribute)
+        and isinstance(one.func.value, ast.Name)
+        and one.func.value.id == "self"
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +269,19 @@ class Super(Value):
 
 def join(a: Value, b: Value) -> Value:
     """Return what is known when it is either ``a`` or ``b``; None beside an object means the object."""
-    if a is b or a == b:
+    if a is b:
+        return a
+    if isinstance(a, Sequence) and isinstance(b, Sequence) and a.kind == b.kind and None in (a.items, b.items):
+        return _join_sequences(a, b)
+    if a == b:
         return a
     if isinstance(a, Const) and a.value is None:
         return b
     if isinstance(b, Const) and b.value is None:
         return a
     if isinstance(a, Tensor) and isinstance(b, Tensor) and a.library == b.library:
+        if (0,) in (a.shape, b.shape):  # nothing yet
+            return b if a.shape == (0,) else a
         return Tensor(
             library=a.library,
             shape=_join_shapes(a.shape, b.shape),
@@ -244,7 +292,29 @@ def join(a: Value, b: Value) -> Value:
         )
     if isinstance(a, Instance) and isinstance(b, Instance) and a.type == b.type and a.cls is b.cls and a.type:
         return Instance(type=a.type, cls=a.cls)
+    if isinstance(a, Sequence) and isinstance(b, Sequence) and a.kind == b.kind:
+        return _join_sequences(a, b)
     return UNKNOWN
+
+
+def _join_sequences(a: Sequence, b: Sequence) -> Value:
+    """Join two lists or dicts; an empty one says nothing."""
+    if a.entries is not None and b.entries is not None:
+        shared = {
+            key: join(value, b.entries.values[key])
+            for key, value in a.entries.values.items()
+            if key in b.entries.values
+        }
+        return Sequence(a.kind, None, entries=Entries(shared))
+    if () in (a.items, b.items):
+        return b if a.items == () else a
+    if a.kind != "list":
+        return Sequence(a.kind, None)
+    elements = [*(a.items or (a.element or UNKNOWN,)), *(b.items or (b.element or UNKNOWN,))]
+    element = elements[0]
+    for one in elements[1:]:
+        element = join(element, one)
+    return Sequence("list", None, a.node, element, some=(*(a.items or a.some), *(b.items or b.some)))
 
 
 def _join_shapes(a: Shape | None, b: Shape | None) -> Shape | None:

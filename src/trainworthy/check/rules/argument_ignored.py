@@ -1,0 +1,128 @@
+"""A mask, a weight or a switch is handed to a function that never reads it.
+
+What it finds:
+    A call of the project's own function or method with an argument for a parameter named for a mask, lengths, weights,
+    a temperature, `ignore_index` and the like, which the function's body never reads.
+
+Why:
+    What is passed has no effect: padding is attended to, the loss is not weighted, the switch does nothing.
+
+How sure:
+    The function is known, its parameter is mentioned nowhere in it, and it is a plain function or a method of a module
+    that is not one of several with a common base. The argument is not None, and not what the default is.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import called_function, once_per_place
+from trainworthy.check.static.values import Function, Instance, ProjectClass
+
+BAD = """\
+import torch
+import torch.nn.functional as F
+
+
+def loss_of(logits, targets, weight=None):
+    return F.cross_entropy(logits, targets)
+
+
+print(loss_of(torch.rand(8, 3), torch.zeros(8).long(), weight=torch.rand(3)))  # <- TW844
+"""
+
+GOOD = """\
+import torch
+import torch.nn.functional as F
+
+
+def loss_of(logits, targets, weight=None):
+    return F.cross_entropy(logits, targets, weight=weight)
+
+
+print(loss_of(torch.rand(8, 3), torch.zeros(8).long(), weight=torch.rand(3)))
+"""
+
+_MATTERS = re.compile(
+    r"mask|lengths?$|^weights?$|_weights?$|temperature|ignore_index|smoothing|^reduction$|^dropout$|^shuffle$|"
+    r"^generator$|^seed$|^training$|^labels?$|^targets?$|padding_idx|^bias$"
+)
+
+
+@rule(code="TW844", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at what the project's functions get."""
+    if "torch" not in analysis.source.words:
+        return
+    done: set[tuple[ast.AST, str]] = set()
+    for call in once_per_place(iter(analysis.all_calls)):
+        function = called_function(call)
+        if function is None or call.starred or call.context.source is not analysis.source or _may_be_shared(function):
+            continue
+        for name, given in _given(function, call):
+            if (function.node, name) in done:
+                continue
+            if _MATTERS.search(name) and not _is_default(function, name, given) and not _is_read(function, name):
+                done.add((function.node, name))
+                yield Hit(
+                    place=analysis.place(given, call.context),
+                    message=f"`{function.name}` never reads its `{name}`",
+                    evidence=(Evidence("the function", function.source.place(function.node)),),
+                    fix="Use it there, or remove the parameter.",
+                )
+
+
+def _may_be_shared(function: Function) -> bool:
+    """Say whether a function may have its parameters for the sake of others: an interface, a stub, a decorator."""
+    owner = function.owner
+    if isinstance(function.node, ast.Lambda) or function.node.args.kwarg is not None or function.decorators:
+        return True
+    if owner is not None and not is_module(owner.prototype or Instance("")):
+        return True  # hooks that users are to override
+    if owner is not None and (any(isinstance(one, ProjectClass) for one in owner.bases) or not owner.fully_known()):
+        return True
+    body = [
+        one for one in function.node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+    ]
+    return len(body) < 2 and all(isinstance(one, ast.Pass | ast.Raise | ast.Return) and _is_short(one) for one in body)
+
+
+def _is_short(node: ast.stmt) -> bool:
+    return not isinstance(node, ast.Return) or node.value is None or isinstance(node.value, ast.Constant | ast.Name)
+
+
+def _given(function: Function, call: Call) -> Iterator[tuple[str, ast.expr]]:
+    arguments = function.node.args
+    names = [one.arg for one in (*arguments.posonlyargs, *arguments.args)]
+    if function.owner is not None and names[:1] in (["self"], ["cls"]):
+        names = names[1:]
+    yield from zip(names, call.node.args, strict=False)
+    for keyword in call.node.keywords:
+        if keyword.arg is not None:
+            yield keyword.arg, keyword.value
+
+
+def _is_default(function: Function, name: str, given: ast.expr) -> bool:
+    arguments = function.node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [*[None] * (len(positional) - len(arguments.defaults)), *arguments.defaults, *arguments.kw_defaults]
+    default = dict(zip([one.arg for one in (*positional, *arguments.kwonlyargs)], defaults, strict=True)).get(name)
+    if isinstance(given, ast.Constant) and given.value is None:
+        return True
+    return default is not None and ast.unparse(default) == ast.unparse(given)
+
+
+def _is_read(function: Function, name: str) -> bool:
+    body = function.node.body if isinstance(function.node.body, list) else [function.node.body]
+    return any(
+        (isinstance(node, ast.Name) and (node.id == name or node.id in ("locals", "vars")))
+        for statement in body
+        for node in ast.walk(statement)
+    )

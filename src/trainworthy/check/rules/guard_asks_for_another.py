@@ -1,0 +1,126 @@
+"""A branch asks whether one thing is there, and uses another.
+
+What it finds:
+    Two neighbouring `if`s that ask the same of two things (`hasattr(self.a, "f")` and `hasattr(self.b, "f")`, `x is not
+    None`, `exists(x)`), where the body of one never touches its own and uses the other's.
+
+Why:
+    A copied branch of which one name was left: the thing that was asked for is ignored, and the other may not be there.
+
+How sure:
+    Both conditions are about being there, not about a value, and the other one is used before anything sets it.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
+from trainworthy.check.static.analysis import Analysis
+
+BAD = """\
+import torch
+
+
+def schedulers(optimizer, decay_steps=None, warmup_steps=None):
+    found = []
+    if decay_steps is not None:
+        found.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=warmup_steps))  # <- TW811
+    if warmup_steps is not None:
+        found.append(torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=warmup_steps))
+    return found
+"""
+
+GOOD = """\
+import torch
+
+
+def schedulers(optimizer, decay_steps=None, warmup_steps=None):
+    found = []
+    if decay_steps is not None:
+        found.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=decay_steps))
+    if warmup_steps is not None:
+        found.append(torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=warmup_steps))
+    return found
+"""
+
+
+@rule(code="TW811", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at neighbouring branches."""
+    asked_here = [
+        one for one in analysis.nodes.get(ast.If, []) if isinstance(one, ast.If) and _asked(one.test) is not None
+    ]
+    if len(asked_here) < 2:
+        return
+    for body in _bodies(analysis.source.tree):
+        asking = [
+            (one, asked)
+            for one in body
+            if isinstance(one, ast.If) and not one.orelse and (asked := _asked(one.test)) is not None
+        ]
+        for (first, asks_first), (second, asks_second) in itertools.pairwise(asking):
+            for branch, own, other in ((first, asks_first, asks_second), (second, asks_second, asks_first)):
+                use = _uses_the_other(branch, own, other)
+                if use is not None:
+                    yield Hit(
+                        place=analysis.source.place(use),
+                        message=f"the branch asks for `{own[1]}` and uses `{other[1]}`",
+                        evidence=(Evidence("the condition", analysis.source.place(branch.test)),),
+                        fix=f"Use `{own[1]}` here.",
+                    )
+
+
+def _bodies(tree: ast.AST) -> Iterator[list[ast.stmt]]:
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            body = getattr(node, name, None)
+            if isinstance(body, list) and len(body) > 1:
+                yield body
+
+
+def _asked(test: ast.expr) -> tuple[str, str] | None:
+    """Return how a condition asks whether something is there, and what it asks for."""
+    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot) and len(test.ops) == 1:
+        right = test.comparators[0]
+        if isinstance(right, ast.Constant) and right.value is None and _is_a_name(test.left):
+            return "is not None", ast.unparse(test.left)
+    if isinstance(test, ast.Call) and test.args and not test.keywords and _is_a_name(test.args[0]):
+        rest = ", ".join(ast.unparse(one) for one in test.args[1:])
+        if last_name(test.func) == "hasattr" or (last_name(test.func) == "exists" and len(test.args) == 1):
+            return f"{last_name(test.func)}({rest})", ast.unparse(test.args[0])
+    return None
+
+
+def _is_a_name(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_a_name(node.value))
+
+
+def _uses_the_other(branch: ast.If, own: tuple[str, str], other: tuple[str, str]) -> ast.AST | None:
+    """Return where a branch uses what the other one asks for; None if it touches its own, or sets the other's."""
+    if own[0] != other[0] or own[1] == other[1]:
+        return None
+    use = None
+    for statement in branch.body:
+        for node in ast.walk(statement):
+            if not isinstance(node, ast.Name | ast.Attribute):
+                continue
+            text = ast.unparse(node)
+            if text == own[1] or (text == other[1] and not isinstance(node.ctx, ast.Load)):
+                return None
+            if text == other[1]:
+                use = use or node
+    return use if use is not None and _fits(branch, use, own[0]) else None
+
+
+def _fits(branch: ast.If, use: ast.AST, kind: str) -> bool:
+    """Say whether what was asked for is what is used: the same method of another object, or a whole argument."""
+    parents = {child: node for node in ast.walk(branch) for child in ast.iter_child_nodes(node)}
+    parent = parents.get(use)
+    if kind.startswith("hasattr"):
+        return isinstance(parent, ast.Attribute) and repr(parent.attr) in kind
+    return isinstance(parent, ast.keyword | ast.Call)

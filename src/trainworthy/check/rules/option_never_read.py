@@ -1,0 +1,76 @@
+"""A command-line option that nothing reads.
+
+What it finds:
+    `add_argument("--weight-decay", ...)` in a training script when no file of the project ever reads that attribute.
+
+Why:
+    What is given on the command line has no effect: the run is not the one that was asked for.
+
+How sure:
+    Every file of the project is searched, also for the name in quotes. Silent if the options are used as a whole
+    (`vars(args)`, `**`, `getattr`, a config object made of them), and if the parser is handed on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import read_in_project
+from trainworthy.check.static.options import destination
+from trainworthy.check.static.queries import once_per_place
+
+BAD = """\
+import argparse
+
+import torch
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+parser.add_argument("--weight-decay", type=float, default=0.0)  # <- TW812
+args = parser.parse_args()
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
+"""
+
+GOOD = """\
+import argparse
+
+import torch
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+parser.add_argument("--weight-decay", type=float, default=0.0)
+args = parser.parse_args()
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
+"""
+
+_AS_A_WHOLE = re.compile(
+    r"\bvars\(|__dict__|getattr\(|setattr\(|_get_kwargs|\*\*\s*(args|opt|opts|options|config|cfg|hparams|FLAGS)\b|"
+    r"from_argparse_args|add_argparse_args|parse_known_args|OmegaConf|EasyDict|parents\s*=|Namespace"
+)
+
+
+@rule(code="TW812", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at the options of a file that also parses them."""
+    code = analysis.source.code
+    if "add_argument" not in code or ".parse_args(" not in code or _AS_A_WHOLE.search(code) or "torch" not in code:
+        return
+    read: frozenset[str] | None = None
+    for call in once_per_place(analysis.method_calls("add_argument")):
+        name = destination(call)
+        if name is None or call.context.source is not analysis.source or call.keywords.get("action") is not None:
+            continue
+        read = read_in_project(analysis.source.path) if read is None else read
+        own = set(re.findall(rf"\.\s*({re.escape(name)})\b(?!\s*=[^=])|['\"]({re.escape(name)})['\"]", code))
+        if read is not None and name not in read and not own:
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"nothing reads `{name}`",
+                fix="Use it where it is meant, or remove it.",
+            )

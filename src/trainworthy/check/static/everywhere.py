@@ -1,0 +1,63 @@
+"""Which names a whole project reads: what none of its files reads has no effect."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+_ROOT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "requirements.txt")
+_SKIPPED = frozenset({".git", ".venv", "venv", "node_modules", "site-packages", "build", "dist"})
+_MAX_FILES = 2_000
+_MAX_BYTES = 2**21  # of one file
+# An attribute that is read (not only assigned), a word in quotes that is no option of a parser.
+_READ = re.compile(r"\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]")
+
+
+def read_in_project(path: str) -> frozenset[str] | None:
+    """Return every attribute that is read, and every word that stands in quotes, in the project that a file is of.
+
+    None if the project is too large to be read; nothing if there is no such file, as with text from a pipe.
+    """
+    if not Path(path).is_file():
+        return frozenset()
+    return _read_below(_root(str(Path(path).resolve().parent)))
+
+
+@lru_cache(maxsize=4096)
+def read_by(text: str) -> frozenset[str]:
+    """Return what one program reads: attributes, and words in quotes, parts of dotted ones as well."""
+    found = {part for one, other in _READ.findall(text) for part in (one or other).split(".")}
+    return frozenset(found)
+
+
+@lru_cache(maxsize=1024)
+def _root(folder: str) -> str:
+    """Return the outermost folder that looks like a project's, or the file's own."""
+    at, found = Path(folder), folder
+    for _ in range(8):
+        if any((at / mark).exists() for mark in _ROOT_MARKS):
+            found = str(at)
+        if at.parent == at or (at / ".git").exists():
+            break
+        at = at.parent
+    return found
+
+
+@lru_cache(maxsize=16)
+def _read_below(root: str) -> frozenset[str] | None:
+    names: set[str] = set()
+    count = 0
+    for kind in ("*.py", "*.ipynb"):
+        for path in Path(root).rglob(kind):
+            if _SKIPPED & set(path.parts):
+                continue
+            count += 1
+            if count > _MAX_FILES:
+                return None
+            try:
+                if path.stat().st_size < _MAX_BYTES:
+                    names |= read_by(path.read_text(encoding="utf-8", errors="replace"))
+            except OSError:
+                continue
+    return frozenset(names)

@@ -1,0 +1,91 @@
+"""Where a program turns gradients off, as far as names tell: in functions, and in what is called from there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+
+from trainworthy.check.static.accumulation import last_name
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Context
+
+CONTEXTS = ("torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled")
+_OFF = re.compile(r"no_?grad|inference_?mode|set_grad_enabled|grad_mode|evaluating|eval_?mode", re.IGNORECASE)
+# Methods that ask for no gradients of a whole network, and switches that stay.
+_FROZEN = re.compile(
+    r"\brequires_grad_\s*\(\s*(False|requires_grad\s*=\s*False)|\.requires_grad\s*=\s*False|set_requires_grad"
+)
+_HARMLESS = frozenset({"staticmethod", "classmethod", "property", "torch_distributed_zero_first", "override"})
+_Body = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class GradientsOff:
+    """Answers for one file and what it imports of the project."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.everywhere = bool(_FROZEN.search(analysis.source.code)) or _switched_for_good(analysis.source.tree)
+        trees = [one.tree for one in analysis.sources if one is analysis.source or _OFF.search(one.text)]
+        functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, _Body)]
+        quiet = [node for tree in trees for node in _quiet_blocks(tree)]
+        self._names = _called_in(quiet)
+        self._names |= {node.name for node in functions if _is_quiet(node)}
+        self._spread(functions)
+
+    def _spread(self, functions: Iterable[_Body]) -> None:
+        """Add what quiet functions call."""
+        left = {node.name: node for node in functions}
+        while True:
+            reached = [left.pop(name) for name in list(left) if name in self._names]
+            if not reached:
+                return
+            self._names |= _called_in(reached)
+
+    def around(self, context: Context) -> bool:
+        """Say whether gradients may be off at a place: a context is open, or its function is called from such a one."""
+        if self.everywhere or context.under(*CONTEXTS) or any(_OFF.search(one.name) for one in context.withs):
+            return True
+        outermost = context.callers[0].context.function if context.callers else context.function
+        if outermost is None:
+            return False  # the whole way here is known
+        frames = [context.function, *(one.context.function for one in context.callers)]
+        return any(one is not None and (one.name in self._names or _is_quiet(one.node)) for one in frames)
+
+
+def _is_quiet(node: ast.AST) -> bool:
+    """Say whether a function is decorated, or begins, with something that may turn gradients off."""
+    if not isinstance(node, _Body):
+        return False
+    for one in node.decorator_list:
+        if _OFF.search(ast.unparse(one)):
+            return True
+        if last_name(getattr(one, "func", one)) not in _HARMLESS:
+            return True
+    return _switched_for_good(node)
+
+
+def _switched_for_good(node: ast.AST) -> bool:
+    """Say whether gradients are turned off by a call that stands alone."""
+    return any(
+        isinstance(one, ast.Expr) and isinstance(one.value, ast.Call) and _OFF.search(last_name(one.value.func))
+        for one in ast.walk(node)
+    )
+
+
+def _quiet_blocks(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.With | ast.AsyncWith) and any(
+            _OFF.search(ast.unparse(item.context_expr)) for item in node.items
+        ):
+            yield node
+
+
+def _called_in(nodes: Iterable[ast.AST]) -> set[str]:
+    """Return the last names of everything that is called, or handed on as a function, below some nodes."""
+    found: set[str] = set()
+    for node in nodes:
+        for one in ast.walk(node):
+            if isinstance(one, ast.Call):
+                found.add(last_name(one.func))
+                found |= {last_name(argument) for argument in one.args}
+    return found - {""}
