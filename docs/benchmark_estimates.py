@@ -102,6 +102,7 @@ def checks(read: Read, when: When) -> str:
          f"{len(verdicts)} findings, {sum(v == 'false' for v in verdicts)} of them false by our reading, "
          "after the rules were mended where they were wrong ([each](docs/ecosystem.md))"),
         *(_speed(row) for row in speed["folders"]),
+        _other_checkers(read("check_peers")["tables"]),
         ("`guard` on an MLP, a CNN and a GPT while it looks, and after",
          ", ".join(f"{m['looking_ratio']:.2f}x, {m['after_ratio']:.2f}x" for m in guard["models"].values())),
     ]  # fmt: skip
@@ -112,6 +113,25 @@ def checks(read: Read, when: When) -> str:
         "|---|---|",
     ]
     return "\n".join([*lines, *(f"| {what} | {measured} |" for what, measured in rows)])
+
+
+def _other_checkers(tables: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what each tool names of our own bugs that a run shows, and how many right programs it reports."""
+    tools = {
+        "trainworthy": "trainworthy", "torchfix": "TorchFix", "torch-audit": "torch-audit", "trainproof": "trainproof",
+    }  # fmt: skip
+    shares = []
+    for key, name in tools.items():
+        if key not in tables["catalogue"]:  # left out of this run
+            continue
+        bugs = [tables[corpus][key] for corpus in ("catalogue", "traincheck")]
+        right = [*bugs, tables["live"][key], tables["public"][key]]
+        shares.append(
+            f"{name} {sum(len(one['named']) for one in bugs)} of {sum(one['bugs'] for one in bugs)}, "
+            f"{sum(len(one['disturbed']) for one in right)} of {sum(one['right'] for one in right)}"
+        )
+    what = "bugs written by us that are named, right programs of which something is said ([tables](docs/peers.md))"
+    return what, "; ".join(shares)
 
 
 def _speed(row: Mapping[str, Any]) -> tuple[str, str]:
