@@ -102,6 +102,7 @@ def checks(read: Read, when: When) -> str:
          f"{len(verdicts)} findings, {sum(v == 'false' for v in verdicts)} of them false by our reading, "
          "after the rules were mended where they were wrong ([each](docs/ecosystem.md))"),
         *(_speed(row) for row in speed["folders"]),
+        _other_checkers(read("check_peers")["tables"]),
         ("a step while `guard` looks: MLP, CNN, GPT", _ratios(guard["looking"])),
         ("the same on two ranks, wall time: the MLP, and one of 1,024 units", _ratios(guard["ranks"])),
         ("a step after `guard` has removed itself", "; ".join(_left(*each) for each in guard["after"].items())),
@@ -123,6 +124,25 @@ def _left(name: str, after: Mapping[str, Any]) -> str:
     low, high = after["interval_95_percent"]
     return (f"{name.upper()} {after['slower_percent']:+.2f} % (95 %: {low:+.2f} to {high:+.2f}, "
             f"{after['pairs']} pairs of processes)")  # fmt: skip
+
+
+def _other_checkers(tables: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what each tool names of our own bugs that a run shows, and how many right programs it reports."""
+    tools = {
+        "trainworthy": "trainworthy", "torchfix": "TorchFix", "torch-audit": "torch-audit", "trainproof": "trainproof",
+    }  # fmt: skip
+    shares = []
+    for key, name in tools.items():
+        if key not in tables["catalogue"]:  # left out of this run
+            continue
+        bugs = [tables[corpus][key] for corpus in ("catalogue", "traincheck")]
+        right = [*bugs, tables["live"][key], tables["public"][key]]
+        shares.append(
+            f"{name} {sum(len(one['named']) for one in bugs)} of {sum(one['bugs'] for one in bugs)}, "
+            f"{sum(len(one['disturbed']) for one in right)} of {sum(one['right'] for one in right)}"
+        )
+    what = "bugs written by us that are named, right programs of which something is said ([tables](docs/peers.md))"
+    return what, "; ".join(shares)
 
 
 def _speed(row: Mapping[str, Any]) -> tuple[str, str]:

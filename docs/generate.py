@@ -28,6 +28,7 @@ import benchmark_table
 import catalogue_page
 import measured_gpu_page
 import parts_page
+import peers_page
 import published_runs_page
 import recipes_page
 import resume_page
@@ -223,6 +224,7 @@ def quick_pages() -> dict[Path, str]:
         **recipes_page.page(),
         **train_page.page(),
         **parts_page.page(),
+        **peers_page.page(),
         **traincheck_page.page(),
         **readme_tables(),
     }

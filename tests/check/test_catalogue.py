@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks.catalogue import Row, named, read_manifest, read_rows
 
 from check.depths import findings
+from trainworthy.check.live import copies
 from trainworthy.check.rule import all_rules
 
 ROWS, MANIFEST = {row.number: row for row in read_rows()}, read_manifest()
@@ -18,8 +20,9 @@ EXPECTED = [row for row in ROWS.values() if row.number not in MANIFEST["not_foun
 
 def found_in(row: Row, folder: Path) -> list[tuple[str, int]]:
     path = folder / "program.py"
+    sizes = "TW120" in MANIFEST["codes"].get(row.number, ())  # it takes a second rehearsal
     try:
-        found = findings(row.program, row.depth, path)
+        found = findings(row.program, "again" if sizes else row.depth, path)
     except Exception as error:
         trace, line = error.__traceback__, 0
         while trace is not None:
@@ -29,9 +32,18 @@ def found_in(row: Row, folder: Path) -> list[tuple[str, int]]:
     return [(f.code, f.place.line) for f in found]
 
 
+@pytest.fixture
+def machine() -> Any:
+    """Give the machine back as it was: a program pretends that it is broken."""
+    before = copies.used_devices, copies.copy_faults.__defaults__
+    yield
+    copies.used_devices, copies.copy_faults.__defaults__ = before
+
+
+@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("row", EXPECTED, ids=lambda row: row.number)
 def test_the_row_is_found_on_its_line(row: Row, tmp_path: Path) -> None:
-    assert row.lines, "a line must be marked"
+    assert row.lines or row.number in MANIFEST["simulated"], "a line must be marked"
     assert named(row, found_in(row, tmp_path), MANIFEST["codes"][row.number])
 
 

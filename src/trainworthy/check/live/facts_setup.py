@@ -116,7 +116,8 @@ class Save:
 
     ``changed`` names tensors that were written to while the file was being written, ``wrong`` those that read
     differently from the file than they stood in memory. ``other`` are parameters that have other numbers, or another
-    shape, than the model's of that name, though others have the same.
+    shape, than the model's of that name, though others have the same. ``zeroed`` are all parameters that the file
+    holds, if every one is 0 there and not in the model.
     ``missing`` are parameters of the model that the file lacks,
     though it holds the ``share`` of the model's elements.
     """
@@ -127,6 +128,7 @@ class Save:
     changed: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
+    zeroed: tuple[str, ...] = ()
     model: str = ""
     missing: tuple[str, ...] = ()
     frozen: int = 0

@@ -26,6 +26,7 @@ _LOOK = "saved checkpoints"
 _MAX_FILES = 3
 _MAX_BYTES = 256 * 1024**2
 _MAX_TENSORS = 5000
+_MIN_ZEROED = 2  # one parameter may be 0 by chance
 
 
 class _Saving(NamedTuple):
@@ -119,7 +120,7 @@ class SaveWatch:
             return saved
         parameters = dict(model.named_parameters())
         trained = {name: p for name, p in parameters.items() if id(p) in self.trained()}
-        saved = replace(saved, other=_others(trained, state))
+        saved = replace(saved, other=_others(trained, state), zeroed=_zeroed(trained, state))
         if not missing:
             return saved
         whole = sum(p.numel() for p in parameters.values())
@@ -176,6 +177,16 @@ def _others(parameters: dict[str, nn.Parameter], state: dict[str, Any]) -> tuple
     numbers = read_integers([bits(t) for pair in shaped.values() for t in pair])
     equal = {n for n, a, b in zip(shaped, numbers[::2], numbers[1::2], strict=True) if a == b}
     return tuple(name for name in pairs if name not in equal) if equal else ()
+
+
+def _zeroed(parameters: dict[str, nn.Parameter], state: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of all parameters in a checkpoint, if each is nothing but 0 there and something in the model."""
+    pairs = [(p, state[name]) for name, p in parameters.items() if plain(p) and plain(state.get(name)) and p.numel()]
+    if len(pairs) < _MIN_ZEROED:
+        return ()
+    numbers = read_integers([torch.count_nonzero(t.detach()) for pair in pairs for t in pair])
+    gone = all(numbers[::2]) and not any(numbers[1::2])
+    return tuple(name for name in parameters if name in state) if gone else ()
 
 
 def named_tensors(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:

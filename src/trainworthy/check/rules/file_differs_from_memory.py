@@ -2,7 +2,8 @@
 
 What it finds:
     After `torch.save` or `safetensors.torch.save_file`: tensors that changed while the file was being written, that
-    read back differently from the file, bit by bit, or that are not the model's of the same name although others are.
+    read back differently from the file, bit by bit, or that are not the model's of the same name although others are;
+    and files in which every parameter of the model is 0.
 
 Why:
     A thread that saves while training goes on writes half of one step and half of the next; a buffer that is used for
@@ -88,10 +89,11 @@ saving.join()
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield files that are not what was to be saved."""
     for save in facts.saves:
-        names = save.changed or save.wrong or save.other
+        names = save.changed or save.wrong or save.other or save.zeroed
         if names:
             how = "changed while" if save.changed else "differ from memory after"
-            how = how if save.changed or save.wrong else "were not the model's when"
+            if not (save.changed or save.wrong):
+                how = "were not the model's when" if save.other else "were 0, and not in the model, when"
             yield Hit(
                 place=save.place,
                 message=f"{len(names)} of {save.num_tensors} tensors {how} {save.path} was written: {listed(names)}",

@@ -1,10 +1,12 @@
 """A softmax written by hand overflows.
 
 What it finds:
-    `exp(z) / exp(z).sum(...)`, also through a name for `exp(z)`, where nothing was subtracted from `z`.
+    `exp(z) / exp(z).sum(...)`, also through a name for `exp(z)`, and `log(exp(z).sum(...))`, where nothing was
+    subtracted from `z`.
 
 Why:
-    `exp` of 89 is infinite in float32, of 12 in float16, and inf / inf is NaN. `softmax` subtracts the maximum first.
+    `exp` of 89 is infinite in float32, of 12 in float16, and inf / inf is NaN; the log of inf is inf. `softmax` and
+    `logsumexp` subtract the maximum first.
 
 How sure:
     A hint: scores that stay small are right. Silent where a maximum is subtracted or scores are clamped.
@@ -56,6 +58,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 place=analysis.place(node),
                 message="exp(z) / sum(exp(z)) is NaN as soon as one exp(z) is infinite",
                 fix="torch.softmax(z, dim=...); for a loss, log_softmax or cross_entropy.",
+            )
+    yield from _logs_of_sums(analysis, exps)
+
+
+def _logs_of_sums(analysis: Analysis, exps: dict[str, ast.expr | None]) -> Iterator[Hit]:
+    """Look at logarithms of sums of exponentials."""
+    for call in analysis.nodes.get(ast.Call, ()):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr != "log":
+            continue
+        summed = _summed(call.args[0] if call.args else call.func.value)
+        made = exps.get(summed.id) if isinstance(summed, ast.Name) else summed
+        if made is not None and _is_bare_exp(made):
+            yield Hit(
+                place=analysis.place(call),
+                message="log(sum(exp(z))) is infinite as soon as one exp(z) is",
+                fix="torch.logsumexp(z, dim=...).",
             )
 
 

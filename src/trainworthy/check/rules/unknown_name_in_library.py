@@ -1,10 +1,11 @@
 """A function that torch or NumPy does not have.
 
 What it finds:
-    `torch.to_numpy`, `torch.functional.one_hot`, `np.float` and other names that do not exist.
+    `torch.to_numpy`, `torch.functional.one_hot`, `np.float` and other names that do not exist, and `torch.solve`,
+    `torch.symeig`, `torch.lstsq`, `torch.eig` and `torch.matrix_rank`, which are only left to say that they are gone.
 
 Why:
-    AttributeError, perhaps in a branch that runs once an epoch.
+    AttributeError, or RuntimeError, perhaps in a branch that runs once an epoch.
 
 How sure:
     The names are those of torch 2.11 to 2.13 and NumPy 2; names that older versions had are reported as removed.
@@ -23,6 +24,12 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.signatures import names_of
 
+# torch/_linalg_utils.py of torch 2.13: functions whose body raises "deprecated since version 1.9 and is now removed".
+_REMOVED = {
+    "solve": "torch.linalg.solve(A, B), with the arguments in the other order",
+    "symeig": "torch.linalg.eigh", "lstsq": "torch.linalg.lstsq(A, B), with the arguments in the other order",
+    "eig": "torch.linalg.eig", "matrix_rank": "torch.linalg.matrix_rank",
+}  # fmt: skip
 BAD = """\
 import numpy as np
 import torch
@@ -49,11 +56,17 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         known = names_of(library)
         func = call.node.func
+        if library == "torch" and name in _REMOVED and not _may_be_older(analysis, call.node):
+            yield Hit(
+                place=analysis.place(func, call.context),
+                message=f"`torch.{name}` is removed: calling it raises RuntimeError",
+                fix=f"{_REMOVED[name]}.",
+            )
         if known is None or name in known or name.startswith("_"):
             continue
         if not isinstance(func, ast.Attribute) or func.attr != name:
             continue
-        if analysis.mentions("__version__", "hasattr") or call.node in _guarded(analysis):
+        if _may_be_older(analysis, call.node):
             continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         yield Hit(
@@ -61,6 +74,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             message=f"`{library}` has no `{name}`",
             fix=f"Perhaps `{library}.{near[0]}`." if near else None,
         )
+
+
+def _may_be_older(analysis: Analysis, call: ast.AST) -> bool:
+    """Tell whether the code asks for a version, or tries."""
+    return analysis.mentions("__version__", "hasattr") or call in _guarded(analysis)
 
 
 def _guarded(analysis: Analysis) -> set[ast.AST]:
