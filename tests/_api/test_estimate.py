@@ -45,8 +45,9 @@ def test_a_rehearsal_on_another_machine() -> None:
 
 
 def test_a_tape_in_both_modes() -> None:
-    eager = trainworthy.estimate(chain(), mode="eager")
-    fused = trainworthy.estimate(chain(), mode="compiled", what_ifs=False)
+    tape = chain(elements=1 << 26)  # a small one would take longer compiled: calling its graphs costs the host more
+    eager = trainworthy.estimate(tape, mode="eager")
+    fused = trainworthy.estimate(tape, mode="compiled", what_ifs=False)
     assert eager.step_time_s is not None
     assert fused.step_time_s is not None
     assert fused.step_time_s.expected < eager.step_time_s.expected

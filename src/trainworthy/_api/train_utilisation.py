@@ -7,7 +7,6 @@ activations does not count (Chowdhery et al., PaLM, 2022, appendix B).
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,9 +44,12 @@ def utilisation(options: TrainOptions, words: Sequence[str], *, config: str | No
     Raises:
         UsageError: There is no GPU, none whose peak is known, or the rehearsal saw no whole step.
     """
-    if not options.mfu or os.environ.get("RANK", "0") != "0" or "trainworthy.virtual.gpu" in sys.modules:
+    if not options.mfu or os.environ.get("RANK", "0") != "0":
         return UNKNOWN
     import torch
+
+    if torch.cuda.Event.__module__.startswith("trainworthy."):  # this is a rehearsal: its GPU is a virtual one
+        return UNKNOWN
 
     from trainworthy.hardware import gpu_row
 

@@ -85,3 +85,21 @@ def test_ranks_of_different_machines_use_the_store(monkeypatch: pytest.MonkeyPat
     assert not one._readers
     one.close()
     two.close()
+
+
+@pytest.mark.parametrize("knew_it", [False, True])
+def test_who_comes_late_finds_the_last_words_of_one_that_left(knew_it: bool) -> None:
+    store = HashStore()
+    first, second = (Board(store, "t", rank) for rank in (0, 1))
+    if knew_it:
+        assert second.hear("w/0", writer=0) is None
+        second._readers.clear()  # it knows where the log is and has not opened it
+    for number in range(20):
+        first.tell(f"w/{number}", f"{number}", reader=1)
+    first.close()
+    assert second.hear("w/19", writer=0) == "19"
+    assert second.hear("w/12", writer=0) == "12"
+    assert second.hear("w/20", writer=0) is None
+    second.tell("w/0", "late", reader=0)
+    second.close()
+    first.close()  # again: nothing happens

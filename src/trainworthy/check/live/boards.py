@@ -12,12 +12,15 @@ import mmap
 import os
 import struct
 import zlib
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 _BYTES = 16 << 20  # of address space; pages are taken as they are written
 _HEAD = struct.Struct("<II")  # length of a record, checksum
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_LAST_WORDS = 8  # that the store keeps of a rank which leaves
 
 
 class BoardFullError(Exception):
@@ -98,12 +101,14 @@ class Board:
         self._homes: dict[int, Home] = {}
         self._readers: dict[int, LogReader] = {}
         self._heard: dict[tuple[int, str], str] = {}
+        self._last: deque[tuple[str, str]] = deque(maxlen=_LAST_WORDS)
         store.set(f"{prefix}/home/{rank}", json.dumps(self._home))
 
     def tell(self, key: str, text: str, *, reader: int) -> None:
         """Tell another rank; it is not waited for."""
         if self._log is not None:
             self._log.append(f"{key}\0{text}".encode())
+            self._last.append((key, text))
         if not self._shares_with(reader):  # also while nothing is known of it
             self._store.set(f"{self._prefix}/{self._rank}/{key}", text)
 
@@ -111,18 +116,27 @@ class Board:
         """Return what another rank told under a key; None if it has not yet."""
         if self._home_of(writer) is None:
             return None
-        if not self._shares_with(writer):
+        reader = self._reader_of(writer) if self._shares_with(writer) else None
+        if reader is None:
             at = f"{self._prefix}/{writer}/{key}"
             return self._store.get(at).decode() if self._store.check([at]) else None
-        reader = self._readers.get(writer)
-        if reader is None:
-            path = self._homes[writer].path
-            assert path is not None
-            reader = self._readers[writer] = LogReader(path)
         while (record := reader.read()) is not None:
             name, _, text = record.decode().partition("\0")
             self._heard[writer, name] = text
         return self._heard.pop((writer, key), None)
+
+    def _reader_of(self, rank: int) -> LogReader | None:
+        """Open a rank's log; None if the rank has left and took it along: then its last words are in the store."""
+        reader = self._readers.get(rank)
+        if reader is None:
+            del self._homes[rank]  # it may have left since
+            home = self._home_of(rank)
+            try:
+                if home is not None and home.path is not None:
+                    reader = self._readers[rank] = LogReader(home.path)
+            except (OSError, ValueError):
+                self._homes[rank] = Home(self._home.machine, None)
+        return reader
 
     def _shares_with(self, rank: int) -> bool:
         other = self._home_of(rank)
@@ -137,7 +151,12 @@ class Board:
         return known
 
     def close(self) -> None:
-        """Let go of the memory. A rank that has not opened this one's log yet hears nothing from it any more."""
+        """Let go of the memory; a rank that has not opened this one's log yet finds the last words in the store."""
+        if self._log is not None:
+            with suppress(RuntimeError):  # the group may be gone, and with it whoever would ask
+                for key, text in self._last:
+                    self._store.set(f"{self._prefix}/{self._rank}/{key}", text)
+                self._store.set(f"{self._prefix}/home/{self._rank}", json.dumps(Home(self._home.machine, None)))
         for each in (self._log, *self._readers.values()):
             if each is not None:
                 each.close()
