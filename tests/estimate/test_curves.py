@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainworthy.estimate.curves import bandwidth_gb_per_s, curve_time_s, log_ratio, matern, reuse_s_per_byte
+from trainworthy.estimate.curves import at_distance, bandwidth_gb_per_s, curve_time_s, log_ratio, matern
 from trainworthy.hardware.calibration import Curve, Sample
 
 LINE = Curve(samples=(Sample((4.0,), 1e-6), Sample((10.0,), 4e-6), Sample((20.0,), 1e-3)), length_scales=(1.0,))
@@ -48,4 +48,4 @@ def test_bandwidth_stays_between_the_measured_ones(size: float) -> None:
 
 
 def test_no_measured_reuse_costs_nothing() -> None:
-    assert reuse_s_per_byte((), 1e9) == 0.0
+    assert at_distance((), 1e9) == 0.0

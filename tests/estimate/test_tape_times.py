@@ -5,10 +5,12 @@ import torch
 from torch import nn
 
 import trainworthy
-from estimate.machines import fake_machine
+from estimate.machines import MIB, fake_machine
+from trainworthy.estimate.costs import costs_of
+from trainworthy.estimate.host_costs import LOOP
 from trainworthy.estimate.machine import gpu_machine
-from trainworthy.estimate.tape_times import dense_bytes, step_op_times, step_time_s
-from trainworthy.hardware.calibration import Curve, Sample
+from trainworthy.estimate.tape_times import HostCode, dense_bytes, step_op_times, step_time_s
+from trainworthy.hardware.calibration import Curve, HostCosts, RefillPoint, Sample
 from trainworthy.tape.record import Tape, TensorMeta
 
 CURVES = {"add:plain/fp32": Curve(samples=(Sample((1.0,), 1e-6), Sample((30.0,), 1e-6)), length_scales=(1.0,))}
@@ -61,3 +63,48 @@ def test_on_a_gpu_nothing_stalls(tape: Tape) -> None:
 
 def test_repeated_dimensions_count_once() -> None:
     assert dense_bytes(TensorMeta((4, 8), (0, 1), "bfloat16", "cpu")) == 16
+
+
+REFILL = (RefillPoint(1.0 * MIB, 0.0, 0.0), RefillPoint(4.0 * MIB, 2e-5, 4e-5))
+
+
+def test_cold_code_is_half_any_operations_and_half_of_the_same_name() -> None:
+    code = HostCode(fake_machine(refill=REFILL))
+    assert code.issue("mm", 4.0 * MIB) == 0.0
+    assert code.issue("add", 0.0) == pytest.approx(4e-5)  # 4 MiB since any operation, and since the beginning
+    assert code.issue("mm", 0.0) == pytest.approx(2e-5)  # the same since the last product, nothing since the addition
+    assert code.issue("mm", 4.0 * MIB) == 0.0
+
+
+def test_a_measured_kernel_already_paid_for_what_it_drives_out_itself() -> None:
+    code = HostCode(fake_machine(refill=REFILL))
+    assert code.counted_s(4 * MIB) == pytest.approx(2e-5)
+    assert code.counted_s(1000) == 0.0
+
+
+def test_cold_code_is_the_hosts_time(tape: Tape) -> None:
+    plain, cold = (fake_machine(curves=CURVES, reuse=(), refill=refill) for refill in ((), REFILL))
+    host_s = [sum(op.time.host_s for op in step_op_times(tape, machine=machine)) for machine in (plain, cold)]
+    assert host_s[1] > host_s[0]
+    whole = step_time_s(tape, machine=cold)
+    costs = costs_of(tape, machine=cold)
+    counts = tape.row_counts(tape.reference_step)
+    assert sum((costs[row].host_s + costs[row].device_s) * n for row, n in counts.items()) + 1e-5 == pytest.approx(
+        whole
+    )
+
+
+def test_operations_that_cpp_issues_in_a_row_have_a_price_of_their_own() -> None:
+    gru, x = nn.GRU(8, 8), torch.randn(20, 4, 8)
+    with trainworthy.record() as live:
+        gru(x)[0].sum().backward()
+    loop = HostCosts(
+        forward_op_s=1e-3, backward_op_s=1e-3, optimizer_op_s=1e-3, view_s=0.0,
+        by_op={f"forward/{LOOP}": 0.0, f"backward/{LOOP}": 1e-6},
+    )  # fmt: skip
+    timed = step_op_times(live.tape, machine=fake_machine(curves=CURVES, host=loop))
+    cells = [op for op in timed if op.signature.name == "sigmoid_"]
+    assert len(cells) == 40
+    assert all(op.time.host_s == 0.0 for op in cells)
+    assert {op.time.host_s for op in timed if op.signature.name == "sigmoid_backward"} == {1e-6}
+    assert max(op.time.host_s for op in timed) == 1e-3  # the sum is called from Python

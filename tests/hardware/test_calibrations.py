@@ -7,7 +7,7 @@ import pytest
 
 from estimate.machines import fake_calibration
 from trainworthy.errors import HardwareRowError
-from trainworthy.hardware.calibration import Curve, Sample
+from trainworthy.hardware.calibration import Curve, RefillPoint, Sample
 from trainworthy.hardware.calibrations import (
     calibration_rows,
     dump_calibration,
@@ -31,7 +31,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_calibration_is_read_as_it_was_written(config: Path) -> None:
-    before = fake_calibration(curves=CURVES, notes='a "busy" machine')
+    refill = (RefillPoint(1e6, 0.0, 2e-6), RefillPoint(1e8, 3e-5, 5e-5))
+    before = fake_calibration(curves=CURVES, refill=refill, notes='a "busy" machine')
     after = load_calibration(save_calibration(before))
     for field in fields(before):
         assert getattr(after, field.name) == getattr(before, field.name), field.name

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from trainworthy.calibrate.timing import involuntary_switches
+from trainworthy.estimate.host_costs import LOOP
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.measured_kernels import kernel_time
 from trainworthy.estimate.op_classes import op_class
@@ -42,16 +43,19 @@ def cpu_host_costs(*, machine: Machine, budget_s: float = inf) -> HostCosts:
     constants: list[float] = []
     view_s = _view_s()
     kinds = list(itertools.product((_linear_net, _conv_net, _norm_net), (_sgd, _adamw)))
+    share_s = budget_s / (len(kinds) + 1)
     for build, optimizer in kinds:
-        slope, constant = _net_costs(build, optimizer, machine=machine, view_s=view_s, budget_s=budget_s / len(kinds))
+        slope, constant = _net_costs(build, optimizer, machine=machine, view_s=view_s, budget_s=share_s)
         slopes.append(slope)
         constants.append(constant)
+    loop, _ = _net_costs(_recurrent_net, _sgd, machine=machine, view_s=view_s, budget_s=share_s)
     return HostCosts(
         forward_op_s=median(s.forward for s in slopes),
         backward_op_s=median(s.backward for s in slopes),
         optimizer_op_s=median(s.optimizer for s in slopes),
         view_s=view_s,
         step_s=max(median(constants), 0.0),
+        by_op={f"forward/{LOOP}": loop.forward, f"backward/{LOOP}": loop.backward},
     )
 
 
@@ -88,6 +92,15 @@ class _Block(nn.Module):
 
 def _norm_net(depth: int) -> tuple[nn.Module, torch.Tensor]:
     return nn.Sequential(*[_Block() for _ in range(depth)]), torch.randn(2, 4, 8)
+
+
+class _Gru(nn.GRU):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(x)[0]
+
+
+def _recurrent_net(depth: int) -> tuple[nn.Module, torch.Tensor]:
+    return _Gru(8, 8), torch.randn(depth, 4, 8)
 
 
 def _net_costs(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import mmap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import median
 
 import torch
 
 from trainworthy.calibrate.timing import call_time_s
-from trainworthy.hardware.calibration import BandwidthPoint, ReusePoint
+from trainworthy.hardware.calibration import BandwidthPoint
 
 _MIB = 1 << 20
 # Of what is read and written together: inside each level of the caches of today's CPUs and GPUs, and far beyond them.
 _CPU_SETS = tuple(_MIB * m for m in (0.125, 0.25, 0.5, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256))
 _GPU_SETS = tuple(_MIB * m for m in (0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024))
 
-_MAPPED_BYTES = 33 * _MIB  # just more than the C library ever takes from its heap
-REUSE_DISTANCES = tuple(_MIB * m for m in (1, 4, 12, 24, 48, 96, 256))
+_MAPPED_BYTES = 33 * _MIB  # just more than the largest block that the C library must map
 
 
 def fixed_time_s(*, device: str) -> float:
@@ -38,31 +39,6 @@ def bandwidth_curve(*, device: str, fixed_s: float) -> tuple[BandwidthPoint, ...
     return tuple(points)
 
 
-def reuse_curve() -> tuple[ReusePoint, ...]:
-    """Time an elementwise kernel and a small product after other memory was touched, less their time without that."""
-    x, out = torch.ones(_MIB // 4), torch.empty(_MIB // 4)
-    a, b, product = torch.rand(160, 256), torch.rand(768, 256).t(), torch.empty(160, 768)
-    calls = ((lambda: torch.mul(x, 2.0, out=out), 2 * _MIB), (lambda: torch.mm(a, b, out=product), 1_441_792))
-    warm = [_after(call, None) for call, _ in calls]
-    points = []
-    for distance in REUSE_DISTANCES:
-        other = torch.ones(distance // 4)
-        costs = [max(_after(call, other) - base, 0.0) / size for (call, size), base in zip(calls, warm, strict=True)]
-        points.append(ReusePoint(float(distance), float(f"{sum(costs) / len(costs):.4g}")))
-    return tuple(points)
-
-
-def _after(call: Callable[[], object], other: torch.Tensor | None) -> float:
-    times = []
-    for _ in range(9):
-        if other is not None:
-            other.mul_(1.0)
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return median(times)
-
-
 def page_fault_s_per_byte(*, budget_s: float = 3.0) -> float:
     """Time blocks that are mapped, written once and unmapped, less a second write: all that fresh memory costs.
 
@@ -76,14 +52,24 @@ def _fresh_s(write: Callable[[torch.Tensor], object], budget_s: float) -> float:
     end = time.perf_counter() + budget_s
     while len(costs) < 3 or (len(costs) < 12 and time.perf_counter() < end):
         start = time.perf_counter()
-        fresh = torch.empty(_MAPPED_BYTES // 4)  # too large for the heap: mapped anew each time
-        write(fresh)
-        first = time.perf_counter()
-        write(fresh)
-        second = time.perf_counter()
-        del fresh
+        with _mapped() as block:
+            write(block)
+            first = time.perf_counter()
+            write(block)
+            second = time.perf_counter()
+            del block
         costs.append(time.perf_counter() - start - 2 * (second - first))
     return max(median(costs), 0.0)
+
+
+@contextmanager
+def _mapped() -> Iterator[torch.Tensor]:
+    """Yield memory as the C library gets it from the system; from ``torch.empty`` it may come out of the heap."""
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        yield torch.empty(_MAPPED_BYTES // 4)
+        return
+    with mmap.mmap(-1, _MAPPED_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
+        yield torch.frombuffer(pages, dtype=torch.float32)
 
 
 def _write(block: torch.Tensor) -> None:

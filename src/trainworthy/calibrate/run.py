@@ -92,7 +92,8 @@ def _calibrate(device: Literal["cpu", "cuda"], budget_s: float, progress: Progre
     progress("curves")
     bare = replace(
         bare, page_fault_s_per_byte=median(session.faults) if session.faults else None,
-        pace_drift=drift(session.paces), pace_s=usual_pace_s(session.paces),
+        pace_drift=drift(session.paces), pace_s=usual_pace_s(session.paces), reuse=session.reuse(),
+        refill=session.refill(),
         notes=" ".join(session.notes(taken, budget_s=budget_s)) or None,
     )  # fmt: skip
     machine = _machine(bare)
@@ -116,7 +117,6 @@ def _bare(device: Literal["cpu", "cuda"]) -> Calibration:
         torch_version=torch.__version__, threads=torch.get_num_threads(), host_cpu=cpu_name(),
         peaks_tflops=_peaks(device), bandwidth=memory.bandwidth_curve(device=device, fixed_s=fixed_s),
         launch_latency_s=fixed_s, host=_NO_HOST, versions=_versions(device),
-        reuse=memory.reuse_curve() if device == "cpu" else (),
     )  # fmt: skip
 
 

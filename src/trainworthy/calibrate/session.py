@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from trainworthy.calibrate.anchors import Anchors, Pace, pace_at, relative_paces, slowness
+from trainworthy.calibrate.cold import ColdCosts
 from trainworthy.calibrate.memory import page_fault_s_per_byte
 from trainworthy.calibrate.probe import Call, Measured, probe_signature
 from trainworthy.calibrate.schedule import Taken
@@ -14,9 +15,10 @@ from trainworthy.calibrate.timing import time_call
 from trainworthy.errors import UsageError
 from trainworthy.estimate.machine import Machine
 from trainworthy.estimate.measured_kernels import base_times_s
+from trainworthy.hardware.calibration import RefillPoint, ReusePoint
 
 _MOST_DISTURBED = 0.2  # of the probes
-_FAULTS_EVERY_S = 2.5  # again and again: what a fault costs in a virtual machine changes with the neighbours
+_MEMORY_EVERY_S = 2.5  # again and again: what faults and caches cost in a virtual machine changes with the neighbours
 
 
 class _Stamped(NamedTuple):
@@ -36,16 +38,26 @@ class Session:
         self._stamped: list[_Stamped] = []
         self._refused: list[str] = []
         self._disturbed = 0
-        self._next_fault_s = 0.0
+        self._cold = ColdCosts() if device == "cpu" else None
+        self._next_memory_s = 0.0
 
     def begin_turn(self, name: str) -> None:
         """Look how fast the machine is just now."""
         self._progress(name)
         now = time.perf_counter()
         self.paces.append(self._anchors.pace(now))
-        if self._device == "cpu" and now >= self._next_fault_s:
+        if self._cold is not None and now >= self._next_memory_s:
             self.faults.append(page_fault_s_per_byte(budget_s=0.1))
-            self._next_fault_s = time.perf_counter() + _FAULTS_EVERY_S
+            self._cold.sample()
+            self._next_memory_s = time.perf_counter() + _MEMORY_EVERY_S
+
+    def reuse(self) -> tuple[ReusePoint, ...]:
+        """Return what distant data cost; nothing is known of a GPU's."""
+        return () if self._cold is None else self._cold.reuse()
+
+    def refill(self) -> tuple[RefillPoint, ...]:
+        """Return what the host's own code and data cost once they are distant."""
+        return () if self._cold is None else self._cold.refill()
 
     def measure(self, call: Call) -> None:
         """Time one probe. A GPU's kernels may refuse one (a type, a size, memory): that is told by `notes`."""

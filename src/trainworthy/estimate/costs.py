@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from trainworthy.estimate import gpu_defaults
@@ -96,10 +97,9 @@ def costs_of(
 
 def _in_order(tape: Tape, machine: Machine, topology: Topology | None, factors: Factors, rank: int) -> tuple[Cost, ...]:
     """Price rows on a CPU: caches and fresh memory make the same operation take longer here than there."""
-    sums: dict[int, tuple[float, int]] = {}
+    times: dict[int, list[OpTime]] = {}
     for timed in step_op_times(tape, machine=machine):
-        seconds, count = sums.get(timed.row, (0.0, 0))
-        sums[timed.row] = (seconds + timed.time.stall_s, count + 1)
+        times.setdefault(timed.row, []).append(timed.time)
     out = []
     for number, row in enumerate(tape.rows):
         if is_evaluation(tape, row):
@@ -109,15 +109,20 @@ def _in_order(tape: Tape, machine: Machine, topology: Topology | None, factors: 
             tape, tape.signatures[row.signature], PHASES[row.phase], machine=machine, topology=topology,
             factors=factors, rank=rank,
         )  # fmt: skip
-        seconds, count = sums.get(number, (0.0, 1))
-        if seconds > 0 and cost.device_s > 0:
-            stall = seconds / count
-            memory_s = cost.memory_s + stall
-            bound = "memory" if memory_s > cost.compute_s else cost.bound
-            device_s = cost.device_s + stall * factors.device
-            cost = cost._replace(device_s=device_s, memory_s=memory_s, bound=bound)
-        out.append(cost)
+        out.append(_in_place(cost, times[number], factors) if number in times else cost)
     return tuple(out)
+
+
+def _in_place(cost: Cost, times: Sequence[OpTime], factors: Factors) -> Cost:
+    """Return the cost with what the host and memory take where the operation stands, as the mean over a step."""
+    stall_s = fmean(time.stall_s for time in times)
+    cost = cost._replace(host_s=fmean(time.host_s for time in times) * factors.host)
+    if not stall_s or not cost.device_s:
+        return cost
+    memory_s = max(cost.memory_s + stall_s, 0.0)
+    bound = "memory" if memory_s > cost.compute_s else cost.bound
+    device_s = max(cost.device_s + stall_s * factors.device, 0.0)
+    return cost._replace(device_s=device_s, memory_s=memory_s, bound=bound)
 
 
 def is_evaluation(tape: Tape, row: Row) -> bool:

@@ -75,11 +75,11 @@ def _line_time_s(curve: Curve, size: float) -> float:
     return float(samples[-1].time_s * 2.0 ** (size - samples[-1].features[0]))
 
 
-def reuse_s_per_byte(points: Sequence[tuple[float, float]], distance_bytes: float) -> float:
-    """Return what a byte costs more at a reuse distance, linear in its logarithm between (bytes, seconds) points.
+def at_distance(points: Sequence[tuple[float, float]], distance_bytes: float) -> float:
+    """Return a cost by reuse distance, linear in the distance's logarithm between (bytes, seconds) points.
 
     >>> points = [(1e6, 0.0), (1e8, 4e-11)]
-    >>> [reuse_s_per_byte(points, distance) for distance in (1e3, 1e7, 1e9)]
+    >>> [at_distance(points, distance) for distance in (1e3, 1e7, 1e9)]
     [0.0, 2e-11, 4e-11]
     """
     if not points or distance_bytes <= points[0][0]:

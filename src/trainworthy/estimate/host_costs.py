@@ -8,7 +8,10 @@ from trainworthy.estimate.op_classes import base_name, op_class
 
 if TYPE_CHECKING:
     from trainworthy.hardware.calibration import HostCosts
-    from trainworthy.tape.record import Phase, Signature
+    from trainworthy.tape.record import Phase, Signature, Tape
+
+LOOP = "loop"
+"""Operations that C++ issues in a row: on a CPU, the time steps of a GRU or of a recurrent layer without oneDNN."""
 
 _OPTIMIZERS = {"optimizer_foreach": "foreach", "optimizer_fused": "fused"}
 
@@ -45,6 +48,11 @@ def host_units(signature: Signature) -> int:
         state = next((meta.shape for meta in signature.inputs[1:] if len(meta.shape) == 3), (1, second, 1))
         return state[0] * (second if state[1] == first != second else first)
     return 1
+
+
+def loop_modules(tape: Tape) -> frozenset[int]:
+    """Return the modules whose operations C++ issues in a row: only the cells in ATen split their gates that way."""
+    return frozenset(row.module for row in tape.rows if tape.signatures[row.signature].name == "unsafe_split.Tensor")
 
 
 def issue_s(signature: Signature, *, host: HostCosts, phase: Phase) -> float:

@@ -32,6 +32,17 @@ class ReusePoint(NamedTuple):
     s_per_byte: float
 
 
+class RefillPoint(NamedTuple):
+    """What the host takes longer to issue an operation after ``distance_bytes`` of data went through its caches.
+
+    They drive the host's own code and data out: those of a bare operator, or of the call of a module that issues one.
+    """
+
+    distance_bytes: float
+    op_s: float
+    call_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
     """Measurements of one family of kernels and the interpolant through them; see ``estimate/curves.py``."""
@@ -61,7 +72,9 @@ class HostCosts:
     step_s: float = 0.0
     """What a step costs once, whatever its operations: entering the engine, the optimizer's hooks."""
     by_op: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """GPU: an operation by ``phase/name``; of an optimizer's kernels (``optimizer/foreach``) for each tensor."""
+    """GPU: an operation by ``phase/name``; of an optimizer's kernels (``optimizer/foreach``) for each tensor.
+    CPU: ``forward/loop`` and ``backward/loop``, where C++ issues operations in a row. Below 0 where that takes less
+    than the call from Python that is in the time of each measured kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # by identity: rows are large
@@ -86,6 +99,8 @@ class Calibration:
     page_fault_s_per_byte: float | None = None
     """CPU: first touch of memory fresh from the operating system."""
     reuse: tuple[ReusePoint, ...] = ()
+    """CPU: by distance, rising."""
+    refill: tuple[RefillPoint, ...] = ()
     """CPU: by distance, rising."""
     curves: Mapping[str, Curve] = field(default_factory=dict, hash=False)
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from trainworthy.errors import HardwareRowError
-from trainworthy.hardware.calibration import BandwidthPoint, Calibration, Curve, HostCosts, ReusePoint, Sample
+from trainworthy.hardware.calibration import (
+    BandwidthPoint,
+    Calibration,
+    Curve,
+    HostCosts,
+    RefillPoint,
+    ReusePoint,
+    Sample,
+)
 from trainworthy.hardware.toml import read_toml
 from trainworthy.hardware.user_rows import user_folder
 
@@ -63,11 +71,14 @@ def _from_toml(raw: dict[str, Any]) -> Calibration:
     if not bandwidth or any(size <= 0 or rate <= 0 for size, rate in bandwidth):
         raise ValueError("bandwidth must be pairs of bytes and GB/s above 0")
     reuse = tuple(ReusePoint(float(distance), float(cost)) for distance, cost in raw.pop("reuse", ()))
+    refill = tuple(RefillPoint(*map(float, point)) for point in raw.pop("refill", ()))
     host = HostCosts(**raw["host"])
     if "pace_s" in raw:
         compute_s, memory_s = map(float, raw["pace_s"])
         raw = {**raw, "pace_s": (compute_s, memory_s)}
-    return Calibration(**{**raw, "host": host, "bandwidth": bandwidth, "reuse": reuse, "curves": curves})
+    return Calibration(
+        **{**raw, "host": host, "bandwidth": bandwidth, "reuse": reuse, "refill": refill, "curves": curves}
+    )
 
 
 def _curve(table: Mapping[str, Any]) -> Curve:
@@ -116,6 +127,7 @@ def as_plain(calibration: Calibration) -> dict[str, Any]:
         "page_fault_s_per_byte": calibration.page_fault_s_per_byte,
         "bandwidth": [list(point) for point in calibration.bandwidth],
         "reuse": [list(point) for point in calibration.reuse],
+        "refill": [list(point) for point in calibration.refill],
         "host": {
             **{name: getattr(host, name) for name in host.__dataclass_fields__}, "by_op": dict(host.by_op),
         },
