@@ -51,3 +51,8 @@ def test_a_busy_machine_is_refused(disturbed: int, refused: bool, monkeypatch: p
         return
     with pytest.raises(UsageError, match="30% of 10 probes"):
         session.refuse_if_busy()
+
+
+def test_a_session_without_a_probe_is_refused() -> None:
+    with pytest.raises(UsageError, match="No probe could be made"):
+        Session(device="cpu", progress=lambda text: None).refuse_if_busy()

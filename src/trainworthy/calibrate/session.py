@@ -84,9 +84,15 @@ class Session:
         """Refuse what a busy machine gave: such times would be believed later, and replace good ones.
 
         Raises:
-            UsageError: If other processes interrupted more than a fifth of the probes at every try.
+            UsageError: If other processes interrupted more than a fifth of the probes at every try, or time was up
+                before the first probe.
         """
-        share = self._disturbed / max(len(self._stamped), 1)
+        if not self._stamped:
+            raise UsageError(
+                "No probe could be made: the bandwidth and the largest products took all of the time. Nothing was kept.",
+                where="calibrate", fix="Repeat it when the machine is idle, or give it longer with --budget.",
+            )  # fmt: skip
+        share = self._disturbed / len(self._stamped)
         if share > _MOST_DISTURBED:
             raise UsageError(
                 f"The machine is too busy to be measured: other processes interrupted {share:.0%} of "
