@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import _compute_bucket_assignment_by_size as _assign_buckets
 from torch.autograd import Variable
 
+from trainworthy.virtual.ddp_buckets import Bucket, GradBucket
 from trainworthy.virtual.patching import Patches
 
 if TYPE_CHECKING:
@@ -29,57 +30,6 @@ _UNFINISHED = (
     "passing the keyword argument `find_unused_parameters=True` to `torch.nn.parallel.DistributedDataParallel`, and by "
     "making sure all `forward` function outputs participate in calculating loss."
 )
-
-
-class GradBucket:
-    """What a communication hook is given."""
-
-    def __init__(self, bucket: Bucket, index: int, is_last: bool) -> None:
-        self._bucket, self._index, self._is_last = bucket, index, is_last
-        self._buffer = bucket.flat
-
-    def index(self) -> int:
-        """Return the number of the bucket, in the order of reduction."""
-        return self._index
-
-    def is_last(self) -> bool:
-        """Tell whether it is the last of a backward pass."""
-        return self._is_last
-
-    def buffer(self) -> torch.Tensor:
-        """Return the flat gradients."""
-        return self._buffer
-
-    def set_buffer(self, buffer: torch.Tensor) -> None:
-        """Replace the flat gradients."""
-        self._buffer = buffer
-
-    def gradients(self) -> list[torch.Tensor]:
-        """Return the gradients as views of the buffer."""
-        return list(self._bucket.views)
-
-    def parameters(self) -> list[torch.Tensor]:
-        """Return the parameters."""
-        return list(self._bucket.parameters)
-
-
-class Bucket:
-    """Gradients that are reduced together, as one flat tensor."""
-
-    def __init__(self, indices: Sequence[int], parameters: Sequence[torch.Tensor]) -> None:
-        self.indices = list(indices)
-        self.parameters = list(parameters)
-        first = self.parameters[0]
-        size = sum(p.numel() for p in self.parameters)
-        self.views: list[torch.Tensor] = []
-        with torch.no_grad():
-            self.flat = torch.empty(size, dtype=first.dtype, device=first.device)
-            offset = 0
-            for parameter in self.parameters:
-                self.views.append(self.flat.as_strided(parameter.shape, parameter.stride(), offset))
-                offset += parameter.numel()
-        self.pending = len(self.indices)
-        self.future: Any = None
 
 
 class Reducer:
