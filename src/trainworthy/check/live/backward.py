@@ -16,6 +16,7 @@ from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
 
 _MAX_NODES = 200_000
+_LOOKS_AT_A_LINE = 8  # backward passes that begin there
 _TOKEN_KEY = "trainworthy.step"
 # Nodes between a loss and its terms, and nodes that only look at the same numbers in another form.
 _SUMS = ("Add", "Mul", "Div", "Mean", "Sum", "Neg", "Sub")
@@ -37,6 +38,7 @@ class BackwardWatch:
         self.node_readings: list[tuple[Any, int, list[torch.Tensor]]] = []
         self.hook_nodes = True
         self._depth = 0
+        self._looked_at: dict[Place, int] = {}
         self.contributions = Contributions()
         self.on_backward: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
@@ -113,7 +115,7 @@ class BackwardWatch:
                 nodes[0].metadata[_TOKEN_KEY] = self.watch.kept_token(place)
             self.watch.facts.backwards.append(Backward(
                 step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count,
-                faults=tuple(self._faults(nodes, place)), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
+                faults=self._faults_at(nodes, place), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
             ))  # fmt: skip
             if len(roots) == 1 and plain(roots[0]) and roots[0].numel() == 1:
                 sums = [t.sum() for t in self.input_tensors()]
@@ -139,6 +141,11 @@ class BackwardWatch:
                 watch.attempt("gradients within the graph", _read_node, readings, name, source, made)
 
             node.register_hook(hook)
+
+    def _faults_at(self, nodes: list[Any], place: Place) -> tuple[tuple[ChainFault, Place], ...]:
+        """Look at the first losses of a line: what a loss is made of does not change."""
+        seen = self._looked_at[place] = self._looked_at.get(place, 0) + 1
+        return tuple(self._faults(nodes, place)) if seen <= _LOOKS_AT_A_LINE else ()
 
     def _faults(self, nodes: list[Any], place: Place) -> Iterator[tuple[ChainFault, Place]]:
         for node in loss_nodes(nodes):

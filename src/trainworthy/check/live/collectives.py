@@ -39,7 +39,7 @@ SEAMS = {
 _MAX_TURNS = 4000
 _PATIENCE_S = 10.0  # in all, over the whole look: a rank that is merely slow costs no more
 _FIRST_PATIENCE_S = 2.0  # until a first answer: perhaps the neighbour has no guard
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 2e-5, 1e-2
+_NO_PAUSE_S, _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 2e-4, 2e-5, 1e-2
 _TRAIL = 8
 _sessions = 0
 
@@ -61,7 +61,7 @@ class CollectiveWatch:
         self._turns: dict[str, int] = {}
         self._trails: dict[str, tuple[str, ...]] = {}
         self._board: Board | None = None
-        self._open: list[tuple[Turn, int]] = []  # own turn, the rank that is to be heard
+        self._open: list[tuple[Turn, str, int]] = []  # own turn, as it was told, the rank that is to be heard
         self._lock = threading.RLock()
         self._wrapped: list[Any] = []  # DDP models that went forward since the last backward pass
 
@@ -127,8 +127,9 @@ class CollectiveWatch:
         self._trails[group.group_name] = trail
         turn = tell(ranks)._replace(group=str(group.group_name), number=number, place=place, trail=trail)
         at = ranks.index(dist.get_rank())
-        self._the_board().tell(_key(turn), json.dumps(turn.told()), reader=ranks[at - 1])
-        self._open.append((turn, ranks[(at + 1) % len(ranks)]))
+        text = json.dumps(turn.told())
+        self._the_board().tell(_key(turn), text, reader=ranks[at - 1])
+        self._open.append((turn, text, ranks[(at + 1) % len(ranks)]))
         return self._look(waits=waits)
 
     def _look(self, *, waits: bool) -> CollectiveMismatch | None:
@@ -138,12 +139,14 @@ class CollectiveWatch:
         board, waited_s = self._the_board(), 0.0
         while self._open:
             still = []
-            for turn, rank in self._open:
+            for turn, text, rank in self._open:
                 told = board.hear(_key(turn), writer=rank)
                 if told is None:
-                    still.append((turn, rank))
+                    still.append((turn, text, rank))
                     continue
                 self._answered = True
+                if told == text and not turn.sends and not turn.receives:
+                    continue
                 found = _compare(turn, rank, Turn.read(json.loads(told)))
                 if found is not None:
                     self._open.clear()
@@ -152,7 +155,8 @@ class CollectiveWatch:
             waited_s = time.monotonic() - began
             if not waits or not still or waited_s >= patience_s:
                 break
-            time.sleep(min(max(waited_s / 8, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
+            # A neighbour that comes soon is worth no sleep, which lasts longer than asked for: others may run, no more.
+            time.sleep(0 if waited_s < _NO_PAUSE_S else min(max(waited_s / 8, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
         self._patience_s -= waited_s
         return None
 

@@ -76,7 +76,7 @@ class ModuleWatch:
         watch = self.watch
         if isinstance(module, nn.modules.loss._Loss):
             return
-        with watch.own_work_flag():
+        with watch.own_work_flag(), torch._C.DisableTorchFunction():
             if not watch.names.is_part(module):
                 watch.names.learn(module)
             layers, trainable = self._modes(module)

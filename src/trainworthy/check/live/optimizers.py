@@ -20,7 +20,8 @@ from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.updates import Rhythm, Updates
 from trainworthy.check.live.watch import Watch, plain, read
 
-_MAX_NAMES = 12
+# What a CPU sums in a third of the time that its norm takes; of larger ones the copy would count.
+_QUICK, _QUICK_ELEMENTS = (torch.float32, torch.float64), 1 << 22
 
 
 class OptimizerWatch:
@@ -176,8 +177,10 @@ class OptimizerWatch:
 
 
 def magnitudes(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Return the sum of magnitudes of each tensor, which vectorises well; NaN and infinities survive."""
-    return list(torch._foreach_norm(tensors, 1)) if tensors else []
+    """Return the sum of magnitudes of each tensor; NaN and infinities survive."""
+    if all(t.device.type == "cpu" and t.dtype in _QUICK and t.numel() <= _QUICK_ELEMENTS for t in tensors):
+        return [t.detach().abs().sum() for t in tensors]
+    return list(torch._foreach_norm(tensors, 1))
 
 
 def alike_rows(parameter: torch.Tensor) -> torch.Tensor | None:

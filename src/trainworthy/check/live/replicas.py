@@ -86,6 +86,9 @@ class ReplicaWatch:
                 self._bypassed = self.watch.facts.forwards[-1].place
 
     def _remember(self, model: Any) -> None:
+        known = self._wrapped.get(id(model.module))
+        if known is not None and known.model() is model.module:
+            return
         ranks = dist.get_process_group_ranks(model.process_group)
         self._wrapped[id(model.module)] = _Wrapped(
             weakref.ref(model.module), not getattr(model, "broadcast_buffers", True),

@@ -267,7 +267,8 @@ def read(values: list[torch.Tensor]) -> list[float]:
         groups.setdefault((value.device, value.dtype), []).append(index)
     out = [0.0] * len(values)
     for indices in groups.values():
-        numbers = torch.stack([values[i].reshape(()) for i in indices]).tolist()
+        scalars = [value if value.dim() == 0 else value.reshape(()) for value in map(values.__getitem__, indices)]
+        numbers = torch.stack(scalars).tolist()
         for index, number in zip(indices, numbers, strict=True):
             out[index] = float(number)
     return out

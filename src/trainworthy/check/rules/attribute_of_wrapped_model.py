@@ -12,6 +12,7 @@ How sure:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Edit, Hit
@@ -62,9 +63,15 @@ model.parameters()
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at attributes of wrappers."""
     seen = set()
+    told_apart = set(_told_apart(analysis))
     for load in analysis.loads:
         owner, name = load.owner, load.node.attr
-        if not isinstance(owner, Instance) or owner.type not in WRAPPERS or load.node in seen:
+        if (
+            not isinstance(owner, Instance)
+            or owner.type not in WRAPPERS
+            or load.node in seen
+            or load.node in told_apart
+        ):
             continue
         own = owner.cls
         if own is not None and (own.lookup(name) is not None or not own.fully_known()):  # a wrapper with more methods
@@ -85,6 +92,20 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             fix=f"Write `{text}.module.{name}`.",
             edits=(Edit(place, f"{text}.module.{name}"),),
         )
+
+
+def _told_apart(analysis: Analysis) -> Iterator[ast.AST]:
+    """Yield what stands in `a if isinstance(model, Wrapper) else b`: each half is for another kind of model."""
+    for node in analysis.nodes.get(ast.IfExp, ()):
+        if isinstance(node, ast.IfExp) and _asks_for_kind(node.test):
+            yield from ast.walk(node.body)
+            yield from ast.walk(node.orelse)
+
+
+def _asks_for_kind(test: ast.expr) -> bool:
+    return any(
+        isinstance(one, ast.Call) and getattr(one.func, "id", "") in ("isinstance", "hasattr") for one in ast.walk(test)
+    )
 
 
 _MODULE_NAMES = frozenset(

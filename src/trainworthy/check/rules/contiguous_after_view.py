@@ -1,7 +1,7 @@
 """`contiguous()` after a view, which needs none.
 
 What it finds:
-    `x.view(...).contiguous()`: off by default.
+    `x.view(...).contiguous()`.
 
 Why:
     `view` only works where no copy is needed and leaves the order in memory as it is, so there is nothing to mend.
@@ -9,7 +9,8 @@ Why:
     fails, before `contiguous()` is reached.
 
 How sure:
-    The call does nothing, except for a slice that is viewed without being merged. Off by default, as it does no harm.
+    The call does nothing, except for a slice that is viewed without being merged, of which nothing is said where the
+    slice is seen. It does no harm, either.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ y = x.view(8, 3, 4).transpose(1, 2).contiguous()
 """
 
 
-@rule(code="TW163", severity="hint", default=False)
+@rule(code="TW163", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what `contiguous` is called on."""
     if "contiguous" not in analysis.source.words:
@@ -47,7 +48,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         made = func.value if isinstance(func, ast.Attribute) else None
         if call.node.args or call.node.keywords or not isinstance(made, ast.Call):
             continue
-        if isinstance(made.func, ast.Attribute) and made.func.attr == "view":
+        view = made.func
+        if isinstance(view, ast.Attribute) and view.attr == "view" and not isinstance(view.value, ast.Subscript):
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="`contiguous()` after `view` does nothing: a view keeps the order in memory",

@@ -2,13 +2,13 @@
 
 What it finds:
     `torch.device("cuda", rank)`, `.to(rank)` or `set_device(rank)` where `rank` is `dist.get_rank()` or
-    `int(os.environ["RANK"])`: off by default.
+    `int(os.environ["RANK"])`.
 
 Why:
     On the second node the ranks go on from 8, and its GPUs are numbered 0 to 7.
 
 How sure:
-    Certain on several nodes, and wrong on one: that is not in the source, so the rule has to be selected.
+    Certain on several nodes. On one node both numbers are the same: how many there are is not in the source.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ other = torch.device("cuda", rank % torch.cuda.device_count())
 _DEVICES = {"torch.device": 1, "torch.cuda.set_device": 0}
 
 
-@rule(code="TW461", severity="hint", default=False)
+@rule(code="TW461", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what names a device."""
     ranks = _ranks(analysis)

@@ -1,19 +1,22 @@
 """A layer normalisation that differs from `nn.LayerNorm`.
 
 What it finds:
-    `(x - mean) / (std + eps)` where `std` is `x.std(...)` without `unbiased=False` or `correction=0`: off by default.
+    `(x - mean) / (std + eps)` in a function or class named for a norm, where `std` is `x.std(..., keepdim=True)`
+    without `unbiased=False` or `correction=0`.
 
 Why:
     `nn.LayerNorm` divides by the root of the biased variance plus eps. With 8 features the outputs differ by 0.13, with
     512 by 0.004: weights of one do not fit the other.
 
 How sure:
-    Certain that the formula is another one. Off by default, because a model that is only ever used with it is as good.
+    Certain that the formula is another one. A model that is only ever used with it is as good. Rewards, sounds and
+    pictures are standardised so, too, and no layer: nothing is said of them.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
@@ -39,13 +42,14 @@ def norm(x, eps=1e-6):
 """
 
 
-@rule(code="TW264", severity="hint", default=False)
+@rule(code="TW264", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at quotients of a difference and a sum with a standard deviation."""
     if "std" not in analysis.source.words or "keepdim" not in analysis.source.words:
         return
     stds = {name for call in analysis.nodes.get(ast.Assign, ()) for name in _std_names(call)}
-    for node in analysis.nodes.get(ast.BinOp, ()):
+    layers = (one for one in ast.walk(analysis.source.tree) if isinstance(one, _DEFINITIONS) and _NORM.search(one.name))
+    for node in dict.fromkeys(inner for layer in layers for inner in ast.walk(layer)):
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div) or not _has_difference(node.left):
             continue
         below = node.right
@@ -57,6 +61,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     message="`std` is unbiased and eps is added outside of the root: not what nn.LayerNorm computes",
                     fix="nn.LayerNorm, or x.var(-1, keepdim=True, unbiased=False).add(eps).sqrt().",
                 )
+
+
+_DEFINITIONS = ast.FunctionDef | ast.ClassDef
+_NORM = re.compile(r"(layer_?norm|(^|_|[a-z])norm|^ln)(_?(1|2|3)d)?$", re.IGNORECASE)
 
 
 def _has_difference(node: ast.expr) -> bool:

@@ -2,15 +2,15 @@
 
 What it finds:
     In a function that evaluates (under `no_grad`, or after `eval()`): `total += loss.item()` in a loop over a
-    loader, and `total / len(loader)` later. Off by default.
+    loader, and `total / len(loader)` later.
 
 Why:
     The last batch is smaller, and its samples weigh more: 50 samples in batches of 16 give the last two the weight of
     16.
 
 How sure:
-    Certain where the loader has a smaller last batch. Silent with `drop_last=True`. Off by default, because sizes are
-    not in the source and it often matters little.
+    Certain where the loader has a smaller last batch, which is not in the source; it often matters little. Silent with
+    `drop_last=True`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def evaluate(model, loader):
 """
 
 
-@rule(code="TW565", severity="hint", default=False)
+@rule(code="TW565", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at functions that evaluate."""
     words = analysis.source.words

@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.values import Function, ProjectClass
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.values import Function, Instance, ProjectClass
 
 BAD = """\
 import torch.nn as nn
@@ -68,7 +69,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _is_plain_module(cls: ProjectClass) -> bool:
-    return cls.outside_base().startswith("torch.nn.")
+    base = cls.outside_base()
+    return base.startswith("torch.nn.") and is_module(Instance(base))
 
 
 def _arity(node: ast.FunctionDef) -> tuple[int, float]:

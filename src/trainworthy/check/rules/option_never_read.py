@@ -8,11 +8,13 @@ Why:
 
 How sure:
     Every file of the project is searched, also for the name in quotes. Silent if the options are used as a whole
-    (`vars(args)`, `**`, `getattr`, a config object made of them), and if the parser is handed on.
+    (`vars(args)`, `**`, `getattr`, a config object made of them), if the parser is handed on, and if the options go to
+    a function of another project. `--local-rank` is left out: a launcher gives it to every script.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 
@@ -22,6 +24,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import read_in_project
 from trainworthy.check.static.options import destination
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.values import Ref
 
 BAD = """\
 import argparse
@@ -49,10 +52,16 @@ model = torch.nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
 """
 
+# What is called with the options and reads none of them by name.
+_ONLY_SHOWS = frozenset({"builtins", "logging", "pprint", "print", "str", "repr"})
 _AS_A_WHOLE = re.compile(
     r"\bvars\(|__dict__|getattr\(|setattr\(|_get_kwargs|\*\*\s*(args|opt|opts|options|config|cfg|hparams|FLAGS)\b|"
     r"from_argparse_args|add_argparse_args|parse_known_args|OmegaConf|EasyDict|parents\s*=|Namespace"
 )
+
+
+# Given by `torch.distributed.launch`, whether the script wants it or not: without the option it would stop.
+_FOR_LAUNCHERS = frozenset({"local_rank"})
 
 
 @rule(code="TW812", severity="warning")
@@ -61,10 +70,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     code = analysis.source.code
     if "add_argument" not in code or ".parse_args(" not in code or _AS_A_WHOLE.search(code) or "torch" not in code:
         return
+    if _handed_outside(analysis):
+        return
     read: frozenset[str] | None = None
     for call in once_per_place(analysis.method_calls("add_argument")):
         name = destination(call)
         if name is None or call.context.source is not analysis.source or call.keywords.get("action") is not None:
+            continue
+        if name in _FOR_LAUNCHERS:
             continue
         read = read_in_project(analysis.source.path) if read is None else read
         own = set(re.findall(rf"\.\s*({re.escape(name)})\b(?!\s*=[^=])|['\"]({re.escape(name)})['\"]", code))
@@ -74,3 +87,25 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message=f"nothing reads `{name}`",
                 fix="Use it where it is meant, or remove it.",
             )
+
+
+def _handed_outside(analysis: Analysis) -> bool:
+    """Say whether the parsed options go as a whole to code that is not of the project: it may read any of them."""
+    names = {
+        target.id
+        for node in analysis.nodes.get(ast.Assign, ())
+        if isinstance(node, ast.Assign) and getattr(getattr(node.value, "func", None), "attr", "") == "parse_args"
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return any(
+        call.context.source is analysis.source
+        and isinstance(call.owner, Ref)
+        and call.name.partition(".")[0] not in _ONLY_SHOWS
+        and any(isinstance(one, ast.Name) and one.id in names for one in _given(call.node))
+        for call in analysis.all_calls
+    )
+
+
+def _given(node: ast.Call) -> list[ast.expr]:
+    return [*node.args, *[one.value for one in node.keywords]]

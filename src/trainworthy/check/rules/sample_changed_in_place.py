@@ -15,6 +15,7 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -69,6 +70,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             yield from _in_method(analysis, cls, method.node)
 
 
+# What holds another data set, which may well make each sample anew.
+_DATA_SET = re.compile(r"(^|_)(data_?set|subset|ds|base)$", re.IGNORECASE)
+
+
 def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> Iterator[Hit]:
     index = node.args.args[1].arg
     aliases: dict[str, tuple[str, ast.AST]] = {}
@@ -76,7 +81,8 @@ def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> 
         for name, place in _changed(statement):
             attribute, made = aliases.get(name, ("", statement))
             plain = isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name)
-            if attribute and (not plain or _holds_arrays(analysis, cls, attribute)):
+            kept = not plain and _DATA_SET.search(attribute) is None
+            if attribute and (kept or _holds_arrays(analysis, cls, attribute)):
                 yield Hit(
                     place=analysis.place(place),
                     message=f"`{name}` is a part of `self.{attribute}`, so this changes the data set for good",

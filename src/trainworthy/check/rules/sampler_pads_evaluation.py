@@ -10,7 +10,7 @@ Why:
 
 How sure:
     A hint, and off by default: nothing happens where the ranks divide the samples evenly, or where the surplus is cut
-    off again, and neither number is in the source.
+    off again (detection's evaluators keep one of each image), and neither is in the source.
 """
 
 from __future__ import annotations

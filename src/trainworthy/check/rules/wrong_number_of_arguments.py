@@ -57,6 +57,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         owner = call.owner
         if not isinstance(owner, Instance) or owner.cls is None or not is_module(owner) or call.starred:
             continue
+        if owner.made_by is None:  # only an annotation names it, and a descendant's forward may take other arguments
+            continue
         if owner.cls.lookup("__call__") is not None or not owner.cls.fully_known():
             continue
         forward = owner.cls.lookup("forward")

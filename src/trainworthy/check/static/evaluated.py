@@ -43,6 +43,7 @@ _OTHERS_DO = (
 _EVALUATES = re.compile(
     r"(^|_)(eval|evaluate|validate|validation|val|predict|inference|infer|accuracy)($|_)|^test$|^test_(epoch|model|loop|net)"
 )
+_ACTS = re.compile(r"(^|_)(act|action|actions|rollout|explore)($|_)")
 
 
 def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]:
@@ -59,6 +60,8 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
         body = body_of(call.context)
         layers = _layers_with_modes(call)
         if body in done or not (layers or _called_like_a_model(call)) or modes.may_evaluate(call) or in_a_module(call):
+            continue
+        if not layers and _acts(call):
             continue
         whole = (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
         if not layers and not (trains and (has_layers or _users_have_layers(analysis))) and not whole:
@@ -80,6 +83,12 @@ def _learns_from_it(analysis: Analysis, call: Call) -> bool:
         for one in analysis.all_calls
         if one.node is not call.node and call.context.under(*NO_GRAD)
     )
+
+
+def _acts(call: Call) -> bool:
+    """Say whether a call chooses an action for an environment, where a policy that learns is in its training mode."""
+    functions = [call.context.function, *(one.context.function for one in call.context.callers)]
+    return any(one is not None and _ACTS.search(one.name) for one in functions)
 
 
 class _Modes:
@@ -235,7 +244,11 @@ def _has_backward(node: ast.AST) -> bool:
 
 
 class _loaded_objects:  # noqa: N801 - used like a function
-    """Whether a call is of something that `torch.load` returned whole."""
+    """Whether a call is of something that `torch.load` returned whole.
+
+    A program that loads a model into a name uses it; one that keeps it in an object is a part of others, which saved
+    the model in the mode that they want.
+    """
 
     def __init__(self, analysis: Analysis) -> None:
         loads = {call.node for call in analysis.calls("torch.load")}
@@ -244,6 +257,7 @@ class _loaded_objects:  # noqa: N801 - used like a function
             for node in analysis.nodes.get(ast.Assign, ())
             if isinstance(node, ast.Assign) and node.value in loads
             for target in node.targets
+            if isinstance(target, ast.Name)
         }
 
     def __call__(self, call: Call) -> bool:

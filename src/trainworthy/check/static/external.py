@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.tensors import ACTIVATIONS, call_method, sizes
+from trainworthy.check.static.tensors import ACTIVATIONS, activation_kept, call_method, sizes
 from trainworthy.check.static.values import (
     UNKNOWN,
     Const,
@@ -197,7 +197,7 @@ def _function(library: str, name: str, call: Call) -> Value | None:
 
 
 def _put_together(parts: Value) -> Value | None:
-    """Return what `cat` or `stack` makes of parts that are all alike: its numbers are theirs."""
+    """Return what `cat` or `stack` makes of parts that are all alike: its numbers are theirs, its sizes are not."""
     if not isinstance(parts, Sequence):
         return None
     values = parts.items if parts.items is not None else (parts.element,)
@@ -206,7 +206,9 @@ def _put_together(parts: Value) -> Value | None:
         if not isinstance(one, Tensor):
             return None
         joined = one if joined is None else join(joined, one)
-    return dataclasses.replace(joined, shape=None) if isinstance(joined, Tensor) else None
+    if not isinstance(joined, Tensor):
+        return None
+    return dataclasses.replace(joined, shape=None, made_by=joined.made_by if activation_kept(joined) else None)
 
 
 _TENSOR_FUNCTIONS = frozenset(

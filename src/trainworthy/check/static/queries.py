@@ -119,7 +119,10 @@ def in_a_module(call: Call) -> bool:
     function = call.context.function
     if function is None or function.owner is None:
         return False
-    return is_module(function.owner.prototype or Instance(function.owner.outside_base()))
+    owner = function.owner
+    if is_module(owner.prototype or Instance(owner.outside_base())):
+        return True
+    return "forward" in owner.members and bool(owner.bases) and not owner.fully_known()  # imports that go in a circle
 
 
 def called_function(call: Call) -> Function | None:
