@@ -129,9 +129,9 @@ class OptimizerWatch:
         moves, alike = numbers[:count], numbers[count:]
         lr = learning_rate(optimizer)
         name = watch.names.parameter
-        finite = all(math.isfinite(size) for size in sizes)
-        unmoved = updates.unmoved(moves) if finite and lr else []
-        rounded_share = updates.rounded_share(moves) if finite and lr else None
+        should_move = bool(lr) and all(math.isfinite(size) for size in sizes)
+        unmoved = updates.unmoved(moves) if should_move else []
+        rounded_share = updates.rounded_share(moves) if should_move else None
         if "updates" in state:
             self._rhythms[id(optimizer)].suspects = bool(unmoved) or (rounded_share or 0.0) > 0
         trainable = state.get("trainable", parameters)
@@ -155,17 +155,21 @@ class OptimizerWatch:
             alike_rows=tuple(name(p) for (p, _), same in zip(rows, alike, strict=True) if same),
         ))  # fmt: skip
         self.stepped[id(optimizer)] = weakref.ref(optimizer)
-        mixed = self.contributions.step(self._number(optimizer), parameters) if watch.step < 4 else None
-        if mixed is not None:
-            watch.facts.mixed.append(MixedGradients(
-                step=watch.step, place=state["place"], optimizer=type(optimizer).__name__, parameters=mixed[0],
-                first=mixed[1], last=mixed[2],
-            ))  # fmt: skip
+        if watch.step < 4:
+            self._note_mixed(optimizer, state["place"], parameters)
         for listener in self.before_end:
             listener(state["place"])
         watch.step += 1
         self.backwards_since_step = 0
         watch.facts.num_steps = watch.step
+
+    def _note_mixed(self, optimizer: Optimizer, place: Place, parameters: list[torch.Tensor]) -> None:
+        mixed = self.contributions.step(self._number(optimizer), parameters)
+        if mixed is not None:
+            self.watch.facts.mixed.append(MixedGradients(
+                step=self.watch.step, place=place, optimizer=type(optimizer).__name__, parameters=mixed[0],
+                first=mixed[1], last=mixed[2],
+            ))  # fmt: skip
 
     def _number(self, optimizer: Optimizer) -> int:
         return self._numbers.setdefault(id(optimizer), len(self._numbers))

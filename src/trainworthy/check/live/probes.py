@@ -42,15 +42,8 @@ def _run(facts: LiveFacts, call: Call) -> None:
     tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
     if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):
         return
-    is_causal = any(
-        t.matches is not None and t.step == 0 and t.matches[1] > 0.98 and max(t.matches[0], t.matches[2]) < 0.5
-        for t in facts.targets
-    )
-    size, assumed = call.batch_size, False
-    if size is None and tensors[0].dim():
-        # Without a loader, as many class targets as the first axis is long say that it is the batch.
-        flat = [t for t in facts.targets if t.step == 0 and t.is_flat and t.num_targets == tensors[0].shape[0]]
-        size, assumed = (tensors[0].shape[0], True) if flat or call.is_paired else (None, False)
+    is_causal = _predicts_the_next(facts)
+    size, assumed = _batch_size(facts, call, tensors[0])
     mixes = size if len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
     padding = _padding_of(model, tensors)
     masked = masked_call(model, call.args, call.kwargs)
@@ -82,6 +75,25 @@ def _run(facts: LiveFacts, call: Call) -> None:
     if is_causal and ids is not None and ids.shape[1] >= 4:
         found = _leaks(first, twin, args, kwargs, ids)
         facts.probes.extend(Probe(place=call.place, what="future-leak", model=name, **f) for f in found)
+
+
+def _predicts_the_next(facts: LiveFacts) -> bool:
+    """Say whether the targets of the first step are the inputs, shifted by one."""
+    return any(
+        t.matches is not None and t.step == 0 and t.matches[1] > 0.98 and max(t.matches[0], t.matches[2]) < 0.5
+        for t in facts.targets
+    )
+
+
+def _batch_size(facts: LiveFacts, call: Call, first: torch.Tensor) -> tuple[int | None, bool]:
+    """Return how many samples a call was given, and whether that is assumed.
+
+    Without a loader, as many class targets as the first axis is long say that it is the batch.
+    """
+    if call.batch_size is not None or not first.dim():
+        return call.batch_size, False
+    flat = [t for t in facts.targets if t.step == 0 and t.is_flat and t.num_targets == first.shape[0]]
+    return (first.shape[0], True) if flat or call.is_paired else (None, False)
 
 
 def _outputs(value: Any) -> list[torch.Tensor]:

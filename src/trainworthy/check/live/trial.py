@@ -98,19 +98,11 @@ class Runner:
             return out
 
         def noted(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            for tensor in tensors if isinstance(tensors, (list, tuple)) else (tensors,):
-                if tensor.numel() == 1:
-                    trial.losses.append(float(tensor.detach()))
+            trial.losses += _numbers(tensors)
             trial.place = self.place()
             backward(tensors, *args, **kwargs)
 
-        def stepping(optimizer: Optimizer, *_: Any) -> None:
-            self.kept.meet(optimizer)
-            if not trial.stepped:
-                trial.stepped = True
-                trial.gradients = self._gradients()
-
-        hook = register_optimizer_step_pre_hook(stepping)
+        hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._steps(trial, optimizer))
         nn.Module.__call__ = called  # type: ignore[method-assign]
         torch.autograd.backward = noted
         try:
@@ -119,6 +111,18 @@ class Runner:
             torch.autograd.backward = backward
             nn.Module.__call__ = call  # type: ignore[method-assign]
             hook.remove()
+
+    def _steps(self, trial: Trial, optimizer: Optimizer) -> None:
+        self.kept.meet(optimizer)
+        if not trial.stepped:
+            trial.stepped = True
+            trial.gradients = self._gradients()
+
+
+def _numbers(tensors: Any) -> list[float]:
+    """Return the losses that a backward pass begins with, where they are one number each."""
+    given = tensors if isinstance(tensors, (list, tuple)) else (tensors,)
+    return [float(tensor.detach()) for tensor in given if tensor.numel() == 1]
 
 
 def _finish(result: Any, function: Any) -> None:
