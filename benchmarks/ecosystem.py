@@ -4,7 +4,8 @@
 (``DIR/owner+name``, ``DIR/owner+name/repo`` or a bare one; packages come from the registry) with the defaults, joins
 every finding with its verdict from ``ecosystem.toml`` and writes ``results/ecosystem.json``, which
 ``docs/ecosystem.md`` shows. A finding that no verdict is about is "unread", and is printed. ``--only TEXT`` checks the
-repositories whose names contain it, prints what is unread and writes nothing.
+repositories whose names contain it, prints what is unread and writes nothing; with ``--keep`` it writes them beside
+what is known of the others, and joins all findings with the verdicts of now.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bug_pairs import export, git_folder
-from benchmarks.common import environment, write_result
+from benchmarks.common import environment, read_result, write_result
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,12 +39,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="folder of clones")
     parser.add_argument("--only", default="", help="of the names; nothing is written")
+    parser.add_argument("--keep", action="store_true", help="write what --only takes; keep what is known of others")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     known = manifest()
     rows = [row for row in known["repository"] if options.only in row["name"]]
     with ThreadPoolExecutor(options.jobs) as pool:
         checked = list(pool.map(lambda row: check(row, Path(options.root)), rows))
+    if options.keep:
+        checked = beside_known(checked, known["repository"])
     findings = [{**one, **verdict(one, known["verdict"])} for _, found in checked for one in found]
     beyond_reading(findings, known["verdict"])
     for one in (one for one in findings if one["verdict"] == "unread"):
@@ -51,7 +55,7 @@ def main() -> None:
     for row, _ in checked:
         print(f"{row['repository']:<45} {row['lines']:>8} lines")
     print(Counter(one["verdict"] for one in findings))
-    if not options.only:
+    if options.keep or not options.only:
         write_result("ecosystem", repositories=[row for row, _ in checked], findings=findings)
 
 
@@ -77,6 +81,16 @@ def check(row: Row, root: Path) -> tuple[Row, list[Row]]:
     findings = [{"repository": row["name"], **{name: one.get(name) for name in KEPT}} for one in said["findings"]]
     about = {"repository": row["name"], "commit": row["commit"], "mended": row["mended"]}
     return {**about, "under": row.get("under"), "files": said["files"], "lines": said["lines"]}, findings
+
+
+def beside_known(checked: list[tuple[Row, list[Row]]], listed: list[Row]) -> list[tuple[Row, list[Row]]]:
+    """Return what is checked and, of the other projects that are listed, what the result file knows."""
+    result = read_result("ecosystem") or {"repositories": [], "findings": []}
+    all_of = {row["repository"]: (row, findings) for row, findings in checked}
+    for row in result["repositories"]:
+        name = row["repository"]
+        all_of.setdefault(name, (row, [one for one in result["findings"] if one["repository"] == name]))
+    return [all_of[one["name"]] for one in listed if one["name"] in all_of]
 
 
 def lay_out(row: Row, root: Path, folder: Path) -> None:
