@@ -26,6 +26,7 @@ from trainworthy.units import UNKNOWN, format_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import catalogue_page
+import ecosystem_page
 import measured_gpu_page
 import parts_page
 import peers_page
@@ -214,7 +215,7 @@ def quick_pages() -> dict[Path, str]:
         **json_pages(),
         **explain_page(),
         **rule_pages.rule_pages(),
-        **rule_pages.ecosystem_page(),
+        **ecosystem_page.ecosystem_page(),
         **catalogue_page.catalogue_page(),
         **published_runs_page.page(),
         **resume_page.page(),

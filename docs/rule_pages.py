@@ -1,19 +1,13 @@
-"""The pages of the rules, their index, and the table of findings in public projects."""
+"""The pages of the rules, and their index."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from pathlib import Path
-from typing import Any
-
-from ecosystem_page import unread_section
 
 from trainworthy.check.rule import FAMILIES, all_pages
 from trainworthy.report.findings.page import rule_page
 
 DOCS = Path(__file__).resolve().parent
-FINDINGS = DOCS.parent / "benchmarks" / "results" / "ecosystem.json"
 
 
 def rule_pages() -> dict[Path, str]:
@@ -42,38 +36,3 @@ def rule_pages() -> dict[Path, str]:
             ]
     pages[DOCS / "rules" / "README.md"] = "\n".join(lines) + "\n"
     return pages
-
-
-def ecosystem_page() -> dict[Path, str]:
-    """Build the table of every finding in public projects, with what reading the source said."""
-    data: dict[str, Any] = json.loads(FINDINGS.read_text(encoding="utf-8"))
-    findings = data["findings"]
-    false = [one for one in findings if one["verdict"] != "true"]
-    severe = Counter(one["severity"] for one in findings)
-    kinds = f"{severe['error']} errors, {severe['warning']} warnings, {severe['hint']} hints"
-    lines = [
-        "# Findings in public projects", "",
-        f"`trainworthy check` with its defaults on {len(data['repositories'])} public repositories, {data['files']:,}",
-        f"files and {data['lines']:,} lines, read on {data['read']}: {len(findings)} findings ({kinds}), one in",
-        f"{data['lines'] // max(len(findings), 1):,} lines. {len(false)} are false after reading the source.", "",
-        "While the rules were written, the same reading found false alarms of TW101, TW303, TW308, TW311, TW356,",
-        "TW357, TW412, TW423, TW443, TW502, TW703, TW802, TW805 and TW841; these rules were mended.", "",
-        "A verdict says whether the source confirms what the message claims, not whether the authors should care:",
-        "tests and examples do some of it on purpose.", "",
-        "## Findings", "",
-        "| repository | place | code | severity | verdict | reason |", "|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for one in findings:
-        cell = f" cell {one['cell']}" if one["cell"] else ""
-        lines.append(
-            f"| {one['repository']} | {one['path']}{cell}:{one['line']} | [{one['code']}](rules/{one['code']}.md) "
-            f"| {one['severity']} | {one['verdict']} | {one['reason']} |"
-        )
-    counts = Counter(one["repository"] for one in findings)
-    lines += ["", "## Repositories", "", "| repository | commit | files | findings |", "|---|---|---|---|"]
-    lines += [
-        f"| {one['repository']} | `{one['commit'][:12]}` | {one['files']} | {counts[one['repository']]} |"
-        for one in data["repositories"]
-    ]
-    lines += unread_section()
-    return {DOCS / "ecosystem.md": "\n".join(lines) + "\n"}

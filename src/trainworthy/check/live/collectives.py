@@ -39,7 +39,7 @@ SEAMS = {
 _MAX_TURNS = 4000
 _PATIENCE_S = 10.0  # in all, over the whole look: a rank that is merely slow costs no more
 _FIRST_PATIENCE_S = 2.0  # until a first answer: perhaps the neighbour has no guard
-_NO_PAUSE_S, _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 2e-4, 2e-5, 1e-2
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 2e-5, 1e-2
 _TRAIL = 8
 _sessions = 0
 
@@ -155,8 +155,7 @@ class CollectiveWatch:
             waited_s = time.monotonic() - began
             if not waits or not still or waited_s >= patience_s:
                 break
-            # A neighbour that comes soon is worth no sleep, which lasts longer than asked for: others may run, no more.
-            time.sleep(0 if waited_s < _NO_PAUSE_S else min(max(waited_s / 8, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
+            time.sleep(min(max(waited_s / 8, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
         self._patience_s -= waited_s
         return None
 

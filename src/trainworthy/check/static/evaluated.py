@@ -43,7 +43,7 @@ _OTHERS_DO = (
 _EVALUATES = re.compile(
     r"(^|_)(eval|evaluate|validate|validation|val|predict|inference|infer|accuracy)($|_)|^test$|^test_(epoch|model|loop|net)"
 )
-_ACTS = re.compile(r"(^|_)(act|action|actions|rollout|explore)($|_)")
+_ACTS = re.compile(r"(^|_)(act|action|actions|rollout|explore|policy|q_targets?)($|_)")
 
 
 def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]:
@@ -86,7 +86,7 @@ def _learns_from_it(analysis: Analysis, call: Call) -> bool:
 
 
 def _acts(call: Call) -> bool:
-    """Say whether a call chooses an action for an environment, where a policy that learns is in its training mode."""
+    """Say whether a call chooses or judges an action, where a policy that learns is in its training mode."""
     functions = [call.context.function, *(one.context.function for one in call.context.callers)]
     return any(one is not None and _ACTS.search(one.name) for one in functions)
 
