@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +13,12 @@ _MAX_FILES = 2_000
 _MAX_BYTES = 2**21  # of one file
 # An attribute that is read (not only assigned), a word in quotes that is no option of a parser.
 _READ = re.compile(r"\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]")
+
+_OWN = re.compile(r"\bself\.([A-Za-z_]\w*)\b(?!\s*=[^=])")
+_OTHERS = re.compile(
+    r"(?<!\bself)\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]"
+)
+_CLASS = re.compile(r"\b[A-Z]\w+\b")
 
 
 def read_in_project(path: str) -> frozenset[str] | None:
@@ -31,6 +38,43 @@ def read_by(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def attribute_is_read(path: str, name: str, cls: str) -> bool | None:
+    """Say whether another file of the project reads an attribute of a class's objects; None if it is too large.
+
+    What other classes read of themselves does not count, unless their file knows the class.
+    """
+    if not Path(path).is_file():
+        return False
+    here = Path(path).resolve()
+    every = _attributes_below(_root(str(here.parent)))
+    if every is None:
+        return None
+    return any(
+        name in one.others or (name in one.own and cls in one.words) for at, one in every.items() if at != str(here)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Attributes:
+    """What one file reads: attributes of ``self``, all others and words in quotes; and the names of classes in it."""
+
+    own: frozenset[str]
+    others: frozenset[str]
+    words: frozenset[str]
+
+
+@lru_cache(maxsize=16)
+def _attributes_below(root: str) -> dict[str, _Attributes] | None:
+    paths = _files_below(root)
+    return None if paths is None else {str(path.resolve()): _attributes(_text(path)) for path in paths}
+
+
+def _attributes(text: str) -> _Attributes:
+    own = frozenset(_OWN.findall(text))
+    others = {part for one, other in _OTHERS.findall(text) for part in (one or other).split(".")}
+    return _Attributes(own, frozenset(others), frozenset(_CLASS.findall(text)))
+
+
 @lru_cache(maxsize=1024)
 def _root(folder: str) -> str:
     """Return the outermost folder that looks like a project's, or the file's own."""
@@ -46,18 +90,23 @@ def _root(folder: str) -> str:
 
 @lru_cache(maxsize=16)
 def _read_below(root: str) -> frozenset[str] | None:
-    names: set[str] = set()
-    count = 0
-    for kind in ("*.py", "*.ipynb"):
-        for path in Path(root).rglob(kind):
-            if _SKIPPED & set(path.parts):
-                continue
-            count += 1
-            if count > _MAX_FILES:
-                return None
-            try:
-                if path.stat().st_size < _MAX_BYTES:
-                    names |= read_by(path.read_text(encoding="utf-8", errors="replace"))
-            except OSError:
-                continue
-    return frozenset(names)
+    paths = _files_below(root)
+    return None if paths is None else frozenset(name for path in paths for name in read_by(_text(path)))
+
+
+def _files_below(root: str) -> list[Path] | None:
+    """Return the programs of a project; None if there are too many."""
+    paths = [
+        path
+        for kind in ("*.py", "*.ipynb")
+        for path in Path(root).rglob(kind)
+        if not _SKIPPED & set(path.relative_to(root).parts)
+    ]
+    return None if len(paths) > _MAX_FILES else paths
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size < _MAX_BYTES else ""
+    except OSError:
+        return ""
