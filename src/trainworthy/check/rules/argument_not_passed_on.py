@@ -130,11 +130,10 @@ def _optional(callee: Function, call: Call, own: set[str]) -> list[tuple[str, bo
     shift = 1 if callee.owner is not None and positional and positional[0].arg in ("self", "cls") else 0
     given = {arg.arg for arg in positional[: len(call.node.args) + shift]} | set(call.keywords)
     return [
-        (name, default.value is None)
+        (name, isinstance(default, ast.Constant) and default.value is None)
         for name, default in defaults.items()
         if name in own
         and name not in given
-        and isinstance(default, ast.Constant)
         and any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(callee.node))
     ]
 

@@ -2,7 +2,8 @@
 
 What it finds:
     `self.mean: torch.mean(x)` (an annotation), `mode == "train"` as a whole statement, `reward = +gain` for `+=`,
-    `x[-2:0]` (which is empty), and `step(*kwargs)` where `kwargs` is a function's `**kwargs`.
+    `x[-2:0]` (which is empty), `step(*kwargs)` where `kwargs` is a function's `**kwargs`, and
+    `step % log_every or last` as a condition, without `== 0`.
 
 Why:
     Python accepts all of them: the value is never stored, never added, never changed; the one star hands over the
@@ -33,7 +34,7 @@ class Distance(torch.nn.Module):
         if mode is None:
             mode == "train"  # <- TW815
         x[-2:0] = 0  # <- TW815
-        return self.compare(x, *kwargs)  # <- TW815
+        return torch.std(x, *kwargs)  # <- TW815
 """
 
 GOOD = """\
@@ -46,7 +47,7 @@ class Distance(torch.nn.Module):
         if mode is None:
             mode = "train"
         x[-2:] = 0
-        return self.compare(x, **kwargs)
+        return torch.std(x, **kwargs)
 """
 
 
@@ -74,6 +75,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 place=place(node), message="this slice is empty: it ends before the first", fix="Leave out the 0."
             )
     yield from _one_star(analysis)
+    yield from _modulus_without_zero(analysis)
 
 
 def _is_a_call_as_annotation(node: ast.AST) -> bool:
@@ -135,3 +137,23 @@ def _one_star(analysis: Analysis) -> Iterator[Hit]:
                             message=f"one star hands over the names of `{name}`, not its values",
                             fix=f"Write `**{name}`.",
                         )
+
+
+def _modulus_without_zero(analysis: Analysis) -> Iterator[Hit]:
+    """Yield conditions like `step % log_every`, which hold in all turns but every n-th."""
+    for node in analysis.nodes.get(ast.If, []):
+        if not isinstance(node, ast.If) or isinstance(node.body[0], ast.Continue | ast.Return | ast.Raise):
+            continue
+        for one in (part for part in ast.walk(node.test) if isinstance(part, ast.BoolOp)):
+            for value in one.values:
+                if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mod) and _is_an_interval(value.right):
+                    yield Hit(
+                        place=analysis.source.place(value),
+                        message="this holds in all turns but every n-th",
+                        fix="Compare it with 0.",
+                    )
+
+
+def _is_an_interval(node: ast.expr) -> bool:
+    name = getattr(node, "attr", getattr(node, "id", ""))
+    return any(word in name.lower() for word in ("every", "freq", "interval", "period"))

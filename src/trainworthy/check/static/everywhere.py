@@ -19,6 +19,9 @@ _OTHERS = re.compile(
     r"(?<!\bself)\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]"
 )
 _CLASS = re.compile(r"\b[A-Z]\w+\b")
+_BASES = re.compile(r"^\s*class\s+\w+\s*\(([^)]*)\)", re.MULTILINE)
+_BOUND = re.compile(r"(?<!\bself)\.([A-Za-z_]\w*)\s*(?::[^=\n]{1,60})?=[^=]")
+_BY_TEXT = re.compile(r"(?:setattr|register_\w+|add_module)\([^,'\"]*,?\s*['\"]([A-Za-z_]\w*)['\"]")
 
 
 def read_in_project(path: str) -> frozenset[str] | None:
@@ -54,13 +57,32 @@ def attribute_is_read(path: str, name: str, cls: str) -> bool | None:
     )
 
 
+def may_be_set_elsewhere(path: str, name: str, classes: set[str]) -> bool:
+    """Say whether another file may give the objects of a class an attribute: on an object, by text, in a subclass."""
+    here = Path(path).resolve()
+    every = _attributes_below(_root(str(here.parent))) if here.is_file() else {}
+    if every is None:
+        return True
+    return any(name in one.set or classes & one.bases for at, one in every.items() if at != str(here))
+
+
 @dataclass(frozen=True, slots=True)
 class _Attributes:
-    """What one file reads: attributes of ``self``, all others and words in quotes; and the names of classes in it."""
+    """What one file says of attributes.
+
+    Attributes:
+        own: Those of ``self`` that are read.
+        others: Those of anything else that are read, and words in quotes.
+        set: Those of anything else that are set, and those that are set by text.
+        words: The names of classes.
+        bases: The names of classes from which others descend.
+    """
 
     own: frozenset[str]
     others: frozenset[str]
+    set: frozenset[str]
     words: frozenset[str]
+    bases: frozenset[str]
 
 
 @lru_cache(maxsize=16)
@@ -72,7 +94,9 @@ def _attributes_below(root: str) -> dict[str, _Attributes] | None:
 def _attributes(text: str) -> _Attributes:
     own = frozenset(_OWN.findall(text))
     others = {part for one, other in _OTHERS.findall(text) for part in (one or other).split(".")}
-    return _Attributes(own, frozenset(others), frozenset(_CLASS.findall(text)))
+    bound = frozenset(_BOUND.findall(text)) | frozenset(_BY_TEXT.findall(text))
+    bases = frozenset(name for bases in _BASES.findall(text) for name in _CLASS.findall(bases))
+    return _Attributes(own, frozenset(others), bound, frozenset(_CLASS.findall(text)), bases)
 
 
 @lru_cache(maxsize=1024)
