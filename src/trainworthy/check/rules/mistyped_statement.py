@@ -60,11 +60,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for node in analysis.nodes.get(ast.AnnAssign, []):
         if _is_a_call_as_annotation(node):
             yield Hit(place=place(node), message="this is an annotation: nothing is stored", fix="Write `=`.")
-    if not analysis.source.path.endswith(".ipynb"):  # shown below the cell
-        expected = _expected_to_raise(analysis)
-        for node in analysis.nodes.get(ast.Expr, []):
-            if node not in expected and _is_an_equation(node):
-                yield Hit(place=place(node), message="nothing looks at this comparison", fix="Write `=`, or `assert`.")
+    expected = _expected_to_raise(analysis)
+    for node in analysis.nodes.get(ast.Expr, []):
+        if node not in expected and _is_an_equation(node):
+            yield Hit(place=place(node), message="nothing looks at this comparison", fix="Write `=`, or `assert`.")
     for node in analysis.nodes.get(ast.Assign, []):
         value = getattr(node, "value", None)
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.UAdd) and _is_computed(value.operand):
@@ -94,7 +93,9 @@ def _is_an_equation(node: ast.AST) -> bool:
 
 
 def _expected_to_raise(analysis: Analysis) -> set[ast.AST]:
-    return {
+    """Return what may be there to raise, and what a notebook shows below its cell."""
+    shown = analysis.source.tree.body if analysis.source.path.endswith(".ipynb") else []
+    return set(shown) | {
         inner
         for kind in (ast.Try, ast.With)
         for node in analysis.nodes.get(kind, [])

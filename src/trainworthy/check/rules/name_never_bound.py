@@ -8,8 +8,8 @@ Why:
     NameError, perhaps in the branch that saves or evaluates after the first epoch.
 
 How sure:
-    Silent in files with `import *`, `exec` or changed `globals()`, in notebooks, within `try` and `except NameError`,
-    and about names that Python 2 had.
+    Silent in files with `import *`, `exec` or changed `globals()`, within `try` and `except NameError`, and about names
+    that Python 2 or a notebook has.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Trainer:
 """
 
 _BUILTINS = frozenset(dir(builtins)) | frozenset(
-    "__file__ __path__ __class__ __module__ __qualname__ __annotations__ __version__ reveal_type WindowsError "
+    "display get_ipython In Out __file__ "
+    "__path__ __class__ __module__ __qualname__ __annotations__ __version__ reveal_type WindowsError "
     "unicode xrange raw_input basestring long reduce file unichr cmp execfile reload buffer apply intern".split()
 )
 _OPAQUE = frozenset({"exec", "globals", "execfile", "__builtins__", "vars"})
@@ -56,9 +57,9 @@ _OPAQUE = frozenset({"exec", "globals", "execfile", "__builtins__", "vars"})
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the names of a file that is about training."""
     source = analysis.source
-    if "torch" not in source.words or source.path.endswith(".ipynb") or _is_opaque(analysis):
+    if "torch" not in source.words or _is_opaque(analysis):
         return
-    unbound = _unbound(source.text)
+    unbound = _unbound(ast.unparse(source.tree) if source.path.endswith(".ipynb") else source.text)
     if not unbound:
         return
     silent = _silent(source.tree)

@@ -7,8 +7,8 @@ Why:
     TypeError, perhaps after an hour in the queue.
 
 How sure:
-    The definition is found, is not decorated, and the call has no `*` or `**`. Silent about `cls(...)`, classes made
-    in functions, and functions that only raise.
+    The definition is found, is not decorated, and the call has no `*` or `**`. Silent about `cls(...)`, classes with
+    a base that a function was given, and functions that only raise.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import is_stub
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import body_of, called_function, once_per_place
-from trainworthy.check.static.values import Function, Instance
+from trainworthy.check.static.queries import body_of, called_function, names_in, once_per_place
+from trainworthy.check.static.values import Function, Instance, ProjectClass
 
 BAD = """\
 import torch.nn as nn
@@ -95,8 +95,14 @@ def _is_surely_called(function: Function, call: Call) -> bool:
         made = call.result.cls if isinstance(call.result, Instance) and call.result.made_by is call else None
         if made is None or getattr(call.node.func, "id", "") == "cls":  # which may be a class that descends from it
             return False
-        return made.fully_known() and made.lookup("__new__") is None and made.node in made.source.tree.body
+        return made.fully_known() and made.lookup("__new__") is None and _has_its_own_bases(made)
     return isinstance(call.owner, Instance) and getattr(call.node.func, "attr", "") == function.name
+
+
+def _has_its_own_bases(cls: ProjectClass) -> bool:
+    """Say whether the bases are the classes that they are called: one that a function was given may be any."""
+    named = zip(cls.bases, cls.node.bases, strict=False)
+    return all(not isinstance(base, ProjectClass) or base.node.name in names_in(node) for base, node in named)
 
 
 def _kinds_are_told_apart(call: Call) -> bool:
