@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
@@ -96,6 +97,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         family = _family(cls)
         if family is None or cls.node.decorator_list or cls.node.keywords:
             continue
+        own = _bound_in(cls.node)
+        if all(one.attr in own for one in _read_of_self(cls.node)):
+            continue
         if _is_a_mixin(cls, family) or any(_is_filled_otherwise(one) for one in family):
             continue
         bound = {name for one in family for name in _bound_in(one.node)}
@@ -103,6 +107,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if isinstance(node, ast.ClassDef) and cls.node.name in {n for base in node.bases for n in names_in(base)}:
                 bound |= _bound_in(node)
         missing = [one for one in _read_of_self(cls.node) if one.attr not in bound]
+        if missing:
+            tried = {inner for one in ast.walk(cls.node) if isinstance(one, ast.Try) for inner in ast.walk(one)}
+            missing = [one for one in missing if one not in tried]
         if missing and set_on_objects is None:
             set_on_objects = _set_on_objects(analysis)
         said: set[str] = set()
@@ -111,7 +118,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 continue
             said.add(one.attr)
             names = {member.node.name for member in family}
-            if not may_be_set_elsewhere(analysis.source.path, one.attr, {cls.node.name}):
+            if not may_be_set_elsewhere(analysis.source.path, one.attr, cls.node.name):
                 yield Hit(
                     place=analysis.source.place(one),
                     message=f"nothing sets `{one.attr}` of {' or '.join(sorted(names))}",
@@ -134,6 +141,7 @@ def _family(cls: ProjectClass) -> list[ProjectClass] | None:
     return found
 
 
+@lru_cache(maxsize=1024)
 def _is_filled_otherwise(cls: ProjectClass) -> bool:
     """Say whether a class may set attributes by text, or hands itself to a function that does."""
     if _OTHER_WAYS.search(cls.source.segment(cls.node)):
@@ -153,7 +161,8 @@ def _is_a_mixin(cls: ProjectClass, family: list[ProjectClass]) -> bool:
     return "mixin" in cls.node.name.lower() or not made
 
 
-def _bound_in(node: ast.ClassDef) -> set[str]:
+@lru_cache(maxsize=1024)
+def _bound_in(node: ast.ClassDef) -> frozenset[str]:
     """Return the attributes that a class's body and methods bind, on whatever object, and those of all modules."""
     found = set(_OF_MODULES)
     for one in ast.walk(node):
@@ -168,23 +177,22 @@ def _bound_in(node: ast.ClassDef) -> set[str]:
             found.add(statement.id)
         elif isinstance(statement, ast.alias):
             found.add(statement.asname or statement.name)
-    return found
+    return frozenset(found)
 
 
+@lru_cache(maxsize=1024)
 def _read_of_self(node: ast.ClassDef) -> list[ast.Attribute]:
     """Return the attributes that a class's methods read of their first argument."""
     found = []
     for method in node.body:
         if not isinstance(method, Def) or not method.args.args or method.args.args[0].arg != "self":
             continue
-        tried = {inner for one in ast.walk(method) if isinstance(one, ast.Try) for inner in ast.walk(one)}
         for one in ast.walk(method):
             if (
                 isinstance(one, ast.Attribute)
                 and isinstance(one.ctx, ast.Load)
                 and isinstance(one.value, ast.Name)
                 and one.value.id == "self"
-                and one not in tried
                 and not one.attr.startswith("_")
             ):
                 found.append(one)

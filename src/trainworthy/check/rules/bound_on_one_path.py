@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, functions_of
+from trainworthy.check.static.bindings import Bindings, bindings_of, functions_around
 
 BAD = """\
 import torch
@@ -54,11 +54,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the blocks of functions."""
     if "torch" not in analysis.source.words:
         return
-    for node in functions_of(analysis.nodes):
-        branches = [one for one in ast.walk(node) if isinstance(one, ast.If) and not one.orelse]
-        if not branches:
-            continue
-        names = Bindings(node)
+    candidates = [
+        one.lineno
+        for one in analysis.nodes.get(ast.If, [])
+        if isinstance(one, ast.If) and not one.orelse and not isinstance(one.body[-1], _LEAVES)
+    ]
+    for node in functions_around(analysis.nodes, candidates):
+        names = bindings_of(node)
         if names.opaque:
             continue
         for block, loops in _blocks(node.body, ()):

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, Def, functions_of
+from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_around
 
 BAD = """\
 import torch
@@ -67,10 +67,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at loops and comprehensions."""
     if "torch" not in analysis.source.words:
         return
-    for node in functions_of(analysis.nodes):
-        loops = [one for one in ast.walk(node) if isinstance(one, _Loop)]
-        if loops:
-            yield from _changed_for_nothing(analysis, Bindings(node), loops)
+    loops = [one for kind in (ast.For, ast.AsyncFor) for one in analysis.nodes.get(kind, []) if isinstance(one, _Loop)]
+    rebinding = [one for one in loops if _rebinds(one)]
+    for node in functions_around(analysis.nodes, [one.lineno for one in rebinding]):
+        inside = [one for one in rebinding if node.lineno < one.lineno <= (node.end_lineno or 0)]
+        yield from _changed_for_nothing(analysis, bindings_of(node), inside)
     for kind in (ast.ListComp, ast.GeneratorExp, ast.SetComp):
         for one in analysis.nodes.get(kind, []):
             if isinstance(one, ast.ListComp | ast.GeneratorExp | ast.SetComp):
@@ -89,6 +90,14 @@ def _pairs(target: ast.expr, iterable: ast.expr) -> _Pairs:
     if isinstance(target, ast.Name) and isinstance(iterable, ast.Name):
         return [(target.id, iterable.id)]
     return []
+
+
+def _rebinds(loop: _Loop) -> bool:
+    """Say whether a loop's turn ends with an assignment, perhaps under a condition."""
+    last = loop.body[-1]
+    while isinstance(last, ast.If) and not last.orelse:
+        last = last.body[-1]
+    return isinstance(last, ast.Assign) and bool(_pairs(loop.target, loop.iter))
 
 
 def _changed_for_nothing(analysis: Analysis, names: Bindings, loops: list[_Loop]) -> Iterator[Hit]:

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, functions_of, is_stub, own_nodes
+from trainworthy.check.static.bindings import functions_of, is_stub, own_nodes
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, called_function, once_per_place
 from trainworthy.check.static.values import Function
@@ -97,7 +98,12 @@ def _results_used(analysis: Analysis) -> Iterator[Hit]:
 
 def _returns_nothing(function: Function) -> bool:
     node = function.node
-    if not isinstance(node, Def) or isinstance(node, ast.AsyncFunctionDef) or node.decorator_list or is_stub(node):
+    return isinstance(node, ast.FunctionDef) and _has_no_value(node)
+
+
+@lru_cache(maxsize=4096)
+def _has_no_value(node: ast.FunctionDef) -> bool:
+    if node.decorator_list or is_stub(node):
         return False
     if node.name.startswith("__") or any(isinstance(one, ast.Raise) for one in node.body):
         return False

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, Def, functions_of, is_stub
+from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, is_stub
 from trainworthy.check.static.values import ProjectClass
 
 BAD = """\
@@ -77,7 +77,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for node in functions_of(analysis.nodes):
         if is_stub(node) or node.decorator_list:
             continue
-        names = Bindings(node)
+        names = bindings_of(node)
         if names.opaque:
             continue
         yield from _constants_for_parameters(analysis, names, methods.get(node))

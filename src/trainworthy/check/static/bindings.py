@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 _SEE_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
@@ -61,6 +63,21 @@ class Bindings:
     def plain_assignments(self) -> list[tuple[ast.Assign, str]]:
         """Return the statements ``name = ...`` of the function and of those in it."""
         return self._plain
+
+
+@lru_cache(maxsize=4096)
+def bindings_of(function: Def) -> Bindings:
+    """Return the names of a function; several rules ask for those of each."""
+    return Bindings(function)
+
+
+def functions_around(nodes: dict[type[ast.AST], list[ast.AST]], lines: list[int]) -> Iterator[Def]:
+    """Yield the function definitions that one of some lines stands in."""
+    lines = sorted(lines)
+    for node in functions_of(nodes):
+        at = bisect_left(lines, node.lineno)
+        if at < len(lines) and lines[at] <= (node.end_lineno or 0):
+            yield node
 
 
 def functions_of(nodes: dict[type[ast.AST], list[ast.AST]]) -> Iterator[Def]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,14 +13,7 @@ _MAX_BYTES = 2**21  # of one file
 # An attribute that is read (not only assigned), a word in quotes that is no option of a parser.
 _READ = re.compile(r"\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]")
 
-_OWN = re.compile(r"\bself\.([A-Za-z_]\w*)\b(?!\s*=[^=])")
-_OTHERS = re.compile(
-    r"(?<!\bself)\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]"
-)
-_CLASS = re.compile(r"\b[A-Z]\w+\b")
 _BASES = re.compile(r"^\s*class\s+\w+\s*\(([^)]*)\)", re.MULTILINE)
-_BOUND = re.compile(r"(?<!\bself)\.([A-Za-z_]\w*)\s*(?::[^=\n]{1,60})?=[^=]")
-_BY_TEXT = re.compile(r"(?:setattr|register_\w+|add_module)\([^,'\"]*,?\s*['\"]([A-Za-z_]\w*)['\"]")
 
 
 def read_in_project(path: str) -> frozenset[str] | None:
@@ -46,57 +38,48 @@ def attribute_is_read(path: str, name: str, cls: str) -> bool | None:
 
     What other classes read of themselves does not count, unless their file knows the class.
     """
-    if not Path(path).is_file():
-        return False
-    here = Path(path).resolve()
-    every = _attributes_below(_root(str(here.parent)))
-    if every is None:
+    others = _other_texts(path)
+    if others is None:
         return None
+    of_self = re.compile(rf"\bself\.{name}\b(?!\s*=[^=])")
+    of_any = re.compile(
+        rf"(?<!\bself)\.\s*{name}\b(?!\s*=[^=])|(?<!dest=)(?<!dest = )['\"]([\w.]*\.)?{name}(\.[\w.]*)?['\"]"
+    )
     return any(
-        name in one.others or (name in one.own and cls in one.words) for at, one in every.items() if at != str(here)
+        of_any.search(text) or (cls in text and of_self.search(text)) is not None for text in others if name in text
     )
 
 
-def may_be_set_elsewhere(path: str, name: str, classes: set[str]) -> bool:
+def may_be_set_elsewhere(path: str, name: str, cls: str) -> bool:
     """Say whether another file may give the objects of a class an attribute: on an object, by text, in a subclass."""
-    here = Path(path).resolve()
-    every = _attributes_below(_root(str(here.parent))) if here.is_file() else {}
-    if every is None:
+    others = _other_texts(path)
+    if others is None:
         return True
-    return any(name in one.set or classes & one.bases for at, one in every.items() if at != str(here))
+    bound = re.compile(
+        rf"(?<!\bself)\.{name}\s*(?::[^=\n]{{1,60}})?=[^=]|(?:setattr|register_\w+|add_module)\([^,'\"]*,?\s*['\"]{name}['\"]"
+    )
+    known = re.compile(rf"\b{cls}\b")
+    for text in others:
+        if name in text and bound.search(text):
+            return True
+        if cls in text and any(known.search(bases) for bases in _BASES.findall(text)):
+            return True
+    return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Attributes:
-    """What one file says of attributes.
-
-    Attributes:
-        own: Those of ``self`` that are read.
-        others: Those of anything else that are read, and words in quotes.
-        set: Those of anything else that are set, and those that are set by text.
-        words: The names of classes.
-        bases: The names of classes from which others descend.
-    """
-
-    own: frozenset[str]
-    others: frozenset[str]
-    set: frozenset[str]
-    words: frozenset[str]
-    bases: frozenset[str]
+def _other_texts(path: str) -> list[str] | None:
+    """Return the other programs of the project that a file is of; None if there are too many."""
+    here = Path(path).resolve()
+    if not here.is_file():
+        return []
+    every = _texts_below(_root(str(here.parent)))
+    return None if every is None else [text for at, text in every.items() if at != str(here)]
 
 
-@lru_cache(maxsize=16)
-def _attributes_below(root: str) -> dict[str, _Attributes] | None:
+@lru_cache(maxsize=2)
+def _texts_below(root: str) -> dict[str, str] | None:
     paths = _files_below(root)
-    return None if paths is None else {str(path.resolve()): _attributes(_text(path)) for path in paths}
-
-
-def _attributes(text: str) -> _Attributes:
-    own = frozenset(_OWN.findall(text))
-    others = {part for one, other in _OTHERS.findall(text) for part in (one or other).split(".")}
-    bound = frozenset(_BOUND.findall(text)) | frozenset(_BY_TEXT.findall(text))
-    bases = frozenset(name for bases in _BASES.findall(text) for name in _CLASS.findall(bases))
-    return _Attributes(own, frozenset(others), bound, frozenset(_CLASS.findall(text)), bases)
+    return None if paths is None else {str(path.resolve()): _text(path) for path in paths}
 
 
 @lru_cache(maxsize=1024)
