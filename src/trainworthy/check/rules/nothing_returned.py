@@ -72,7 +72,7 @@ for batch in loader:
 @rule(code="TW846", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls whose value is used, and at branches that differ."""
-    if "torch" not in analysis.source.words:
+    if "torch" not in analysis.source.code:
         return
     yield from _results_used(analysis)
     yield from _branches_that_differ(analysis)
