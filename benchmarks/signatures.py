@@ -15,7 +15,7 @@ TABLE = Path(__file__).parents[1] / "src/trainworthy/check/static/signatures.jso
 NAMES = ("torch", "torch.nn", "torch.nn.functional", "torch.functional", "torch.optim", "numpy")
 CALLABLES = (
     "torch.nn", "torch.nn.functional", "torch.optim", "torch.optim.lr_scheduler", "torch.utils.data",
-    "torch.nn.parallel", "torch.distributed", "torch.multiprocessing",
+    "torch.nn.parallel", "torch.distributed", "torch.multiprocessing", "torch.nn.init", "torch.nn.utils",
 )  # fmt: skip
 
 

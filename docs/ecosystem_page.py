@@ -56,7 +56,8 @@ def _summary(data: Row) -> list[str]:
         f"`trainworthy check` with its defaults on {len(rows)} public projects, {files:,} files and {size:,} lines, on",
         f"{data['date'][:10]}: {severities['error']} errors, {severities['warning']} warnings and",
         f"{severities['hint']} hints. By our reading of the source {verdicts['true']:,} are true,",
-        f"{verdicts['false']} false, and {verdicts['unread']} have no verdict. Errors and warnings were read one by one;",
+        f"{verdicts['false']} false, and {verdicts['unread']} have no verdict. Errors and warnings were read one by"
+        " one;",
         "hints whose message says no more than the line shows have one verdict for all of a rule.",
         "",
         f"Rules were written and mended on {mended} of the projects, which showed false alarms of TW101, TW303, TW308,",

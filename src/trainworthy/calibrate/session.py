@@ -89,7 +89,7 @@ class Session:
         """
         if not self._stamped:
             raise UsageError(
-                "No probe could be made: the bandwidth and the largest products took all of the time. Nothing was kept.",
+                "No probe could be made: bandwidth and the largest products took all of the time. Nothing was kept.",
                 where="calibrate", fix="Repeat it when the machine is idle, or give it longer with --budget.",
             )  # fmt: skip
         share = self._disturbed / len(self._stamped)

@@ -12,7 +12,7 @@ Why:
 How sure:
     The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
     function gives the option to any call, computes with it, or keeps it. The project's function reads its parameter,
-    which defaults to None.
+    which has a default; a mask's is None.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ def _left_out(analysis: Analysis) -> Iterator[Hit]:
         function, callee = call.context.function, called_function(call)
         if function is None or callee is None or callee is function or call.context.source is not analysis.source:
             continue
-        if call.starred or isinstance(function.node, ast.Lambda):
+        if call.starred or isinstance(function.node, ast.Lambda) or analysis.mentions("save_hyperparameters"):
             continue
         own = {arg.arg for arg in _parameters(function.node)}
-        for name in _optional(callee, call, own):
+        for name, is_none in _optional(callee, call, own):
             reads = [one for one in ast.walk(function.node) if isinstance(one, ast.Name) and one.id == name]
             forgotten = not reads and name not in _COMMON
-            if forgotten or ("mask" in name and _is_only_applied(function.node, name)):
+            if forgotten or (is_none and "mask" in name and _is_only_applied(function.node, name)):
                 yield Hit(
                     place=analysis.place(call.node, call.context),
                     message=f"`{name}` is a parameter here and of what is called, which does not get it",
@@ -108,8 +108,11 @@ def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> li
     return [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
 
 
-def _optional(callee: Function, call: Call, own: set[str]) -> list[str]:
-    """Return the parameters of a callee, among some, that default to None and are not given, and that it reads."""
+def _optional(callee: Function, call: Call, own: set[str]) -> list[tuple[str, bool]]:
+    """Return the parameters of a callee, among some, that have a default, are not given, and that it reads.
+
+    With each, whether the default is None.
+    """
     if not own & {arg.arg for arg in _parameters(callee.node)}:
         return []
     arguments = callee.node.args
@@ -127,12 +130,10 @@ def _optional(callee: Function, call: Call, own: set[str]) -> list[str]:
     shift = 1 if callee.owner is not None and positional and positional[0].arg in ("self", "cls") else 0
     given = {arg.arg for arg in positional[: len(call.node.args) + shift]} | set(call.keywords)
     return [
-        name
+        (name, isinstance(default, ast.Constant) and default.value is None)
         for name, default in defaults.items()
         if name in own
         and name not in given
-        and isinstance(default, ast.Constant)
-        and default.value is None
         and any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(callee.node))
     ]
 

@@ -24,10 +24,11 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.everywhere import read_by, read_in_project
+from trainworthy.check.static.everywhere import attribute_is_read, read_by
 from trainworthy.check.static.external import is_loss_module, is_module
 from trainworthy.check.static.facts import Store
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.queries import names_in
+from trainworthy.check.static.values import Instance, ProjectClass
 
 BAD = """\
 import torch
@@ -79,7 +80,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             or not any(isinstance(one, ast.FunctionDef) and one.name == "forward" for one in cls.node.body)
         ):
             continue
-        if not _is_read(analysis, store.target.attr):
+        if not _is_read(analysis, store.target.attr, cls):
             yield Hit(
                 place=analysis.place(store.node, store.context),
                 message=f"`self.{store.target.attr}` is never used",
@@ -115,8 +116,37 @@ def _reached_otherwise(cls: ast.ClassDef) -> bool:
     )
 
 
-def _is_read(analysis: Analysis, name: str) -> bool:
-    if name in read_by(analysis.source.text) or any(name in read_by(source.text) for source in analysis.sources):
+def _is_read(analysis: Analysis, name: str, cls: ProjectClass) -> bool:
+    """Say whether the class reads an attribute, a relative of it does, or anything reads it of an object."""
+    related = {cls.node.name} | {one.node.name for one in _bases(cls)}
+    for node in analysis.nodes.get(ast.ClassDef, []):
+        if isinstance(node, ast.ClassDef):
+            known = node.name in related or related & {name for base in node.bases for name in names_in(base)}
+            if known and any(_reads_itself(one, name) for one in ast.walk(node)):
+                return True
+    if any(name in read_by(base.source.text) for base in _bases(cls)):
         return True
-    everywhere = read_in_project(analysis.source.path)
-    return everywhere is None or name in everywhere
+    return attribute_is_read(analysis.source.path, name, cls.node.name) is not False or _is_read_of_an_object(
+        analysis, name
+    )
+
+
+def _bases(cls: ProjectClass) -> list[ProjectClass]:
+    found: list[ProjectClass] = []
+    left = [cls]
+    while left and len(found) < 20:
+        left += (bases := [one for one in left.pop().bases if isinstance(one, ProjectClass)])
+        found += bases
+    return found
+
+
+def _reads_itself(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Load)
+
+
+def _is_read_of_an_object(analysis: Analysis, name: str) -> bool:
+    """Say whether the file reads the attribute of anything but `self`, or has the name as a text."""
+    for node in analysis.nodes.get(ast.Attribute, []):
+        if _reads_itself(node, name) and getattr(getattr(node, "value", None), "id", "") != "self":
+            return True
+    return any(getattr(node, "value", None) == name for node in analysis.nodes.get(ast.Constant, []))

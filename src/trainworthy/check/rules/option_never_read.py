@@ -22,6 +22,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import read_in_project
+from trainworthy.check.static.facts import Call
 from trainworthy.check.static.options import destination
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.values import Ref
@@ -75,7 +76,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     read: frozenset[str] | None = None
     for call in once_per_place(analysis.method_calls("add_argument")):
         name = destination(call)
-        if name is None or call.context.source is not analysis.source or call.keywords.get("action") is not None:
+        if name is None or call.context.source is not analysis.source or not _stores_a_value(call):
             continue
         if name in _FOR_LAUNCHERS:
             continue
@@ -109,3 +110,12 @@ def _handed_outside(analysis: Analysis) -> bool:
 
 def _given(node: ast.Call) -> list[ast.expr]:
     return [*node.args, *[one.value for one in node.keywords]]
+
+
+def _stores_a_value(call: Call) -> bool:
+    """Say whether an option stores what it is given, or that it is given; others print, count or call."""
+    return call.keywords.get("action") is None or call.constant(None, "action") in (
+        "store",
+        "store_true",
+        "store_false",
+    )

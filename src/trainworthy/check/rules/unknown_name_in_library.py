@@ -77,8 +77,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _may_be_older(analysis: Analysis, call: ast.AST) -> bool:
-    """Tell whether the code asks for a version, or tries."""
-    return analysis.mentions("__version__", "hasattr") or call in _guarded(analysis)
+    """Tell whether the file asks for a version, or tries."""
+    return not analysis.source.words.isdisjoint(("__version__", "hasattr")) or call in _guarded(analysis)
 
 
 def _guarded(analysis: Analysis) -> set[ast.AST]:

@@ -1,13 +1,14 @@
 """A module or function of the project is called with too few or too many arguments.
 
 What it finds:
-    `net()` where `forward(self, x)` needs one argument, and the like for functions and constructors.
+    `net()` where `forward(self, x)` needs one argument, and the like for functions, methods and classes.
 
 Why:
     TypeError, perhaps after an hour in the queue.
 
 How sure:
-    The definition is found, is not decorated, and the call has no `*` or `**`.
+    The definition is found, is not decorated, and the call has no `*` or `**`. Silent about `cls(...)`, classes with
+    a base that a function was given, and functions that only raise.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import is_stub
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import body_of, once_per_place
-from trainworthy.check.static.values import Function, Instance
+from trainworthy.check.static.queries import body_of, called_function, names_in, once_per_place
+from trainworthy.check.static.values import Function, Instance, ProjectClass
 
 BAD = """\
 import torch.nn as nn
@@ -52,27 +54,63 @@ y = net(1)
 
 @rule(code="TW805", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at calls of modules of the project."""
-    for call in once_per_place(iter(analysis.method_calls("__call__"))):
-        owner = call.owner
-        if not isinstance(owner, Instance) or owner.cls is None or not is_module(owner) or call.starred:
+    """Look at calls of modules and functions of the project."""
+    for call in once_per_place(iter(analysis.all_calls)):
+        function = called_function(call)
+        if function is None or call.starred or function.decorators or isinstance(function.node, ast.Lambda):
             continue
-        if owner.made_by is None:  # only an annotation names it, and a descendant's forward may take other arguments
+        if call.context.source is not analysis.source or not _is_surely_called(function, call):
             continue
-        if owner.cls.lookup("__call__") is not None or not owner.cls.fully_known():
-            continue
-        forward = owner.cls.lookup("forward")
-        if not isinstance(forward, Function) or forward.decorators or isinstance(forward.node, ast.Lambda):
-            continue
-        problem = _problem(forward.node, call)
+        problem = _problem(function, call)
         if problem and not _kinds_are_told_apart(call):
-            where = forward.source.place(forward.node)
+            where = function.source.place(function.node)
             header = where._replace(end_line=where.line, end_column=None)
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message=f"`forward` of {owner.cls.node.name} {problem}",
+                message=f"{_called(function)} {problem}",
                 evidence=(Evidence("it is defined here", header),),
             )
+
+
+def _called(function: Function) -> str:
+    owner = function.owner.node.name if function.owner is not None else ""
+    if function.name == "forward":
+        return f"`forward` of {owner}"
+    return f"`{owner}`" if function.name == "__init__" else f"`{function.name}`"
+
+
+def _is_surely_called(function: Function, call: Call) -> bool:
+    """Say whether a function is what runs, with the object before the arguments if it is a method."""
+    if isinstance(function.node, ast.Lambda) or is_stub(function.node):
+        return False
+    owner = function.owner
+    if owner is None:
+        return True
+    if not owner.fully_known() or not function.node.args.args or function.node.args.args[0].arg != "self":
+        return False
+    if _is_only_annotated(call):
+        return False
+    if call.method == "__call__":
+        cls = call.owner.cls if isinstance(call.owner, Instance) else None
+        return cls is not None and is_module(call.owner) and cls.lookup("__call__") is None and cls.fully_known()
+    if function.name == "__init__":
+        made = call.result.cls if isinstance(call.result, Instance) and call.result.made_by is call else None
+        if made is None or getattr(call.node.func, "id", "") == "cls":  # which may be a class that descends from it
+            return False
+        return made.fully_known() and made.lookup("__new__") is None and _has_its_own_bases(made)
+    return isinstance(call.owner, Instance) and getattr(call.node.func, "attr", "") == function.name
+
+
+def _is_only_annotated(call: Call) -> bool:
+    """Say whether nothing but an annotation names the object's class: what is given may be of a descendant."""
+    receiver = call.node.func if call.method == "__call__" else getattr(call.node.func, "value", None)
+    return isinstance(call.owner, Instance) and call.owner.made_by is None and getattr(receiver, "id", "") != "self"
+
+
+def _has_its_own_bases(cls: ProjectClass) -> bool:
+    """Say whether the bases are the classes that they are called: one that a function was given may be any."""
+    named = zip(cls.bases, cls.node.bases, strict=False)
+    return all(not isinstance(base, ProjectClass) or base.node.name in names_in(node) for base, node in named)
 
 
 def _kinds_are_told_apart(call: Call) -> bool:
@@ -92,9 +130,9 @@ def _form(node: ast.Call) -> tuple[int, frozenset[str | None]]:
     return len(node.args), frozenset(one.arg for one in node.keywords)
 
 
-def _problem(node: ast.FunctionDef | ast.AsyncFunctionDef, call: Call) -> str:
-    arguments = node.args
-    names = [one.arg for one in [*arguments.posonlyargs, *arguments.args]][1:]
+def _problem(function: Function, call: Call) -> str:
+    arguments = function.node.args
+    names = [one.arg for one in [*arguments.posonlyargs, *arguments.args]][function.owner is not None :]
     given = len(call.node.args)
     if given > len(names) and arguments.vararg is None:
         return f"takes {len(names)} arguments and gets {given}"

@@ -220,6 +220,7 @@ class Calls(Expressions):
     def run(self, function: Function, call: Call, bound: Value | None = None) -> Value:
         """Run a function with a call's arguments; results of the same arguments are kept."""
         node = function.node
+        call.function = call.function or function
         ways = self.ways.setdefault(node, {})
         key = _key(function, call, bound)
         if key in ways:

@@ -13,6 +13,8 @@ _MAX_BYTES = 2**21  # of one file
 # An attribute that is read (not only assigned), a word in quotes that is no option of a parser.
 _READ = re.compile(r"\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]")
 
+_BASES = re.compile(r"^\s*class\s+\w+\s*\(([^)]*)\)", re.MULTILINE)
+
 
 def read_in_project(path: str) -> frozenset[str] | None:
     """Return every attribute that is read, and every word that stands in quotes, in the project that a file is of.
@@ -31,6 +33,55 @@ def read_by(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def attribute_is_read(path: str, name: str, cls: str) -> bool | None:
+    """Say whether another file of the project reads an attribute of a class's objects; None if it is too large.
+
+    What other classes read of themselves does not count, unless their file knows the class.
+    """
+    others = _other_texts(path)
+    if others is None:
+        return None
+    of_self = re.compile(rf"\bself\.{name}\b(?!\s*=[^=])")
+    of_any = re.compile(
+        rf"(?<!\bself)\.\s*{name}\b(?!\s*=[^=])|(?<!dest=)(?<!dest = )['\"]([\w.]*\.)?{name}(\.[\w.]*)?['\"]"
+    )
+    return any(
+        of_any.search(text) or (cls in text and of_self.search(text)) is not None for text in others if name in text
+    )
+
+
+def may_be_set_elsewhere(path: str, name: str, cls: str) -> bool:
+    """Say whether another file may give the objects of a class an attribute: on an object, by text, in a subclass."""
+    others = _other_texts(path)
+    if others is None:
+        return True
+    bound = re.compile(
+        rf"(?<!\bself)\.{name}\s*(?::[^=\n]{{1,60}})?=[^=]|(?:setattr|register_\w+|add_module)\([^,'\"]*,?\s*['\"]{name}['\"]"
+    )
+    known = re.compile(rf"\b{cls}\b")
+    for text in others:
+        if name in text and bound.search(text):
+            return True
+        if cls in text and any(known.search(bases) for bases in _BASES.findall(text)):
+            return True
+    return False
+
+
+def _other_texts(path: str) -> list[str] | None:
+    """Return the other programs of the project that a file is of; None if there are too many."""
+    here = Path(path).resolve()
+    if not here.is_file():
+        return []
+    every = _texts_below(_root(str(here.parent)))
+    return None if every is None else [text for at, text in every.items() if at != str(here)]
+
+
+@lru_cache(maxsize=2)
+def _texts_below(root: str) -> dict[str, str] | None:
+    paths = _files_below(root)
+    return None if paths is None else {str(path.resolve()): _text(path) for path in paths}
+
+
 @lru_cache(maxsize=1024)
 def _root(folder: str) -> str:
     """Return the outermost folder that looks like a project's, or the file's own."""
@@ -46,18 +97,23 @@ def _root(folder: str) -> str:
 
 @lru_cache(maxsize=16)
 def _read_below(root: str) -> frozenset[str] | None:
-    names: set[str] = set()
-    count = 0
-    for kind in ("*.py", "*.ipynb"):
-        for path in Path(root).rglob(kind):
-            if _SKIPPED & set(path.parts):
-                continue
-            count += 1
-            if count > _MAX_FILES:
-                return None
-            try:
-                if path.stat().st_size < _MAX_BYTES:
-                    names |= read_by(path.read_text(encoding="utf-8", errors="replace"))
-            except OSError:
-                continue
-    return frozenset(names)
+    paths = _files_below(root)
+    return None if paths is None else frozenset(name for path in paths for name in read_by(_text(path)))
+
+
+def _files_below(root: str) -> list[Path] | None:
+    """Return the programs of a project; None if there are too many."""
+    paths = [
+        path
+        for kind in ("*.py", "*.ipynb")
+        for path in Path(root).rglob(kind)
+        if not _SKIPPED & set(path.relative_to(root).parts)
+    ]
+    return None if len(paths) > _MAX_FILES else paths
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size < _MAX_BYTES else ""
+    except OSError:
+        return ""

@@ -91,6 +91,7 @@ class Call:
         context: What is around it.
         at: Its number in the order of analysis.
         result: What comes out.
+        function: The function of the project that it runs, if that is known.
     """
 
     node: ast.Call
@@ -102,6 +103,7 @@ class Call:
     context: Context
     at: int
     result: Value = UNKNOWN
+    function: Function | None = None
 
     def argument(self, at: int | None, name: str) -> Value | None:
         """Return an argument by place or name; None if it is not given."""

@@ -126,14 +126,9 @@ def in_a_module(call: Call) -> bool:
 
 
 def called_function(call: Call) -> Function | None:
-    """Return the function of the project that a call runs, if that is known."""
-    if isinstance(call.owner, Function) and not isinstance(call.owner.node, ast.Lambda):
-        return call.owner
-    cls = call.owner.cls if isinstance(call.owner, Instance) else None
-    if cls is None:
-        return None
-    member = cls.lookup("forward" if call.method == "__call__" else call.method)
-    return member if isinstance(member, Function) else None
+    """Return the function of the project that a call runs, if that is known; a class's is its `__init__`."""
+    function = call.function
+    return None if function is None or isinstance(function.node, ast.Lambda) else function
 
 
 def body_of(context: Context) -> ast.AST:

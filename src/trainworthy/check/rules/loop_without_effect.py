@@ -1,0 +1,180 @@
+"""A loop works on another thing than its own element.
+
+What it finds:
+    A loop over `noise` that ends its turn with `one = one * scale`, when `noise` is read afterwards as if it had
+    changed; a comprehension that never reads its element and works on the whole collection in each turn; a loop over
+    validation batches that reads `labels` of the training loop beside its own `labels_val`.
+
+Why:
+    Nothing changes, everything is repeated, or the validation's loss is computed with the last training batch.
+
+How sure:
+    The element is called by a name that does not begin with an underscore. A module that is moved in place
+    (`one = one.cuda()`) is left out, and so is a loop that counts or changes its collection.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_around
+
+BAD = """\
+import torch
+
+
+def renormalise(prediction, norms, limits):
+    for one, norm, limit in zip(prediction, norms, limits):
+        if norm > limit:
+            one = one * (limit / norm)  # <- TW849
+    return prediction
+
+
+def repeated(values, lengths):
+    return torch.cat([torch.repeat_interleave(values, length) for value, length in zip(values, lengths)])  # <- TW849
+"""
+
+GOOD = """\
+import torch
+
+
+def renormalise(prediction, norms, limits):
+    for at, (norm, limit) in enumerate(zip(norms, limits)):
+        if norm > limit:
+            prediction[at] = prediction[at] * (limit / norm)
+    return prediction
+
+
+def repeated(values, lengths):
+    return torch.cat([torch.repeat_interleave(value, length) for value, length in zip(values, lengths)])
+"""
+
+_EVALUATION = re.compile(
+    r"^(?:val|valid|validation|test|eval|dev)_(\w+)$|^(\w+)_(?:val|valid|validation|test|eval|dev)$"
+)
+_IN_PLACE = frozenset({"to", "cuda", "cpu", "half", "float", "train", "eval", "strip", "lower", "replace"})
+_Loop = ast.For | ast.AsyncFor
+_Pairs = list[tuple[str, str]]
+
+
+@rule(code="TW849", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at loops and comprehensions."""
+    if "torch" not in analysis.source.words:
+        return
+    loops = [one for kind in (ast.For, ast.AsyncFor) for one in analysis.nodes.get(kind, []) if isinstance(one, _Loop)]
+    rebinding = [one for one in loops if _rebinds(one)]
+    for node in functions_around(analysis.nodes, [one.lineno for one in rebinding]):
+        inside = [one for one in rebinding if node.lineno < one.lineno <= (node.end_lineno or 0)]
+        yield from _changed_for_nothing(analysis, bindings_of(node), inside)
+    for kind in (ast.ListComp, ast.GeneratorExp, ast.SetComp):
+        for one in analysis.nodes.get(kind, []):
+            if isinstance(one, ast.ListComp | ast.GeneratorExp | ast.SetComp):
+                yield from _whole_in_each_turn(analysis, one)
+    yield from _batches_of_the_other_loop(analysis)
+
+
+def _pairs(target: ast.expr, iterable: ast.expr) -> _Pairs:
+    """Return the names that a loop binds to elements of variables, with those variables."""
+    if isinstance(iterable, ast.Call) and isinstance(iterable.func, ast.Name) and isinstance(target, ast.Tuple):
+        if iterable.func.id == "zip" and len(iterable.args) == len(target.elts):
+            zipped = zip(target.elts, iterable.args, strict=True)
+            return [(one.id, of.id) for one, of in zipped if isinstance(one, ast.Name) and isinstance(of, ast.Name)]
+        if iterable.func.id == "enumerate" and len(target.elts) == 2 and iterable.args:
+            return _pairs(target.elts[1], iterable.args[0])
+    if isinstance(target, ast.Name) and isinstance(iterable, ast.Name):
+        return [(target.id, iterable.id)]
+    return []
+
+
+def _rebinds(loop: _Loop) -> bool:
+    """Say whether a loop's turn ends with an assignment, perhaps under a condition."""
+    last = loop.body[-1]
+    while isinstance(last, ast.If) and not last.orelse:
+        last = last.body[-1]
+    return isinstance(last, ast.Assign) and bool(_pairs(loop.target, loop.iter))
+
+
+def _changed_for_nothing(analysis: Analysis, names: Bindings, loops: list[_Loop]) -> Iterator[Hit]:
+    """Yield the last statement of a turn that binds the element anew, when the collection is read after the loop."""
+    for loop in loops:
+        for element, collection in _pairs(loop.target, loop.iter):
+            last = loop.body[-1]
+            while isinstance(last, ast.If) and not last.orelse:
+                last = last.body[-1]
+            if not isinstance(last, ast.Assign) or [getattr(one, "id", "") for one in last.targets] != [element]:
+                continue
+            own = [one for one in ast.walk(last.value) if isinstance(one, ast.Name) and one.id == element]
+            if not own or _moves_in_place(last.value):
+                continue
+            end = loop.end_lineno or loop.lineno
+            later = [one for one in names.reads[collection] if one.lineno > end]
+            seen = [one for one in names.reads[element] if one.lineno > end]
+            stored = any(loop.lineno < one.lineno <= end for one in names.stores[collection])
+            if later and not seen and not stored:
+                yield Hit(
+                    place=analysis.source.place(last),
+                    message=f"`{element}` is bound anew at the end of its turn: `{collection}` stays as it was",
+                    evidence=(Evidence(f"`{collection}` is read here", analysis.source.place(later[0])),),
+                    fix=f"Write into `{collection}[i]`, or collect the results.",
+                )
+
+
+def _moves_in_place(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and getattr(value.func, "attr", "") in _IN_PLACE
+
+
+def _whole_in_each_turn(analysis: Analysis, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> Iterator[Hit]:
+    """Yield uses of a whole collection in a comprehension over it that never reads the element."""
+    if len(node.generators) != 1:
+        return
+    generator = node.generators[0]
+    parts = [node.elt, *generator.ifs]
+    read = [one for part in parts for one in ast.walk(part) if isinstance(one, ast.Name)]
+    for element, collection in _pairs(generator.target, generator.iter):
+        if element.startswith("_") or any(one.id == element for one in read):
+            continue
+        parents = {child: one for part in parts for one in ast.walk(part) for child in ast.iter_child_nodes(one)}
+        for use in read:
+            parent = parents.get(use)
+            counted = isinstance(parent, ast.Call) and getattr(parent.func, "id", "") in ("len", "next", "id")
+            whole = isinstance(parent, ast.Call | ast.BinOp | ast.keyword | ast.List) and not counted
+            if use.id == collection and whole:
+                yield Hit(
+                    place=analysis.source.place(use),
+                    message=f"each turn works on all of `{collection}`, and `{element}` is never read",
+                    evidence=(Evidence("the loop", analysis.source.place(generator.target)),),
+                    fix=f"Use `{element}`.",
+                )
+
+
+def _batches_of_the_other_loop(analysis: Analysis) -> Iterator[Hit]:
+    """Yield reads of a training loop's variable in a loop over validation batches that has one of its own."""
+    loops = [one for kind in (ast.For, ast.AsyncFor) for one in analysis.nodes.get(kind, []) if isinstance(one, _Loop)]
+    every = {name for one in loops for name in _bound(one.target)}
+    for loop in loops:
+        for name in _bound(loop.target):
+            matched = _EVALUATION.match(name)
+            other = (matched.group(1) or matched.group(2)) if matched else ""
+            if not other or other not in every or other in _bound(loop.target):
+                continue
+            inside = [one for part in loop.body for one in ast.walk(part)]
+            if any(isinstance(one, Def | ast.Lambda) for one in inside):
+                continue
+            uses = [one for one in inside if isinstance(one, ast.Name) and one.id == other]
+            if uses and all(isinstance(one.ctx, ast.Load) for one in uses):
+                yield Hit(
+                    place=analysis.source.place(uses[0]),
+                    message=f"`{other}` is of another loop; this one has `{name}`",
+                    evidence=(Evidence("the loop", analysis.source.place(loop.target)),),
+                    fix=f"Use `{name}`.",
+                )
+
+
+def _bound(target: ast.expr) -> set[str]:
+    return {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}

@@ -1,0 +1,77 @@
+"""Minus infinity is filled into probabilities.
+
+What it finds:
+    `attn = attn.softmax(-1)` and then `attn.masked_fill(mask, float("-inf"))`, or another large negative number.
+
+Why:
+    The mask belongs before the softmax, where minus infinity becomes a weight of 0. After it, the masked weights are
+    minus infinity themselves: the output is NaN or far off, as soon as anything is masked.
+
+How sure:
+    The numbers come out of a softmax or sigmoid, and the value is negative: no probability is.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.values import Tensor, Value
+
+BAD = """\
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    def forward(self, q, k, v, mask=None):
+        attn = (q @ k.transpose(-2, -1)).softmax(dim=-1)
+        if mask is not None:
+            attn = attn.masked_fill(~mask, float("-inf"))  # <- TW218
+        return attn @ v
+"""
+
+GOOD = """\
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    def forward(self, q, k, v, mask=None):
+        attn = q @ k.transpose(-2, -1)
+        if mask is not None:
+            attn = attn.masked_fill(~mask, float("-inf"))
+        return attn.softmax(dim=-1) @ v
+"""
+
+
+@rule(code="TW218", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at masks that are filled in."""
+    for call in once_per_place(analysis.method_calls("masked_fill", "masked_fill_")):
+        filled: Value | None = call.args[0] if call.name == "torch.masked_fill" and call.args else call.owner
+        value = call.node.args[-1] if call.node.args else None
+        if not isinstance(filled, Tensor) or filled.activation not in ("softmax", "sigmoid") or value is None:
+            continue
+        if _is_negative(value, call):
+            made = filled.made_by
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"a negative number is filled into the result of a {filled.activation}",
+                evidence=() if made is None else (Evidence("made here", analysis.place(made.node, made.context)),),
+                fix="Fill the mask in before, or fill in 0.",
+            )
+
+
+def _is_negative(value: ast.expr, call: Call) -> bool:
+    """Say whether a value is surely far below 0: `-inf`, `-1e9`, the least number of a type."""
+    if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
+        number = getattr(value.operand, "value", None)
+        return not isinstance(number, int | float) or number >= 1
+    text = ast.unparse(value)
+    return text in ("float('-inf')", "float('-Inf')") or (text.startswith("torch.finfo(") and text.endswith(".min"))

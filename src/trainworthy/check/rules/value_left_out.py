@@ -1,0 +1,210 @@
+"""A value is there under its name, nothing reads it, and another takes its place.
+
+What it finds:
+    A parameter that its function never reads, while a call there gets a constant for the argument of that name
+    (`shuffle=False` in a function with a parameter `shuffle`); a variable that is made and never read, while another
+    is given for the argument of its name, or one of nearly the same name is given twice or used in its stead
+    (`masks, masks` beside `bad_masks`, `q_preds` beside `next_q_preds`).
+
+Why:
+    What the caller asked for has no effect, or the loss is computed of the wrong one of two values: nothing fails.
+
+How sure:
+    The function is read as a whole, inner functions included. Silent about functions that are decorated, that hand
+    their names on by `locals()` or `save_hyperparameters`, about stubs, and about parameters that methods have for the
+    sake of an interface.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit, Place
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, is_stub
+from trainworthy.check.static.values import ProjectClass
+
+BAD = """\
+import torch
+from torch.utils.data import DataLoader
+
+
+def loader_of(data, batch_size, shuffle=True):
+    return DataLoader(data, batch_size=batch_size, shuffle=False)  # <- TW845
+
+
+def targets_of(net, target_net, states, next_states, actions, rewards):
+    q_preds = net(states)
+    next_q_preds = target_net(next_states)  # <- TW845
+    act_next = q_preds.gather(-1, actions)
+    return rewards + 0.99 * act_next
+"""
+
+GOOD = """\
+import torch
+from torch.utils.data import DataLoader
+
+
+def loader_of(data, batch_size, shuffle=True):
+    return DataLoader(data, batch_size=batch_size, shuffle=shuffle)
+
+
+def targets_of(net, target_net, states, next_states, actions, rewards):
+    q_preds = net(states)
+    next_q_preds = target_net(next_states)
+    act_next = next_q_preds.gather(-1, actions)
+    return rewards + 0.99 * act_next, q_preds
+"""
+
+# Arguments that functions have for the sake of their callers or of an older version.
+_COMMON = frozenset(
+    "verbose debug device dtype name names index step axis dim timeout strict return_dict output_dict split "
+    "epoch".split()
+)
+_HOOK = re.compile(r"^(on_|configure_|test_|_?__)|_hook$|^forward$")
+
+
+@rule(code="TW845", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at functions with names that nothing reads."""
+    if "torch" not in analysis.source.words or analysis.mentions("save_hyperparameters"):
+        return
+    methods = _methods(analysis)
+    for node in functions_of(analysis.nodes):
+        if is_stub(node) or node.decorator_list:
+            continue
+        names = bindings_of(node)
+        if names.opaque:
+            continue
+        yield from _constants_for_parameters(analysis, names, methods.get(node))
+        yield from _others_for_values(analysis, names)
+
+
+def _methods(analysis: Analysis) -> dict[ast.AST, ProjectClass]:
+    return {one: cls for cls in analysis.classes for one in cls.node.body}
+
+
+def _constants_for_parameters(analysis: Analysis, names: Bindings, cls: ProjectClass | None) -> Iterator[Hit]:
+    """Yield calls with a constant for an argument that the function has as a parameter, and ignores."""
+    node = names.function
+    if _HOOK.search(node.name) or (cls is not None and _is_of_an_interface(cls, node)):
+        return
+    ignored = {one for one in names.parameters if not names.is_read(one) and one not in names.stores} - _COMMON
+    if not ignored:
+        return
+    for call in names.calls:
+        for keyword in call.keywords:
+            value = keyword.value
+            if keyword.arg in ignored and isinstance(value, ast.Constant) and not isinstance(value.value, str | None):
+                yield Hit(
+                    place=analysis.source.place(keyword),
+                    message=f"`{keyword.arg}` is a parameter of `{node.name}` that nothing reads; this is always "
+                    f"{ast.unparse(value)}",
+                    evidence=(Evidence("the function", _header(analysis, node)),),
+                    fix=f"Write `{keyword.arg}={keyword.arg}`.",
+                )
+
+
+def _is_of_an_interface(cls: ProjectClass, node: Def) -> bool:
+    """Say whether a method may have its parameters because a base or a caller elsewhere wants them."""
+    if not cls.fully_known():
+        return True
+    bases = [one for one in cls.bases if isinstance(one, ProjectClass)]
+    outside = cls.outside_base()
+    return any(one.lookup(node.name) is not None for one in bases) or bool(
+        outside and not outside.startswith(("torch.nn.Module", "builtins.object", "abc."))
+    )
+
+
+def _others_for_values(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
+    """Yield assignments whose value nothing reads, where another stands in its place."""
+    last = {name: statement for statement, name in names.plain_assignments()}
+    plain = Counter(name for _, name in names.plain_assignments())
+    for name, statement in last.items():
+        if name.startswith("_") or name in names.parameters or len(names.stores[name]) != plain[name]:
+            continue
+        if names.is_used(name):
+            continue
+        use = _other_keyword(names, statement, name) or _given_twice(names, statement, name)
+        use = use or (_used_instead(names, statement, name) if _is_computed(statement) else None)
+        if use is not None:
+            yield Hit(
+                place=analysis.source.place(statement),
+                message=f"nothing reads `{name}`; `{use.id}` is used where it belongs",
+                evidence=(Evidence("used here", analysis.source.place(use)),),
+                fix=f"Use `{name}` there, or remove it.",
+            )
+
+
+def _other_keyword(names: Bindings, statement: ast.Assign, name: str) -> ast.Name | None:
+    """Return another variable that a later call gets for the argument of this name."""
+    for call in names.calls:
+        if call.lineno > statement.lineno:
+            for keyword in call.keywords:
+                value = keyword.value
+                if keyword.arg == name and isinstance(value, ast.Name) and _parts(name)[-1:] != [value.id]:
+                    return value
+    return None
+
+
+def _given_twice(names: Bindings, statement: ast.Assign, name: str) -> ast.Name | None:
+    """Return a variable that a later call gets twice, and whose name is a part of this one."""
+    for call in names.calls:
+        given = [one for one in call.args if isinstance(one, ast.Name)]
+        for other, count in Counter(one.id for one in given).items():
+            if count > 1 and call.lineno > statement.lineno and name.endswith(f"_{other}"):
+                return [one for one in given if one.id == other][-1]
+    return None
+
+
+def _is_computed(statement: ast.Assign) -> bool:
+    """Say whether a value is computed of others: a count, a container or a flag is not."""
+    value = statement.value
+    if isinstance(value, ast.Call):
+        return bool(value.args) and getattr(value.func, "id", "") not in _MAKERS
+    return isinstance(value, ast.BinOp) and not isinstance(value.op, ast.BitOr | ast.BitAnd)
+
+
+_MAKERS = frozenset("len range list dict set tuple int float str bool open print zip enumerate super Path".split())
+
+
+def _used_instead(names: Bindings, statement: ast.Assign, name: str) -> ast.Name | None:
+    """Return a later use of a variable whose name differs by one word, in a place that this one fits."""
+    own = _parts(name)
+    made_of = {one.id for one in ast.walk(statement.value) if isinstance(one, ast.Name)}
+    for other, reads in names.reads.items():
+        parts = _parts(other)
+        if other not in names.stores or len(parts) < 1 or parts[-1] != own[-1] or len(set(own) ^ set(parts)) != 1:
+            continue
+        if own[-1] in _SIZES or len(own) < 2:
+            continue
+        extra = (set(own) - set(parts)) or set(own)
+        for read in reads:
+            after = read.lineno > (statement.end_lineno or statement.lineno)
+            if after and (other in made_of or _target_says(names, read, extra)):
+                return read
+    return None
+
+
+_SIZES = frozenset({"dim", "dims", "size", "len", "length", "num", "count", "shape", "hiddens", "id", "path", "name"})
+
+
+def _parts(name: str) -> list[str]:
+    return [one for one in re.split(r"_|(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", name.lower()) if one]
+
+
+def _target_says(names: Bindings, read: ast.Name, words: set[str]) -> bool:
+    """Say whether what is computed with a name is called after words that the name lacks."""
+    for statement, target in names.plain_assignments():
+        if words & set(_parts(target)) and any(one is read for one in ast.walk(statement.value)):
+            return True
+    return False
+
+
+def _header(analysis: Analysis, node: Def) -> Place:
+    where = analysis.source.place(node)
+    return where._replace(end_line=where.line, end_column=None)

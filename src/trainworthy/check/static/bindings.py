@@ -1,0 +1,104 @@
+"""Where a function binds its names and where it reads them, by its tree alone."""
+
+from __future__ import annotations
+
+import ast
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+
+Def = ast.FunctionDef | ast.AsyncFunctionDef
+_SEE_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
+
+
+class Bindings:
+    """The names of one function, those of the functions in it included.
+
+    Attributes:
+        function: Its definition.
+        parameters: The names of its arguments.
+        reads: Where each name is read or deleted, in the order of the text.
+        stores: Where each name is bound by a statement, in that order.
+        declared: The names that are global or nonlocal.
+        opaque: Whether it may read its names in a way that is not seen here: ``locals()`` and the like.
+    """
+
+    def __init__(self, function: Def) -> None:
+        self.function = function
+        arguments = function.args
+        every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
+        self.parameters = [one.arg for one in every if one is not None]
+        self.reads: dict[str, list[ast.Name]] = defaultdict(list)
+        self.stores: dict[str, list[ast.Name]] = defaultdict(list)
+        self.declared: set[str] = set()
+        self.opaque = False
+        self.calls: list[ast.Call] = []
+        self._plain: list[tuple[ast.Assign, str]] = []
+        for node in ast.walk(function):
+            if isinstance(node, ast.Name):
+                (self.stores if isinstance(node.ctx, ast.Store) else self.reads)[node.id].append(node)
+            elif isinstance(node, ast.Global | ast.Nonlocal):
+                self.declared |= set(node.names)
+            elif isinstance(node, ast.Call):
+                self.calls.append(node)
+            elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                self._plain.append((node, node.targets[0].id))
+        self.opaque = bool(_SEE_ALL & self.reads.keys())
+        for found in (self.reads, self.stores):
+            for names in found.values():
+                names.sort(key=lambda one: (one.lineno, one.col_offset))
+
+    def is_read(self, name: str) -> bool:
+        """Say whether anything reads a name, or may."""
+        return self.opaque or bool(self.reads.get(name)) or name in self.declared
+
+    def is_used(self, name: str) -> bool:
+        """Say whether anything but the statements that bind a name anew reads it."""
+        if self.opaque or name in self.declared:
+            return True
+        own = {read for statement, target in self.plain_assignments() if target == name for read in ast.walk(statement)}
+        return any(one not in own for one in self.reads.get(name, ()))
+
+    def plain_assignments(self) -> list[tuple[ast.Assign, str]]:
+        """Return the statements ``name = ...`` of the function and of those in it."""
+        return self._plain
+
+
+@lru_cache(maxsize=4096)
+def bindings_of(function: Def) -> Bindings:
+    """Return the names of a function; several rules ask for those of each."""
+    return Bindings(function)
+
+
+def functions_around(nodes: dict[type[ast.AST], list[ast.AST]], lines: list[int]) -> Iterator[Def]:
+    """Yield the function definitions that one of some lines stands in."""
+    lines = sorted(lines)
+    for node in functions_of(nodes):
+        at = bisect_left(lines, node.lineno)
+        if at < len(lines) and lines[at] <= (node.end_lineno or 0):
+            yield node
+
+
+def functions_of(nodes: dict[type[ast.AST], list[ast.AST]]) -> Iterator[Def]:
+    """Yield the function definitions among a tree's nodes."""
+    for kind in (ast.FunctionDef, ast.AsyncFunctionDef):
+        for node in nodes.get(kind, ()):
+            if isinstance(node, Def):
+                yield node
+
+
+def is_stub(node: Def) -> bool:
+    """Say whether a function is there to be overridden: it does nothing, or only raises."""
+    body = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
+    return all(isinstance(one, ast.Pass | ast.Raise | ast.Assert | ast.Import | ast.ImportFrom) for one in body)
+
+
+def own_nodes(node: Def) -> Iterator[ast.AST]:
+    """Yield what stands in a function itself, not in functions and classes defined in it."""
+    left: list[ast.AST] = list(node.body)
+    while left:
+        one = left.pop()
+        yield one
+        if not isinstance(one, Def | ast.Lambda | ast.ClassDef):
+            left += ast.iter_child_nodes(one)
