@@ -12,7 +12,7 @@ Why:
 How sure:
     The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
     function gives the option to any call, computes with it, or keeps it. The project's function reads its parameter,
-    which defaults to None.
+    which defaults to None, or two others are passed on under their own names.
 """
 
 from __future__ import annotations
@@ -109,7 +109,10 @@ def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> li
 
 
 def _optional(callee: Function, call: Call, own: set[str]) -> list[str]:
-    """Return the parameters of a callee, among some, that default to None and are not given, and that it reads."""
+    """Return the parameters of a callee, among some, that have a default, are not given, and that it reads.
+
+    One whose default is not None counts if two others are passed on under their own names: all of them are meant to be.
+    """
     if not own & {arg.arg for arg in _parameters(callee.node)}:
         return []
     arguments = callee.node.args
@@ -126,13 +129,15 @@ def _optional(callee: Function, call: Call, own: set[str]) -> list[str]:
     }
     shift = 1 if callee.owner is not None and positional and positional[0].arg in ("self", "cls") else 0
     given = {arg.arg for arg in positional[: len(call.node.args) + shift]} | set(call.keywords)
+    passed_on = [one for one in call.node.keywords if isinstance(one.value, ast.Name) and one.value.id == one.arg]
+    all_meant = len(passed_on) >= 2
     return [
         name
         for name, default in defaults.items()
         if name in own
         and name not in given
         and isinstance(default, ast.Constant)
-        and default.value is None
+        and (default.value is None or all_meant)
         and any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(callee.node))
     ]
 

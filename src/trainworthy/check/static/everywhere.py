@@ -46,18 +46,46 @@ def _root(folder: str) -> str:
 
 @lru_cache(maxsize=16)
 def _read_below(root: str) -> frozenset[str] | None:
+    files = _files_below(root)
+    if files is None:
+        return None
     names: set[str] = set()
-    count = 0
+    for file in files:
+        names |= read_by(text_of(file))
+    return frozenset(names)
+
+
+def project_files(path: str) -> tuple[str, ...] | None:
+    """Return the programs of the project that a file is of: the file alone if it is not on disk; None if too many."""
+    if not Path(path).is_file():
+        return ()
+    return _files_below(_root(str(Path(path).resolve().parent)))
+
+
+@lru_cache(maxsize=2048)
+def text_of(path: str) -> str:
+    """Return what stands in a file; nothing if it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=16)
+def _files_below(root: str) -> tuple[str, ...] | None:
+    found: list[str] = []
     for kind in ("*.py", "*.ipynb"):
         for path in Path(root).rglob(kind):
             if _SKIPPED & set(path.parts):
                 continue
-            count += 1
-            if count > _MAX_FILES:
+            found.append(str(path))
+            if len(found) > _MAX_FILES:
                 return None
-            try:
-                if path.stat().st_size < _MAX_BYTES:
-                    names |= read_by(path.read_text(encoding="utf-8", errors="replace"))
-            except OSError:
-                continue
-    return frozenset(names)
+    return tuple(one for one in found if _is_a_program(one))
+
+
+def _is_a_program(path: str) -> bool:
+    try:
+        return Path(path).is_file() and Path(path).stat().st_size < _MAX_BYTES
+    except OSError:
+        return False

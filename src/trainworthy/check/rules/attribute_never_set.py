@@ -1,0 +1,221 @@
+"""An attribute is read that nothing ever sets.
+
+What it finds:
+    `self.name` that is read in a method, where neither the class, nor what it descends from, nor what descends from it
+    binds that name; one that `__init__` reads before its own line sets it; and a flag that `__init__` only sets if it
+    is true, though other methods test it.
+
+Why:
+    AttributeError, where the line is reached: often only in validation, on a resume, or on several GPUs. The value may
+    be kept under another name, so that a setting or a layer is not used.
+
+How sure:
+    Every class on the way is known, and none makes attributes by `setattr`, `__dict__` or `__getattr__`. Silent for
+    classes that are made to be completed by others, and where the name stands in quotes, or another object's
+    attribute is set by that name, anywhere in the project.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.attributes import ancestors, bound_elsewhere, bound_in, own_attributes
+from trainworthy.check.static.values import ProjectClass
+
+BAD = """\
+import torch
+from torch import nn
+
+
+class Trainer:
+    def __init__(self, model, valid_dataset):
+        self.model = model
+        self.valid_dataset = valid_dataset
+
+    def validate(self):
+        with torch.no_grad():
+            return [self.model(x) for x in self.valid_ds]  # <- TW825
+"""
+
+GOOD = """\
+import torch
+from torch import nn
+
+
+class Trainer:
+    def __init__(self, model, valid_dataset):
+        self.model = model
+        self.valid_ds = valid_dataset
+
+    def validate(self):
+        with torch.no_grad():
+            return [self.model(x) for x in self.valid_ds]
+"""
+
+_TO_BE_COMPLETED = re.compile(r"Base|Abstract|Mixin|MixIn|Interface|Protocol|Template|Test")
+_ABSTRACT = frozenset({"abstractmethod", "NotImplementedError", "NotImplemented", "hasattr", "AttributeError"})
+_FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@rule(code="TW825", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at the attributes of ``self`` by class."""
+    if not analysis.source.words & {"torch", "numpy", "lightning"}:
+        return
+    loaded = _loaded(analysis)
+    for cls in analysis.classes if loaded else ():
+        inner = _reads(cls, loaded)
+        if inner and not _is_to_be_completed(cls):
+            yield from _never(analysis, cls, inner)
+        yield from _too_early(analysis, cls)
+        yield from _on_one_way(analysis, cls)
+
+
+def _never(analysis: Analysis, cls: ProjectClass, reads: dict[str, ast.Attribute]) -> Iterator[Hit]:
+    """Yield reads of what nothing binds."""
+    known = own_attributes(cls)
+    if known is None or "__init__" not in known or not _sets_up(cls):
+        return
+    for node in reads.values():
+        if node.attr not in known and not bound_elsewhere(analysis.source.path, cls, node.attr):
+            yield Hit(
+                place=analysis.source.place(node),
+                message=f"nothing sets `self.{node.attr}`",
+                fix=_near(node.attr, known),
+            )
+
+
+def _loaded(analysis: Analysis) -> list[ast.Attribute]:
+    """Return what is read of ``self``, in place or by itself, before anything else is known."""
+    augmented = [getattr(one, "target", None) for one in analysis.nodes.get(ast.AugAssign, [])]
+    nodes = [one for one in (*analysis.nodes.get(ast.Attribute, []), *augmented) if isinstance(one, ast.Attribute)]
+    targets = set(map(id, augmented))
+    return [
+        one
+        for one in nodes
+        if isinstance(one.value, ast.Name)
+        and one.value.id == "self"
+        and (isinstance(one.ctx, ast.Load) or id(one) in targets)
+    ]
+
+
+def _reads(cls: ProjectClass, loaded: list[ast.Attribute]) -> dict[str, ast.Attribute]:
+    """Return the first read of each name that the class itself does not bind, outside of classes within it."""
+    node = cls.node
+    bound = bound_in(node)
+    found: dict[str, ast.Attribute] = {}
+    within = [one for one in ast.walk(node) if isinstance(one, ast.ClassDef) and one is not node]
+    for one in loaded:
+        inside = node.lineno <= one.lineno <= (node.end_lineno or 0)
+        if not inside or one.attr in bound.names or one.attr.startswith("__"):
+            continue
+        if not any(other.lineno <= one.lineno <= (other.end_lineno or 0) for other in within):
+            found.setdefault(one.attr, one)
+    return found
+
+
+def _is_to_be_completed(cls: ProjectClass) -> bool:
+    """Say whether a class, or one it descends from, leaves something to those that descend from it."""
+    for one in ancestors(cls):
+        if one is cls and _TO_BE_COMPLETED.search(one.node.name):
+            return True
+        text = {getattr(node, "id", "") or getattr(node, "attr", "") for node in ast.walk(one.node)}
+        if one is cls and text & _ABSTRACT:
+            return True
+    return False
+
+
+def _sets_up(cls: ProjectClass) -> bool:
+    """Say whether a class, or one of its bases, has a constructor of its own that takes ``self``."""
+    return any(
+        isinstance(one, ast.FunctionDef) and one.name == "__init__" for base in ancestors(cls) for one in base.node.body
+    )
+
+
+def _near(name: str, known: frozenset[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, [one for one in known if not one.startswith("__")], n=1, cutoff=0.75)
+    return f"`self.{near[0]}` is set: is that meant?" if near else "Set it in `__init__`."
+
+
+def _too_early(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
+    """Yield what ``__init__`` reads above the only line of the class that sets it."""
+    init = next((one for one in cls.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+    if init is None or any(isinstance(base, ProjectClass) for base in cls.bases):
+        return
+    set_at = _set_once(cls.node, init)
+    for statement in init.body:
+        if not isinstance(statement, ast.Assign | ast.Expr | ast.AnnAssign):
+            return
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Lambda | _FUNCTIONS):
+                return
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and _is_self(node.value):
+                line = set_at.get(node.attr, 0)
+                if line > (statement.end_lineno or statement.lineno):
+                    yield Hit(
+                        place=analysis.source.place(node),
+                        message=f"`self.{node.attr}` is read here and set further down",
+                        fix="Set it first.",
+                    )
+
+
+def _on_one_way(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
+    """Yield flags that other methods test, and that ``__init__`` only sets if they are true."""
+    init = next((one for one in cls.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+    if init is None or any(isinstance(base, ProjectClass) for base in cls.bases) or _is_to_be_completed(cls):
+        return
+    once = _set_once(cls.node, init)
+    for branch in init.body:
+        if not isinstance(branch, ast.If) or branch.orelse or not isinstance(branch.test, ast.Name):
+            continue
+        for statement in branch.body:
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+            if not isinstance(target, ast.Attribute) or not _is_self(target.value) or target.attr not in once:
+                continue
+            same = isinstance(statement, ast.Assign) and ast.unparse(statement.value) == branch.test.id
+            read = next(_tests(cls.node, target.attr, init), None) if same else None
+            if read is not None and not bound_elsewhere(analysis.source.path, cls, target.attr):
+                yield Hit(
+                    place=analysis.source.place(statement),
+                    message=f"`self.{target.attr}` is only set if it is true, and is asked for otherwise, too",
+                    fix="Set it outside of the branch.",
+                )
+
+
+def _tests(cls: ast.ClassDef, name: str, init: ast.FunctionDef) -> Iterator[ast.expr]:
+    """Yield the tests of a flag in the methods besides the constructor."""
+    for method in cls.body:
+        for node in ast.walk(method) if method is not init else ():
+            if isinstance(node, ast.If | ast.IfExp | ast.While):
+                asked = node.test.operand if isinstance(node.test, ast.UnaryOp) else node.test
+                if isinstance(asked, ast.Attribute) and asked.attr == name and _is_self(asked.value):
+                    yield asked
+
+
+def _set_once(cls: ast.ClassDef, init: ast.FunctionDef) -> dict[str, int]:
+    """Return the line of each attribute that one statement of ``__init__`` sets, and nothing else in the class."""
+    lines: dict[str, list[int]] = {}
+    for one in ast.walk(cls):
+        if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and _is_self(one.value):
+            lines.setdefault(one.attr, []).append(one.lineno)
+    members = {one.name for one in cls.body if isinstance(one, _FUNCTIONS | ast.ClassDef)}
+    members |= {
+        one.id
+        for statement in cls.body
+        if not isinstance(statement, _FUNCTIONS | ast.ClassDef)
+        for one in ast.walk(statement)
+        if isinstance(one, ast.Name)
+    }
+    own = {line for statement in init.body for line in range(statement.lineno, (statement.end_lineno or 0) + 1)}
+    return {name: at[0] for name, at in lines.items() if len(at) == 1 and at[0] in own and name not in members}
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
