@@ -140,8 +140,12 @@ def _is_read(function: Function, name: str) -> bool:
 
 def _written_out(analysis: Analysis) -> Iterator[Hit]:
     """Yield functions that write a value where their parameter, which they never read, is meant."""
+    trainers = {inner for cls in analysis.nodes.get(ast.ClassDef, []) if _evaluates_by_loss(cls)
+                for inner in getattr(cls, "body", [])}  # fmt: skip
     for node in analysis.nodes.get(ast.FunctionDef, []):
         if not isinstance(node, ast.FunctionDef) or node.decorator_list or len(node.body) > _MOST_STATEMENTS:
+            continue
+        if node.name == "compute_loss" and node not in trainers:
             continue
         parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         names = {one.arg for one in parameters} - {"self", "cls"}
@@ -155,6 +159,14 @@ def _written_out(analysis: Analysis) -> Iterator[Hit]:
 
 
 _MOST_STATEMENTS = 60
+
+
+def _evaluates_by_loss(node: ast.AST) -> bool:
+    """Say whether a class is a trainer of transformers whose evaluation calls `compute_loss`."""
+    bases = [ast.unparse(one).rpartition(".")[2] for one in getattr(node, "bases", [])]
+    methods = {getattr(one, "name", "") for one in getattr(node, "body", [])}
+    trainer = any(one.endswith("Trainer") and not one.startswith("_") for one in bases)
+    return trainer and not methods & {"prediction_step", "evaluate", "evaluation_loop"}
 
 
 def _instead(node: ast.FunctionDef, name: str) -> tuple[ast.AST, str] | None:

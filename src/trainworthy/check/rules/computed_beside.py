@@ -129,8 +129,8 @@ def _converted(
     target = statement.targets[0]
     if not isinstance(target, ast.Name) or target.id in loads or target.id.startswith("_"):
         return
-    for source in {one.id for one in ast.walk(statement.value) if isinstance(one, ast.Name)}:
-        if len(source) < 2 or not target.id.startswith(source) or not isinstance(statement.value, ast.Call):
+    for source in _converted_from(statement.value):
+        if len(source) < 2 or not target.id.startswith(source):
             continue
         end = statement.end_lineno or statement.lineno
         later = [one for one in loads.get(source, []) if one.lineno > end]
@@ -143,6 +143,28 @@ def _converted(
                 fix=f"Is `{target.id}` meant there?",
             )
             return
+
+
+def _converted_from(node: ast.expr) -> Iterator[str]:
+    """Yield the names that an expression is only another form of: `x.cpu().numpy()`, `torch.sigmoid(x)`."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        holder = node.func.value
+        library = isinstance(holder, ast.Name) and holder.id in _LIBRARIES
+        if library or (isinstance(holder, ast.Attribute) and ast.unparse(holder) in _LIBRARIES):
+            yield from (one.id for one in node.args[:1] if isinstance(one, ast.Name))
+            return
+        if node.func.attr not in _FORMS:
+            return
+        node = holder
+    if isinstance(node, ast.Name):
+        yield node.id
+
+
+_LIBRARIES = frozenset({"torch", "np", "numpy", "F", "nn.functional", "torch.nn.functional"})
+_FORMS = frozenset(
+    "numpy cpu detach to float long int half double squeeze unsqueeze view reshape permute transpose softmax sigmoid "
+    "log_softmax argmax clone flatten exp log item tolist contiguous cuda tanh type".split()
+)
 
 
 def _elements(analysis: Analysis, loop: ast.For, loads: dict[str, list[ast.Name]]) -> Iterator[Hit]:

@@ -1,8 +1,8 @@
 """A command-line option for a number has no `type`, or one that cannot read its default.
 
 What it finds:
-    `add_argument("--seed", default=1)` without `type=`, whose value is then used as a number; and `type=int` beside a
-    default with a fraction, such as 0.01.
+    `add_argument("--seed", default=1)` without `type=`, whose value is then used as a number, likewise with a default
+    of True or False; and `type=int` beside a default with a fraction, such as 0.01.
 
 Why:
     The default is a number, what is given on the command line is text: `--seed 2` is "2". Comparisons and sums fail, or
@@ -66,6 +66,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if default is None or call.starred or call.context.source is not analysis.source:
             continue
         given = {one.arg: one.value for one in call.node.keywords}
+        if isinstance(default, bool) and isinstance(kind := given.get("type"), ast.Name) and kind.id == "str":
+            del given["type"]
         if "type" in given:
             kind = given["type"]
             if isinstance(kind, ast.Name) and kind.id == "int" and default != int(default):
@@ -82,12 +84,17 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             parents = {child: node for node in ast.walk(analysis.source.tree) for child in ast.iter_child_nodes(node)}
         name = destination(call)
         if name is not None and any(not _is_converted(one, parents) for one in uses.get(name, [])):
-            kind_name = "int" if isinstance(default, int) else "float"
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message=f"without `type=`, a value given for `{name}` is text",
-                fix=f"Write `type={kind_name}`.",
+                message=f"a value given for `{name}` is text" + ", and every text is true" * isinstance(default, bool),
+                fix=f"Write `{_cure(default)}`.",
             )
+
+
+def _cure(default: int | float) -> str:
+    if isinstance(default, bool):
+        return "action=argparse.BooleanOptionalAction"
+    return f"type={type(default).__name__}"
 
 
 def _number(call: Call) -> int | float | None:
@@ -96,7 +103,7 @@ def _number(call: Call) -> int | float | None:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         node = node.operand
     value = node.value if isinstance(node, ast.Constant) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _attributes(analysis: Analysis) -> dict[str, list[ast.Attribute]]:
