@@ -43,17 +43,17 @@ _NAMELESS = frozenset({"object", "ABC", "Generic", "Module", "Dataset", "Iterabl
 
 @dataclass(frozen=True)
 class Bound:
-    """What one class's text binds: names, and what it binds of ``self`` in the order of lines."""
+    """What one class's text binds: names, and whether it also makes attributes whose names are not written."""
 
     names: frozenset[str]
     hidden: bool
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def bound_in(node: ast.ClassDef) -> Bound:
     """Return what a class binds: members, attributes of anything, and words in quotes that stand for attributes."""
     names: set[str] = set()
-    hidden = any(one.arg != "metaclass" for one in node.keywords)
+    hidden = any(ast.unparse(one.value).rpartition(".")[2] != "ABCMeta" for one in node.keywords)
     augmented = {id(one.target) for one in ast.walk(node) if isinstance(one, ast.AugAssign)}  # read before written
     for one in ast.walk(node):
         if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -64,8 +64,10 @@ def bound_in(node: ast.ClassDef) -> Bound:
             hidden = hidden or (one.attr in _HIDING and _is_self(one.value))
         elif isinstance(one, ast.Call):
             known = isinstance(one.func, ast.Name) and one.func.id in _HIDING
-            hidden = hidden or (known and (not one.args or _is_self(one.args[0])))
+            hidden = hidden or (known and (not one.args or _is_self(one.args[0]))) or _registers_any(one)
             names |= {_word(given) for given in one.args} - {""}
+        elif isinstance(one, ast.List | ast.Tuple):
+            names |= {_word(given) for given in one.elts} - {""}
     for statement in _class_level(node.body):
         names |= {one.id for one in ast.walk(statement) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
         if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -75,6 +77,13 @@ def bound_in(node: ast.ClassDef) -> Bound:
 
 def _is_self(node: ast.expr) -> bool:
     return (isinstance(node, ast.Name) and node.id in ("self", "cls")) or isinstance(node, ast.Call)
+
+
+def _registers_any(call: ast.Call) -> bool:
+    """Say whether a call registers a part of a module under a name that is made up."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    registers = name in ("add_module", "register_buffer", "register_parameter", "register_module") and call.args
+    return bool(registers) and not isinstance(call.args[0], ast.Constant | ast.Name)
 
 
 def _word(node: ast.expr) -> str:
