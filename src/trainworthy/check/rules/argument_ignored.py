@@ -145,7 +145,7 @@ def _written_out(analysis: Analysis) -> Iterator[Hit]:
     for node in analysis.nodes.get(ast.FunctionDef, []):
         if not isinstance(node, ast.FunctionDef) or node.decorator_list or len(node.body) > _MOST_STATEMENTS:
             continue
-        if node.name == "compute_loss" and node not in trainers:
+        if (node.name == "compute_loss" and node not in trainers) or not _may_write_out(node):
             continue
         parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         names = {one.arg for one in parameters} - {"self", "cls"}
@@ -167,6 +167,16 @@ def _evaluates_by_loss(node: ast.AST) -> bool:
     methods = {getattr(one, "name", "") for one in getattr(node, "body", [])}
     trainer = any(one.endswith("Trainer") and not one.startswith("_") for one in bases)
     return trainer and not methods & {"prediction_step", "evaluate", "evaluation_loop"}
+
+
+def _may_write_out(node: ast.FunctionDef) -> bool:
+    """Say whether a function has a parameter of the kinds that are looked for."""
+    names = {one.arg for one in (*node.args.args, *node.args.kwonlyargs)}
+    short = len(node.body) <= 2 and any(
+        isinstance(one, ast.Constant) and isinstance(one.value, float)
+        for one in (*node.args.defaults, *node.args.kw_defaults)
+    )
+    return short or bool(names & {"seed", "random_state", "return_outputs"})
 
 
 def _instead(node: ast.FunctionDef, name: str) -> tuple[ast.AST, str] | None:

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.attributes import ancestors, bound_elsewhere, bound_in, own_attributes
+from trainworthy.check.static.attributes import OF_MODULES, ancestors, bound_elsewhere, bound_in, own_attributes
 from trainworthy.check.static.values import ProjectClass
 
 BAD = """\
@@ -69,8 +70,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     loaded = _loaded(analysis)
     for cls in analysis.classes if loaded else ():
-        inner = _reads(cls, loaded)
-        if inner and not _is_to_be_completed(cls):
+        inner = _reads(cls, loaded.get(cls.node, []))
+        if inner:
             yield from _never(analysis, cls, inner)
         yield from _too_early(analysis, cls)
         yield from _on_one_way(analysis, cls)
@@ -81,8 +82,9 @@ def _never(analysis: Analysis, cls: ProjectClass, reads: dict[str, ast.Attribute
     known = own_attributes(cls)
     if known is None or "__init__" not in known or not _sets_up(cls):
         return
-    for node in reads.values():
-        if node.attr not in known and not bound_elsewhere(analysis.source.path, cls, node.attr):
+    unset = [one for one in reads.values() if one.attr not in known]
+    for node in unset if unset and not _is_to_be_completed(cls) else ():
+        if not bound_elsewhere(analysis.source.path, cls, node.attr):
             yield Hit(
                 place=analysis.source.place(node),
                 message=f"nothing sets `self.{node.attr}`",
@@ -90,23 +92,32 @@ def _never(analysis: Analysis, cls: ProjectClass, reads: dict[str, ast.Attribute
             )
 
 
-def _loaded(analysis: Analysis) -> list[ast.Attribute]:
-    """Return what is read of ``self``, in place or by itself, before anything else is known."""
-    augmented = [getattr(one, "target", None) for one in analysis.nodes.get(ast.AugAssign, [])]
-    nodes = [one for one in (*analysis.nodes.get(ast.Attribute, []), *augmented) if isinstance(one, ast.Attribute)]
-    targets = set(map(id, augmented))
-    return [
-        one
-        for one in nodes
-        if isinstance(one.value, ast.Name)
-        and one.value.id == "self"
-        and (isinstance(one.ctx, ast.Load) or id(one) in targets)
-    ]
+def _loaded(analysis: Analysis) -> dict[ast.ClassDef, list[ast.Attribute]]:
+    """Return what each class reads of ``self`` and does not plainly set, before anything else is known."""
+    classes = [one for one in analysis.nodes.get(ast.ClassDef, []) if isinstance(one, ast.ClassDef)]
+    classes.sort(key=lambda one: one.lineno)
+    starts = [one.lineno for one in classes]
+    changed = {id(getattr(one, "target", None)) for one in analysis.nodes.get(ast.AugAssign, [])}
+    reads: dict[ast.ClassDef, list[ast.Attribute]] = {}
+    known = {one: {getattr(inner, "name", "") for inner in one.body} for one in classes}
+    for node in analysis.nodes.get(ast.Attribute, []) if classes else ():
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name) or node.value.id != "self":
+            continue
+        cls = classes[bisect_right(starts, node.lineno) - 1]
+        if isinstance(node.ctx, ast.Load) or id(node) in changed:
+            reads.setdefault(cls, []).append(node)
+        else:
+            known[cls].add(node.attr)
+    left = {cls: [one for one in nodes if one.attr not in known[cls] and one.attr not in OF_MODULES]
+            for cls, nodes in reads.items()}  # fmt: skip
+    return {cls: sorted(nodes, key=lambda one: one.lineno) for cls, nodes in left.items()}
 
 
 def _reads(cls: ProjectClass, loaded: list[ast.Attribute]) -> dict[str, ast.Attribute]:
     """Return the first read of each name that the class itself does not bind, outside of classes within it."""
     node = cls.node
+    if not loaded:
+        return {}
     bound = bound_in(node)
     found: dict[str, ast.Attribute] = {}
     within = [one for one in ast.walk(node) if isinstance(one, ast.ClassDef) and one is not node]
@@ -120,14 +131,14 @@ def _reads(cls: ProjectClass, loaded: list[ast.Attribute]) -> dict[str, ast.Attr
 
 
 def _is_to_be_completed(cls: ProjectClass) -> bool:
-    """Say whether a class, or one it descends from, leaves something to those that descend from it."""
-    for one in ancestors(cls):
-        if one is cls and _TO_BE_COMPLETED.search(one.node.name):
-            return True
-        text = {getattr(node, "id", "") or getattr(node, "attr", "") for node in ast.walk(one.node)}
-        if one is cls and text & _ABSTRACT:
-            return True
-    return False
+    """Say whether a class leaves something to those that descend from it."""
+    if _TO_BE_COMPLETED.search(cls.node.name):
+        return True
+    return any(
+        (getattr(node, "id", "") or getattr(node, "attr", "")) in _ABSTRACT
+        for node in ast.walk(cls.node)
+        if isinstance(node, ast.Name | ast.Attribute)
+    )
 
 
 def _sets_up(cls: ProjectClass) -> bool:
@@ -149,6 +160,8 @@ def _too_early(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
     init = next((one for one in cls.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
     if init is None or any(isinstance(base, ProjectClass) for base in cls.bases):
         return
+    if not _reads_unset(init):
+        return
     set_at = _set_once(cls.node, init)
     for statement in init.body:
         if not isinstance(statement, ast.Assign | ast.Expr | ast.AnnAssign):
@@ -166,13 +179,25 @@ def _too_early(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
                     )
 
 
+def _reads_unset(init: ast.FunctionDef) -> bool:
+    """Say whether a constructor's first plain statements read of ``self`` what a later one of its own sets."""
+    own = {one.attr: statement.lineno for statement in reversed(init.body) for one in ast.walk(statement)
+           if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}  # fmt: skip
+    return any(
+        isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Load) and own.get(one.attr, 0) > statement.lineno
+        for statement in init.body
+        for one in ast.walk(statement)
+    )
+
+
 def _on_one_way(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
     """Yield flags that other methods test, and that ``__init__`` only sets if they are true."""
     init = next((one for one in cls.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
     if init is None or any(isinstance(base, ProjectClass) for base in cls.bases) or _is_to_be_completed(cls):
         return
-    once = _set_once(cls.node, init)
-    for branch in init.body:
+    branches = [one for one in init.body if isinstance(one, ast.If) and isinstance(one.test, ast.Name)]
+    once = _set_once(cls.node, init) if branches else {}
+    for branch in branches:
         if not isinstance(branch, ast.If) or branch.orelse or not isinstance(branch.test, ast.Name):
             continue
         for statement in branch.body:

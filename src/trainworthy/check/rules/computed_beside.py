@@ -60,15 +60,35 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at functions, one by one."""
     if "torch" not in analysis.source.words:
         return
-    inner = {
-        one
-        for outer in analysis.nodes.get(ast.FunctionDef, [])
-        for one in ast.walk(outer)
-        if one is not outer and isinstance(one, _FUNCTIONS)
-    }
-    for node in analysis.nodes.get(ast.FunctionDef, []):
-        if isinstance(node, ast.FunctionDef) and node not in inner:
+    lines = _candidates(analysis)
+    done = 0  # the last line of the outermost function before
+    functions = [one for one in analysis.nodes.get(ast.FunctionDef, []) if isinstance(one, ast.FunctionDef)]
+    for node in sorted(functions, key=lambda one: one.lineno) if lines else ():
+        end = node.end_lineno or node.lineno
+        if end <= done:
+            continue
+        done = end
+        if any(node.lineno < line <= end for line in lines):
             yield from _in_function(analysis, node)
+
+
+def _candidates(analysis: Analysis) -> list[int]:
+    """Return the lines of statements that may be one of the three by their form."""
+    lines = []
+    bound = set()
+    for one in analysis.nodes.get(ast.Assign, []):
+        if not isinstance(one, ast.Assign) or len(one.targets) != 1:
+            continue
+        target = one.targets[0]
+        if isinstance(target, ast.Name):
+            bound.add(target.id)
+            if any(target.id.startswith(source) and target.id != source for source in _converted_from(one.value)):
+                lines.append(one.lineno)
+        elif isinstance(target, ast.Tuple) and len(target.elts) == 2 and isinstance(one.value, ast.Call):
+            lines += [one.lineno] * (getattr(one.value.func, "attr", "") in _PARTS)
+    loops = [one for one in analysis.nodes.get(ast.For, []) if isinstance(one, ast.For)]
+    lines += [one.lineno for one in loops if any(name in bound for name, _ in _pairs(one))]
+    return lines
 
 
 def _in_function(analysis: Analysis, function: ast.FunctionDef) -> Iterator[Hit]:

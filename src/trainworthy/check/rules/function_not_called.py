@@ -63,7 +63,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words:
         return
     callable_names: set[str] | None = None
-    for node in _asked(analysis):
+    asked = list(_asked(analysis))
+    for node in asked:
         if isinstance(node, ast.Attribute):
             if ast.unparse(node).endswith(_PREDICATES):
                 yield _hit(analysis, node)
@@ -71,7 +72,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         callable_names = _only_functions(analysis) if callable_names is None else callable_names
         if node.id in callable_names:
             yield _hit(analysis, node)
-    yield from _methods(analysis)
+    functions = {getattr(one, "name", "") for one in analysis.nodes.get(ast.FunctionDef, [])}
+    methods = [one for one in asked if isinstance(one, ast.Attribute) and one.attr in functions]
+    yield from _methods(analysis, [one for one in methods if _is_self(one.value)])
 
 
 def _hit(analysis: Analysis, node: ast.expr) -> Hit:
@@ -134,9 +137,8 @@ def _only_functions(analysis: Analysis) -> set[str]:
     return defined - stored
 
 
-def _methods(analysis: Analysis) -> Iterator[Hit]:
+def _methods(analysis: Analysis, asked: list[ast.Attribute]) -> Iterator[Hit]:
     """Yield methods of a class that its own methods test without calling them."""
-    asked = [one for one in _asked(analysis) if isinstance(one, ast.Attribute) and _is_self(one.value)]
     for cls in analysis.nodes.get(ast.ClassDef, []) if asked else []:
         if not isinstance(cls, ast.ClassDef):
             continue

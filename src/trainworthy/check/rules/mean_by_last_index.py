@@ -51,18 +51,19 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at divisions, and at the loops around or above them."""
     if not analysis.source.words & {"torch", "numpy"}:
         return
-    loops = [one for one in analysis.nodes.get(ast.For, []) if isinstance(one, ast.For)]
-    loops = [one for one in loops if _sums(one)]
-    if not loops:
+    divisions = [*analysis.nodes.get(ast.BinOp, []), *analysis.nodes.get(ast.AugAssign, [])]
+    divided = [one for one in divisions if isinstance(one, ast.BinOp | ast.AugAssign) and isinstance(one.op, ast.Div)]
+    indices = {loop: index for loop in analysis.nodes.get(ast.For, []) if isinstance(loop, ast.For)
+               and (index := _index(loop))} if divided else {}  # fmt: skip
+    names = set(indices.values())
+    by_index = [one for one in divided if names & _factors(_sides(one)[1])]
+    in_place = [one for one in divided if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name)]
+    if not by_index and not in_place:
         return
     parents = {child: node for node in ast.walk(analysis.source.tree) for child in ast.iter_child_nodes(node)}
-    divisions = [*analysis.nodes.get(ast.BinOp, []), *analysis.nodes.get(ast.AugAssign, [])]
-    for node in divisions:
-        if not isinstance(node, ast.BinOp | ast.AugAssign) or not isinstance(node.op, ast.Div):
-            continue
-        above, below = (node.left, node.right) if isinstance(node, ast.BinOp) else (node.target, node.value)
-        for loop in loops:
-            index = _index(loop)
+    for node in by_index:
+        above, below = _sides(node)
+        for loop, index in indices.items():
             if index in _factors(below) and _is_below(loop, node, parents) and _root(above) in _sums(loop):
                 yield Hit(
                     place=analysis.place(node),
@@ -71,7 +72,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     fix=f"Divide by `{index} + 1`, or by the length.",
                 )
                 break
-    yield from _within(analysis, parents)
+    yield from _within(analysis, in_place, parents)
+
+
+def _sides(node: ast.BinOp | ast.AugAssign) -> tuple[ast.expr, ast.expr]:
+    """Return what is divided, and by what."""
+    return (node.left, node.right) if isinstance(node, ast.BinOp) else (node.target, node.value)
 
 
 def _index(loop: ast.For) -> str:
@@ -142,12 +148,10 @@ def _scope(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST:
     return node
 
 
-def _within(analysis: Analysis, parents: dict[ast.AST, ast.AST]) -> Iterator[Hit]:
+def _within(analysis: Analysis, divided: list[ast.AugAssign], parents: dict[ast.AST, ast.AST]) -> Iterator[Hit]:
     """Yield sums that are divided in the loop that goes on adding to them."""
-    for node in analysis.nodes.get(ast.AugAssign, []):
-        if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Div) or _is_number(node.value):
-            continue
-        if not isinstance(node.target, ast.Name):
+    for node in divided:
+        if _is_number(node.value) or not isinstance(node.target, ast.Name):
             continue
         loop = _goes_on(node, node.target.id, parents)
         if loop is not None:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.unbound import read_too_early
+from trainworthy.check.static.unbound import parameters_of, read_too_early
 
 BAD = """\
 import torch
@@ -71,8 +71,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for at, function in enumerate(scopes.functions):
         names = scopes.loads.get(at, {})
         visible = scopes.visible(at)
-        yield from _unknown(analysis, function, [node for name, node in names.items() if name not in visible])
-        if any(node.lineno < scopes.first_store.get((at, name), 0) for name, node in names.items()):
+        unknown = [node for name, node in names.items() if not any(name in some for some in visible)]
+        yield from _unknown(analysis, function, unknown)
+        early = {name for name, node in names.items() if node.lineno < scopes.first_store.get((at, name), 0)}
+        if early - parameters_of(function):
             yield from _early(analysis, function)
 
 
@@ -89,9 +91,14 @@ class _Scopes:
         self.loads: dict[int, dict[str, ast.Name]] = {}
         self.first_store: dict[tuple[int, str], int] = {}
         self._bound: dict[int, set[str]] = {-1: set(_KNOWN)}
+        self._of_comprehensions = {id(inner) for one in analysis.nodes.get(ast.comprehension, [])
+                                   if isinstance(one, ast.comprehension) for inner in ast.walk(one.target)}  # fmt: skip
         augmented = {id(one.target) for one in analysis.nodes.get(ast.AugAssign, []) if isinstance(one, ast.AugAssign)}
-        for node in analysis.nodes.get(ast.Name, []):
-            if isinstance(node, ast.Name):
+        easy = _KNOWN | _at_top(analysis.source.tree) | {"self", "cls"}  # most of what is read, and no local name
+        names = [one for one in analysis.nodes.get(ast.Name, []) if isinstance(one, ast.Name)]
+        easy -= {one.id for one in names if not isinstance(one.ctx, ast.Load)}
+        for node in names:
+            if node.id not in easy:
                 self._add(node, id(node) in augmented)
         for line, name in _other_bindings(analysis):
             self._bound.setdefault(self._at(line), set()).add(name)
@@ -101,13 +108,13 @@ class _Scopes:
                 self._bound.setdefault(self._outer[at], set()).add(function.name)
         self._bound[-1] |= {name for one in analysis.nodes.get(ast.Global, []) for name in getattr(one, "names", [])}
 
-    def visible(self, at: int) -> set[str]:
+    def visible(self, at: int) -> list[set[str]]:
         """Return what a function can read: its own names, those of functions around it, and the file's."""
-        names = set(self._bound[-1])
+        names = []
         while at >= 0:
-            names |= self._bound.get(at, set())
+            names.append(self._bound.get(at, set()))
             at = self._outer[at]
-        return names
+        return [*names, self._bound[-1]]
 
     def _add(self, node: ast.Name, is_changed: bool) -> None:
         at = self._at(node.lineno)
@@ -117,6 +124,8 @@ class _Scopes:
                 known[node.id] = node
         if not isinstance(node.ctx, ast.Load):
             self._bound.setdefault(at, set()).add(node.id)
+            if id(node) in self._of_comprehensions:  # bound after it is read, as it is written
+                return
             if is_changed and (at, node.id) not in self.first_store:
                 self.first_store[at, node.id] = node.lineno + 1
             elif not is_changed:
@@ -130,6 +139,15 @@ class _Scopes:
         while at >= 0 and line > (self.functions[at].end_lineno or 0):
             at = self._outer[at]
         return at
+
+
+def _at_top(tree: ast.Module) -> set[str]:
+    """Return what definitions and imports at the top of a file bind."""
+    found = {one.name for one in tree.body if isinstance(one, _Function | ast.ClassDef)}
+    for one in tree.body:
+        if isinstance(one, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in one.names}
+    return found
 
 
 def _other_bindings(analysis: Analysis) -> Iterator[tuple[int, str]]:

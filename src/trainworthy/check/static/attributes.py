@@ -16,7 +16,7 @@ _CLASS = re.compile(r"^[ \t]*class\s+(\w+)\s*(?:\(([^)]*)\))?\s*:", re.MULTILINE
 _HIDING = frozenset(
     "__getattr__ __getattribute__ __setattr__ __dict__ __slots__ vars setattr locals exec globals".split()
 )
-_MODULE = frozenset(
+OF_MODULES = frozenset(
     "_parameters _buffers _modules _non_persistent_buffers_set _backward_hooks _backward_pre_hooks _forward_hooks "
     "_forward_pre_hooks _is_full_backward_hook _version _apply _call_impl _load_from_state_dict _named_members "
     "_save_to_state_dict _register_state_dict_hook _register_load_state_dict_pre_hook _get_name "
@@ -32,7 +32,7 @@ _MODULE = frozenset(
 )
 _OBJECT = frozenset(dir(object)) | {"__dict__", "__module__", "__name__", "__annotations__"}
 _OUTSIDE = {
-    "torch.nn.Module": _MODULE,
+    "torch.nn.Module": OF_MODULES,
     "torch.utils.data.Dataset": frozenset({"functions"}),
     "torch.utils.data.IterableDataset": frozenset({"functions"}),
     "torch.utils.data.Sampler": frozenset({"data_source"}),
@@ -112,6 +112,9 @@ def own_attributes(cls: ProjectClass) -> frozenset[str] | None:
     """Return every attribute that a class's objects have by its text and that of its bases; None if unknowable."""
     names: set[str] = set(_OBJECT)
     for one in ancestors(cls):
+        if any(not isinstance(base, ProjectClass) and getattr(base, "name", "") not in _OUTSIDE for base in one.bases):
+            return None
+    for one in ancestors(cls):
         bound = bound_in(one.node)
         if bound.hidden or any(not _is_plain(decorator) for decorator in one.node.decorator_list):
             return None
@@ -147,7 +150,7 @@ def bound_elsewhere(path: str, cls: ProjectClass, name: str) -> bool:
         return True
     headers = [found for text in texts.values() for found in _headers(text)]
     relatives = _relatives(cls.node.name, headers)
-    if relatives - family - {one for one, _ in headers} - _NAMELESS or ("Module" in relatives and name in _MODULE):
+    if relatives - family - {one for one, _ in headers} - _NAMELESS or ("Module" in relatives and name in OF_MODULES):
         return True  # one that descends from it is also something of a library
     member = re.compile(rf"\b(?:def|class)\s+{name}\b|^[ \t]+{name}\s*[:=]|"
                         rf"\bself\s*\.\s*{name}\s*(?::[^=\n]+)?=[^=]|,\s*self\.{name}\b[^=\n]*=[^=]|"

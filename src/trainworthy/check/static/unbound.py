@@ -16,13 +16,18 @@ def read_too_early(function: _Function) -> list[ast.Name]:
     return walk.found
 
 
+def parameters_of(function: _Function) -> set[str]:
+    """Return the names of a function's parameters."""
+    arguments = function.args
+    given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    return {one.arg for one in given if one is not None}
+
+
 class _Walk:
     """Follows the statements with the names that may be bound so far."""
 
     def __init__(self, function: _Function) -> None:
-        arguments = function.args
-        given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-        self.parameters = {one.arg for one in given if one is not None}
+        self.parameters = parameters_of(function)
         outer = {name for one in _own(function) if isinstance(one, ast.Global | ast.Nonlocal) for name in one.names}
         changed = {one.target.id for one in _own(function)
                    if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name)}  # fmt: skip
