@@ -73,7 +73,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         for name, given in _given(function, call):
             if (function.node, name) in done:
                 continue
-            if _MATTERS.search(name) and not _is_default(function, name, given) and not _is_read(function, name):
+            if not _MATTERS.search(name) or _is_default(function, name, given) or _is_read(function, name):
+                continue
+            if not _is_defined_often(function):
                 done.add((function.node, name))
                 yield Hit(
                     place=analysis.place(given, call.context),
@@ -92,8 +94,6 @@ def _may_be_shared(function: Function) -> bool:
         return True  # hooks that users are to override
     if owner is not None and (any(isinstance(one, ProjectClass) for one in owner.bases) or not owner.fully_known()):
         return True
-    if owner is not None and function.name not in ("forward", "__init__") and _is_defined_often(function):
-        return True  # several classes have it, and one way to be called
     body = [
         one for one in function.node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
     ]
@@ -101,10 +101,11 @@ def _may_be_shared(function: Function) -> bool:
 
 
 def _is_defined_often(function: Function) -> bool:
-    """Say whether a project has three or more functions of that name."""
-    head = re.compile(rf"\bdef {function.name}\b")
-    texts = [text_of(file) for file in project_files(function.source.path) or ()]
-    return sum(len(head.findall(text)) for text in texts) > 2
+    """Say whether three or more classes of a project have a method of that name: there is one way to call them."""
+    if function.owner is None or function.name in ("forward", "__init__"):
+        return False
+    head = f"def {function.name}("
+    return sum(text_of(file).count(head) for file in project_files(function.source.path) or ()) > 2
 
 
 def _is_short(node: ast.stmt) -> bool:

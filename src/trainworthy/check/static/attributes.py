@@ -54,8 +54,9 @@ def bound_in(node: ast.ClassDef) -> Bound:
     """Return what a class binds: members, attributes of anything, and words in quotes that stand for attributes."""
     names: set[str] = set()
     hidden = any(ast.unparse(one.value).rpartition(".")[2] != "ABCMeta" for one in node.keywords)
-    augmented = {id(one.target) for one in ast.walk(node) if isinstance(one, ast.AugAssign)}  # read before written
-    for one in ast.walk(node):
+    nodes = list(ast.walk(node))
+    augmented = {id(one.target) for one in nodes if isinstance(one, ast.AugAssign)}  # read before written
+    for one in nodes:
         if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(one.name)
         elif isinstance(one, ast.Attribute):
