@@ -2,7 +2,9 @@
 
 What it finds:
     A call of the project's own function or method with an argument for a parameter named for a mask, lengths, weights,
-    a temperature, `ignore_index` and the like, which the function's body never reads.
+    a temperature, `ignore_index` and the like, which the function's body never reads. Also functions that never read a
+    parameter and write its default, or another seed, in its place; and `compute_loss` of a trainer that never reads
+    `return_outputs`, which every evaluation asks for.
 
 Why:
     What is passed has no effect: padding is attended to, the loss is not weighted, the switch does nothing.
@@ -21,6 +23,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, once_per_place
@@ -52,7 +55,7 @@ print(loss_of(torch.rand(8, 3), torch.zeros(8).long(), weight=torch.rand(3)))
 
 _MATTERS = re.compile(
     r"mask|lengths?$|^weights?$|_weights?$|temperature|ignore_index|smoothing|^reduction$|^dropout$|^shuffle$|"
-    r"^generator$|^seed$|^training$|^labels?$|^targets?$|padding_idx|^bias$"
+    r"_dropout$|^generator$|^seed$|^training$|^labels?$|^targets?$|padding_idx|^bias$"
 )
 
 
@@ -61,6 +64,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what the project's functions get."""
     if "torch" not in analysis.source.words:
         return
+    yield from _written_out(analysis)
     done: set[tuple[ast.AST, str]] = set()
     for call in once_per_place(iter(analysis.all_calls)):
         function = called_function(call)
@@ -71,7 +75,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         for name, given in _given(function, call):
             if (function.node, name) in done:
                 continue
-            if _MATTERS.search(name) and not _is_default(function, name, given) and not _is_read(function, name):
+            if not _MATTERS.search(name) or _is_default(function, name, given) or _is_read(function, name):
+                continue
+            if not _is_defined_often(function):
                 done.add((function.node, name))
                 yield Hit(
                     place=analysis.place(given, call.context),
@@ -96,6 +102,14 @@ def _may_be_shared(function: Function) -> bool:
     return len(body) < 2 and all(isinstance(one, ast.Pass | ast.Raise | ast.Return) and _is_short(one) for one in body)
 
 
+def _is_defined_often(function: Function) -> bool:
+    """Say whether three or more classes of a project have a method of that name: there is one way to call them."""
+    if function.owner is None or function.name in ("forward", "__init__"):
+        return False
+    head = f"def {function.name}("
+    return sum(text_of(file).count(head) for file in project_files(function.source.path) or ()) > 2
+
+
 def _is_short(node: ast.stmt) -> bool:
     return not isinstance(node, ast.Return) or node.value is None or isinstance(node.value, ast.Constant | ast.Name)
 
@@ -112,10 +126,7 @@ def _given(function: Function, call: Call) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _is_default(function: Function, name: str, given: ast.expr) -> bool:
-    arguments = function.node.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    defaults = [*[None] * (len(positional) - len(arguments.defaults)), *arguments.defaults, *arguments.kw_defaults]
-    default = dict(zip([one.arg for one in (*positional, *arguments.kwonlyargs)], defaults, strict=True)).get(name)
+    default = _defaults(function.node).get(name)
     if isinstance(given, ast.Constant) and given.value is None:
         return True
     return default is not None and ast.unparse(default) == ast.unparse(given)
@@ -128,3 +139,80 @@ def _is_read(function: Function, name: str) -> bool:
         for statement in body
         for node in ast.walk(statement)
     )
+
+
+def _written_out(analysis: Analysis) -> Iterator[Hit]:
+    """Yield functions that write a value where their parameter, which they never read, is meant."""
+    trainers = {inner for cls in analysis.nodes.get(ast.ClassDef, []) if _evaluates_by_loss(cls)
+                for inner in getattr(cls, "body", [])}  # fmt: skip
+    for node in analysis.nodes.get(ast.FunctionDef, []):
+        if not isinstance(node, ast.FunctionDef) or node.decorator_list or len(node.body) > _MOST_STATEMENTS:
+            continue
+        if (node.name == "compute_loss" and node not in trainers) or not _may_write_out(node):
+            continue
+        parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        names = {one.arg for one in parameters} - {"self", "cls"}
+        unread = names - {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} if names else names
+        for name in sorted(unread):
+            found = _instead(node, name)
+            if found is not None:
+                at, why = found
+                yield Hit(place=analysis.place(at), message=f"`{node.name}` never reads its `{name}`: {why}",
+                          fix="Use the parameter.")  # fmt: skip
+
+
+_MOST_STATEMENTS = 60
+
+
+def _evaluates_by_loss(node: ast.AST) -> bool:
+    """Say whether a class is a trainer of transformers whose evaluation calls `compute_loss`."""
+    bases = [ast.unparse(one).rpartition(".")[2] for one in getattr(node, "bases", [])]
+    methods = {getattr(one, "name", "") for one in getattr(node, "body", [])}
+    trainer = any(one.endswith("Trainer") and not one.startswith("_") for one in bases)
+    return trainer and not methods & {"prediction_step", "evaluate", "evaluation_loop"}
+
+
+def _may_write_out(node: ast.FunctionDef) -> bool:
+    """Say whether a function has a parameter of the kinds that are looked for."""
+    names = {one.arg for one in (*node.args.args, *node.args.kwonlyargs)}
+    short = len(node.body) <= 2 and any(
+        isinstance(one, ast.Constant) and isinstance(one.value, float)
+        for one in (*node.args.defaults, *node.args.kw_defaults)
+    )
+    return short or bool(names & {"seed", "random_state", "return_outputs"})
+
+
+def _instead(node: ast.FunctionDef, name: str) -> tuple[ast.AST, str] | None:
+    """Return what stands in place of a parameter that a function never reads."""
+    default = _defaults(node).get(name)
+    if name == "return_outputs" and node.name == "compute_loss":
+        last = next((one for one in ast.walk(node) if isinstance(one, ast.Return)), None)
+        return (last, "an evaluation asks for the outputs, too") if last is not None else None
+    for one in ast.walk(node):
+        if not isinstance(one, ast.Call):
+            continue
+        for keyword in one.keywords:
+            if (
+                name in ("seed", "random_state")
+                and keyword.arg in ("seed", "random_state")
+                and _is_number(keyword.value)
+            ):
+                return keyword.value, f"it is written as {ast.unparse(keyword.value)} here"
+        values = [*one.args, *[keyword.value for keyword in one.keywords if keyword.arg == name]]
+        if isinstance(default, ast.Constant) and isinstance(default.value, float) and len(node.body) <= 2:
+            for value in values:
+                if isinstance(value, ast.Constant) and value.value == default.value and isinstance(value.value, float):
+                    return value, "its default is written here"
+    return None
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int) and not isinstance(node.value, bool)
+
+
+def _defaults(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> dict[str, ast.expr]:
+    positional = [*node.args.posonlyargs, *node.args.args]
+    found = dict(zip([one.arg for one in reversed(positional)], reversed(node.args.defaults), strict=False))
+    return found | {
+        one.arg: value for one, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if value
+    }

@@ -84,7 +84,9 @@ def _left_out(analysis: Analysis) -> Iterator[Hit]:
         function, callee = call.context.function, called_function(call)
         if function is None or callee is None or callee is function or call.context.source is not analysis.source:
             continue
-        if call.starred or isinstance(function.node, ast.Lambda) or analysis.mentions("save_hyperparameters"):
+        if call.starred or isinstance(function.node, ast.Lambda) or function.decorators:
+            continue
+        if analysis.mentions("save_hyperparameters"):
             continue
         own = {arg.arg for arg in _parameters(function.node)}
         for name, is_none in _optional(callee, call, own):

@@ -1,53 +1,46 @@
-"""A method reads an attribute of its object that nothing sets.
+"""An attribute is read that nothing ever sets.
 
 What it finds:
-    `self.softmax(x)` in a class none of whose methods, bases or descendants binds `softmax`, though another class of
-    the project may have one of that name.
+    `self.name` that is read in a method, where neither the class, nor what it descends from, nor what descends from it
+    binds that name; one that `__init__` reads before its own line sets it; and a flag that `__init__` only sets if it
+    is true, though other methods test it.
 
 Why:
-    AttributeError, perhaps in the branch for the other loss or in the evaluation after the first epoch.
+    AttributeError, where the line is reached: often only in validation, on a resume, or on several GPUs. The value may
+    be kept under another name, so that a setting or a layer is not used.
 
 How sure:
-    Every base is of the project, `nn.Module` or a data set, and the class is no mixin. Silent if the name is asked
-    for by `hasattr`, is set on any other object, or if the class or a base of it reaches its attributes in another way.
+    Every class on the way is known, and none makes attributes by `setattr`, `__dict__` or `__getattr__`. Silent for
+    classes that are made to be completed by others, and where the name stands in quotes, or another object's
+    attribute is set by that name, anywhere in the project.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
-from functools import lru_cache
 
-from trainworthy.check.finding import Evidence, Hit, Place
+from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def
-from trainworthy.check.static.everywhere import may_be_set_elsewhere
-from trainworthy.check.static.queries import names_in
-from trainworthy.check.static.values import ProjectClass, Ref
+from trainworthy.check.static.attributes import OF_MODULES, ancestors, bound_elsewhere, bound_in, own_attributes
+from trainworthy.check.static.values import ProjectClass
 
 BAD = """\
 import torch
 from torch import nn
 
 
-class Encoder(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.layer = nn.Linear(width, width)
-        self.softmax = nn.Softmax(dim=1)
+class Trainer:
+    def __init__(self, model, valid_dataset):
+        self.model = model
+        self.valid_dataset = valid_dataset
 
-
-class Decoder(nn.Module):
-    def __init__(self, width, final="sigmoid"):
-        super().__init__()
-        self.final = final
-        self.layer = nn.Linear(width, width)
-
-    def forward(self, x):
-        x = self.layer(x)
-        return self.softmax(x) if self.final == "softmax" else torch.sigmoid(x)  # <- TW816
+    def validate(self):
+        with torch.no_grad():
+            return [self.model(x) for x in self.valid_ds]  # <- TW825
 """
 
 GOOD = """\
@@ -55,161 +48,199 @@ import torch
 from torch import nn
 
 
-class Decoder(nn.Module):
-    def __init__(self, width, final="sigmoid"):
-        super().__init__()
-        self.final = final
-        self.layer = nn.Linear(width, width)
-        self.softmax = nn.Softmax(dim=1)
+class Trainer:
+    def __init__(self, model, valid_dataset):
+        self.model = model
+        self.valid_ds = valid_dataset
 
-    def forward(self, x):
-        x = self.layer(x)
-        return self.softmax(x) if self.final == "softmax" else torch.sigmoid(x)
+    def validate(self):
+        with torch.no_grad():
+            return [self.model(x) for x in self.valid_ds]
 """
 
-_BASES = frozenset(
-    {"torch.nn.Module", "torch.utils.data.Dataset", "torch.utils.data.IterableDataset", "builtins.object", "abc.ABC"}
-)
-_OF_MODULES = frozenset(
-    "T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double eval "
-    "extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules "
-    "mtia named_buffers named_children named_modules named_parameters parameters register_backward_hook "
-    "register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook "
-    "register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook "
-    "register_module register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ "
-    "set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu zero_grad".split()
-)
-_LOOKS = re.compile(r"(?:attr|register_\w+|add_module)$")
-_OTHER_WAYS = re.compile(
-    r"__getattr|__dict__|setattr|\bvars\(|__slots__|add_module\(\s*[^'\"]|register_\w+\(\s*[^'\"]|_modules\b|"
-    r"register_hparams|\blocals\("
-)
-_FILLS = re.compile(r"attr|set|update|param|config|load|init")
+_TO_BE_COMPLETED = re.compile(r"Base|Abstract|Mixin|MixIn|Interface|Protocol|Template|Test")
+_ABSTRACT = frozenset({"abstractmethod", "NotImplementedError", "NotImplemented", "hasattr", "AttributeError"})
+_FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@rule(code="TW816", severity="error")
+@rule(code="TW825", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at the classes of a file, and what their methods read of their own objects."""
-    if "torch" not in analysis.source.words:
+    """Look at the attributes of ``self`` by class."""
+    if not analysis.source.words & {"torch", "numpy", "lightning"}:
         return
-    set_on_objects: frozenset[str] | None = None
-    for cls in analysis.classes:
-        family = _family(cls)
-        if family is None or cls.node.decorator_list or cls.node.keywords:
-            continue
-        own = _bound_in(cls.node)
-        if all(one.attr in own for one in _read_of_self(cls.node)):
-            continue
-        if _is_a_mixin(cls, family) or any(_is_filled_otherwise(one) for one in family):
-            continue
-        bound = {name for one in family for name in _bound_in(one.node)}
-        for node in analysis.nodes.get(ast.ClassDef, []):
-            if isinstance(node, ast.ClassDef) and cls.node.name in {n for base in node.bases for n in names_in(base)}:
-                bound |= _bound_in(node)
-        missing = [one for one in _read_of_self(cls.node) if one.attr not in bound]
-        if missing:
-            tried = {inner for one in ast.walk(cls.node) if isinstance(one, ast.Try) for inner in ast.walk(one)}
-            missing = [one for one in missing if one not in tried]
-        if missing and set_on_objects is None:
-            set_on_objects = _set_on_objects(analysis)
-        said: set[str] = set()
-        for one in missing:
-            if one.attr in said or one.attr in (set_on_objects or ()) or one.attr.startswith("__"):
-                continue
-            said.add(one.attr)
-            names = {member.node.name for member in family}
-            if not may_be_set_elsewhere(analysis.source.path, one.attr, cls.node.name):
-                yield Hit(
-                    place=analysis.source.place(one),
-                    message=f"nothing sets `{one.attr}` of {' or '.join(sorted(names))}",
-                    evidence=(Evidence("the class", _header(analysis, cls)),),
-                )
+    loaded = _loaded(analysis)
+    for cls in analysis.classes if loaded else ():
+        inner = _reads(cls, loaded.get(cls.node, []))
+        if inner:
+            yield from _never(analysis, cls, inner)
+        yield from _too_early(analysis, cls)
+        yield from _on_one_way(analysis, cls)
 
 
-def _family(cls: ProjectClass) -> list[ProjectClass] | None:
-    """Return a class and its bases; None if any of them is not understood."""
-    found: list[ProjectClass] = []
-    left = [cls]
-    while left and len(found) < 20:
-        one = left.pop()
-        found.append(one)
-        for base in one.bases:
-            if isinstance(base, ProjectClass):
-                left.append(base)
-            elif not isinstance(base, Ref) or base.name not in _BASES:
-                return None
+def _never(analysis: Analysis, cls: ProjectClass, reads: dict[str, ast.Attribute]) -> Iterator[Hit]:
+    """Yield reads of what nothing binds."""
+    known = own_attributes(cls)
+    if known is None or "__init__" not in known or not _sets_up(cls):
+        return
+    unset = [one for one in reads.values() if one.attr not in known]
+    for node in unset if unset and not _is_to_be_completed(cls) else ():
+        if not bound_elsewhere(analysis.source.path, cls, node.attr):
+            yield Hit(
+                place=analysis.source.place(node),
+                message=f"nothing sets `self.{node.attr}`",
+                fix=_near(node.attr, known),
+            )
+
+
+def _loaded(analysis: Analysis) -> dict[ast.ClassDef, list[ast.Attribute]]:
+    """Return what each class reads of ``self`` and does not plainly set, before anything else is known."""
+    classes = [one for one in analysis.nodes.get(ast.ClassDef, []) if isinstance(one, ast.ClassDef)]
+    classes.sort(key=lambda one: one.lineno)
+    starts = [one.lineno for one in classes]
+    changed = {id(getattr(one, "target", None)) for one in analysis.nodes.get(ast.AugAssign, [])}
+    reads: dict[ast.ClassDef, list[ast.Attribute]] = {}
+    known = {one: {getattr(inner, "name", "") for inner in one.body} for one in classes}
+    for node in analysis.nodes.get(ast.Attribute, []) if classes else ():
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name) or node.value.id != "self":
+            continue
+        cls = classes[bisect_right(starts, node.lineno) - 1]
+        if isinstance(node.ctx, ast.Load) or id(node) in changed:
+            reads.setdefault(cls, []).append(node)
+        else:
+            known[cls].add(node.attr)
+    left = {cls: [one for one in nodes if one.attr not in known[cls] and one.attr not in OF_MODULES]
+            for cls, nodes in reads.items()}  # fmt: skip
+    return {cls: sorted(nodes, key=lambda one: one.lineno) for cls, nodes in left.items()}
+
+
+def _reads(cls: ProjectClass, loaded: list[ast.Attribute]) -> dict[str, ast.Attribute]:
+    """Return the first read of each name that the class itself does not bind, outside of classes within it."""
+    node = cls.node
+    if not loaded:
+        return {}
+    bound = bound_in(node)
+    found: dict[str, ast.Attribute] = {}
+    within = [one for one in ast.walk(node) if isinstance(one, ast.ClassDef) and one is not node]
+    for one in loaded:
+        inside = node.lineno <= one.lineno <= (node.end_lineno or 0)
+        if not inside or one.attr in bound.names or one.attr.startswith("__"):
+            continue
+        if not any(other.lineno <= one.lineno <= (other.end_lineno or 0) for other in within):
+            found.setdefault(one.attr, one)
     return found
 
 
-@lru_cache(maxsize=1024)
-def _is_filled_otherwise(cls: ProjectClass) -> bool:
-    """Say whether a class may set attributes by text, or hands itself to a function that does."""
-    if _OTHER_WAYS.search(cls.source.segment(cls.node)):
+def _is_to_be_completed(cls: ProjectClass) -> bool:
+    """Say whether a class leaves something to those that descend from it."""
+    if _TO_BE_COMPLETED.search(cls.node.name):
         return True
-    for one in ast.walk(cls.node):
-        if isinstance(one, ast.Call) and any(getattr(arg, "id", "") == "self" for arg in one.args):
-            name = getattr(one.func, "attr", getattr(one.func, "id", ""))
-            if not name.startswith("__") and _FILLS.search(name):
-                return True
-    return False
-
-
-def _is_a_mixin(cls: ProjectClass, family: list[ProjectClass]) -> bool:
-    """Say whether a class is there to be put beside others, which have what it reads."""
-    bases = {base.name for one in family for base in one.bases if isinstance(base, Ref)}
-    made = any("__init__" in one.members for one in family) or "torch.nn.Module" in bases
-    return "mixin" in cls.node.name.lower() or not made
-
-
-@lru_cache(maxsize=1024)
-def _bound_in(node: ast.ClassDef) -> frozenset[str]:
-    """Return the attributes that a class's body and methods bind, on whatever object, and those of all modules."""
-    found = set(_OF_MODULES)
-    for one in ast.walk(node):
-        if isinstance(one, ast.Attribute) and not isinstance(one.ctx, ast.Load):
-            found.add(one.attr)
-        elif isinstance(one, Def | ast.ClassDef):
-            found.add(one.name)
-        elif isinstance(one, ast.Call) and _LOOKS.search(ast.unparse(one.func)):
-            found |= {text for arg in one.args if isinstance(text := getattr(arg, "value", None), str)}
-    for statement in ast.walk(ast.Module([one for one in node.body if not isinstance(one, Def)], [])):
-        if isinstance(statement, ast.Name) and isinstance(statement.ctx, ast.Store):
-            found.add(statement.id)
-        elif isinstance(statement, ast.alias):
-            found.add(statement.asname or statement.name)
-    return frozenset(found)
-
-
-@lru_cache(maxsize=1024)
-def _read_of_self(node: ast.ClassDef) -> list[ast.Attribute]:
-    """Return the attributes that a class's methods read of their first argument."""
-    found = []
-    for method in node.body:
-        if not isinstance(method, Def) or not method.args.args or method.args.args[0].arg != "self":
-            continue
-        for one in ast.walk(method):
-            if (
-                isinstance(one, ast.Attribute)
-                and isinstance(one.ctx, ast.Load)
-                and isinstance(one.value, ast.Name)
-                and one.value.id == "self"
-                and not one.attr.startswith("_")
-            ):
-                found.append(one)
-    return sorted(found, key=lambda one: one.lineno)
-
-
-def _set_on_objects(analysis: Analysis) -> frozenset[str]:
-    """Return the attributes that the file sets on anything but `self`."""
-    return frozenset(
-        one.attr
-        for one in analysis.nodes.get(ast.Attribute, [])
-        if isinstance(one, ast.Attribute)
-        and not isinstance(one.ctx, ast.Load)
-        and getattr(one.value, "id", "") != "self"
+    return any(
+        (getattr(node, "id", "") or getattr(node, "attr", "")) in _ABSTRACT
+        for node in ast.walk(cls.node)
+        if isinstance(node, ast.Name | ast.Attribute)
     )
 
 
-def _header(analysis: Analysis, cls: ProjectClass) -> Place:
-    where = analysis.source.place(cls.node)
-    return where._replace(end_line=where.line, end_column=None)
+def _sets_up(cls: ProjectClass) -> bool:
+    """Say whether a class, or one of its bases, has a constructor of its own that takes ``self``."""
+    return any(
+        isinstance(one, ast.FunctionDef) and one.name == "__init__" for base in ancestors(cls) for one in base.node.body
+    )
+
+
+def _near(name: str, known: frozenset[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, [one for one in known if not one.startswith("__")], n=1, cutoff=0.75)
+    return f"`self.{near[0]}` is set: is that meant?" if near else "Set it in `__init__`."
+
+
+def _too_early(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
+    """Yield what ``__init__`` reads above the only line of the class that sets it."""
+    init = next((one for one in cls.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+    if init is None or any(isinstance(base, ProjectClass) for base in cls.bases):
+        return
+    if not _reads_unset(init):
+        return
+    set_at = _set_once(cls.node, init)
+    for statement in init.body:
+        if not isinstance(statement, ast.Assign | ast.Expr | ast.AnnAssign):
+            return
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Lambda | _FUNCTIONS):
+                return
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and _is_self(node.value):
+                line = set_at.get(node.attr, 0)
+                if line > (statement.end_lineno or statement.lineno):
+                    yield Hit(
+                        place=analysis.source.place(node),
+                        message=f"`self.{node.attr}` is read here and set further down",
+                        fix="Set it first.",
+                    )
+
+
+def _reads_unset(init: ast.FunctionDef) -> bool:
+    """Say whether a constructor's first plain statements read of ``self`` what a later one of its own sets."""
+    own = {one.attr: statement.lineno for statement in reversed(init.body) for one in ast.walk(statement)
+           if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}  # fmt: skip
+    return any(
+        isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Load) and own.get(one.attr, 0) > statement.lineno
+        for statement in init.body
+        for one in ast.walk(statement)
+    )
+
+
+def _on_one_way(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
+    """Yield flags that other methods test, and that ``__init__`` only sets if they are true."""
+    init = next((one for one in cls.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+    if init is None or any(isinstance(base, ProjectClass) for base in cls.bases) or _is_to_be_completed(cls):
+        return
+    branches = [one for one in init.body if isinstance(one, ast.If) and isinstance(one.test, ast.Name)]
+    once = _set_once(cls.node, init) if branches else {}
+    for branch in branches:
+        if not isinstance(branch, ast.If) or branch.orelse or not isinstance(branch.test, ast.Name):
+            continue
+        for statement in branch.body:
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+            if not isinstance(target, ast.Attribute) or not _is_self(target.value) or target.attr not in once:
+                continue
+            same = isinstance(statement, ast.Assign) and ast.unparse(statement.value) == branch.test.id
+            read = next(_tests(cls.node, target.attr, init), None) if same else None
+            if read is not None and not bound_elsewhere(analysis.source.path, cls, target.attr):
+                yield Hit(
+                    place=analysis.source.place(statement),
+                    message=f"`self.{target.attr}` is only set if it is true, and is asked for otherwise, too",
+                    fix="Set it outside of the branch.",
+                )
+
+
+def _tests(cls: ast.ClassDef, name: str, init: ast.FunctionDef) -> Iterator[ast.expr]:
+    """Yield the tests of a flag in the methods besides the constructor."""
+    for method in cls.body:
+        for node in ast.walk(method) if method is not init else ():
+            if isinstance(node, ast.If | ast.IfExp | ast.While):
+                asked = node.test.operand if isinstance(node.test, ast.UnaryOp) else node.test
+                if isinstance(asked, ast.Attribute) and asked.attr == name and _is_self(asked.value):
+                    yield asked
+
+
+def _set_once(cls: ast.ClassDef, init: ast.FunctionDef) -> dict[str, int]:
+    """Return the line of each attribute that one statement of ``__init__`` sets, and nothing else in the class."""
+    lines: dict[str, list[int]] = {}
+    for one in ast.walk(cls):
+        if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and _is_self(one.value):
+            lines.setdefault(one.attr, []).append(one.lineno)
+    members = {one.name for one in cls.body if isinstance(one, _FUNCTIONS | ast.ClassDef)}
+    members |= {
+        one.id
+        for statement in cls.body
+        if not isinstance(statement, _FUNCTIONS | ast.ClassDef)
+        for one in ast.walk(statement)
+        if isinstance(one, ast.Name)
+    }
+    own = {line for statement in init.body for line in range(statement.lineno, (statement.end_lineno or 0) + 1)}
+    return {name: at[0] for name, at in lines.items() if len(at) == 1 and at[0] in own and name not in members}
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"

@@ -1,13 +1,14 @@
 """cuDNN is told to be deterministic and to choose by measuring.
 
 What it finds:
-    `cudnn.deterministic = True` and `cudnn.benchmark = True` in one body.
+    `cudnn.deterministic = True` and `cudnn.benchmark = True` in one body; or the second without a condition elsewhere
+    in the file, which never turns it off.
 
 Why:
     With `benchmark`, cuDNN measures and may choose another algorithm in another run; results differ from run to run.
 
 How sure:
-    Both are literal and stand under the same conditions.
+    Both are literal, and whenever the first holds the second does.
 """
 
 from __future__ import annotations
@@ -40,12 +41,16 @@ torch.backends.cudnn.benchmark = False
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the two switches."""
     fixed = [one for one in analysis.stores if _sets(one, "deterministic")]
+    if not fixed:
+        return
+    never_off = not any(_sets(one, "benchmark", on=False) for one in analysis.stores)
     for store in analysis.stores:
         if not _sets(store, "benchmark"):
             continue
         for other in fixed:
             same = other.context.function is store.context.function and other.context.branches == store.context.branches
-            if same:
+            always = never_off and not store.context.branches and store.context.source is other.context.source
+            if same or always:
                 yield Hit(
                     place=analysis.place(store.node, store.context),
                     message="`benchmark` may choose another algorithm in each run, against `deterministic`",
@@ -55,8 +60,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 break
 
 
-def _sets(store: Store, name: str) -> bool:
+def _sets(store: Store, name: str, *, on: bool = True) -> bool:
     target, owner = store.target, store.owner
     cudnn = isinstance(owner, Ref) and owner.name == "torch.backends.cudnn"
-    on = isinstance(store.value, Const) and store.value.value is True
-    return cudnn and on and isinstance(target, ast.Attribute) and target.attr == name
+    switched = isinstance(store.value, Const) and store.value.value is on
+    return cudnn and switched and isinstance(target, ast.Attribute) and target.attr == name

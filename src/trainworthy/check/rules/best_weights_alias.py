@@ -1,7 +1,8 @@
 """The best weights are an alias of the weights that go on training.
 
 What it finds:
-    `best = model.state_dict()` (also with `.copy()`) inside a training loop, kept in a variable and used after it.
+    `best = model.state_dict()` (also with `.copy()`) inside a training loop, kept in a variable and used after it;
+    also in an attribute `best...` that a hook of a class sets and the class loads again.
 
 Why:
     `state_dict()` returns the live tensors; the next step changes them. The "best" model is the last one.
@@ -65,19 +66,41 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at state dicts that are kept in a variable within a loop."""
     seen = set()
     for store in analysis.stores:
-        if not isinstance(store.value, StateDict) or not store.context.all_loops() or store.node in seen:
+        if not isinstance(store.value, StateDict) or store.node in seen:
+            continue
+        if not store.context.all_loops():
+            if _is_restored_by_class(store):
+                seen.add(store.node)
+                yield _hit(analysis, store, "they are loaded again in this class")
             continue
         if not isinstance(store.target, ast.Name | ast.Attribute) or not _trains(analysis, store):
             continue
         if not _read_later(store):
             continue
         seen.add(store.node)
-        yield Hit(
-            place=analysis.place(store.node, store.context),
-            message="`state_dict()` returns the live weights; training goes on changing them",
-            evidence=(Evidence("they are kept here, and read after the loop"),),
-            fix="Copy: `copy.deepcopy(model.state_dict())`, or save to disk.",
-        )
+        yield _hit(analysis, store, "they are kept here, and read after the loop")
+
+
+def _hit(analysis: Analysis, store: Store, why: str) -> Hit:
+    return Hit(
+        place=analysis.place(store.node, store.context),
+        message="`state_dict()` returns the live weights; training goes on changing them",
+        evidence=(Evidence(why),),
+        fix="Copy: `copy.deepcopy(model.state_dict())`, or save to disk.",
+    )
+
+
+def _is_restored_by_class(store: Store) -> bool:
+    """Say whether a hook keeps the best weights in an attribute, and a method of its class loads them again."""
+    function, target = store.context.function, store.target
+    if function is None or function.owner is None or not isinstance(target, ast.Attribute) or "best" not in target.attr:
+        return False
+    return function.name != "__init__" and any(
+        isinstance(node, ast.Call)
+        and getattr(node.func, "attr", "") == "load_state_dict"
+        and any(isinstance(one, ast.Attribute) and one.attr == target.attr for one in node.args)
+        for node in ast.walk(function.owner.node)
+    )
 
 
 def _trains(analysis: Analysis, store: Store) -> bool:

@@ -1,172 +1,186 @@
-"""A name that nothing binds.
+"""A function reads a name that nothing binds, or that it binds only further down.
 
 What it finds:
-    A variable that is read, and that neither the function, nor the ones around it, nor the module binds, and that is
-    no builtin: `optimizer` where `self.optimizer` was meant, a loop's variable under its old name.
+    A name in a function that is no parameter, is bound neither in the function nor at the top of the file, and is not
+    built in; and a local name that is read on a way on which no line before has bound it.
 
 Why:
-    NameError, perhaps in the branch that saves or evaluates after the first epoch.
+    NameError or UnboundLocalError where the line is reached: in validation, in the last epoch, with another option.
 
 How sure:
-    Silent in files with `import *`, `exec` or changed `globals()`, within `try` and `except NameError`, and about names
-    that Python 2 or a notebook has.
+    Certain, as far as the file tells. Silent for files that import with `*` or make names by `exec` or `globals()`.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import symtable
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.unbound import parameters_of, read_too_early
 
 BAD = """\
 import torch
 
 
-class Trainer:
-    def __init__(self, model, steps=None):
-        self.optimizer = torch.optim.Adam(model.parameters())
-        if steps is not None:
-            self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)  # <- TW847
+class Encoder(torch.nn.Module):
+    def forward(self, x, mask):
+        if self.training:
+            loss = torch.zeros(1, device=out.device)  # <- TW831
+        else:
+            loss = None
+        out = x.masked_fill(~chunk_mask, 0.0)  # <- TW831
+        return out, loss
 """
 
 GOOD = """\
 import torch
 
 
-class Trainer:
-    def __init__(self, model, steps=None):
-        self.optimizer = torch.optim.Adam(model.parameters())
-        if steps is not None:
-            self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=steps)
+class Encoder(torch.nn.Module):
+    def forward(self, x, mask):
+        if self.training:
+            loss = torch.zeros(1, device=x.device)
+        else:
+            loss = None
+        out = x.masked_fill(~mask, 0.0)
+        return out, loss
 """
 
-_BUILTINS = frozenset(dir(builtins)) | frozenset(
-    "display get_ipython In Out __file__ "
-    "__path__ __class__ __module__ __qualname__ __annotations__ __version__ reveal_type WindowsError "
-    "unicode xrange raw_input basestring long reduce file unichr cmp execfile reload buffer apply intern".split()
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_KNOWN = frozenset(dir(builtins)) | frozenset(
+    "__file__ __name__ __doc__ __path__ __spec__ __class__ __builtins__ WindowsError unicode xrange raw_input long "
+    "basestring unichr reduce file cmp profile reveal_type get_ipython display".split()
 )
-_OPAQUE = frozenset({"exec", "globals", "execfile", "__builtins__", "vars"})
+_MAKES_NAMES = frozenset({"exec", "globals", "execfile"})
 
 
-@rule(code="TW847", severity="error")
+@rule(code="TW831", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at the names of a file that is about training."""
+    """Look at the functions of a file."""
     source = analysis.source
-    if "torch" not in source.words or _is_opaque(analysis):
+    if not source.words & {"torch", "numpy"} or source.words & _MAKES_NAMES:
         return
-    unbound = _unbound(ast.unparse(source.tree) if source.path.endswith(".ipynb") else source.text)
-    if not unbound:
+    if any(one.name == "*" for one in analysis.nodes.get(ast.alias, []) if isinstance(one, ast.alias)):
         return
-    silent = _silent(source.tree)
-    parents = {child: node for node in ast.walk(source.tree) for child in ast.iter_child_nodes(node)}
-    found = [
-        node
-        for node in analysis.nodes.get(ast.Name, [])
-        if isinstance(node, ast.Name) and node.id in unbound and isinstance(node.ctx, ast.Load)
-    ]
-    for node in sorted(found, key=lambda one: one.lineno):
-        if node.id in unbound and node not in silent and not _is_bound_around(node, parents):
-            unbound.discard(node.id)  # once per name is enough
+    scopes = _Scopes(analysis)
+    for at, function in enumerate(scopes.functions):
+        names = scopes.loads.get(at, {})
+        visible = scopes.visible(at)
+        unknown = [node for name, node in names.items() if not any(name in some for some in visible)]
+        yield from _unknown(analysis, function, unknown)
+        early = {name for name, node in names.items() if node.lineno < scopes.first_store.get((at, name), 0)}
+        if early - parameters_of(function):
+            yield from _early(analysis, function)
+
+
+class _Scopes:
+    """Which names the functions of a file read and bind; scopes are told by lines."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        nodes = [*analysis.nodes.get(ast.FunctionDef, []), *analysis.nodes.get(ast.AsyncFunctionDef, [])]
+        self.functions = sorted((one for one in nodes if isinstance(one, _Function)), key=lambda one: one.lineno)
+        self._starts = [one.lineno for one in self.functions]
+        self._outer: list[int] = []
+        for at, one in enumerate(self.functions):
+            self._outer.append(self._around(at - 1, one.lineno))
+        self.loads: dict[int, dict[str, ast.Name]] = {}
+        self.first_store: dict[tuple[int, str], int] = {}
+        self._bound: dict[int, set[str]] = {-1: set(_KNOWN)}
+        self._of_comprehensions = {id(inner) for one in analysis.nodes.get(ast.comprehension, [])
+                                   if isinstance(one, ast.comprehension) for inner in ast.walk(one.target)}  # fmt: skip
+        augmented = {id(one.target) for one in analysis.nodes.get(ast.AugAssign, []) if isinstance(one, ast.AugAssign)}
+        easy = _KNOWN | _at_top(analysis.source.tree) | {"self", "cls"}  # most of what is read, and no local name
+        names = [one for one in analysis.nodes.get(ast.Name, []) if isinstance(one, ast.Name)]
+        easy -= {one.id for one in names if not isinstance(one.ctx, ast.Load)}
+        for node in names:
+            if node.id not in easy:
+                self._add(node, id(node) in augmented)
+        for line, name in _other_bindings(analysis):
+            self._bound.setdefault(self._at(line), set()).add(name)
+        members = {one for cls in analysis.nodes.get(ast.ClassDef, []) for one in getattr(cls, "body", [])}
+        for at, function in enumerate(self.functions):
+            if function not in members:
+                self._bound.setdefault(self._outer[at], set()).add(function.name)
+        self._bound[-1] |= {name for one in analysis.nodes.get(ast.Global, []) for name in getattr(one, "names", [])}
+
+    def visible(self, at: int) -> list[set[str]]:
+        """Return what a function can read: its own names, those of functions around it, and the file's."""
+        names = []
+        while at >= 0:
+            names.append(self._bound.get(at, set()))
+            at = self._outer[at]
+        return [*names, self._bound[-1]]
+
+    def _add(self, node: ast.Name, is_changed: bool) -> None:
+        at = self._at(node.lineno)
+        if isinstance(node.ctx, ast.Load) or is_changed:
+            known = self.loads.setdefault(at, {})
+            if node.id not in known or node.lineno < known[node.id].lineno:
+                known[node.id] = node
+        if not isinstance(node.ctx, ast.Load):
+            self._bound.setdefault(at, set()).add(node.id)
+            if id(node) in self._of_comprehensions:  # bound after it is read, as it is written
+                return
+            if is_changed and (at, node.id) not in self.first_store:
+                self.first_store[at, node.id] = node.lineno + 1
+            elif not is_changed:
+                self.first_store[at, node.id] = min(node.lineno, self.first_store.get((at, node.id), node.lineno))
+
+    def _at(self, line: int) -> int:
+        """Return the innermost function that a line stands in; -1 if there is none."""
+        return self._around(bisect_right(self._starts, line) - 1, line)
+
+    def _around(self, at: int, line: int) -> int:
+        while at >= 0 and line > (self.functions[at].end_lineno or 0):
+            at = self._outer[at]
+        return at
+
+
+def _at_top(tree: ast.Module) -> set[str]:
+    """Return what definitions and imports at the top of a file bind."""
+    found = {one.name for one in tree.body if isinstance(one, _Function | ast.ClassDef)}
+    for one in tree.body:
+        if isinstance(one, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in one.names}
+    return found
+
+
+def _other_bindings(analysis: Analysis) -> Iterator[tuple[int, str]]:
+    """Yield what classes, imports, parameters and handlers bind."""
+    for kind in (ast.ClassDef, ast.arg, ast.alias, ast.ExceptHandler, ast.MatchAs, ast.MatchStar):
+        for node in analysis.nodes.get(kind, []):
+            name = getattr(node, "asname", None) or getattr(node, "name", None) or getattr(node, "arg", None)
+            if isinstance(name, str):
+                yield getattr(node, "lineno", 1), name.partition(".")[0]
+
+
+def _unknown(analysis: Analysis, function: _Function, nodes: list[ast.Name]) -> Iterator[Hit]:
+    """Yield names that nothing binds, those in the function's header and such that are tried left out."""
+    if not nodes:
+        return
+    header = {one for part in (function.args, function.returns) if part is not None for one in ast.walk(part)}
+    tried = any(isinstance(one, ast.Name) and one.id == "NameError" for one in ast.walk(function))
+    annotations = {inner for one in ast.walk(function) for part in (getattr(one, "annotation", None),)
+                   if isinstance(part, ast.AST) for inner in ast.walk(part)}  # fmt: skip
+    for node in nodes:
+        if node not in header and node not in annotations and not tried:
             yield Hit(
-                place=source.place(node),
+                place=analysis.place(node),
                 message=f"nothing binds `{node.id}`",
-                fix=f"Write `self.{node.id}`." if _is_an_attribute(analysis, node.id) else None,
+                fix="Import it, or write the name that is meant.",
             )
 
 
-def _is_opaque(analysis: Analysis) -> bool:
-    for node in analysis.nodes.get(ast.ImportFrom, []):
-        if isinstance(node, ast.ImportFrom) and any(one.name == "*" for one in node.names):
-            return True
-    return any(isinstance(one, ast.Name) and one.id in _OPAQUE for one in analysis.nodes.get(ast.Name, []))
-
-
-def _unbound(text: str) -> set[str]:
-    """Return the names that are looked up globally and are bound nowhere."""
-    try:
-        top = symtable.symtable(text, "<file>", "exec")
-    except (SyntaxError, ValueError, RecursionError):
-        return set()
-    bound = {
-        one.get_name() for one in top.get_symbols() if one.is_assigned() or one.is_imported() or one.is_namespace()
-    }
-    asked: set[str] = set()
-    left = [top]
-    while left:
-        table = left.pop()
-        left += table.get_children()
-        for one in table.get_symbols():
-            if one.is_global() or table is top:
-                if one.is_declared_global() and (one.is_assigned() or one.is_imported()):
-                    bound.add(one.get_name())
-                if one.is_referenced():
-                    asked.add(one.get_name())
-    return {one for one in asked - bound - _BUILTINS if not one.startswith("__")}
-
-
-def _is_bound_around(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> bool:
-    """Say whether a function, comprehension or class body around a name binds it: it may be free elsewhere only."""
-    inner: ast.AST = node
-    in_function = False
-    while inner in parents:
-        inner = parents[inner]
-        if isinstance(inner, ast.ClassDef):
-            if not in_function and node.id in _bound_by(inner):
-                return True
-        elif isinstance(inner, _SCOPES) and node.id in _bound_by(inner):
-            return True
-        in_function = in_function or isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-    return False
-
-
-_SCOPES = (
-    ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp,
-)  # fmt: skip
-
-
-def _bound_by(scope: ast.AST) -> set[str]:
-    """Return the names that a scope binds, those of scopes in it included: too many rather than too few."""
-    found: set[str] = set()
-    for one in ast.walk(scope):
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store | ast.Del):
-            found.add(one.id)
-        elif isinstance(one, ast.arg):
-            found.add(one.arg)
-        elif isinstance(one, ast.alias):
-            found.add((one.asname or one.name).partition(".")[0])
-        elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler):
-            found.add(one.name or "")
-        elif isinstance(one, ast.MatchAs | ast.MatchStar | ast.MatchMapping):
-            found.add(getattr(one, "name", None) or getattr(one, "rest", None) or "")
-    return found
-
-
-def _silent(tree: ast.AST) -> set[ast.AST]:
-    """Return what is not evaluated, or is expected to fail: annotations, `try`, deleted code."""
-    found: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        parts: list[ast.AST] = []
-        if isinstance(node, ast.Try):
-            parts = [*node.body, *node.handlers]
-        elif isinstance(node, ast.AnnAssign):
-            parts = [node.annotation]
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            arguments = node.args
-            every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-            parts = [one.annotation for one in every if one is not None and one.annotation is not None]
-            parts += [node.returns] if node.returns is not None else []
-        for part in parts:
-            found |= set(ast.walk(part))
-    return found
-
-
-def _is_an_attribute(analysis: Analysis, name: str) -> bool:
-    return any(
-        isinstance(one, ast.Attribute) and one.attr == name and getattr(one.value, "id", "") == "self"
-        for one in analysis.nodes.get(ast.Attribute, [])
-    )
+def _early(analysis: Analysis, function: _Function) -> Iterator[Hit]:
+    """Yield reads of local names that nothing on the way has bound."""
+    for node in read_too_early(function):
+        yield Hit(
+            place=analysis.place(node),
+            message=f"`{node.id}` is read here and bound only further down",
+            fix="Bind it first, or write the name that is meant.",
+        )

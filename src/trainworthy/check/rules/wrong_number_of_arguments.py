@@ -62,7 +62,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if call.context.source is not analysis.source or not _is_surely_called(function, call):
             continue
         problem = _problem(function, call)
-        if problem and not _kinds_are_told_apart(call):
+        if problem and _is_defined_once(function) and not _is_tried(call):
             where = function.source.place(function.node)
             header = where._replace(end_line=where.line, end_column=None)
             yield Hit(
@@ -111,6 +111,27 @@ def _has_its_own_bases(cls: ProjectClass) -> bool:
     """Say whether the bases are the classes that they are called: one that a function was given may be any."""
     named = zip(cls.bases, cls.node.bases, strict=False)
     return all(not isinstance(base, ProjectClass) or base.node.name in names_in(node) for base, node in named)
+
+
+def _is_defined_once(function: Function) -> bool:
+    """Say whether a name is bound to one function only in its file: no other version for another library."""
+    name = function.owner.node.name if function.owner is not None and function.name == "__init__" else function.name
+    holder = function.source.tree if function.owner is None or function.name == "__init__" else function.owner.node
+    bound = [
+        one
+        for one in ast.walk(holder)
+        if (isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and one.name == name)
+        or (isinstance(one, ast.Name) and one.id == name and not isinstance(one.ctx, ast.Load))
+        or (isinstance(one, ast.alias) and (one.asname or one.name) == name)
+    ]
+    return len(bound) == 1
+
+
+def _is_tried(call: Call) -> bool:
+    """Say whether a call stands in a `try`, or below a test that may choose by version."""
+    body = body_of(call.context)
+    tried = any(call.node in ast.walk(one) for one in ast.walk(body) if isinstance(one, ast.Try))
+    return tried or _kinds_are_told_apart(call)
 
 
 def _kinds_are_told_apart(call: Call) -> bool:

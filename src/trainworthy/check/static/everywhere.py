@@ -13,8 +13,6 @@ _MAX_BYTES = 2**21  # of one file
 # An attribute that is read (not only assigned), a word in quotes that is no option of a parser.
 _READ = re.compile(r"\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]")
 
-_BASES = re.compile(r"^\s*class\s+\w+\s*\(([^)]*)\)", re.MULTILINE)
-
 
 def read_in_project(path: str) -> frozenset[str] | None:
     """Return every attribute that is read, and every word that stands in quotes, in the project that a file is of.
@@ -50,23 +48,6 @@ def attribute_is_read(path: str, name: str, cls: str) -> bool | None:
     )
 
 
-def may_be_set_elsewhere(path: str, name: str, cls: str) -> bool:
-    """Say whether another file may give the objects of a class an attribute: on an object, by text, in a subclass."""
-    others = _other_texts(path)
-    if others is None:
-        return True
-    bound = re.compile(
-        rf"(?<!\bself)\.{name}\s*(?::[^=\n]{{1,60}})?=[^=]|(?:setattr|register_\w+|add_module)\([^,'\"]*,?\s*['\"]{name}['\"]"
-    )
-    known = re.compile(rf"\b{cls}\b")
-    for text in others:
-        if name in text and bound.search(text):
-            return True
-        if cls in text and any(known.search(bases) for bases in _BASES.findall(text)):
-            return True
-    return False
-
-
 def _other_texts(path: str) -> list[str] | None:
     """Return the other programs of the project that a file is of; None if there are too many."""
     here = Path(path).resolve()
@@ -79,7 +60,7 @@ def _other_texts(path: str) -> list[str] | None:
 @lru_cache(maxsize=2)
 def _texts_below(root: str) -> dict[str, str] | None:
     paths = _files_below(root)
-    return None if paths is None else {str(path.resolve()): _text(path) for path in paths}
+    return None if paths is None else {str(Path(path).resolve()): text_of(path) for path in paths}
 
 
 @lru_cache(maxsize=1024)
@@ -98,22 +79,41 @@ def _root(folder: str) -> str:
 @lru_cache(maxsize=16)
 def _read_below(root: str) -> frozenset[str] | None:
     paths = _files_below(root)
-    return None if paths is None else frozenset(name for path in paths for name in read_by(_text(path)))
+    return None if paths is None else frozenset(name for path in paths for name in read_by(text_of(path)))
 
 
-def _files_below(root: str) -> list[Path] | None:
-    """Return the programs of a project; None if there are too many."""
-    paths = [
-        path
-        for kind in ("*.py", "*.ipynb")
-        for path in Path(root).rglob(kind)
-        if not _SKIPPED & set(path.relative_to(root).parts)
-    ]
-    return None if len(paths) > _MAX_FILES else paths
+def project_files(path: str) -> tuple[str, ...] | None:
+    """Return the programs of the project that a file is of: the file alone if it is not on disk; None if too many."""
+    if not Path(path).is_file():
+        return ()
+    return _files_below(_root(str(Path(path).resolve().parent)))
 
 
-def _text(path: Path) -> str:
+@lru_cache(maxsize=2048)
+def text_of(path: str) -> str:
+    """Return what stands in a file; nothing if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size < _MAX_BYTES else ""
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+@lru_cache(maxsize=16)
+def _files_below(root: str) -> tuple[str, ...] | None:
+    """Return the programs of a project; None if there are too many."""
+    found: list[str] = []
+    for kind in ("*.py", "*.ipynb"):
+        for path in Path(root).rglob(kind):
+            if _SKIPPED & set(path.relative_to(root).parts):
+                continue
+            found.append(str(path))
+            if len(found) > _MAX_FILES:
+                return None
+    return tuple(one for one in found if _is_a_program(one))
+
+
+def _is_a_program(path: str) -> bool:
+    try:
+        return Path(path).is_file() and Path(path).stat().st_size < _MAX_BYTES
+    except OSError:
+        return False

@@ -1,0 +1,224 @@
+"""A value is made from another one, and then the other one is used.
+
+What it finds:
+    One of the two parts of a `chunk` or `split` that nothing reads; `x_numpy = x.numpy()` that nothing reads where `x`
+    itself is used further down; and a loop's variable that is only changed, while its body uses the whole list.
+
+Why:
+    The gate of a gated unit does nothing, a metric gets what was to be left out, a loss is that of the wrong layer.
+
+How sure:
+    The name is read nowhere in the function, also not by `locals()`. Names that begin with an underscore say that they
+    are not needed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+
+BAD = """\
+import torch
+from torch import nn
+
+
+class GEGLU(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.proj = nn.Linear(width, 2 * width)
+
+    def forward(self, x):
+        x, gate = self.proj(x).chunk(2, dim=-1)  # <- TW830
+        return x * torch.nn.functional.gelu(x)
+"""
+
+GOOD = """\
+import torch
+from torch import nn
+
+
+class GEGLU(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.proj = nn.Linear(width, 2 * width)
+
+    def forward(self, x):
+        x, gate = self.proj(x).chunk(2, dim=-1)
+        return x * torch.nn.functional.gelu(gate)
+"""
+
+_PARTS = frozenset({"chunk", "split", "tensor_split", "unbind"})
+_FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@rule(code="TW830", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at functions, one by one."""
+    if "torch" not in analysis.source.words:
+        return
+    lines = _candidates(analysis)
+    done = 0  # the last line of the outermost function before
+    functions = [one for one in analysis.nodes.get(ast.FunctionDef, []) if isinstance(one, ast.FunctionDef)]
+    for node in sorted(functions, key=lambda one: one.lineno) if lines else ():
+        end = node.end_lineno or node.lineno
+        if end <= done:
+            continue
+        done = end
+        if any(node.lineno < line <= end for line in lines):
+            yield from _in_function(analysis, node)
+
+
+def _candidates(analysis: Analysis) -> list[int]:
+    """Return the lines of statements that may be one of the three by their form."""
+    lines = []
+    bound = set()
+    for one in analysis.nodes.get(ast.Assign, []):
+        if not isinstance(one, ast.Assign) or len(one.targets) != 1:
+            continue
+        target = one.targets[0]
+        if isinstance(target, ast.Name):
+            bound.add(target.id)
+            if any(target.id.startswith(source) and target.id != source for source in _converted_from(one.value)):
+                lines.append(one.lineno)
+        elif isinstance(target, ast.Tuple) and len(target.elts) == 2 and isinstance(one.value, ast.Call):
+            lines += [one.lineno] * (getattr(one.value.func, "attr", "") in _PARTS)
+    loops = [one for one in analysis.nodes.get(ast.For, []) if isinstance(one, ast.For)]
+    lines += [one.lineno for one in loops if any(name in bound for name, _ in _pairs(one))]
+    return lines
+
+
+def _in_function(analysis: Analysis, function: ast.FunctionDef) -> Iterator[Hit]:
+    loads: dict[str, list[ast.Name]] = {}
+    stores: dict[str, list[ast.Name]] = {}
+    assigns: list[ast.Assign] = []
+    loops: list[ast.For] = []
+    for one in ast.walk(function):
+        if isinstance(one, ast.Name):
+            (loads if isinstance(one.ctx, ast.Load) else stores).setdefault(one.id, []).append(one)
+        elif isinstance(one, ast.Assign):
+            assigns.append(one)
+        elif isinstance(one, ast.For):
+            loops.append(one)
+        elif isinstance(one, ast.Global | ast.Nonlocal | ast.Delete):
+            return
+    if "locals" in loads or "vars" in loads:
+        return
+    for statement in assigns:
+        if len(statement.targets) == 1:
+            yield from _parts(analysis, statement, loads)
+            yield from _converted(analysis, statement, loads, stores)
+    for loop in loops:
+        yield from _elements(analysis, loop, loads)
+
+
+def _parts(analysis: Analysis, statement: ast.Assign, loads: dict[str, list[ast.Name]]) -> Iterator[Hit]:
+    """Yield parts of a tensor that nothing reads, beside others that are read."""
+    target, value = statement.targets[0], statement.value
+    if (
+        not isinstance(target, ast.Tuple)
+        or not isinstance(value, ast.Call)
+        or not isinstance(value.func, ast.Attribute)
+    ):
+        return
+    if value.func.attr not in _PARTS or _is_of_text(value):
+        return
+    names = [one.id for one in target.elts if isinstance(one, ast.Name)]
+    unread = [one for one in names if one not in loads and not one.startswith("_")]
+    if len(names) == len(target.elts) == 2 and len(unread) == 1:  # of three, one is often left out on purpose
+        yield Hit(
+            place=analysis.place(statement),
+            message=f"`{unread[0]}` is split off and never used",
+            fix="Use it, or call it `_`.",
+        )
+
+
+def _is_of_text(call: ast.Call) -> bool:
+    return any(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in call.args) or not (
+        call.args or call.keywords
+    )
+
+
+def _converted(
+    analysis: Analysis, statement: ast.Assign, loads: dict[str, list[ast.Name]], stores: dict[str, list[ast.Name]]
+) -> Iterator[Hit]:
+    """Yield converted copies that nothing reads, where what they were made of is used further down."""
+    target = statement.targets[0]
+    if not isinstance(target, ast.Name) or target.id in loads or target.id.startswith("_"):
+        return
+    for source in _converted_from(statement.value):
+        if len(source) < 2 or not target.id.startswith(source):
+            continue
+        end = statement.end_lineno or statement.lineno
+        later = [one for one in loads.get(source, []) if one.lineno > end]
+        bound = [one for one in stores.get(source, []) if one.lineno > statement.lineno]
+        if later and not bound:
+            yield Hit(
+                place=analysis.place(statement),
+                message=f"`{target.id}` is never used, `{source}` is",
+                evidence=(Evidence("it is used here", analysis.place(later[0])),),
+                fix=f"Is `{target.id}` meant there?",
+            )
+            return
+
+
+def _converted_from(node: ast.expr) -> Iterator[str]:
+    """Yield the names that an expression is only another form of: `x.cpu().numpy()`, `torch.sigmoid(x)`."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        holder = node.func.value
+        library = isinstance(holder, ast.Name) and holder.id in _LIBRARIES
+        if library or (isinstance(holder, ast.Attribute) and ast.unparse(holder) in _LIBRARIES):
+            yield from (one.id for one in node.args[:1] if isinstance(one, ast.Name))
+            return
+        if node.func.attr not in _FORMS:
+            return
+        node = holder
+    if isinstance(node, ast.Name):
+        yield node.id
+
+
+_LIBRARIES = frozenset({"torch", "np", "numpy", "F", "nn.functional", "torch.nn.functional"})
+_FORMS = frozenset(
+    "numpy cpu detach to float long int half double squeeze unsqueeze view reshape permute transpose softmax sigmoid "
+    "log_softmax argmax clone flatten exp log item tolist contiguous cuda tanh type".split()
+)
+
+
+def _elements(analysis: Analysis, loop: ast.For, loads: dict[str, list[ast.Name]]) -> Iterator[Hit]:
+    """Yield loops that only rebind their variable, and use the list that it comes from."""
+    for name, whole in _pairs(loop):
+        if name.startswith("_") or name == whole or not name.startswith(whole.rstrip("s")):
+            continue
+        own = [one for inner in ast.walk(loop) if _rebinds(inner, name) for one in ast.walk(inner)]
+        reads = [one for one in loads.get(name, []) if loop.lineno < one.lineno]
+        uses = [one for one in loads.get(whole, []) if loop.body[0].lineno <= one.lineno <= (loop.end_lineno or 0)]
+        if uses and reads and all(one in own for one in reads):
+            yield Hit(
+                place=analysis.place(uses[0]),
+                message=f"`{name}`, taken from `{whole}` in each turn, is never used, `{whole}` is",
+                fix=f"Is `{name}` meant here?",
+            )
+
+
+def _rebinds(node: ast.AST, name: str) -> bool:
+    """Say whether a statement only binds a name, under a condition or not."""
+    if isinstance(node, ast.If):
+        return not node.orelse and all(_rebinds(one, name) for one in node.body)
+    return isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets)
+
+
+def _pairs(loop: ast.For) -> Iterator[tuple[str, str]]:
+    """Yield a loop's variables with what they run over."""
+    target, value = loop.target, loop.iter
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "enumerate" and value.args:
+        if not isinstance(target, ast.Tuple) or len(target.elts) != 2:
+            return
+        target, value = target.elts[1], value.args[0]
+    values = value.args if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "zip" else [value]
+    targets = target.elts if isinstance(target, ast.Tuple) else [target]
+    for one, other in zip(targets, values, strict=False):
+        if isinstance(one, ast.Name) and isinstance(other, ast.Name):
+            yield one.id, other.id
