@@ -16,7 +16,10 @@ from trainworthy.check.config import Config, load_config
 from trainworthy.check.fixing import apply_fixes, fixed_text
 from trainworthy.check.rule import all_rules
 from trainworthy.check.run import CheckResult, check_file, check_paths, collect
+from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.project import Project
+from trainworthy.check.static.source import read_source
+from trainworthy.check.static.values import Sequence
 from trainworthy.errors import UsageError
 
 SOFTMAX = """\
@@ -276,3 +279,11 @@ def test_modules_that_hold_each_other() -> None:
         "class B(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.l = nn.Linear(1, 1)\n"
     )
     assert codes(check(text + "\n\na = nn.parallel.DistributedDataParallel(A())\n")) == ["TW303"]
+
+
+def test_a_list_that_many_loops_append_to_stays_small() -> None:
+    text = "import torch\n\nsizes = []\n" + "for one in range(torch.get_num_threads()):\n    sizes.append(one)\n" * 40
+    analysis = Analysis(read_source("x.py", text.encode()), Project())
+    (last,) = [call for call in analysis.method_calls("append") if call.node.lineno == 83]
+    assert isinstance(last.owner, Sequence)
+    assert len(last.owner.some) <= 40

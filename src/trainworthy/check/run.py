@@ -20,6 +20,7 @@ from trainworthy.check.static.project import Project
 from trainworthy.check.static.source import Source, UnreadableError, read_source
 
 _RECURSION = 6000
+_MANY_OBJECTS = 1_000_000  # made and not freed since the collector last looked, about 200 MB
 _FEW_FILES = 12  # for so few, starting processes takes longer than the work
 _HINT_KINDS = frozenset({"too-large", "too-deep"})
 
@@ -177,11 +178,17 @@ def _size(path: str) -> int:
 
 def _check_chunk(files: list[str], config: Config) -> list[FileResult]:
     project = Project()
-    # Trees live until the end and hold no cycles worth looking for; the collector would only walk them again and again.
+    # Trees live until the end, and the collector would only walk them again and again. What was understood of a file
+    # holds cycles: it goes once there is much of it, and trees that are still there are not walked again.
     enabled = gc.isenabled()
     gc.disable()
     try:
-        return [check_file(file, config, project=project) for file in files]
+        results = []
+        for file in files:
+            results.append(check_file(file, config, project=project))
+            if gc.get_count()[0] > _MANY_OBJECTS:
+                gc.collect(0)
+        return results
     finally:
         if enabled:
             gc.enable()

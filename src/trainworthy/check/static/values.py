@@ -314,7 +314,9 @@ def _join_sequences(a: Sequence, b: Sequence) -> Value:
     element = elements[0]
     for one in elements[1:]:
         element = join(element, one)
-    return Sequence("list", None, a.node, element, some=(*(a.items or a.some), *(b.items or b.some)))
+    # Most are in both: without telling them apart, their number would double at every branch and loop.
+    some = {id(one): one for one in (*(a.items or a.some), *(b.items or b.some))}
+    return Sequence("list", None, a.node, element, some=tuple(some.values()))
 
 
 def _join_shapes(a: Shape | None, b: Shape | None) -> Shape | None:
