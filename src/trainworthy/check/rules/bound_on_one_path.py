@@ -88,14 +88,10 @@ def _in_block(analysis: Analysis, names: Bindings, block: list[ast.stmt], loops:
             continue
         if loops and not _stays(branch.test, names, loops):
             continue
-        inside = {one for part in branch.body for one in ast.walk(part)}
-        bound = {
-            one.targets[0].id
-            for one in inside
-            if isinstance(one, ast.Assign) and len(one.targets) == 1 and isinstance(one.targets[0], ast.Name)
-        }
+        inside = range(branch.body[0].lineno, (branch.body[-1].end_lineno or 0) + 1)
+        bound = {name for one, name in names.plain_assignments() if one.lineno in inside}
         for name in sorted(bound - set(names.parameters) - names.declared):
-            if all(one in inside for one in names.stores[name]):
+            if all(one.lineno in inside for one in names.stores[name]):
                 use = _first_use(block[at + 1 :], name)
                 if use is not None:
                     yield Hit(

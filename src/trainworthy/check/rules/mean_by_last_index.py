@@ -60,7 +60,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     in_place = [one for one in divided if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name)]
     if not by_index and not in_place:
         return
-    parents = {child: node for node in ast.walk(analysis.source.tree) for child in ast.iter_child_nodes(node)}
+    parents = analysis.parents
     for node in by_index:
         above, below = _sides(node)
         for loop, index in indices.items():

@@ -79,14 +79,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _results_used(analysis: Analysis) -> Iterator[Hit]:
-    parents: dict[ast.AST, ast.AST] | None = None
     for call in once_per_place(iter(analysis.all_calls)):
         function = called_function(call)
         if function is None or call.context.source is not analysis.source or not _returns_nothing(function):
             continue
-        if parents is None:
-            parents = {child: node for node in ast.walk(analysis.source.tree) for child in ast.iter_child_nodes(node)}
-        if _is_used(call, parents):
+        if _is_used(call, analysis.parents):
             where = function.source.place(function.node)
             yield Hit(
                 place=analysis.place(call.node, call.context),

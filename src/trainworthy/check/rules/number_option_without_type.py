@@ -81,7 +81,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         if uses is None:
             uses = _attributes(analysis)
-            parents = {child: node for node in ast.walk(analysis.source.tree) for child in ast.iter_child_nodes(node)}
+            parents = analysis.parents
         name = destination(call)
         if name is not None and any(not _is_converted(one, parents) for one in uses.get(name, [])):
             yield Hit(

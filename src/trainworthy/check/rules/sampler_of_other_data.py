@@ -58,14 +58,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at loaders with a sampler."""
     if not {"torch", "DataLoader", "sampler"} <= analysis.source.words:
         return
-    parents: dict[ast.AST, ast.AST] | None = None
     for node in analysis.nodes.get(ast.Call, []):
         given = _sampler(node)
         if not isinstance(node, ast.Call) or given is None or last_name(node.func) != "DataLoader" or not node.args:
             continue
-        if parents is None:
-            parents = {child: one for one in ast.walk(analysis.source.tree) for child in ast.iter_child_nodes(one)}
-        made = _assignments(_around(node, parents))
+        made = _assignments(_around(node, analysis.parents))
         samplers = made.get(given.id, []) if isinstance(given, ast.Name) else [given]
         of = [one.args[0] for one in samplers if _draws_from_data(one) and isinstance(one, ast.Call)]
         if not of or len(of) != len(samplers):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
@@ -144,8 +144,21 @@ class Analysis:
     def nodes(self) -> dict[type[ast.AST], list[ast.AST]]:
         """The tree's nodes by kind."""
         found: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
-        for node in ast.walk(self.source.tree):
+        for node in (self.source.tree, *self.parents):
             found[type(node)].append(node)
+        return found
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        """The node around each node, level by level; of such as a tree shares (``ast.Load()``) one of those around."""
+        found: dict[ast.AST, ast.AST] = {}
+        left: deque[ast.AST] = deque([self.source.tree])
+        while left:
+            node = left.popleft()
+            for child in ast.iter_child_nodes(node):
+                if not isinstance(child, ast.expr_context | ast.operator | ast.cmpop | ast.boolop | ast.unaryop):
+                    left.append(child)
+                found[child] = node
         return found
 
 
