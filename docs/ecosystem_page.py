@@ -56,9 +56,10 @@ def _summary(data: Row) -> list[str]:
         f"`trainworthy check` with its defaults on {len(rows)} public projects, {files:,} files and {size:,} lines, on",
         f"{data['date'][:10]}: {severities['error']} errors, {severities['warning']} warnings and",
         f"{severities['hint']} hints. By our reading of the source {verdicts['true']:,} are true,",
-        f"{verdicts['false']} false, and {verdicts['unread']} have no verdict. Errors and warnings were read one by"
-        " one;",
-        "hints whose message says no more than the line shows have one verdict for all of a rule.",
+        f"{verdicts['false']} false, and {verdicts['unread']} have no verdict. Errors and warnings were read in the",
+        "source, those of TW377, TW812 and TW844 by a search for the name and the lines shown;",
+        "hints whose message says no more than the line shows have one verdict for all of a rule. Rules that came",
+        "later are not in it; see [check.md](check.md).",
         "",
         f"Rules were written and mended on {mended} of the projects, which showed false alarms of TW101, TW303, TW308,",
         "TW311, TW356, TW357, TW412, TW423, TW443, TW502, TW703, TW802, TW805 and TW841 meanwhile. The other",
