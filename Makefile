@@ -19,7 +19,9 @@ help:
 setup: $(STAMP)
 
 # torch first, alone and pinned: what comes later must find it and leave it as it is.
+# Some of the pinned tools have no release for Python 3.10, on which the package itself runs.
 $(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) torch==2.13.0
 	@$(PIP) --editable '.[dev,torch]'
