@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
@@ -14,6 +16,7 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
+from trainworthy.check.static.source import Source
 from trainworthy.check.static.values import Instance
 
 _EVALUATION_MODE = re.compile(
@@ -122,31 +125,40 @@ class _Modes:
         return False
 
 
+class _Mentions(NamedTuple):
+    """What a function calls, by name, and whether it turns evaluation mode on itself."""
+
+    name: str
+    called: frozenset[str]
+    turns_on: bool
+
+
+@lru_cache(maxsize=512)  # every file that imports a module asks for the same
+def _functions_of(source: Source) -> tuple[_Mentions, ...]:
+    return tuple(
+        _Mentions(node.name, frozenset(_called(node)), _EVALUATION_MODE.search(ast.unparse(node)) is not None)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
 class _Reach:
     """Which functions turn evaluation mode on, themselves or through what they call, and who calls whom, by name."""
 
     def __init__(self, analysis: Analysis) -> None:
-        functions = [
-            node
-            for source in analysis.sources
-            for node in ast.walk(source.tree)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ]
-        called = {
-            node: {last_name(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)} for node in functions
-        }
-        self.names = {node.name for node in functions if _EVALUATION_MODE.search(ast.unparse(node))}
+        functions = [one for source in analysis.sources for one in _functions_of(source)]
+        self.names = {one.name for one in functions if one.turns_on}
         while True:
-            more = {node.name for node in functions if called[node] & self.names} - self.names
+            more = {one.name for one in functions if one.called & self.names} - self.names
             if not more:
                 break
             self.names |= more
         top = ast.Module([one for one in analysis.source.tree.body if not isinstance(one, _DEFINITIONS)], [])
         self.top = _EVALUATION_MODE.search(ast.unparse(top)) is not None or bool(_called(top) & self.names)
         self.callers: dict[str, set[str]] = {}
-        for node in functions:
-            for name in called[node]:
-                self.callers.setdefault(name, set()).add(node.name)
+        for one in functions:
+            for name in one.called:
+                self.callers.setdefault(name, set()).add(one.name)
         self.top_calls = _called(top)
 
     def leads_to(self, call: Call) -> bool:
