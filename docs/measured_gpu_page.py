@@ -32,8 +32,9 @@ _TIME = """
 ## Time of a step
 
 **Stated** is predicted from the row of the GPU alone, **calibrated** with `trainworthy calibrate` on that machine.
-The hosts are virtual machines that are slow (20 us and more an operation of the forward pass) and whose speed changes
-from minute to minute, which decides the cases whose device waits.
+The hosts are virtual machines that are slow (10 us and more an operation of the forward pass) and whose speed changes
+from second to second, which decides the cases whose device waits. The H200's steps were timed in a process that had
+used torch's profiler, which makes every later launch slower; the H100's were timed before it was used.
 """
 
 _TABLE = """

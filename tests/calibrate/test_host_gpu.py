@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from trainworthy.calibrate import host_gpu
 from trainworthy.calibrate.host_gpu import _chains, gpu_host_costs, solve
+from trainworthy.calibrate.host_networks import Equation
 from trainworthy.estimate.host_costs import host_key, host_units, issue_s
 from trainworthy.hardware.calibration import HostCosts
 from trainworthy.tape.record import Signature, TensorMeta
@@ -22,19 +22,19 @@ def test_solve_finds_what_each_operation_takes() -> None:
     truth = {"forward/addmm": 30e-6, "forward/view": 2e-6, "forward/relu": 20e-6, "backward/mm": 25e-6}
     links = [{"forward/addmm": 18}, {"forward/addmm": 18, "forward/view": 36}, {"forward/relu": 18, "forward/view": 18}]
     links += [{"forward/view": 72}, {"backward/mm": 36}]
-    found = solve([(counts, sum(truth[name] * n for name, n in counts.items())) for counts in links])
+    found = solve([Equation(counts, sum(truth[name] * n for name, n in counts.items())) for counts in links])
     assert found.keys() == truth.keys()
     for name, seconds in truth.items():
         assert found[name] == pytest.approx(seconds, rel=0.15), name
 
 
 def test_operations_that_always_come_together_share_their_time() -> None:
-    found = solve([({"forward/native_batch_norm": 10, "forward/add_": 10}, 1e-3)])
+    found = solve([Equation({"forward/native_batch_norm": 10, "forward/add_": 10}, 1e-3)])
     assert found["forward/add_"] == pytest.approx(found["forward/native_batch_norm"]) == pytest.approx(5e-5)
 
 
 def test_no_operation_is_free() -> None:
-    found = solve([({"forward/a": 10}, 1e-3), ({"forward/a": 10, "forward/b": 10}, 0.8e-3)])
+    found = solve([Equation({"forward/a": 10}, 1e-3), Equation({"forward/a": 10, "forward/b": 10}, 0.8e-3)])
     assert found["forward/b"] > 0
 
 
@@ -81,17 +81,6 @@ def test_an_rnn_launches_for_each_step_of_each_layer() -> None:
         assert host_units(Signature("_cudnn_rnn", (x, weight, buffer, state), (x,), 0, 0, 0, 0)) == 2 * 128
     assert host_units(Signature("_foreach_addcmul_", (weight,) * 15, (), 0, 0, 0, 0)) == 15
     assert host_units(Signature("addmm", (weight,) * 3, (), 0, 0, 0, 0)) == 1
-
-
-def test_networks_scale_what_chains_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sum of the operations that a network runs, against what it takes."""
-    counts = {"addmm": 10.0, "view": 20.0}
-    seen = host_gpu._Seen(10 * 30e-6 + 20 * 2e-6, 5 * 40e-6, counts, {"mm": 4.0, "unheard": 1.0})
-    monkeypatch.setattr(host_gpu, "_chain_costs", lambda chain, length, device: seen)
-    by_op = {"forward/addmm": 15e-6, "forward/view": 1e-6, "backward/mm": 20e-6}
-    assert host_gpu._network_scale(by_op, device="cpu") == pytest.approx(2.0)
-    halved = {name: seconds * 4 for name, seconds in by_op.items()}
-    assert host_gpu._network_scale(halved, device="cpu") == 1.0  # never faster than chains
 
 
 def test_chains_run_and_every_operation_costs_something(monkeypatch: pytest.MonkeyPatch) -> None:

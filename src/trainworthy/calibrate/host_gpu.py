@@ -7,14 +7,14 @@ of each is what explains all of them best (least squares, held near the mean whe
 What is measured includes all that a network's training has: the module's call, autograd's record, the dispatcher, the
 allocator, and as many launches as the operation needs. A chain does the same again and again, though, and what a
 processor has just done it does fastest: 35 networks on an H100 took their hosts about twice what their chains say. So
-two networks of many kinds of layers are run at the end, and all costs scaled by what they take.
+these costs are then held to what small networks took (`host_networks`).
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -23,16 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainworthy.calibrate.host_networks import ONCE, Counts, Equation, held_to_networks
 from trainworthy.estimate.host_costs import host_key, host_units
 from trainworthy.hardware.calibration import HostCosts
 
 _LENGTHS = (6, 24)
 _REPEATS = 7
 _TENSORS = (8, 72)  # of an optimizer
-_SCALES = (1.0, 4.0)  # a network is never issued faster than its chains; beyond, something else was at work
 _NEAR_MEAN = 0.04  # weight of the mean against one operation of a chain's link
-
-Counts = Mapping[str, float]
 
 
 class _Call(nn.Module):
@@ -56,51 +54,6 @@ class _First(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first: Tensor = self.module(x)[0]
         return first
-
-
-class _ImageBlock(nn.Module):
-    """Convolutions of three kinds, batch norms, a gate over channels, a residual. (4, C, 28, 28) -> the same."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.wide = nn.Conv2d(width, 2 * width, 1, bias=False)
-        self.deep = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width, bias=False)
-        self.full = nn.Conv2d(2 * width, width, 3, padding=1)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(size) for size in (2 * width, 2 * width, width))
-        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(2 * width, 2 * width, 1), nn.Sigmoid())
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norms[0](self.wide(x)))
-        y = F.silu(self.norms[1](self.deep(y)))
-        y = torch.cat((y * self.gate(y)).chunk(2, 1)[::-1], 1)
-        result: Tensor = x + self.norms[2](self.full(y))
-        return result
-
-
-class _TextBlock(nn.Module):
-    """Attention and an MLP, each after a LayerNorm. (8, 32, W) -> the same."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.drop = nn.Dropout(0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (
-            each.view(8, 32, 4, -1).transpose(1, 2) for each in self.qkv(self.norms[0](x)).split(x.shape[-1], -1)
-        )
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(x.shape)
-        x = x + self.drop(self.out(mixed))
-        result: Tensor = x + self.drop(self.down(F.gelu(self.up(self.norms[1](x)))))
-        return result
-
-
-def _networks() -> Iterator[_Chain]:
-    """Yield networks whose layers differ in kind and size."""
-    yield _Chain(lambda: nn.Sequential(*map(_ImageBlock, [32] * 8)), (4, 32, 28, 28))
-    yield _Chain(lambda: nn.Sequential(*map(_TextBlock, [64] * 8)), _ROWS, low_precision=True)
 
 
 class _Chain(NamedTuple):
@@ -138,8 +91,8 @@ def _chains() -> Iterator[_Chain]:
     yield _Chain(lambda: _Call(lambda x: x.transpose(0, 1).transpose(0, 1)), _ROWS)
     yield _Chain(lambda: _Call(lambda x: x.view(8, 32, 4, 16).transpose(1, 2).transpose(1, 2).view(8, 32, 64)), _ROWS)
     yield _Chain(lambda: _Call(lambda x: x.to(torch.bfloat16).to(torch.float32)), _ROWS)
-    for kind in (nn.LSTM, nn.GRU):
-        yield _Chain(lambda kind=kind: _First(kind(64, 64)), _ROWS)  # type: ignore[misc]
+    for kind in (nn.LSTM, nn.GRU):  # 32 time steps, each of which launches kernels
+        yield _Chain(lambda kind=kind: _First(kind(64, 64)), (32, 8, 64))  # type: ignore[misc]
 
 
 class _Seen(NamedTuple):
@@ -151,9 +104,14 @@ class _Seen(NamedTuple):
     backward: Counts
 
 
-def gpu_host_costs(*, device: str = "cuda") -> HostCosts:
-    """Measure what the host spends on operations by phase and name, and once a step. Takes about three seconds."""
-    equations: list[tuple[Counts, float]] = []
+def gpu_host_costs(networks: Sequence[Equation] = (), *, device: str = "cuda") -> HostCosts:
+    """Measure what the host spends on operations by phase and name, and once a step. Takes about three seconds.
+
+    Args:
+        networks: What networks took, to which the costs are held.
+        device: Of the chains.
+    """
+    equations: list[Equation] = []
     constants: list[float] = []
     for chain in _chains():
         short, long = (_chain_costs(chain, length, device=device) for length in _LENGTHS)
@@ -161,26 +119,26 @@ def gpu_host_costs(*, device: str = "cuda") -> HostCosts:
             less, more = getattr(short, phase), getattr(long, phase)
             counts = {f"{phase}/{key}": more[key] - less.get(key, 0) for key in more if more[key] > less.get(key, 0)}
             seconds = getattr(long, f"{phase}_s") - getattr(short, f"{phase}_s")
-            equations.append((counts, seconds))
+            equations.append(Equation(counts, seconds))
         links = _LENGTHS[1] / _LENGTHS[0] - 1
         total = short.forward_s + short.backward_s
         constants.append(total - (long.forward_s + long.backward_s - total) / links)
-    by_op = solve(equations)
-    scale = _network_scale(by_op, device=device)
-    by_op = {name: seconds * scale for name, seconds in by_op.items()}
     optimizers, optimizer_s = _optimizer_costs(device)
+    once = {f"backward/{ONCE}": max(median(constants), 0.0), f"optimizer/{ONCE}": optimizer_s}
+    by_op = held_to_networks({**solve(equations), **optimizers, **once}, networks)
+    step_s = sum(by_op.pop(name) for name in once)
     forward_s, backward_s = (median(_costs_of(by_op, phase)) for phase in ("forward", "backward"))
     return HostCosts(
         forward_op_s=forward_s,
         backward_op_s=backward_s,
         optimizer_op_s=forward_s,
         view_s=fmean(by_op.get(f"{phase}/view", 0.0) for phase in ("forward", "backward")),
-        step_s=max(median(constants), 0.0) + optimizer_s,
-        by_op={**by_op, **optimizers},
+        step_s=step_s,
+        by_op=by_op,
     )
 
 
-def solve(equations: list[tuple[Counts, float]]) -> dict[str, float]:
+def solve(equations: Sequence[Equation]) -> dict[str, float]:
     """Return the seconds of each operation that explain the times of all chains best; none below a twentieth.
 
     Args:
@@ -211,19 +169,6 @@ def solve(equations: list[tuple[Counts, float]]) -> dict[str, float]:
 def _costs_of(by_op: Mapping[str, float], phase: str) -> list[float]:
     """Return the costs of a phase's operations that are no views."""
     return [seconds for key, seconds in by_op.items() if key.startswith(f"{phase}/") and not key.endswith("/view")]
-
-
-def _network_scale(by_op: Mapping[str, float], *, device: str) -> float:
-    """Return how many times longer networks of many kinds of layers take than the sum of their operations."""
-    ratios = []
-    for network in _networks():
-        seen = _chain_costs(network, 1, device=device)
-        summed = 0.0
-        for phase, counts in (("forward", seen.forward), ("backward", seen.backward)):
-            usual = median(_costs_of(by_op, phase))  # of what no chain runs, such as another attention kernel
-            summed += sum(by_op.get(f"{phase}/{key}", usual) * number for key, number in counts.items())
-        ratios.append((seen.forward_s + seen.backward_s) / summed)
-    return min(max(fmean(ratios), _SCALES[0]), _SCALES[1])
 
 
 def _chain_costs(chain: _Chain, length: int, *, device: str) -> _Seen:

@@ -103,7 +103,7 @@ def _calibrate(device: Literal["cpu", "cuda"], budget_s: float, progress: Progre
         if device == "cpu":
             host = cpu_host_costs(machine=_machine(bare), budget_s=end - time.perf_counter())
         else:
-            host = gpu_host_costs(device=device)
+            host = gpu_host_costs(session.networks(), device=device)
     return replace(bare, host=host)
 
 

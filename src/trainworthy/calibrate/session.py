@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from trainworthy.calibrate.anchors import Anchors, Pace, pace_at, relative_paces, slowness
 from trainworthy.calibrate.cold import ColdCosts
+from trainworthy.calibrate.host_networks import Equation, HostNetworks
 from trainworthy.calibrate.memory import page_fault_s_per_byte
 from trainworthy.calibrate.probe import Call, Measured, probe_signature
 from trainworthy.calibrate.schedule import Taken
@@ -19,6 +20,7 @@ from trainworthy.hardware.calibration import RefillPoint, ReusePoint
 
 _MOST_DISTURBED = 0.2  # of the probes
 _MEMORY_EVERY_S = 2.5  # again and again: what faults and caches cost in a virtual machine changes with the neighbours
+_NETWORKS_EVERY_S = 2.5  # for the same reason: hosts of GPUs are virtual machines too
 
 
 class _Stamped(NamedTuple):
@@ -39,17 +41,27 @@ class Session:
         self._refused: list[str] = []
         self._disturbed = 0
         self._cold = ColdCosts() if device == "cpu" else None
-        self._next_memory_s = 0.0
+        self._networks = None if device == "cpu" else HostNetworks(device=device)
+        self._next_sample_s = 0.0
 
     def begin_turn(self, name: str) -> None:
         """Look how fast the machine is just now."""
         self._progress(name)
         now = time.perf_counter()
         self.paces.append(self._anchors.pace(now))
-        if self._cold is not None and now >= self._next_memory_s:
+        if now < self._next_sample_s:
+            return
+        if self._cold is not None:
             self.faults.append(page_fault_s_per_byte(budget_s=0.1))
             self._cold.sample()
-            self._next_memory_s = time.perf_counter() + _MEMORY_EVERY_S
+            self._next_sample_s = time.perf_counter() + _MEMORY_EVERY_S
+        if self._networks is not None:
+            self._networks.sample()
+            self._next_sample_s = time.perf_counter() + _NETWORKS_EVERY_S
+
+    def networks(self) -> list[Equation]:
+        """Return what a GPU's host took to train small networks; none of a CPU's, where kernels are in the way."""
+        return [] if self._networks is None else self._networks.equations()
 
     def reuse(self) -> tuple[ReusePoint, ...]:
         """Return what distant data cost; nothing is known of a GPU's."""
