@@ -76,6 +76,19 @@ def test_cold_code_is_half_any_operations_and_half_of_the_same_name() -> None:
     assert code.issue("mm", 4.0 * MIB) == 0.0
 
 
+def test_a_librarys_kernel_pays_for_what_came_since_the_last_of_its_kind() -> None:
+    refill = (RefillPoint(1.0 * MIB, 0.0, 0.0), RefillPoint(4.0 * MIB, 0.0, 0.0, 1e-4, 2e-4))
+    code = HostCode(fake_machine(refill=refill))
+    for name in ("mm", "convolution"):
+        assert code.library_s(name, 1000) == 0.0
+        code.issue(name, 0.0)
+    code.issue("add", 4.0 * MIB)
+    assert code.library_s("add", 1000) == 0.0
+    assert code.library_s("addmm", 1000) == pytest.approx(1e-4)
+    assert code.library_s("mm", 1000) == 0.0  # warm again
+    assert code.library_s("convolution", 2 * MIB) == pytest.approx(1e-4)  # 2 MiB of its own were in its measured time
+
+
 def test_a_measured_kernel_already_paid_for_what_it_drives_out_itself() -> None:
     code = HostCode(fake_machine(refill=REFILL))
     assert code.counted_s(4 * MIB) == pytest.approx(2e-5)

@@ -33,14 +33,18 @@ class ReusePoint(NamedTuple):
 
 
 class RefillPoint(NamedTuple):
-    """What the host takes longer to issue an operation after ``distance_bytes`` of data went through its caches.
+    """What takes longer, once, after ``distance_bytes`` of data went through the caches.
 
     They drive the host's own code and data out: those of a bare operator, or of the call of a module that issues one.
+    And those of a library's kernel: code, packed operands, blocked copies.
     """
 
     distance_bytes: float
     op_s: float
     call_s: float
+    product_s: float = 0.0
+    """A matrix product, beside what its operands' bytes cost."""
+    convolution_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
