@@ -227,9 +227,10 @@ def _scatter(signature: Signature) -> Placed:
     name = base_name(signature.name)
     out = signature.outputs[0] if signature.outputs else signature.inputs[0]
     indices = min((_numel(m) for m in signature.inputs), default=1)
+    source = min((_numel(m) for m in signature.inputs if m.dtype not in {"int64", "int32"}), default=1)
     return Placed(
         _family(signature, name),
-        (_log(indices), _log(_numel(out))),
+        (_log(indices), _log(source / max(indices, 1)), _log(_numel(out))),  # how many rows, how wide, into how much
         (_family(signature, "embedding_dense_backward"), "embedding_dense_backward/fp32"),
     )
 
