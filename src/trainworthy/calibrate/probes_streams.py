@@ -128,7 +128,8 @@ def row_calls(x: torch.Tensor) -> Iterator[Call]:
 def _index_probes(*, device: str) -> Iterator[Call]:
     for vocabulary, width, count in ((64, 16, 32), (8000, 256, 4096), (1000, 64, 512), (50000, 64, 1024),
                                      (5000, 128, 1024), (2000, 512, 2048), (16000, 128, 256), (12000, 32, 8192),
-                                     (300, 384, 3000), (4000, 48, 300), (100, 32, 6000), (30000, 80, 3500)):  # fmt: skip
+                                     (300, 384, 3000), (4000, 48, 300), (100, 32, 6000),
+                                     (30000, 80, 3500)):  # fmt: skip
         table = torch.rand(vocabulary, width, device=device)
         index = torch.randint(vocabulary, (count,), device=device)
         rows = torch.rand(count, width, device=device)
