@@ -17,7 +17,9 @@ _PURE = (
 
 def run(program: str, *arguments: str) -> str:
     command = [sys.executable, *arguments, "-c", program]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.strip()
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+    ).stdout.strip()
 
 
 def test_import_brings_nothing_heavy() -> None:
@@ -30,6 +32,13 @@ def test_the_pure_modules_never_import_torch(module: str) -> None:
     loaded = run(f"import sys, {module}; print(*sys.modules)").split()
     assert module in loaded
     assert not {name.split(".")[0] for name in loaded} & {"torch", "numpy"}
+
+
+def test_a_check_brings_what_it_needs_alone() -> None:
+    program = "import sys; from trainworthy.cli.main import main; main(['check', '-', '--format', 'json']); "
+    loaded = run(program + "print(*sys.modules)").splitlines()[-1].split()
+    assert "trainworthy.report.findings.json" in loaded
+    assert not {"trainworthy.inspect", "trainworthy.report.html", "trainworthy.report.findings.junit"} & set(loaded)
 
 
 def test_import_prints_nothing_and_changes_nothing() -> None:

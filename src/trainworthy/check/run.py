@@ -22,6 +22,7 @@ from trainworthy.check.static.source import Source, UnreadableError, read_source
 _RECURSION = 6000
 _MANY_OBJECTS = 1_000_000  # made and not freed since the collector last looked, about 200 MB
 _FEW_FILES = 12  # for so few, starting processes takes longer than the work
+_CHUNKS_A_JOB = 8  # so many that processes end together
 _HINT_KINDS = frozenset({"too-large", "too-deep"})
 
 
@@ -98,7 +99,8 @@ def check_file(path: str, config: Config, *, data: bytes | None = None, project:
     """Check one file; whatever it holds, this returns."""
     shown = _shown(path)
     try:
-        source = read_source(shown if data is None else path, data)
+        known = project.known(shown) if data is None else None
+        source = known or read_source(shown if data is None else path, data)
     except UnreadableError as error:
         return FileResult(path=shown, lines=0, findings=tuple(_unreadable(shown, error, config)))
     return check_source(source, config, project)
@@ -142,16 +144,27 @@ def _check_all(files: list[str], config: Config) -> Iterator[FileResult]:
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
     jobs = min(config.jobs or os.cpu_count() or 1, len(files))
     if jobs <= 1 or len(files) <= _FEW_FILES:
-        yield from _check_chunk(files, config)
+        yield from _check_chunk(files, config, Project())
         return
-    chunks = _chunks(files, jobs * 4)
+    chunks = _chunks(files, jobs * _CHUNKS_A_JOB)
+    selected(config)  # here rather than in every process
     with ProcessPoolExecutor(jobs, initializer=_start_process) as pool:
-        for results in pool.map(_check_chunk, chunks, [config] * len(chunks)):
+        for results in pool.map(_check_in_process, chunks, [config] * len(chunks)):
             yield from results
 
 
 def _start_process() -> None:
     sys.setrecursionlimit(_RECURSION)
+    gc.disable()  # for good: what is collected, and when, is decided in `_check_chunk`
+
+
+def _check_in_process(files: list[str], config: Config) -> list[FileResult]:
+    return _check_chunk(files, config, _project_of_process())
+
+
+@lru_cache(maxsize=1)
+def _project_of_process() -> Project:
+    return Project()
 
 
 def _chunks(files: list[str], count: int) -> list[list[str]]:
@@ -176,8 +189,7 @@ def _size(path: str) -> int:
         return 0
 
 
-def _check_chunk(files: list[str], config: Config) -> list[FileResult]:
-    project = Project()
+def _check_chunk(files: list[str], config: Config, project: Project) -> list[FileResult]:
     # Trees live until the end, and the collector would only walk them again and again. What was understood of a file
     # holds cycles: it goes once there is much of it, and trees that are still there are not walked again.
     enabled = gc.isenabled()

@@ -145,13 +145,13 @@ def _report(result: CheckResult, options: argparse.Namespace, config: Config, te
         result = replace(result, findings=tuple(without_known(result.findings, read_baseline(config.baseline))))
     if options.statistics:
         text = report.statistics(result.findings)
-    elif options.format in report.MACHINE_FORMATS:
-        text = report.MACHINE_FORMATS[options.format](result)
-    elif options.format == "concise":
-        text = report.render_concise(result)
+    elif options.format != "full":
+        text = report.render(result, options.format)
     else:
+        from trainworthy.report.findings.full import render_full
+
         color = options.output is None and sys.stdout.isatty()
-        text = report.render_full(result, color=color, sources=texts)
+        text = render_full(result, color=color, sources=texts)
     if text:
         emit(text, options.output)
     return 1 if result.findings and not options.exit_zero else 0

@@ -71,10 +71,11 @@ def rehearse_recipe(options: argparse.Namespace, gpu: str) -> RehearsalResult:
 
 
 def _as_text(checked: CheckResult, rehearsed: RehearsalResult, estimate: Estimate | None, words: Sequence[str]) -> str:
-    from trainworthy.report import findings, render_text
+    from trainworthy.report import render_text
     from trainworthy.report.estimate_text import render_estimate_text
+    from trainworthy.report.findings.full import render_full
 
-    checks = findings.render_full(checked, color=False)
+    checks = render_full(checked, color=False)
     parts = ["CHECK", checks, "", "REHEARSAL", _head(render_text([rehearsed]), "Modules (")]
     if estimate is not None:
         parts += ["", "ESTIMATE", _head(render_estimate_text([estimate]), "Phases")]
@@ -95,7 +96,7 @@ def _as_json(checked: CheckResult, rehearsed: RehearsalResult, estimate: Estimat
 
     found: dict[str, Any] = {
         "schema_version": 1,
-        "check": json.loads(findings.MACHINE_FORMATS["json"](checked)),
+        "check": json.loads(findings.render(checked, "json")),
         "rehearsal": json.loads(report.render_json([rehearsed])),
         "estimate": None if estimate is None else json.loads(render_estimate_json([estimate])),
     }

@@ -45,6 +45,21 @@ def test_it_raises_if_it_was_asked_to() -> None:
     assert caught.value.findings[0].place.line == 24
 
 
+@pytest.mark.parametrize("first", [0, 12])
+def test_a_loss_that_changes_later_is_looked_at_again(first: int) -> None:
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with tw.guard(steps=20, quiet=True) as guard:
+        for step in range(20):
+            optimizer.zero_grad()
+            scores = model(torch.randn(8, 4))
+            if step >= first:
+                scores = scores.softmax(1)
+            nn.functional.cross_entropy(scores, torch.randint(3, (8,))).backward()
+            optimizer.step()
+    assert "TW201" in [f.code for f in guard.findings]
+
+
 def test_memory_that_nobody_wrote_is_no_birthplace(monkeypatch: pytest.MonkeyPatch) -> None:
     # torch's own switch: what `empty` returns is then full of NaN, as unwritten memory may be.
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)

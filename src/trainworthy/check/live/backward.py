@@ -17,6 +17,8 @@ from trainworthy.check.live.watch import Watch, finite_reading, plain
 
 _MAX_NODES = 200_000
 _LOOKS_AT_A_LINE = 8  # backward passes that begin there
+_OUTLINES_AT_A_LINE = 32  # further looks, each at a graph that begins in another way
+_OUTLINE_NODES = 16
 _TOKEN_KEY = "trainworthy.step"
 # Nodes between a loss and its terms, and nodes that only look at the same numbers in another form.
 _SUMS = ("Add", "Mul", "Div", "Mean", "Sum", "Neg", "Sub")
@@ -39,6 +41,7 @@ class BackwardWatch:
         self.hook_nodes = True
         self._depth = 0
         self._looked_at: dict[Place, int] = {}
+        self._outlines: dict[Place, set[tuple[type, ...]]] = {}
         self.contributions = Contributions()
         self.on_backward: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
@@ -143,9 +146,13 @@ class BackwardWatch:
             node.register_hook(hook)
 
     def _faults_at(self, nodes: list[Any], place: Place) -> tuple[tuple[ChainFault, Place], ...]:
-        """Look at the first losses of a line: what a loss is made of does not change."""
+        """Look at the first losses of a line, and at later ones that are made in another way."""
         seen = self._looked_at[place] = self._looked_at.get(place, 0) + 1
-        return tuple(self._faults(nodes, place)) if seen <= _LOOKS_AT_A_LINE else ()
+        known, outline = self._outlines.setdefault(place, set()), _outline(nodes)
+        is_new = outline not in known and len(known) < _OUTLINES_AT_A_LINE
+        if is_new:
+            known.add(outline)
+        return tuple(self._faults(nodes, place)) if is_new or seen <= _LOOKS_AT_A_LINE else ()
 
     def _faults(self, nodes: list[Any], place: Place) -> Iterator[tuple[ChainFault, Place]]:
         for node in loss_nodes(nodes):
@@ -188,6 +195,16 @@ def walk(roots: list[Any]) -> dict[Any, Any]:
                 found[below] = node
                 queue.append(below)
     return found
+
+
+def _outline(roots: list[Any]) -> tuple[type, ...]:
+    """Return the kinds of a graph's first nodes, level by level: as much as a look at a loss goes through, mostly."""
+    found = list(roots)
+    for node in found:  # which grows
+        if len(found) >= _OUTLINE_NODES:
+            break
+        found += [below for below, _ in node.next_functions if below is not None]
+    return tuple(type(node) for node in found[:_OUTLINE_NODES])
 
 
 def loss_nodes(roots: list[Any]) -> Iterator[Any]:

@@ -27,6 +27,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.tensors import broadcast
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Shape, Tensor, Value
 from trainworthy.formulas.broadcast import doubly_expanded
 from trainworthy.tape.record import Op, Signature, Tape, TensorInfo
@@ -99,8 +100,8 @@ def _repeats(a: Shape, b: Shape, out: Shape) -> bool:
 
 
 def _says_so(node: ast.AST) -> bool:
-    return any(isinstance(one, ast.Constant) and one.value is None for one in ast.walk(node)) or any(
-        getattr(one, "attr", "") in ("newaxis", "unsqueeze", "expand_dims", "view", "reshape") for one in ast.walk(node)
+    return any(isinstance(one, ast.Constant) and one.value is None for one in walk(node)) or any(
+        getattr(one, "attr", "") in ("newaxis", "unsqueeze", "expand_dims", "view", "reshape") for one in walk(node)
     )
 
 

@@ -31,6 +31,7 @@ from trainworthy.check.static.accumulation import counts, periodic_count
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, LoopNode
 from trainworthy.check.static.queries import always_with, names_in, once_per_place, optimizer_steps, scaler_calls
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -155,7 +156,7 @@ def _divisors(analysis: Analysis) -> set[str]:
     """Return the names of counts by which anything is divided."""
     found: set[str] = set()
     for source in analysis.sources:
-        for node in ast.walk(source.tree):
+        for node in walk(source.tree):
             if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
                 right = node.right if isinstance(node, ast.BinOp) else node.value
                 found |= set(counts(right)) | (names_in(right) & _TOKENS)
@@ -172,7 +173,7 @@ def _may_be_a_sum(analysis: Analysis) -> bool:
         and not (isinstance(node.value, ast.Constant) and node.value.value in ("mean", "batchmean"))
         for source in analysis.sources
         if "reduction" in source.words
-        for node in ast.walk(source.tree)
+        for node in walk(source.tree)
     )
 
 

@@ -27,6 +27,7 @@ from trainworthy.check.static.accumulation import counts
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place, optimizer_steps
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -98,7 +99,7 @@ def _counters_from_zero(step: Call) -> set[str]:
                 found.add(first.id)
     changed = {
         target.id
-        for node in ast.walk(body_of(step.context))
+        for node in walk(body_of(step.context))
         if isinstance(node, ast.Assign | ast.AugAssign)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)

@@ -27,6 +27,7 @@ from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function, Instance, ProjectClass
 
 BAD = """\
@@ -137,7 +138,7 @@ def _is_read(function: Function, name: str) -> bool:
     return any(
         (isinstance(node, ast.Name) and (node.id == name or node.id in ("locals", "vars")))
         for statement in body
-        for node in ast.walk(statement)
+        for node in walk(statement)
     )
 
 
@@ -152,7 +153,7 @@ def _written_out(analysis: Analysis) -> Iterator[Hit]:
             continue
         parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         names = {one.arg for one in parameters} - {"self", "cls"}
-        unread = names - {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} if names else names
+        unread = names - {one.id for one in walk(node) if isinstance(one, ast.Name)} if names else names
         for name in sorted(unread):
             found = _instead(node, name)
             if found is not None:
@@ -186,9 +187,9 @@ def _instead(node: ast.FunctionDef, name: str) -> tuple[ast.AST, str] | None:
     """Return what stands in place of a parameter that a function never reads."""
     default = _defaults(node).get(name)
     if name == "return_outputs" and node.name == "compute_loss":
-        last = next((one for one in ast.walk(node) if isinstance(one, ast.Return)), None)
+        last = next((one for one in walk(node) if isinstance(one, ast.Return)), None)
         return (last, "an evaluation asks for the outputs, too") if last is not None else None
-    for one in ast.walk(node):
+    for one in walk(node):
         if not isinstance(one, ast.Call):
             continue
         for keyword in one.keywords:

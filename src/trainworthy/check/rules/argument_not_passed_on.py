@@ -25,6 +25,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, once_per_place
+from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -90,7 +91,7 @@ def _left_out(analysis: Analysis) -> Iterator[Hit]:
             continue
         own = {arg.arg for arg in _parameters(function.node)}
         for name, is_none in _optional(callee, call, own):
-            reads = [one for one in ast.walk(function.node) if isinstance(one, ast.Name) and one.id == name]
+            reads = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
             forgotten = not reads and name not in _COMMON
             if forgotten or (is_none and "mask" in name and _is_only_applied(function.node, name)):
                 yield Hit(
@@ -136,14 +137,14 @@ def _optional(callee: Function, call: Call, own: set[str]) -> list[tuple[str, bo
         for name, default in defaults.items()
         if name in own
         and name not in given
-        and any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(callee.node))
+        and any(isinstance(one, ast.Name) and one.id == name for one in walk(callee.node))
     ]
 
 
 def _is_only_applied(function: ast.AST, name: str) -> bool:
     """Say whether a mask is applied here and handed to nobody."""
-    parents = {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
-    uses = [one for one in ast.walk(function) if isinstance(one, ast.Name) and one.id == name]
+    parents = {child: node for node in walk(function) for child in children(node)}
+    uses = [one for one in walk(function) if isinstance(one, ast.Name) and one.id == name]
     handed = any(
         isinstance(parent := parents.get(one), ast.keyword) or (isinstance(parent, ast.Call) and one in parent.args)
         for one in uses
@@ -160,7 +161,7 @@ def _ignored_generators(analysis: Analysis) -> Iterator[Hit]:
             continue
         arguments = function.node.args
         names = {arg.arg for arg in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-        read = any(isinstance(node, ast.Name) and node.id == "generator" for node in ast.walk(function.node))
+        read = any(isinstance(node, ast.Name) and node.id == "generator" for node in walk(function.node))
         if "generator" in names and not read and _may_be_of_random_numbers(function.node):
             yield Hit(
                 place=analysis.place(call.node, call.context),
@@ -194,9 +195,9 @@ def _given(call: Call, option: str) -> bool:
 
 def _only_compared(function: ast.AST, option: str) -> bool:
     """Say whether a parameter is compared and nothing else; one that is never read is, too."""
-    parents = {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
+    parents = {child: node for node in walk(function) for child in children(node)}
     return all(
         isinstance(parents.get(node), ast.Compare) and isinstance(node.ctx, ast.Load)
-        for node in ast.walk(function)
+        for node in walk(function)
         if isinstance(node, ast.Name) and node.id == option
     )

@@ -26,6 +26,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.attributes import OF_MODULES, ancestors, bound_elsewhere, bound_in, own_attributes
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import ProjectClass
 
 BAD = """\
@@ -120,7 +121,7 @@ def _reads(cls: ProjectClass, loaded: list[ast.Attribute]) -> dict[str, ast.Attr
         return {}
     bound = bound_in(node)
     found: dict[str, ast.Attribute] = {}
-    within = [one for one in ast.walk(node) if isinstance(one, ast.ClassDef) and one is not node]
+    within = [one for one in walk(node) if isinstance(one, ast.ClassDef) and one is not node]
     for one in loaded:
         inside = node.lineno <= one.lineno <= (node.end_lineno or 0)
         if not inside or one.attr in bound.names or one.attr.startswith("__"):
@@ -136,7 +137,7 @@ def _is_to_be_completed(cls: ProjectClass) -> bool:
         return True
     return any(
         (getattr(node, "id", "") or getattr(node, "attr", "")) in _ABSTRACT
-        for node in ast.walk(cls.node)
+        for node in walk(cls.node)
         if isinstance(node, ast.Name | ast.Attribute)
     )
 
@@ -166,7 +167,7 @@ def _too_early(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
     for statement in init.body:
         if not isinstance(statement, ast.Assign | ast.Expr | ast.AnnAssign):
             return
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if isinstance(node, ast.Lambda | _FUNCTIONS):
                 return
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and _is_self(node.value):
@@ -181,12 +182,12 @@ def _too_early(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
 
 def _reads_unset(init: ast.FunctionDef) -> bool:
     """Say whether a constructor's first plain statements read of ``self`` what a later one of its own sets."""
-    own = {one.attr: statement.lineno for statement in reversed(init.body) for one in ast.walk(statement)
+    own = {one.attr: statement.lineno for statement in reversed(init.body) for one in walk(statement)
            if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}  # fmt: skip
     return any(
         isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Load) and own.get(one.attr, 0) > statement.lineno
         for statement in init.body
-        for one in ast.walk(statement)
+        for one in walk(statement)
     )
 
 
@@ -217,7 +218,7 @@ def _on_one_way(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
 def _tests(cls: ast.ClassDef, name: str, init: ast.FunctionDef) -> Iterator[ast.expr]:
     """Yield the tests of a flag in the methods besides the constructor."""
     for method in cls.body:
-        for node in ast.walk(method) if method is not init else ():
+        for node in walk(method) if method is not init else ():
             if isinstance(node, ast.If | ast.IfExp | ast.While):
                 asked = node.test.operand if isinstance(node.test, ast.UnaryOp) else node.test
                 if isinstance(asked, ast.Attribute) and asked.attr == name and _is_self(asked.value):
@@ -227,7 +228,7 @@ def _tests(cls: ast.ClassDef, name: str, init: ast.FunctionDef) -> Iterator[ast.
 def _set_once(cls: ast.ClassDef, init: ast.FunctionDef) -> dict[str, int]:
     """Return the line of each attribute that one statement of ``__init__`` sets, and nothing else in the class."""
     lines: dict[str, list[int]] = {}
-    for one in ast.walk(cls):
+    for one in walk(cls):
         if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and _is_self(one.value):
             lines.setdefault(one.attr, []).append(one.lineno)
     members = {one.name for one in cls.body if isinstance(one, _FUNCTIONS | ast.ClassDef)}
@@ -235,7 +236,7 @@ def _set_once(cls: ast.ClassDef, init: ast.FunctionDef) -> dict[str, int]:
         one.id
         for statement in cls.body
         if not isinstance(statement, _FUNCTIONS | ast.ClassDef)
-        for one in ast.walk(statement)
+        for one in walk(statement)
         if isinstance(one, ast.Name)
     }
     own = {line for statement in init.body for line in range(statement.lineno, (statement.end_lineno or 0) + 1)}

@@ -19,6 +19,7 @@ from trainworthy.check.finding import Edit, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import WRAPPERS
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function, Instance
 
 BAD = """\
@@ -98,13 +99,13 @@ def _told_apart(analysis: Analysis) -> Iterator[ast.AST]:
     """Yield what stands in `a if isinstance(model, Wrapper) else b`: each half is for another kind of model."""
     for node in analysis.nodes.get(ast.IfExp, ()):
         if isinstance(node, ast.IfExp) and _asks_for_kind(node.test):
-            yield from ast.walk(node.body)
-            yield from ast.walk(node.orelse)
+            yield from walk(node.body)
+            yield from walk(node.orelse)
 
 
 def _asks_for_kind(test: ast.expr) -> bool:
     return any(
-        isinstance(one, ast.Call) and getattr(one.func, "id", "") in ("isinstance", "hasattr") for one in ast.walk(test)
+        isinstance(one, ast.Call) and getattr(one.func, "id", "") in ("isinstance", "hasattr") for one in walk(test)
     )
 
 

@@ -22,6 +22,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import body_of, optimizer_steps
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import StateDict
 
 BAD = """\
@@ -99,7 +100,7 @@ def _is_restored_by_class(store: Store) -> bool:
         isinstance(node, ast.Call)
         and getattr(node.func, "attr", "") == "load_state_dict"
         and any(isinstance(one, ast.Attribute) and one.attr == target.attr for one in node.args)
-        for node in ast.walk(function.owner.node)
+        for node in walk(function.owner.node)
     )
 
 
@@ -126,7 +127,7 @@ def _read_later(store: Store) -> bool:
         isinstance(node, ast.Call)
         and getattr(node.func, "attr", "") == "load_state_dict"
         and any(_reads(argument, name) for argument in node.args)
-        for node in ast.walk(function.owner.node)
+        for node in walk(function.owner.node)
     )
 
 
@@ -134,7 +135,7 @@ def _first_use(body: ast.AST, name: str, line: int) -> str:
     """Say whether a variable is first read or first written below a line; "" if it is not there."""
     uses = [
         (node.lineno, "read" if isinstance(node.ctx, ast.Load) else "written")
-        for node in ast.walk(body)
+        for node in walk(body)
         if isinstance(node, ast.Name | ast.Attribute) and node.lineno > line and ast.unparse(node) == name
     ]
     return min(uses)[1] if uses else ""  # `x = f(x)` reads it
@@ -143,7 +144,7 @@ def _first_use(body: ast.AST, name: str, line: int) -> str:
 def _saved_at_once(holder: ast.expr, store: ast.AST, function: ast.AST) -> bool:
     """Say whether what holds the weights is written to a file further down in the function."""
     text = ast.unparse(holder)
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Call) and node.lineno > getattr(store, "lineno", 0):
             saves = getattr(node.func, "attr", "") == "save"
             if saves and text in (ast.unparse(one) for one in (node.func.value, *node.args)):  # type: ignore[attr-defined]

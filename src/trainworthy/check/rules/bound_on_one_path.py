@@ -23,6 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_around
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -106,10 +107,10 @@ def _stays(test: ast.expr, names: Bindings, loops: tuple[ast.stmt, ...]) -> bool
     """Say whether a condition is the same in every turn: an earlier turn cannot have bound what this one does not."""
     changed = {
         getattr(one, "id", getattr(one, "attr", ""))
-        for one in ast.walk(names.function)
+        for one in walk(names.function)
         if isinstance(one, ast.Name | ast.Attribute) and isinstance(one.ctx, ast.Store)
     }
-    parts = list(ast.walk(test))
+    parts = list(walk(test))
     asked = {getattr(one, "id", getattr(one, "attr", "")) for one in parts} - {""}
     return bool(loops) and not asked & changed and not any(isinstance(one, ast.Call | ast.Subscript) for one in parts)
 
@@ -117,7 +118,7 @@ def _stays(test: ast.expr, names: Bindings, loops: tuple[ast.stmt, ...]) -> bool
 def _first_use(following: list[ast.stmt], name: str) -> ast.Name | None:
     """Return the first read that is always reached; None if a statement before it may leave or asks anything."""
     for statement in following:
-        inside = list(ast.walk(statement))
+        inside = list(walk(statement))
         mentioned = any(isinstance(one, ast.Name) and one.id == name for one in inside)
         if not isinstance(statement, _SIMPLE):
             if mentioned or isinstance(statement, ast.Try) or any(isinstance(one, _LEAVES) for one in inside):

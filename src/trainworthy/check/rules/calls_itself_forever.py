@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -83,7 +84,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _reads_itself(node: ast.FunctionDef) -> ast.AST | None:
     first = node.args.args[0].arg if node.args.args else ""
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.FunctionDef | ast.Lambda | ast.ClassDef) and one is not node:
             return None
         if not isinstance(one, ast.Attribute) or one.attr != node.name or not isinstance(one.ctx, ast.Load):

@@ -24,6 +24,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import CLIPPERS, always_with, names_in, once_per_place, optimizer_steps, same_turn
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -78,7 +79,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _words_in(node: ast.expr | None) -> set[str]:
     """Return names and texts below an expression."""
-    found = {str(one.value) for one in ast.walk(node) if isinstance(one, ast.Constant)} if node is not None else set()
+    found = {str(one.value) for one in walk(node) if isinstance(one, ast.Constant)} if node is not None else set()
     return found | (names_in(node) if node is not None else set())
 
 

@@ -27,6 +27,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -84,27 +85,25 @@ def _has_a_gradient(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambd
     inputs = {arg.arg for arg in function.args.args} - {"self"}
     made_of = _made_of(function, name)
     computed = any(isinstance(part, ast.BinOp | ast.Call) for _, part in made_of)
-    names = {one.id for _, part in made_of for one in ast.walk(part) if isinstance(one, ast.Name)}
+    names = {one.id for _, part in made_of for one in walk(part) if isinstance(one, ast.Name)}
     grown = set(names)
     for one in list(names):
-        grown |= {n.id for _, part in _made_of(function, one) for n in ast.walk(part) if isinstance(n, ast.Name)}
+        grown |= {n.id for _, part in _made_of(function, one) for n in walk(part) if isinstance(n, ast.Name)}
     products = any(
         (isinstance(one, ast.BinOp) and isinstance(one.op, ast.MatMult))
         or getattr(one, "attr", "") in ("mm", "matmul", "bmm", "einsum", "mse_loss")
         for _, part in made_of
-        for one in ast.walk(part)
+        for one in walk(part)
     )
-    used = any(
-        isinstance(one, ast.Name) and one.id == name and one.lineno > call.node.lineno for one in ast.walk(function)
-    )
-    detached = any(getattr(one, "attr", "") in ("detach", "item") for _, part in made_of for one in ast.walk(part))
+    used = any(isinstance(one, ast.Name) and one.id == name and one.lineno > call.node.lineno for one in walk(function))
+    detached = any(getattr(one, "attr", "") in ("detach", "item") for _, part in made_of for one in walk(part))
     return computed and products and used and bool(grown & inputs) and not detached
 
 
 def _made_of(function: ast.AST, name: str) -> list[tuple[int, ast.expr]]:
     return [
         (node.lineno, node.value)
-        for node in ast.walk(function)
+        for node in walk(function)
         if isinstance(node, ast.Assign)
-        and any(isinstance(one, ast.Name) and one.id == name for target in node.targets for one in ast.walk(target))
+        and any(isinstance(one, ast.Name) and one.id == name for target in node.targets for one in walk(target))
     ]

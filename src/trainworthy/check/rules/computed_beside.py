@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -96,7 +97,7 @@ def _in_function(analysis: Analysis, function: ast.FunctionDef) -> Iterator[Hit]
     stores: dict[str, list[ast.Name]] = {}
     assigns: list[ast.Assign] = []
     loops: list[ast.For] = []
-    for one in ast.walk(function):
+    for one in walk(function):
         if isinstance(one, ast.Name):
             (loads if isinstance(one.ctx, ast.Load) else stores).setdefault(one.id, []).append(one)
         elif isinstance(one, ast.Assign):
@@ -192,7 +193,7 @@ def _elements(analysis: Analysis, loop: ast.For, loads: dict[str, list[ast.Name]
     for name, whole in _pairs(loop):
         if name.startswith("_") or name == whole or not name.startswith(whole.rstrip("s")):
             continue
-        own = [one for inner in ast.walk(loop) if _rebinds(inner, name) for one in ast.walk(inner)]
+        own = [one for inner in walk(loop) if _rebinds(inner, name) for one in walk(inner)]
         reads = [one for one in loads.get(name, []) if loop.lineno < one.lineno]
         uses = [one for one in loads.get(whole, []) if loop.body[0].lineno <= one.lineno <= (loop.end_lineno or 0)]
         if uses and reads and all(one in own for one in reads):

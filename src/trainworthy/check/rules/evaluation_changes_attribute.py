@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -67,11 +68,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _in_forward(analysis: Analysis, forward: ast.FunctionDef) -> Iterator[Hit]:
     stores: dict[str, int] = {}  # how often each attribute is set in the whole function
-    for one in ast.walk(forward):
+    for one in walk(forward):
         if isinstance(one, ast.Assign):
             for attr in _set_on_self(one):
                 stores[attr] = stores.get(attr, 0) + 1
-    for one in ast.walk(forward):
+    for one in walk(forward):
         if not isinstance(one, ast.If):
             continue
         for statement in _evaluation_branch(one):

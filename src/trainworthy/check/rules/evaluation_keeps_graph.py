@@ -31,6 +31,7 @@ from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.gradients_off import GradientsOff
 from trainworthy.check.static.queries import body_of, in_a_module, names_in, receiver
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -110,7 +111,6 @@ def _beginning(analysis: Analysis, evals: list[Call], call: Call) -> Iterator[tu
     """Yield where an evaluation begins, and its call that leads to that of the model; nothing if it is none."""
     frames = _frames(call)
     chain = (*call.context.callers, call)
-    repeated = {mode.node for mode in evals if mode.context.in_loop}
     for mode in evals:
         depth = len(mode.context.callers)
         if depth >= len(frames) or mode.at > call.at or not _same_model(mode, call):
@@ -120,7 +120,7 @@ def _beginning(analysis: Analysis, evals: list[Call], call: Call) -> Iterator[tu
             mode.context.callers == call.context.callers[:depth]
             and mode.context.function is here.context.function
             and not set(mode.context.loops) - set(here.context.loops)
-            and (any(one.loops for one in frames[depth:]) or (_is_named_for_evaluation(here) and mode.node in repeated))
+            and (any(one.loops for one in frames[depth:]) or _is_repeated(mode, here, evals))
             and not _back_to_training(analysis, mode, call)
         ):
             yield mode, here
@@ -148,13 +148,13 @@ def _conditions(call: Call) -> Iterator[str]:
 def _only_its_number(call: Call) -> bool:
     """Say whether a loss is made in a loop and nothing but its number is used there."""
     loop = call.context.loops[-1]
-    for node in ast.walk(loop):
+    for node in walk(loop):
         if isinstance(node, ast.Assign) and node.value is call.node and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
-            uses = [one for one in ast.walk(loop) if isinstance(one, ast.Name) and one.id == name]
+            uses = [one for one in walk(loop) if isinstance(one, ast.Name) and one.id == name]
             numbers = [
                 one.value
-                for one in ast.walk(loop)
+                for one in walk(loop)
                 if isinstance(one, ast.Attribute) and one.attr == "item" and isinstance(one.value, ast.Name)
             ]
             read = [one for one in uses if isinstance(one.ctx, ast.Load)]
@@ -166,6 +166,11 @@ def _is_named_for_evaluation(call: Call) -> bool:
     """Say whether a call stands in a function named for validating."""
     function = call.context.function
     return function is not None and _EVALUATION.search(function.name) is not None
+
+
+def _is_repeated(mode: Call, here: Call, evals: list[Call]) -> bool:
+    """Say whether a function named for validating is one, in one of the ways that lead there, of a loop."""
+    return _is_named_for_evaluation(here) and any(one.node is mode.node and one.context.in_loop for one in evals)
 
 
 def _may_be_a_model(call: Call) -> bool:
@@ -184,7 +189,7 @@ def _trains_before(body: ast.AST, first: Call) -> bool:
     """Say whether a body trains before it evaluates, as scripts do: then only the evaluation's loop counts."""
     return any(
         getattr(node, "attr", "") == "backward" and getattr(node, "lineno", 0) < first.node.lineno
-        for node in ast.walk(body)
+        for node in walk(body)
     )
 
 

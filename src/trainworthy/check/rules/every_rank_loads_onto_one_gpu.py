@@ -26,6 +26,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, names_in, once_per_place
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import os
@@ -93,7 +94,7 @@ def _only_one_rank(call: Call) -> bool:
         names = {name for part in parts for name in _bare_names(part)}
         parts += [
             node.value
-            for node in ast.walk(body_of(call.context))
+            for node in walk(body_of(call.context))
             if isinstance(node, ast.Assign) and any(names & _bare_names(target) for target in node.targets)
         ]
     return any("rank" in ast.unparse(part).lower() for part in parts)
@@ -104,12 +105,12 @@ def _reaches_a_model(call: Call) -> ast.AST | None:
     body = body_of(call.context)
     known: set[str] = set()
     for _ in range(3):
-        for node in ast.walk(body):
+        for node in walk(body):
             if isinstance(node, ast.Assign) and (_holds(node.value, call) or known & _bare_names(node.value)):
                 # A part that is put into something else does not make all of that a checkpoint.
                 whole = [target for target in node.targets if not isinstance(target, ast.Subscript)]
                 known |= {name for target in whole for name in _bare_names(target)}
-    for node in ast.walk(body):
+    for node in walk(body):
         if (
             isinstance(node, ast.Call)
             and getattr(node.func, "attr", "") == "load_state_dict"
@@ -124,8 +125,8 @@ def _reaches_a_model(call: Call) -> ast.AST | None:
 
 
 def _holds(node: ast.AST, call: Call) -> bool:
-    return any(one is call.node for one in ast.walk(node))
+    return any(one is call.node for one in walk(node))
 
 
 def _bare_names(node: ast.AST) -> set[str]:
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return {one.id for one in walk(node) if isinstance(one, ast.Name)}

@@ -20,6 +20,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const
 
 BAD = """\
@@ -79,7 +80,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _asks_for_rank(analysis: Analysis) -> bool:
     for source in analysis.sources:
-        for node in ast.walk(source.tree):
+        for node in walk(source.tree):
             if isinstance(node, ast.If | ast.IfExp | ast.While):
                 words = ast.dump(node.test).lower().replace("'__main__'", "")
                 if any(word in words for word in _WORDS):

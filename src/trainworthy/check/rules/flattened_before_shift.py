@@ -20,6 +20,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import CROSS_ENTROPY, NLL, body_of, once_per_place
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -83,7 +84,7 @@ def _flattened(node: ast.expr | None, line: int, body: ast.AST) -> ast.AST | Non
     made: ast.expr = node.value
     if isinstance(made, ast.Name):
         name, earlier = made.id, []
-        for one in ast.walk(body):
+        for one in walk(body):
             if isinstance(one, ast.Assign) and one.lineno < line:
                 earlier += [one for t in one.targets if isinstance(t, ast.Name) and t.id == name]
         if not earlier:

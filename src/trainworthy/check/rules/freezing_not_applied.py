@@ -24,6 +24,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function, ProjectClass
 
 BAD = """\
@@ -155,7 +156,7 @@ def _reached(cls: ProjectClass, train: ast.FunctionDef) -> Iterator[tuple[str, a
 
 
 def _calls(node: ast.FunctionDef | None) -> Iterator[str]:
-    for one in ast.walk(node) if node is not None else ():
+    for one in walk(node) if node is not None else ():
         func = one.func if isinstance(one, ast.Call) else None
         if isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "self":
             yield func.attr
@@ -163,7 +164,7 @@ def _calls(node: ast.FunctionDef | None) -> Iterator[str]:
 
 def _freezes(node: ast.FunctionDef | None) -> Iterator[ast.stmt]:
     """Yield the statements that turn gradients off."""
-    for one in ast.walk(node) if node is not None else ():
+    for one in walk(node) if node is not None else ():
         if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is False:
             if any(isinstance(t, ast.Attribute) and t.attr == "requires_grad" for t in one.targets):
                 yield one

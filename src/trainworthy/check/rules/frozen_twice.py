@@ -22,6 +22,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import body_of
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const
 
 BAD = """\
@@ -93,7 +94,7 @@ def _trains_between(first: Store, second: Store) -> bool:
         isinstance(node, ast.For | ast.While)
         and first.node.lineno < node.lineno
         and (node.end_lineno or 0) < second.node.lineno
-        and any(isinstance(inner, ast.Call) for statement in node.body for inner in ast.walk(statement))
-        for node in ast.walk(body_of(first.context))
+        and any(isinstance(inner, ast.Call) for statement in node.body for inner in walk(statement))
+        for node in walk(body_of(first.context))
         if node is not first.context.loops[-1]
     )

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -143,10 +144,8 @@ def _methods(analysis: Analysis, asked: list[ast.Attribute]) -> Iterator[Hit]:
         if not isinstance(cls, ast.ClassDef):
             continue
         methods = {one.name for one in cls.body if isinstance(one, ast.FunctionDef) and not one.decorator_list}
-        stored = {
-            one.attr for one in ast.walk(cls) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)
-        }
-        names = methods - stored - {one.id for one in ast.walk(cls) if isinstance(one, ast.Name)}
+        stored = {one.attr for one in walk(cls) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}
+        names = methods - stored - {one.id for one in walk(cls) if isinstance(one, ast.Name)}
         for node in asked:
             if cls.lineno < node.lineno <= (cls.end_lineno or 0) and node.attr in names:
                 yield _hit(analysis, node)

@@ -20,6 +20,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -76,8 +77,8 @@ def _is_rank(node: ast.expr) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get_rank":
         return not node.args and not node.keywords
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "int":
-        keys = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
-        return keys[:1] == ["RANK"] and any(getattr(one, "attr", "") in ("environ", "getenv") for one in ast.walk(node))
+        keys = [one.value for one in walk(node) if isinstance(one, ast.Constant)]
+        return keys[:1] == ["RANK"] and any(getattr(one, "attr", "") in ("environ", "getenv") for one in walk(node))
     return False
 
 

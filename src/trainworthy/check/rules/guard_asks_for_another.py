@@ -21,6 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import children, walk
 
 BAD = """\
 import torch
@@ -57,7 +58,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     ]
     if len(asked_here) < 2:
         return
-    for body in _bodies(analysis.source.tree):
+    for body in _bodies(analysis):
         asking = [
             (one, asked)
             for one in body
@@ -75,12 +76,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     )
 
 
-def _bodies(tree: ast.AST) -> Iterator[list[ast.stmt]]:
-    for node in ast.walk(tree):
+def _bodies(analysis: Analysis) -> Iterator[list[ast.stmt]]:
+    for kind, nodes in analysis.nodes.items():
         for name in ("body", "orelse", "finalbody"):
-            body = getattr(node, name, None)
-            if isinstance(body, list) and len(body) > 1:
-                yield body
+            for node in nodes if name in kind._fields else ():
+                body = getattr(node, name)
+                if isinstance(body, list) and len(body) > 1:
+                    yield body
 
 
 def _asked(test: ast.expr) -> tuple[str, str] | None:
@@ -106,7 +108,7 @@ def _uses_the_other(branch: ast.If, own: tuple[str, str], other: tuple[str, str]
         return None
     use = None
     for statement in branch.body:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if not isinstance(node, ast.Name | ast.Attribute):
                 continue
             text = ast.unparse(node)
@@ -119,7 +121,7 @@ def _uses_the_other(branch: ast.If, own: tuple[str, str], other: tuple[str, str]
 
 def _fits(branch: ast.If, use: ast.AST, kind: str) -> bool:
     """Say whether what was asked for is what is used: the same method of another object, or a whole argument."""
-    parents = {child: node for node in ast.walk(branch) for child in ast.iter_child_nodes(node)}
+    parents = {child: node for node in walk(branch) for child in children(node)}
     parent = parents.get(use)
     if kind.startswith("hasattr"):
         return isinstance(parent, ast.Attribute) and repr(parent.attr) in kind

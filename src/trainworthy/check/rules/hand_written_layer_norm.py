@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -48,8 +49,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "std" not in analysis.source.words or "keepdim" not in analysis.source.words:
         return
     stds = {name for call in analysis.nodes.get(ast.Assign, ()) for name in _std_names(call)}
-    layers = (one for one in ast.walk(analysis.source.tree) if isinstance(one, _DEFINITIONS) and _NORM.search(one.name))
-    for node in dict.fromkeys(inner for layer in layers for inner in ast.walk(layer)):
+    layers = (one for one in walk(analysis.source.tree) if isinstance(one, _DEFINITIONS) and _NORM.search(one.name))
+    for node in dict.fromkeys(inner for layer in layers for inner in walk(layer)):
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div) or not _has_difference(node.left):
             continue
         below = node.right
@@ -68,7 +69,7 @@ _NORM = re.compile(r"(layer_?norm|(^|_|[a-z])norm|^ln)(_?(1|2|3)d)?$", re.IGNORE
 
 
 def _has_difference(node: ast.expr) -> bool:
-    return any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub) for one in ast.walk(node))
+    return any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub) for one in walk(node))
 
 
 def _std_names(node: ast.AST) -> Iterator[str]:

@@ -40,12 +40,15 @@ def act(q_value, ratio, log_tau):
 """
 
 _INFINITY = re.compile(r"^-?((np|numpy|math|torch)\.(inf|Inf|infty)|float\(['\"][+-]?inf(inity)?['\"]\))$")
+_INFINITIES = frozenset({"inf", "Inf", "infty", "infinity"})
 _MASK = re.compile(r"mask|padding|valid|dones?$|is_", re.IGNORECASE)
 
 
 @rule(code="TW219", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at products with infinity."""
+    if analysis.source.words.isdisjoint(_INFINITIES):
+        return
     for node in analysis.nodes.get(ast.BinOp, []):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             for infinite, other in ((node.left, node.right), (node.right, node.left)):

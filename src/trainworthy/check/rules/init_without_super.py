@@ -19,6 +19,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function, Instance, ProjectClass, Ref, Value
 
 BAD = """\
@@ -64,26 +65,26 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_called(cls: ProjectClass) -> bool:
     """Say whether a class has a forward pass and calls its parent in no other way."""
-    text = ast.dump(cls.node)
-    return isinstance(cls.members.get("forward"), Function) and "__call__" not in cls.members and "'super'" not in text
+    calls = isinstance(cls.members.get("forward"), Function) and "__call__" not in cls.members
+    return calls and "'super'" not in ast.dump(cls.node)
 
 
 def _setups(node: ast.AST) -> list[int]:
     """Return the lines that may set up the module."""
     names = ("__init__", "__dict__", "__setattr__")
-    return [one.lineno for one in ast.walk(node) if isinstance(one, ast.Attribute) and one.attr in names]
+    return [one.lineno for one in walk(node) if isinstance(one, ast.Attribute) and one.attr in names]
 
 
 def _assigns_before(analysis: Analysis, init: Function) -> bool:
     """Say whether a layer or parameter is set before the line that sets up the module, if there is one."""
-    setups = _setups(init.node)
+    first = min(_setups(init.node), default=None)
     return any(
         store.context.function is not None
         and store.context.function.node is init.node
         and isinstance(store.owner, Instance)
         and store.owner.cls is init.owner
         and (is_module(store.value) or _is_parameter(store.value))
-        and (not setups or store.node.lineno < min(setups))
+        and (first is None or store.node.lineno < first)
         for store in analysis.stores
     )
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch.nn as nn
@@ -94,7 +95,7 @@ def _written(statement: ast.stmt) -> str:
 def _tensor(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute) and node.attr == "data":
         node = node.value
-    whole = isinstance(node, ast.Attribute) and not any(isinstance(one, ast.Call) for one in ast.walk(node))
+    whole = isinstance(node, ast.Attribute) and not any(isinstance(one, ast.Call) for one in walk(node))
     return ast.unparse(node) if whole else ""
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import children
 
 BAD = """\
 import torch
@@ -110,9 +111,9 @@ def _bodies(analysis: Analysis) -> Iterator[ast.AST]:
 
 def _own_nodes(body: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a body without those of functions and classes in it."""
-    left = list(ast.iter_child_nodes(body))
+    left = list(children(body))
     while left:
         node = left.pop()
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node
-            left.extend(ast.iter_child_nodes(node))
+            left.extend(children(node))

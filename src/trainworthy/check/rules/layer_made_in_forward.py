@@ -23,6 +23,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.queries import PARAMETRISED, once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -93,9 +94,9 @@ def _is_new(analysis: Analysis, made: Call, call: Call) -> bool:
         return False
     return any(
         isinstance(one, ast.Assign) and one.value is made.node and all(isinstance(t, ast.Name) for t in one.targets)
-        for one in ast.walk(function.node)
+        for one in walk(function.node)
     )
 
 
 def _follows_mode(node: ast.Call) -> bool:
-    return any(getattr(one, "attr", "") == "training" for one in ast.walk(node))
+    return any(getattr(one, "attr", "") == "training" for one in walk(node))

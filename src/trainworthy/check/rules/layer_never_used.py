@@ -28,6 +28,7 @@ from trainworthy.check.static.everywhere import attribute_is_read, read_by
 from trainworthy.check.static.external import is_loss_module, is_module
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import names_in
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance, ProjectClass
 
 BAD = """\
@@ -74,13 +75,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         seen.add(store.node)
         function = store.context.function
         cls = function.owner if function is not None else None
-        if (
-            cls is None
-            or _reached_otherwise(cls.node)
-            or not any(isinstance(one, ast.FunctionDef) and one.name == "forward" for one in cls.node.body)
-        ):
+        if cls is None or not any(isinstance(one, ast.FunctionDef) and one.name == "forward" for one in cls.node.body):
             continue
-        if not _is_read(analysis, store.target.attr, cls):
+        if not _is_read(analysis, store.target.attr, cls) and not _reached_otherwise(cls.node):
             yield Hit(
                 place=analysis.place(store.node, store.context),
                 message=f"`self.{store.target.attr}` is never used",
@@ -122,7 +119,7 @@ def _is_read(analysis: Analysis, name: str, cls: ProjectClass) -> bool:
     for node in analysis.nodes.get(ast.ClassDef, []):
         if isinstance(node, ast.ClassDef):
             known = node.name in related or related & {name for base in node.bases for name in names_in(base)}
-            if known and any(_reads_itself(one, name) for one in ast.walk(node)):
+            if known and any(_reads_itself(one, name) for one in walk(node)):
                 return True
     if any(name in read_by(base.source.text) for base in _bases(cls)):
         return True

@@ -30,6 +30,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Context, Store
 from trainworthy.check.static.queries import PARAMETRISED, body_of, inner_modules
+from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import Instance, Sequence, Value
 
 BAD = """\
@@ -132,7 +133,7 @@ def _made_empty(init: ast.AST, attribute: str) -> str | None:
     """Return whether an attribute is set once in a function, to an empty list or dict."""
     values = [
         one.value
-        for one in ast.walk(init)
+        for one in walk(init)
         if isinstance(one, ast.Assign)
         and any(isinstance(t, ast.Attribute) and t.attr == attribute for t in one.targets)
     ]
@@ -193,8 +194,8 @@ def _handed_on(store: Store) -> bool:
 
 def _uses(cls: ast.ClassDef, attribute: str) -> bool:
     """Say whether a class uses an attribute for more than going through it, filling it or taking an item."""
-    parents = {child: node for node in ast.walk(cls) for child in ast.iter_child_nodes(node)}
-    for node in ast.walk(cls):
+    parents = {child: node for node in walk(cls) for child in children(node)}
+    for node in walk(cls):
         if not isinstance(node, ast.Attribute) or node.attr != attribute or isinstance(node.ctx, ast.Store):
             continue
         parent = parents.get(node)

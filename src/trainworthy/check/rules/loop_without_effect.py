@@ -23,6 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_around
+from trainworthy.check.static.tree import children, walk
 
 BAD = """\
 import torch
@@ -109,7 +110,7 @@ def _changed_for_nothing(analysis: Analysis, names: Bindings, loops: list[_Loop]
                 last = last.body[-1]
             if not isinstance(last, ast.Assign) or [getattr(one, "id", "") for one in last.targets] != [element]:
                 continue
-            own = [one for one in ast.walk(last.value) if isinstance(one, ast.Name) and one.id == element]
+            own = [one for one in walk(last.value) if isinstance(one, ast.Name) and one.id == element]
             if not own or _moves_in_place(last.value):
                 continue
             end = loop.end_lineno or loop.lineno
@@ -135,11 +136,11 @@ def _whole_in_each_turn(analysis: Analysis, node: ast.ListComp | ast.GeneratorEx
         return
     generator = node.generators[0]
     parts = [node.elt, *generator.ifs]
-    read = [one for part in parts for one in ast.walk(part) if isinstance(one, ast.Name)]
+    read = [one for part in parts for one in walk(part) if isinstance(one, ast.Name)]
     for element, collection in _pairs(generator.target, generator.iter):
         if element.startswith("_") or any(one.id == element for one in read):
             continue
-        parents = {child: one for part in parts for one in ast.walk(part) for child in ast.iter_child_nodes(one)}
+        parents = {child: one for part in parts for one in walk(part) for child in children(one)}
         for use in read:
             parent = parents.get(use)
             counted = isinstance(parent, ast.Call) and getattr(parent.func, "id", "") in ("len", "next", "id")
@@ -163,7 +164,7 @@ def _batches_of_the_other_loop(analysis: Analysis) -> Iterator[Hit]:
             other = (matched.group(1) or matched.group(2)) if matched else ""
             if not other or other not in every or other in _bound(loop.target):
                 continue
-            inside = [one for part in loop.body for one in ast.walk(part)]
+            inside = [one for part in loop.body for one in walk(part)]
             if any(isinstance(one, Def | ast.Lambda) for one in inside):
                 continue
             uses = [one for one in inside if isinstance(one, ast.Name) and one.id == other]
@@ -177,4 +178,4 @@ def _batches_of_the_other_loop(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _bound(target: ast.expr) -> set[str]:
-    return {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}
+    return {one.id for one in walk(target) if isinstance(one, ast.Name)}

@@ -31,6 +31,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Operation
 from trainworthy.check.static.queries import body_of, once_per_place, same_turn
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Tensor
 from trainworthy.tape.record import Tape
 
@@ -110,7 +111,7 @@ def _added_in_place(analysis: Analysis) -> Iterator[Hit]:
         if call.node not in statements or not isinstance(argument, ast.Name) or call.context.under(*_OFF):
             continue
         body = body_of(call.context)
-        used = next((one for one in ast.walk(body) if _goes_back_through(one, argument.id)), None)
+        used = next((one for one in walk(body) if _goes_back_through(one, argument.id)), None)
         if used is None or _is_cut(body, argument.id) or ".data" in ast.unparse(call.node.func):
             continue
         yield Hit(
@@ -130,7 +131,7 @@ def _kept_beside_detached(analysis: Analysis) -> Iterator[Hit]:
             continue
         entries = [
             node
-            for node in ast.walk(function.node)
+            for node in walk(function.node)
             if isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Subscript)
             and isinstance(node.targets[0].value, ast.Name)
@@ -141,7 +142,7 @@ def _kept_beside_detached(analysis: Analysis) -> Iterator[Hit]:
             cut = [one for one in table if _CUT.search(ast.unparse(one.value))]
             if len(cut) < max(2, len(table) / 3) or entry in cut or not name or _is_cut(function.node, name):
                 continue
-            total = next((one for one in ast.walk(function.node) if _adds_to_loss(one, name)), None)
+            total = next((one for one in walk(function.node) if _adds_to_loss(one, name)), None)
             if total is not None:
                 yield Hit(
                     place=analysis.source.place(entry.value),
@@ -193,7 +194,7 @@ def _goes_back_through(node: ast.AST, name: str) -> bool:
     """Say whether a node is ``name.backward()``, also of a scaled or divided loss."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "backward":
         return False
-    return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.func.value))
+    return any(isinstance(one, ast.Name) and one.id == name for one in walk(node.func.value))
 
 
 def _is_cut(body: ast.AST, name: str) -> bool:
@@ -201,8 +202,8 @@ def _is_cut(body: ast.AST, name: str) -> bool:
     return any(
         isinstance(node, ast.Assign)
         and any(_name(target) == name for target in node.targets)
-        and any(getattr(one, "attr", "") in ("detach", "item", "data") for one in ast.walk(node.value))
-        for node in ast.walk(body)
+        and any(getattr(one, "attr", "") in ("detach", "item", "data") for one in walk(node.value))
+        for node in walk(body)
     )
 
 
@@ -216,12 +217,12 @@ def _no_graph(operation: Operation) -> bool:
 
 def _needed(operation: Operation, name: str) -> bool:
     """Say whether something may call backward on the sum."""
-    return any(_keeps(node, name) for node in ast.walk(body_of(operation.context)))
+    return any(_keeps(node, name) for node in walk(body_of(operation.context)))
 
 
 def _keeps(node: ast.AST, name: str) -> bool:
     if isinstance(node, ast.Attribute) and node.attr == "backward":
-        return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.value))
+        return any(isinstance(one, ast.Name) and one.id == name for one in walk(node.value))
     if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant):
         return any(isinstance(one, ast.Name) and one.id == name for one in node.targets)
     return False

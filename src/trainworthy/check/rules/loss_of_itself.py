@@ -19,6 +19,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -69,4 +70,4 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _is_plain(node: ast.expr) -> bool:
     if isinstance(node, ast.Constant):
         return False
-    return not any(isinstance(one, ast.Call | ast.NamedExpr | ast.Await) for one in ast.walk(node))
+    return not any(isinstance(one, ast.Call | ast.NamedExpr | ast.Await) for one in walk(node))

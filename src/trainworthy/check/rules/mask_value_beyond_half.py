@@ -21,6 +21,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import body_of, once_per_place
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -80,13 +81,13 @@ def _number(node: ast.expr | None) -> float | None:
 
 
 def _asks_for_the_type(test: ast.expr) -> bool:
-    return any(getattr(one, "attr", "") in ("dtype", "is_floating_point") for one in ast.walk(test))
+    return any(getattr(one, "attr", "") in ("dtype", "is_floating_point") for one in walk(test))
 
 
 def _casts(body: ast.AST) -> Iterator[str]:
     if not isinstance(body, ast.FunctionDef):
         return
-    for one in ast.walk(body):
+    for one in walk(body):
         if isinstance(one, ast.Attribute):
             if one.attr in ("half", "float16"):
                 yield "half"

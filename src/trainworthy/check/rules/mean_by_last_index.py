@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import children, walk
 
 BAD = """\
 import torch
@@ -95,7 +96,7 @@ def _index(loop: ast.For) -> str:
 
 def _body(loop: ast.AST) -> Iterator[ast.AST]:
     """Yield what runs in a loop, functions defined there left out."""
-    for child in ast.iter_child_nodes(loop):
+    for child in children(loop):
         if not isinstance(child, _FUNCTIONS | ast.ClassDef):
             yield child
             yield from _body(child)
@@ -134,7 +135,7 @@ def _is_below(loop: ast.For, node: ast.AST, parents: dict[ast.AST, ast.AST]) -> 
         return False
     bound = [
         one.lineno
-        for one in ast.walk(scope)
+        for one in walk(scope)
         if isinstance(one, ast.Name) and one.id == index and isinstance(one.ctx, ast.Store)
     ]
     return all(not loop.lineno < at <= line for at in bound)

@@ -22,6 +22,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import names_in
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -59,7 +60,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for function in analysis.nodes.get(ast.FunctionDef, ()):
         if not isinstance(function, ast.FunctionDef) or not _evaluates(function):
             continue
-        for loop in ast.walk(function):
+        for loop in walk(function):
             loader = loop.iter if isinstance(loop, ast.For) else None
             loader = loader.args[0] if isinstance(loader, ast.Call) and loader.args else loader
             if isinstance(loop, ast.For) and isinstance(loader, ast.Name):
@@ -68,22 +69,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _evaluates(function: ast.FunctionDef) -> bool:
-    attributes = {one.attr for one in ast.walk(function) if isinstance(one, ast.Attribute)}
+    attributes = {one.attr for one in walk(function) if isinstance(one, ast.Attribute)}
     return bool(attributes & {"no_grad", "inference_mode", "eval"}) and "backward" not in attributes
 
 
 def _sums_of_means(loop: ast.For) -> Iterator[str]:
-    for one in ast.walk(loop):
+    for one in walk(loop):
         if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and isinstance(one.target, ast.Name):
             names = names_in(one.value)
-            product = any(isinstance(n, ast.Mult) for n in ast.walk(one.value))
-            summed = any(isinstance(n, ast.Constant) and n.value == "sum" for n in ast.walk(one.value))
+            product = any(isinstance(getattr(n, "op", None), ast.Mult) for n in walk(one.value))
+            summed = any(isinstance(n, ast.Constant) and n.value == "sum" for n in walk(one.value))
             if not product and not summed and any("loss" in n.lower() or "cross_entropy" in n for n in names):
                 yield one.target.id
 
 
 def _quotients(analysis: Analysis, function: ast.FunctionDef, sums: set[str], loader: str) -> Iterator[Hit]:
-    for one in ast.walk(function):
+    for one in walk(function):
         divided = _divided(one)
         if divided is None:
             continue

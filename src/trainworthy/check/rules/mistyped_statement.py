@@ -23,6 +23,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -83,7 +84,7 @@ def _is_a_call_as_annotation(node: ast.AST) -> bool:
         isinstance(node, ast.AnnAssign)
         and node.value is None
         and isinstance(node.target, ast.Attribute)
-        and any(isinstance(one, ast.Call) for one in ast.walk(node.annotation))
+        and any(isinstance(one, ast.Call) for one in walk(node.annotation))
     )
 
 
@@ -100,7 +101,7 @@ def _expected_to_raise(analysis: Analysis) -> set[ast.AST]:
         for kind in (ast.Try, ast.With)
         for node in analysis.nodes.get(kind, [])
         for statement in getattr(node, "body", [])
-        for inner in ast.walk(statement)
+        for inner in walk(statement)
     }
 
 
@@ -127,9 +128,9 @@ def _one_star(analysis: Analysis) -> Iterator[Hit]:
     for node in functions_of(analysis.nodes):
         name = node.args.kwarg.arg if node.args.kwarg is not None else None
         if name is None or any(isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store)
-                               for one in ast.walk(node)):  # fmt: skip
+                               for one in walk(node)):  # fmt: skip
             continue
-        for call in ast.walk(node):
+        for call in walk(node):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") not in ("print", "set", "list", "zip"):
                 for one in call.args:
                     if isinstance(one, ast.Starred) and getattr(one.value, "id", "") == name:
@@ -145,7 +146,7 @@ def _modulus_without_zero(analysis: Analysis) -> Iterator[Hit]:
     for node in analysis.nodes.get(ast.If, []):
         if not isinstance(node, ast.If) or isinstance(node.body[0], ast.Continue | ast.Return | ast.Raise):
             continue
-        for one in (part for part in ast.walk(node.test) if isinstance(part, ast.BoolOp)):
+        for one in (part for part in walk(node.test) if isinstance(part, ast.BoolOp)):
             for value in one.values:
                 if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mod) and _is_an_interval(value.right):
                     yield Hit(

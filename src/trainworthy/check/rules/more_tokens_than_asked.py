@@ -23,6 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -170,7 +171,7 @@ def _sets(node: ast.Assign, name: str) -> bool:
 
 def _is_slice_of(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == name and any(
-        isinstance(one, ast.Slice) and (one.lower is not None or one.upper is not None) for one in ast.walk(node.slice)
+        isinstance(one, ast.Slice) and (one.lower is not None or one.upper is not None) for one in walk(node.slice)
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.unbound import parameters_of, read_too_early
 
 BAD = """\
@@ -92,7 +93,7 @@ class _Scopes:
         self.first_store: dict[tuple[int, str], int] = {}
         self._bound: dict[int, set[str]] = {-1: set(_KNOWN)}
         self._of_comprehensions = {id(inner) for one in analysis.nodes.get(ast.comprehension, [])
-                                   if isinstance(one, ast.comprehension) for inner in ast.walk(one.target)}  # fmt: skip
+                                   if isinstance(one, ast.comprehension) for inner in walk(one.target)}  # fmt: skip
         augmented = {id(one.target) for one in analysis.nodes.get(ast.AugAssign, []) if isinstance(one, ast.AugAssign)}
         easy = _KNOWN | _at_top(analysis.source.tree) | {"self", "cls"}  # most of what is read, and no local name
         names = [one for one in analysis.nodes.get(ast.Name, []) if isinstance(one, ast.Name)]
@@ -163,10 +164,10 @@ def _unknown(analysis: Analysis, function: _Function, nodes: list[ast.Name]) -> 
     """Yield names that nothing binds, those in the function's header and such that are tried left out."""
     if not nodes:
         return
-    header = {one for part in (function.args, function.returns) if part is not None for one in ast.walk(part)}
-    tried = any(isinstance(one, ast.Name) and one.id == "NameError" for one in ast.walk(function))
-    annotations = {inner for one in ast.walk(function) for part in (getattr(one, "annotation", None),)
-                   if isinstance(part, ast.AST) for inner in ast.walk(part)}  # fmt: skip
+    header = {one for part in (function.args, function.returns) if part is not None for one in walk(part)}
+    tried = any(isinstance(one, ast.Name) and one.id == "NameError" for one in walk(function))
+    annotations = {inner for one in walk(function) for part in (getattr(one, "annotation", None),)
+                   if isinstance(part, ast.AST) for inner in walk(part)}  # fmt: skip
     for node in nodes:
         if node not in header and node not in annotations and not tried:
             yield Hit(

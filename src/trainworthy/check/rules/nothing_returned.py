@@ -24,6 +24,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of, is_stub, own_nodes
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, called_function, once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -131,7 +132,7 @@ def _is_read_as_a_value(body: ast.AST, name: str, parents: dict[ast.AST, ast.AST
     """Say whether a name is read, and never compared or asked for."""
     reads = [
         one
-        for one in ast.walk(body)
+        for one in walk(body)
         if getattr(one, "id", getattr(one, "attr", "")) == name
         and isinstance(getattr(one, "ctx", None), ast.Load)
         and not isinstance(parents.get(one), ast.Expr | ast.Return)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.everywhere import read_in_project
+from trainworthy.check.static.everywhere import is_read_in_project
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.options import destination
 from trainworthy.check.static.queries import once_per_place
@@ -73,16 +73,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     if _handed_outside(analysis):
         return
-    read: frozenset[str] | None = None
     for call in once_per_place(analysis.method_calls("add_argument")):
         name = destination(call)
         if name is None or call.context.source is not analysis.source or not _stores_a_value(call):
             continue
         if name in _FOR_LAUNCHERS:
             continue
-        read = read_in_project(analysis.source.path) if read is None else read
-        own = set(re.findall(rf"\.\s*({re.escape(name)})\b(?!\s*=[^=])|['\"]({re.escape(name)})['\"]", code))
-        if read is not None and name not in read and not own:
+        if re.search(rf"\.\s*{re.escape(name)}\b(?!\s*=[^=])|['\"]{re.escape(name)}['\"]", code):
+            continue  # most are read here, and the project need not be
+        if is_read_in_project(analysis.source.path, name) is False:
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message=f"nothing reads `{name}`",

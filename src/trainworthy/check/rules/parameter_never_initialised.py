@@ -21,6 +21,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -98,9 +99,9 @@ def _initialises_all(analysis: Analysis) -> bool:
     calls = {one.method for one in analysis.all_calls}
     return any(part in name for name in names - {"__init__"} for part in _INITIALISERS) or "apply" in calls or any(
         isinstance(one, ast.For) and any(getattr(n, "attr", "") in ("parameters", "named_parameters")
-                                         for n in ast.walk(one.iter))
+                                         for n in walk(one.iter))
         and any(isinstance(n, ast.Attribute) and n.attr in ("data", "copy_", "normal_", "uniform_", "init")
-                for n in ast.walk(one))
+                for n in walk(one))
         for one in analysis.nodes.get(ast.For, ())
     )  # fmt: skip
 

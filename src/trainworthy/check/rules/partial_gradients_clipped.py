@@ -25,6 +25,7 @@ from trainworthy.check.static.accumulation import is_periodic, last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, scaler_calls
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -60,9 +61,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     backwards = list(analysis.method_calls("backward"))
     for clip in once_per_place(analysis.method_calls("clip_grad_norm_", "clip_grad_value_")):
         if _in_accumulate(clip):
-            if "sync_gradients" not in {
-                last_name(part) for test, _ in clip.context.branches for part in ast.walk(test)
-            }:
+            if "sync_gradients" not in {last_name(part) for test, _ in clip.context.branches for part in walk(test)}:
                 yield _hit(analysis, clip, None)
             continue
         step = next((one for one in steps if _same_loops(one, clip) and one.at > clip.at and _rarer(clip, one)), None)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import json
@@ -58,7 +59,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for loop in analysis.nodes.get(ast.For, ()):
         if not isinstance(loop, ast.For):
             continue
-        names = {one.id for one in ast.walk(loop.target) if isinstance(one, ast.Name) and "line" in one.id.lower()}
+        names = {one.id for one in walk(loop.target) if isinstance(one, ast.Name) and "line" in one.id.lower()}
         for node in loop.body:
             for inner in [node, *getattr(node, "body", ())]:
                 if isinstance(inner, ast.Try) and _parses(inner, names):
@@ -70,9 +71,9 @@ def _parses(node: ast.Try, names: set[str]) -> bool:
         isinstance(one, ast.Call)
         and isinstance(one.func, ast.Attribute)
         and one.func.attr in _PARSERS
-        and any(isinstance(name, ast.Name) and name.id in names for name in ast.walk(one))
+        and any(isinstance(name, ast.Name) and name.id in names for name in walk(one))
         for statement in node.body
-        for one in ast.walk(statement)
+        for one in walk(statement)
     )
 
 

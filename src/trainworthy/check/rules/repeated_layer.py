@@ -28,6 +28,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import PARAMETRISED, inner_modules, once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
 from trainworthy.tape.record import Tape
 
@@ -84,7 +85,7 @@ def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
     ):
         node = node.args[0]
     if isinstance(node, ast.ListComp | ast.GeneratorExp):
-        names = {one.id for one in ast.walk(node.generators[0].target) if isinstance(one, ast.Name)}
+        names = {one.id for one in walk(node.generators[0].target) if isinstance(one, ast.Name)}
         if isinstance(node.elt, ast.Name) and node.elt.id not in names:
             return _heavy(analysis.element_of(node))
         return False

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -74,7 +75,7 @@ def _unpacked(analysis: Analysis) -> Iterator[set[str]]:
     targets += [t for one in analysis.nodes.get(ast.Assign, ()) for t in getattr(one, "targets", ())]
     for target in targets:
         if isinstance(target, ast.Tuple):
-            yield {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}
+            yield {one.id for one in walk(target) if isinstance(one, ast.Name)}
 
 
 def _repetition(node: ast.AST) -> tuple[ast.Call, str, str, str] | None:

@@ -26,6 +26,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Tensor
 
 BAD = """\
@@ -107,9 +108,9 @@ def _expects_exceptions(analysis: Analysis) -> set[ast.AST]:
         for node in analysis.nodes.get(kind, ()):
             if isinstance(node, ast.With) and not any("aise" in ast.unparse(item.context_expr) for item in node.items):
                 continue
-            found |= {inner for statement in node.body for inner in ast.walk(statement)}  # type: ignore[attr-defined]
+            found |= {inner for statement in node.body for inner in walk(statement)}  # type: ignore[attr-defined]
     for loop in (ast.For, ast.While):
         for node in analysis.nodes.get(loop, ()):
             if len(node.body) == 1:  # type: ignore[attr-defined]
-                found |= set(ast.walk(node.body[0]))  # type: ignore[attr-defined]
+                found |= set(walk(node.body[0]))  # type: ignore[attr-defined]
     return found

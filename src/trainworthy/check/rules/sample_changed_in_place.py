@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function, ProjectClass
 
 BAD = """\
@@ -92,7 +93,7 @@ def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> 
                 return
         if isinstance(statement, ast.Assign):
             for target in statement.targets:
-                for one in ast.walk(target):
+                for one in walk(target):
                     if isinstance(one, ast.Name):
                         aliases.pop(one.id, None)
                 attribute = _item_of(statement.value, index)
@@ -141,7 +142,7 @@ def _holds_arrays(analysis: Analysis, cls: ProjectClass, attribute: str) -> bool
         for alias in one.names
         if alias.name in ("torch", "numpy")
     }
-    for node in ast.walk(cls.node):
+    for node in walk(cls.node):
         if isinstance(node, ast.Assign) and any(
             isinstance(t, ast.Attribute) and t.attr == attribute for t in node.targets
         ):

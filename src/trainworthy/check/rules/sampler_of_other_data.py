@@ -23,6 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -91,10 +92,10 @@ def _around(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST:
 
 def _assignments(body: ast.AST) -> dict[str, list[ast.expr]]:
     found: dict[str, list[ast.expr]] = {}
-    for one in ast.walk(body):
+    for one in walk(body):
         if isinstance(one, ast.Assign):
             for target in one.targets:
-                for name in ast.walk(target):
+                for name in walk(target):
                     if isinstance(name, ast.Name):
                         found.setdefault(name.id, []).append(one.value)
     return found
@@ -113,7 +114,7 @@ def _made_of(value: ast.expr, made: dict[str, list[ast.expr]]) -> set[str]:
     found: set[str] = set()
     left: list[ast.expr] = [value]
     while left and len(found) < 200:
-        nodes = list(ast.walk(left.pop()))
+        nodes = list(walk(left.pop()))
         called = {one.func for one in nodes if isinstance(one, ast.Call)}
         roots = {one.value for one in nodes if isinstance(one, ast.Attribute) and one not in called}
         for one in nodes:

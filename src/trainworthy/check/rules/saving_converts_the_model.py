@@ -24,6 +24,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, names_in, once_per_place, receiver
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -71,7 +72,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for call in once_per_place(analysis.method_calls("half", "bfloat16")):
         if call.node not in inside or not call.context.in_loop or not _is_live_model(call):
             continue
-        if not any(getattr(one, "attr", "") == "backward" for one in ast.walk(body_of(call.context))):
+        if not any(getattr(one, "attr", "") == "backward" for one in walk(body_of(call.context))):
             continue
         yield Hit(
             place=analysis.place(call.node, call.context),
@@ -86,9 +87,9 @@ def _in_checkpoints(analysis: Analysis) -> set[ast.AST]:
     for node in analysis.nodes.get(ast.Dict, ()):
         keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}  # type: ignore[attr-defined]
         if any(isinstance(key, str) and key.startswith("opt") for key in keys):
-            found |= set(ast.walk(node))
+            found |= set(walk(node))
     for call in analysis.calls("torch.save"):
-        found |= {inner for argument in call.node.args[:1] for inner in ast.walk(argument)}
+        found |= {inner for argument in call.node.args[:1] for inner in walk(argument)}
     return found
 
 

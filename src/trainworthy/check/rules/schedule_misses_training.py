@@ -34,6 +34,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.tape.record import Tape
 
 BAD = """\
@@ -168,14 +169,14 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
 def _loader_of(total: ast.expr) -> str | None:
     """Return the loader whose length a number is made of, if it is made of nothing but that and numbers."""
     lengths = [
-        one for one in ast.walk(total)
+        one for one in walk(total)
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "len"
     ]  # fmt: skip
     if len(lengths) != 1 or len(lengths[0].args) != 1 or not isinstance(lengths[0].args[0], ast.Name):
         return None
     loader = lengths[0].args[0].id
-    names = {one.id for one in ast.walk(total) if isinstance(one, ast.Name)}
-    grows = any(isinstance(one, ast.Mult | ast.Pow) for one in ast.walk(total))
+    names = {one.id for one in walk(total) if isinstance(one, ast.Name)}
+    grows = any(isinstance(getattr(one, "op", None), ast.Mult | ast.Pow) for one in walk(total))
     return loader if names <= {loader, "len", "int", "math"} and not grows else None
 
 
@@ -186,9 +187,9 @@ def _stepped_in_epochs(analysis: Analysis, made: Call, loader: str) -> Call | No
         if name is None or not _is_assigned(analysis, made.node, name):
             continue
         loops = [one for one in step.context.all_loops() if isinstance(one, ast.For)]
-        if len(loops) >= 2 and loader in {getattr(n, "id", "") for n in ast.walk(loops[-1].iter)}:
+        if len(loops) >= 2 and loader in {getattr(n, "id", "") for n in walk(loops[-1].iter)}:
             outer = loops[-2].iter
-            if isinstance(outer, ast.Call) and any(getattr(n, "id", "") == "range" for n in ast.walk(outer)):
+            if isinstance(outer, ast.Call) and any(getattr(n, "id", "") == "range" for n in walk(outer)):
                 return None if _is_one(outer) else step
     return None
 

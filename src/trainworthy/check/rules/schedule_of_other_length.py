@@ -24,6 +24,7 @@ from trainworthy.check.static.accumulation import counts, has_remainder, last_na
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place, receiver
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -94,23 +95,23 @@ def _under_a_count(call: Call) -> bool:
 def _names_a_loader(length: ast.expr, body: ast.AST) -> bool:
     """Say whether a length is that of a loader times something without a count of micro-batches."""
     parts = [length]
-    for node in ast.walk(body):
+    for node in walk(body):
         if isinstance(node, ast.Assign) and {last_name(one) for one in node.targets} & {n.id for n in _names(length)}:
             parts.append(node.value)
     if any(True for part in parts for _ in counts(part)):
         return False
     return any(
-        isinstance(one, ast.Call) and getattr(one.func, "id", "") == "len" for part in parts for one in ast.walk(part)
+        isinstance(one, ast.Call) and getattr(one.func, "id", "") == "len" for part in parts for one in walk(part)
     )
 
 
 def _names(node: ast.AST) -> list[ast.Name]:
-    return [one for one in ast.walk(node) if isinstance(one, ast.Name)]
+    return [one for one in walk(node) if isinstance(one, ast.Name)]
 
 
 def _made_here(step: Call, made: Call) -> bool:
     """Say whether the receiver of a step has the name that the schedule was given."""
-    for node in ast.walk(body_of(made.context)):
-        if isinstance(node, ast.Assign) and any(one is made.node for one in ast.walk(node.value)):
+    for node in walk(body_of(made.context)):
+        if isinstance(node, ast.Assign) and any(one is made.node for one in walk(node.value)):
             return receiver(step) in {ast.unparse(one) for one in node.targets}
     return False

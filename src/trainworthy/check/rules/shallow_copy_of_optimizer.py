@@ -23,6 +23,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_optimizer, is_scheduler
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import copy
@@ -62,9 +63,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if source is None or not _steps(call, source):
             continue
         body = body_of(call.context)
-        step = next(
-            (one for one in ast.walk(body) if _is_step(one) and getattr(one, "lineno", 0) > call.node.lineno), None
-        )
+        step = next((one for one in walk(body) if _is_step(one) and getattr(one, "lineno", 0) > call.node.lineno), None)
         if step is None or (call.context.source, call.node.lineno) in reported:
             continue
         reported.add((call.context.source, call.node.lineno))

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -111,7 +112,7 @@ def _is_zero(statement: ast.Assign) -> bool:
 
 def _overwritten(loop: _Loop, name: str) -> ast.Assign | None:
     """Return the only statement of a loop that mentions a name; it must bind it in every turn."""
-    mentions = [one for one in ast.walk(loop) if isinstance(one, ast.Name) and one.id == name]
+    mentions = [one for one in walk(loop) if isinstance(one, ast.Name) and one.id == name]
     stores = [one for one in mentions if isinstance(one.ctx, ast.Store)]
     if len(stores) != 1:
         return None
@@ -120,17 +121,17 @@ def _overwritten(loop: _Loop, name: str) -> ast.Assign | None:
         if isinstance(statement, ast.Assign) and statement.targets == stores and not isinstance(loop, ast.While):
             before = any(one.lineno < statement.lineno for one in mentions if one is not stores[0])
             shown = all(one.lineno >= statement.lineno for one in mentions)
-            reads_itself = any(one in set(ast.walk(statement.value)) for one in mentions)
+            reads_itself = any(one in set(walk(statement.value)) for one in mentions)
             return statement if shown and not before and not reads_itself else None
     return _reset(loop, stores[0])
 
 
 def _reset(loop: _Loop, store: ast.Name) -> ast.Assign | None:
     """Return the statement of an inner loop that sets a counter to 0 and nothing else."""
-    for one in ast.walk(loop):
+    for one in walk(loop):
         if isinstance(one, ast.Assign) and one.targets == [store] and _is_zero(one):
-            around = [two for two in ast.walk(loop) if isinstance(two, ast.For) and one in two.body]
-            reads = [two for two in ast.walk(loop) if isinstance(two, ast.Name) and two.id == store.id]
+            around = [two for two in walk(loop) if isinstance(two, ast.For) and one in two.body]
+            reads = [two for two in walk(loop) if isinstance(two, ast.Name) and two.id == store.id]
             return one if around and len(reads) == 1 else None
     return None
 
@@ -138,7 +139,7 @@ def _reset(loop: _Loop, store: ast.Name) -> ast.Assign | None:
 def _used_as_a_sum(following: list[ast.stmt], name: str, *, counted: bool) -> ast.AST | None:
     """Return a division of the name, or any use of a counter, in what comes after the loop."""
     for statement in following:
-        for one in ast.walk(statement):
+        for one in walk(statement):
             if counted and isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load):
                 return one
             if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and getattr(one.left, "id", "") == name:
@@ -147,12 +148,11 @@ def _used_as_a_sum(following: list[ast.stmt], name: str, *, counted: bool) -> as
                 isinstance(one, ast.AugAssign)
                 and isinstance(one.op, ast.Div)
                 and getattr(one.target, "id", "") == name
-                and any(isinstance(two, ast.Name | ast.Call) for two in ast.walk(one.value))
+                and any(isinstance(two, ast.Name | ast.Call) for two in walk(one.value))
             ):
                 return one
         if any(
-            isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store)
-            for one in ast.walk(statement)
+            isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in walk(statement)
         ):
             return None
     return None

@@ -27,6 +27,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Store
+from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import UNKNOWN, Instance, ProjectClass, Tensor
 
 BAD = """\
@@ -121,7 +122,7 @@ def _is_plain_tensor(store: Store) -> bool:
         getattr(one, "attr", "") in (*_MOVES, "Parameter", "Buffer")
         or getattr(one, "arg", "") == "device"
         or getattr(one, "id", "") in ("Parameter", "Buffer")
-        for one in ast.walk(source)
+        for one in walk(source)
         if not (isinstance(one, ast.keyword) and one.arg == "dtype")
         and not (isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id == "torch")
     )
@@ -144,8 +145,8 @@ def _computes_with(cls: ProjectClass, name: str) -> ast.AST | None:
             continue
         if member.name in ("_apply", "to", "cuda", name):
             return None
-        parents = {child: node for node in ast.walk(member) for child in ast.iter_child_nodes(node)}
-        for node in ast.walk(member):
+        parents = {child: node for node in walk(member) for child in children(node)}
+        for node in walk(member):
             if not isinstance(node, ast.Attribute) or node.attr != name:
                 continue
             parent = parents.get(node)

@@ -23,6 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.signatures import names_of
+from trainworthy.check.static.tree import walk
 
 # torch/_linalg_utils.py of torch 2.13: functions whose body raises "deprecated since version 1.9 and is now removed".
 _REMOVED = {
@@ -85,5 +86,5 @@ def _guarded(analysis: Analysis) -> set[ast.AST]:
     """Return what stands in a try."""
     found: set[ast.AST] = set()
     for node in analysis.nodes.get(ast.Try, ()):
-        found.update(ast.walk(node))
+        found.update(walk(node))
     return found

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import children, walk
 
 BAD = """\
 import torch
@@ -82,12 +83,12 @@ class _Names:
 
     def __init__(self, function: _Body) -> None:
         self.function = function
-        self.parents = {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
+        self.parents = {child: node for node in walk(function) for child in children(node)}
         self.mentions: dict[str, list[ast.Name]] = {}
-        for node in ast.walk(function):
+        for node in walk(function):
             if isinstance(node, ast.Name):
                 self.mentions.setdefault(node.id, []).append(node)
-        self.statements = [node for node in ast.walk(function) if isinstance(node, ast.Assign | ast.AugAssign)]
+        self.statements = [node for node in walk(function) if isinstance(node, ast.Assign | ast.AugAssign)]
 
     def around(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield what a node stands in, inside out."""
@@ -99,9 +100,9 @@ class _Names:
         """Return the mentions that may come after a statement, those of a loop's next turn included."""
         loops = [one for one in self.around(statement) if isinstance(one, _LOOPS)]
         start = loops[-1].lineno if loops else statement.end_lineno or statement.lineno
-        own = set(ast.walk(statement))
-        inner = {one for node in ast.walk(self.function) if node is not self.function
-                 and isinstance(node, (*_Body.__args__, ast.Lambda)) for one in ast.walk(node)}  # fmt: skip
+        own = set(walk(statement))
+        inner = {one for node in walk(self.function) if node is not self.function
+                 and isinstance(node, (*_Body.__args__, ast.Lambda)) for one in walk(node)}  # fmt: skip
         return [one for one in self.mentions.get(name, []) if one not in own and (one.lineno > start or one in inner
                 or (loops and one.lineno >= start))]  # fmt: skip
 
@@ -114,7 +115,7 @@ def _may_be_seen_elsewhere(function: _Body) -> bool:
             and isinstance(node.func, ast.Name)
             and node.func.id in ("locals", "vars", "exec", "eval")
         )
-        for node in ast.walk(function)
+        for node in walk(function)
     )
 
 
@@ -149,7 +150,7 @@ def _changes(statement: ast.Assign | ast.AugAssign, name: str) -> bool:
         return not isinstance(statement.value, ast.Constant)
     if isinstance(statement.value, ast.Name) or len(statement.targets) != 1:
         return False
-    return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(statement.value))
+    return any(isinstance(one, ast.Name) and one.id == name for one in walk(statement.value))
 
 
 def _is_own(names: _Names, name: str) -> bool:
@@ -176,10 +177,11 @@ def _only_filled(analysis: Analysis, names: _Names) -> Iterator[Hit]:
         target = statement.targets[0] if isinstance(statement, ast.Assign) else None
         if not isinstance(target, ast.Name) or not isinstance(statement.value, ast.Dict | ast.List):
             continue
+        if "param" not in target.id.lower():
+            continue
         later = names.later(target.id, statement)
         fills = [one for one in later if _is_filled(names, one)]
-        text = ast.unparse(names.function)
-        if fills and len(fills) == len(later) and "parameters()" in text and "param" in target.id.lower():
+        if fills and len(fills) == len(later) and "parameters()" in ast.unparse(names.function):
             yield Hit(
                 place=analysis.source.place(statement),
                 message=f"`{target.id}` is filled and never used",

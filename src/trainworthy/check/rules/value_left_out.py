@@ -26,6 +26,7 @@ from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, is_stub
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import ProjectClass
 
 BAD = """\
@@ -175,7 +176,7 @@ _MAKERS = frozenset("len range list dict set tuple int float str bool open print
 def _used_instead(names: Bindings, statement: ast.Assign, name: str) -> ast.Name | None:
     """Return a later use of a variable whose name differs by one word, in a place that this one fits."""
     own = _parts(name)
-    made_of = {one.id for one in ast.walk(statement.value) if isinstance(one, ast.Name)}
+    made_of = {one.id for one in walk(statement.value) if isinstance(one, ast.Name)}
     for other, reads in names.reads.items():
         parts = _parts(other)
         if other not in names.stores or len(parts) < 1 or parts[-1] != own[-1] or len(set(own) ^ set(parts)) != 1:
@@ -200,7 +201,7 @@ def _parts(name: str) -> list[str]:
 def _target_says(names: Bindings, read: ast.Name, words: set[str]) -> bool:
     """Say whether what is computed with a name is called after words that the name lacks."""
     for statement, target in names.plain_assignments():
-        if words & set(_parts(target)) and any(one is read for one in ast.walk(statement.value)):
+        if words & set(_parts(target)) and any(one is read for one in walk(statement.value)):
             return True
     return False
 

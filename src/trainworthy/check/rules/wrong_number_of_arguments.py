@@ -23,6 +23,7 @@ from trainworthy.check.static.bindings import is_stub
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, called_function, names_in, once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function, Instance, ProjectClass
 
 BAD = """\
@@ -119,7 +120,7 @@ def _is_defined_once(function: Function) -> bool:
     holder = function.source.tree if function.owner is None or function.name == "__init__" else function.owner.node
     bound = [
         one
-        for one in ast.walk(holder)
+        for one in walk(holder)
         if (isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and one.name == name)
         or (isinstance(one, ast.Name) and one.id == name and not isinstance(one.ctx, ast.Load))
         or (isinstance(one, ast.alias) and (one.asname or one.name) == name)
@@ -130,14 +131,14 @@ def _is_defined_once(function: Function) -> bool:
 def _is_tried(call: Call) -> bool:
     """Say whether a call stands in a `try`, or below a test that may choose by version."""
     body = body_of(call.context)
-    tried = any(call.node in ast.walk(one) for one in ast.walk(body) if isinstance(one, ast.Try))
+    tried = any(call.node in walk(one) for one in walk(body) if isinstance(one, ast.Try))
     return tried or _kinds_are_told_apart(call)
 
 
 def _kinds_are_told_apart(call: Call) -> bool:
     """Say whether the function calls the same thing in several ways, or asks what it is: each is for another class."""
     text = ast.unparse(call.node.func)
-    for node in ast.walk(body_of(call.context)):
+    for node in walk(body_of(call.context)):
         if not isinstance(node, ast.Call) or node is call.node:
             continue
         if ast.unparse(node.func) in ("isinstance", "hasattr") and node.args and ast.unparse(node.args[0]) == text:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.static.facts import Context
 from trainworthy.check.static.queries import body_of
+from trainworthy.check.static.tree import walk
 
 _COUNT = re.compile(r"accum|micro_?batch|grad_acc|gas\b", re.IGNORECASE)
 
@@ -21,7 +22,7 @@ def last_name(node: ast.AST) -> str:
 
 def counts(node: ast.AST) -> Iterator[str]:
     """Yield the names below a node that say how many micro-batches make a step."""
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Name | ast.Attribute | ast.Subscript) and _COUNT.search(last_name(one)):
             yield last_name(one)
 
@@ -30,12 +31,12 @@ def is_periodic(test: ast.expr, context: Context) -> bool:
     """Say whether a condition holds once in several turns: a remainder compared, or a name that was made by one."""
     if has_remainder(test):
         return True
-    names = {one.id for one in ast.walk(test) if isinstance(one, ast.Name)}
+    names = {one.id for one in walk(test) if isinstance(one, ast.Name)}
     return any(
         isinstance(node, ast.Assign)
         and has_remainder(node.value)
         and any(last_name(one) in names for one in node.targets)
-        for node in ast.walk(body_of(context))
+        for node in walk(body_of(context))
     )
 
 
@@ -44,8 +45,8 @@ def periodic_count(test: ast.expr, context: Context) -> str:
     name = _divisor(test)
     if name:
         return name
-    names = {one.id for one in ast.walk(test) if isinstance(one, ast.Name)}
-    for node in ast.walk(body_of(context)):
+    names = {one.id for one in walk(test) if isinstance(one, ast.Name)}
+    for node in walk(body_of(context)):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
         if value is not None and any(one is not None and last_name(one) in names for one in targets):
@@ -57,9 +58,9 @@ def periodic_count(test: ast.expr, context: Context) -> str:
 
 def _divisor(node: ast.AST) -> str:
     """Name the count by which a remainder is taken in a comparison below a node."""
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Compare):
-            for part in ast.walk(one):
+            for part in walk(one):
                 if isinstance(part, ast.BinOp) and is_remainder(part):
                     return next(counts(part.right), "")
     return ""
@@ -67,7 +68,7 @@ def _divisor(node: ast.AST) -> str:
 
 def has_remainder(node: ast.AST) -> bool:
     """Say whether a comparison with a remainder stands below a node."""
-    return any(isinstance(one, ast.Compare) and any(map(is_remainder, ast.walk(one))) for one in ast.walk(node))
+    return any(isinstance(one, ast.Compare) and any(map(is_remainder, walk(one))) for one in walk(node))
 
 
 def is_remainder(node: ast.AST) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from trainworthy.check.static.facts import Call, Context, Iteration, Load, Opera
 from trainworthy.check.static.interpreter import Interpreter
 from trainworthy.check.static.project import Project
 from trainworthy.check.static.source import Source
+from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence, Value, join
 
 _WORTH_RUNNING = (
@@ -138,28 +139,20 @@ class Analysis:
 
     def mentions(self, *names: str) -> bool:
         """Say whether a word occurs anywhere in this file or what it imports of the project, comment lines left out."""
-        return any(name in source.words for source in self.sources for name in names)
+        return any(not source.words.isdisjoint(names) for source in self.sources)
 
     @cached_property
     def nodes(self) -> dict[type[ast.AST], list[ast.AST]]:
         """The tree's nodes by kind."""
         found: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
-        for node in (self.source.tree, *self.parents):
+        for node in walk(self.source.tree):
             found[type(node)].append(node)
         return found
 
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
-        """The node around each node, level by level; of such as a tree shares (``ast.Load()``) one of those around."""
-        found: dict[ast.AST, ast.AST] = {}
-        left: deque[ast.AST] = deque([self.source.tree])
-        while left:
-            node = left.popleft()
-            for child in ast.iter_child_nodes(node):
-                if not isinstance(child, ast.expr_context | ast.operator | ast.cmpop | ast.boolop | ast.unaryop):
-                    left.append(child)
-                found[child] = node
-        return found
+        """The node around each node."""
+        return {child: node for node in walk(self.source.tree) for child in children(node)}
 
 
 def _grouped(calls: list[Call], key: Callable[[Call], str]) -> dict[str, list[Call]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from trainworthy.check.static.everywhere import project_files, text_of
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import ProjectClass, Ref
 
 _CLASS = re.compile(r"^[ \t]*class\s+(\w+)\s*(?:\(([^)]*)\))?\s*:", re.MULTILINE)
@@ -54,7 +55,7 @@ def bound_in(node: ast.ClassDef) -> Bound:
     """Return what a class binds: members, attributes of anything, and words in quotes that stand for attributes."""
     names: set[str] = set()
     hidden = any(ast.unparse(one.value).rpartition(".")[2] != "ABCMeta" for one in node.keywords)
-    nodes = list(ast.walk(node))
+    nodes = list(walk(node))
     augmented = {id(one.target) for one in nodes if isinstance(one, ast.AugAssign)}  # read before written
     for one in nodes:
         if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -70,7 +71,7 @@ def bound_in(node: ast.ClassDef) -> Bound:
         elif isinstance(one, ast.List | ast.Tuple):
             names |= {_word(given) for given in one.elts} - {""}
     for statement in _class_level(node.body):
-        names |= {one.id for one in ast.walk(statement) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+        names |= {one.id for one in walk(statement) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
         if isinstance(statement, ast.Import | ast.ImportFrom):
             names |= {(one.asname or one.name).partition(".")[0] for one in statement.names}
     return Bound(frozenset(names), hidden or bool(names & _HIDING))

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 
+from trainworthy.check.static.tree import children, walk
+
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 _SEE_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
 
@@ -35,7 +37,7 @@ class Bindings:
         self.opaque = False
         self.calls: list[ast.Call] = []
         self._plain: list[tuple[ast.Assign, str]] = []
-        for node in ast.walk(function):
+        for node in walk(function):
             if isinstance(node, ast.Name):
                 (self.stores if isinstance(node.ctx, ast.Store) else self.reads)[node.id].append(node)
             elif isinstance(node, ast.Global | ast.Nonlocal):
@@ -57,7 +59,7 @@ class Bindings:
         """Say whether anything but the statements that bind a name anew reads it."""
         if self.opaque or name in self.declared:
             return True
-        own = {read for statement, target in self.plain_assignments() if target == name for read in ast.walk(statement)}
+        own = {read for statement, target in self.plain_assignments() if target == name for read in walk(statement)}
         return any(one not in own for one in self.reads.get(name, ()))
 
     def plain_assignments(self) -> list[tuple[ast.Assign, str]]:
@@ -101,4 +103,4 @@ def own_nodes(node: Def) -> Iterator[ast.AST]:
         one = left.pop()
         yield one
         if not isinstance(one, Def | ast.Lambda | ast.ClassDef):
-            left += ast.iter_child_nodes(one)
+            left += children(one)

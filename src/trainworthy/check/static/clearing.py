@@ -9,6 +9,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance
 
 _MAY_CLEAR = re.compile(r"step|zero|train|update|optim|fit|clear|grad_?reset|closure")
@@ -24,35 +25,31 @@ def never_cleared_here(analysis: Analysis, step: Call) -> bool:
     body = body_of(step.context)
     names = {
         last_name(target)
-        for node in ast.walk(body)
+        for node in walk(body)
         if isinstance(node, ast.Assign) and node.value is made.node
         for target in node.targets
     }
     models = _receivers_of_parameters(made.node)
     others = _other_optimizers(body, models)
-    for node in ast.walk(body):
+    for node in walk(body):
         if getattr(node, "attr", "") == "grad" and not _is_read(node):
             return False
         if isinstance(node, ast.Attribute) and node.attr == "zero_grad" and last_name(node.value) not in others:
             return False
-    if (
-        not names
-        or "" in names
-        or any(isinstance(node, ast.Attribute) and node.attr in names for node in ast.walk(body))
-    ):
+    if not names or "" in names or any(isinstance(node, ast.Attribute) and node.attr in names for node in walk(body)):
         return False
     if any(
         _inside(one, function) and one.context.function is not function for one in analysis.method_calls("zero_grad")
     ):
         return False
-    return not any(_hands_on(node, names, models, made.node) for node in ast.walk(body) if isinstance(node, ast.Call))
+    return not any(_hands_on(node, names, models, made.node) for node in walk(body) if isinstance(node, ast.Call))
 
 
 def _receivers_of_parameters(node: ast.AST) -> set[str]:
     """Write what stands before `.parameters()` below a node."""
     return {
         ast.unparse(part.func.value)
-        for part in ast.walk(node)
+        for part in walk(node)
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "parameters"
     }
 
@@ -60,7 +57,7 @@ def _receivers_of_parameters(node: ast.AST) -> set[str]:
 def _other_optimizers(body: ast.AST, models: set[str]) -> set[str]:
     """Return the names of optimizers that are made here of other models: clearing theirs says nothing of this one's."""
     found: set[str] = set()
-    for node in ast.walk(body):
+    for node in walk(body):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             others = _receivers_of_parameters(node.value)
             if others and not others & models:

@@ -9,6 +9,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, ProjectClass
 
 _DROPOUTS = tuple(
@@ -56,7 +57,7 @@ def _own_dropouts(analysis: Analysis) -> dict[tuple[object, str], str]:
 
 
 def _draws(node: ast.AST) -> bool:
-    names = {str(getattr(one, "attr", None) or getattr(one, "id", "")) for one in ast.walk(node)}
+    names = {str(getattr(one, "attr", None) or getattr(one, "id", "")) for one in walk(node)}
     return bool(names & {"rand", "rand_like", "bernoulli", "bernoulli_", "uniform_", "Bernoulli"})
 
 
@@ -76,7 +77,7 @@ def _follows_nothing(call: Call) -> bool:
         return False
     if not is_module(function.owner.prototype or Instance("")) or "prenet" in function.owner.node.name.lower():
         return False
-    tests = [one.test for one in ast.walk(function.node) if isinstance(one, ast.If | ast.IfExp | ast.Assert)]
+    tests = [one.test for one in walk(function.node) if isinstance(one, ast.If | ast.IfExp | ast.Assert)]
     parts = [call.node, *[test for test, _ in call.context.branches], *tests]
     return not any(_asks_for_the_mode(part) for part in parts)
 
@@ -97,7 +98,7 @@ def _asked_for(call: Call) -> bool:
 
 
 def _asks_for_the_mode(node: ast.AST) -> bool:
-    return any("train" in str(getattr(one, "attr", None) or getattr(one, "id", "")) for one in ast.walk(node))
+    return any("train" in str(getattr(one, "attr", None) or getattr(one, "id", "")) for one in walk(node))
 
 
 def _is_a_fixed_rate(rate: ast.Attribute, call: Call) -> bool:
@@ -112,7 +113,7 @@ def _is_a_fixed_rate(rate: ast.Attribute, call: Call) -> bool:
             continue
         if member.name == name:
             return False  # a property
-        for node in ast.walk(member):
+        for node in walk(member):
             if isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Store):
                 sets += 1
                 if member.name != "__init__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +16,14 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
-from trainworthy.check.static.source import Source
+from trainworthy.check.static.source import Source, kept_with_source
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance
 
 _EVALUATION_MODE = re.compile(
     r"\.eval\s*\(|\.eval\b(?!_)|\.train\(\s*(?!True\s*\)|mode\s*=\s*True\s*\)|\))|\.training\s*=[^=]"
 )
+_MODE_WORDS = ("eval", "train", "training")
 _STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm)\w*$")
 _STATEFUL_WORDS = (
     "Dropout",
@@ -98,19 +100,24 @@ class _Modes:
     """Where evaluation mode is turned on, in what this program reaches."""
 
     def __init__(self, analysis: Analysis) -> None:
-        self.somewhere = bool(_EVALUATION_MODE.search(analysis.source.code))
+        self._analysis = analysis
         self.calls = [
             call
             for call in (*analysis.method_calls("eval"), *analysis.method_calls("train"))
             if call.method == "eval" or call.constant(0, "mode") not in (..., True) or call.node.args
         ]
-        self.reach = _Reach(analysis) if self.somewhere or self.calls else None
+        self._nowhere = not self.calls and not _EVALUATION_MODE.search(analysis.source.code)
+
+    @cached_property
+    def reach(self) -> _Reach:
+        """Which functions turn it on."""
+        return _Reach(self._analysis)
 
     def may_evaluate(self, call: Call) -> bool:
         """Say whether any may be about what is called: the same object, one that holds it, an unknown one."""
         if any("eval" in ast.unparse(one.node).lower() for one in call.context.withs if isinstance(one.node, ast.expr)):
             return True
-        if self.reach is None:
+        if self._nowhere:
             return False
         if not isinstance(call.owner, Instance) or not is_module(call.owner):
             return not _has_backward(body_of(call.context)) or self.reach.leads_to(call)
@@ -133,13 +140,25 @@ class _Mentions(NamedTuple):
     turns_on: bool
 
 
-@lru_cache(maxsize=512)  # every file that imports a module asks for the same
+@kept_with_source
 def _functions_of(source: Source) -> tuple[_Mentions, ...]:
     return tuple(
-        _Mentions(node.name, frozenset(_called(node)), _EVALUATION_MODE.search(ast.unparse(node)) is not None)
-        for node in ast.walk(source.tree)
+        _Mentions(node.name, frozenset(_called(node)), _turns_evaluation_on(node))
+        for node in walk(source.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
+
+
+def _turns_evaluation_on(node: ast.AST) -> bool:
+    """Say whether a tree's text does; most have no such word, and need not be written out."""
+    worded = any(
+        one.attr in _MODE_WORDS
+        if isinstance(one, ast.Attribute)
+        else isinstance(one, ast.Import | ast.ImportFrom)
+        or (isinstance(one, ast.Constant) and isinstance(one.value, str) and any(w in one.value for w in _MODE_WORDS))
+        for one in walk(node)
+    )
+    return worded and _EVALUATION_MODE.search(ast.unparse(node)) is not None
 
 
 class _Reach:
@@ -154,7 +173,7 @@ class _Reach:
                 break
             self.names |= more
         top = ast.Module([one for one in analysis.source.tree.body if not isinstance(one, _DEFINITIONS)], [])
-        self.top = _EVALUATION_MODE.search(ast.unparse(top)) is not None or bool(_called(top) & self.names)
+        self.top = _turns_evaluation_on(top) or bool(_called(top) & self.names)
         self.callers: dict[str, set[str]] = {}
         for one in functions:
             for name in one.called:
@@ -183,7 +202,7 @@ _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def _called(node: ast.AST) -> set[str]:
-    return {last_name(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
+    return {last_name(one.func) for one in walk(node) if isinstance(one, ast.Call)}
 
 
 def _siblings_have_layers(analysis: Analysis) -> bool:
@@ -252,7 +271,7 @@ def _evaluates(call: Call) -> bool:
 
 
 def _has_backward(node: ast.AST) -> bool:
-    return any(getattr(one, "attr", "") == "backward" for one in ast.walk(node))
+    return any(getattr(one, "attr", "") == "backward" for one in walk(node))
 
 
 class _loaded_objects:  # noqa: N801 - used like a function

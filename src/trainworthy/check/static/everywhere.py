@@ -14,14 +14,13 @@ _MAX_BYTES = 2**21  # of one file
 _READ = re.compile(r"\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]")
 
 
-def read_in_project(path: str) -> frozenset[str] | None:
-    """Return every attribute that is read, and every word that stands in quotes, in the project that a file is of.
+def is_read_in_project(path: str, name: str) -> bool | None:
+    """Say whether an attribute of that name is read, or the word stands in quotes, in the project that a file is of.
 
-    None if the project is too large to be read; nothing if there is no such file, as with text from a pipe.
+    None if the project is too large to be read; False if there is no such file, as with text from a pipe.
     """
-    if not Path(path).is_file():
-        return frozenset()
-    return _read_below(_root(str(Path(path).resolve().parent)))
+    files = project_files(path)
+    return None if files is None else any(name in text and name in read_by(text) for text in map(text_of, files))
 
 
 @lru_cache(maxsize=4096)
@@ -74,12 +73,6 @@ def _root(folder: str) -> str:
             break
         at = at.parent
     return found
-
-
-@lru_cache(maxsize=16)
-def _read_below(root: str) -> frozenset[str] | None:
-    paths = _files_below(root)
-    return None if paths is None else frozenset(name for path in paths for name in read_by(text_of(path)))
 
 
 def project_files(path: str) -> tuple[str, ...] | None:

@@ -69,8 +69,12 @@ class Expressions(State):
         raise NotImplementedError
 
     def of_constant(self, node: ast.Constant) -> Value:
-        """A literal."""
-        return Const(node.value)
+        """A literal; what stands in a tree is read again for every file that leads to it."""
+        kept = node.__dict__
+        if "_literal" not in kept:
+            kept["_literal"] = Const(node.value)
+        found: Const = kept["_literal"]
+        return found
 
     def of_attribute(self, node: ast.Attribute) -> Value:
         """An attribute of what is known."""

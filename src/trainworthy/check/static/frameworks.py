@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
 
 
 def uses_outside(analysis: Analysis, *names: str) -> bool:
@@ -16,7 +17,7 @@ def uses_outside(analysis: Analysis, *names: str) -> bool:
     for source in analysis.sources:
         if not wanted & source.words:
             continue
-        for node in ast.walk(source.tree):
+        for node in walk(source.tree):
             if isinstance(node, ast.Import):
                 if any(alias.name.partition(".")[0] in wanted for alias in node.names):
                     return True

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Context
+from trainworthy.check.static.source import Source, kept_with_source
+from trainworthy.check.static.tree import walk
 
 CONTEXTS = ("torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled")
 _OFF = re.compile(r"no_?grad|inference_?mode|set_grad_enabled|grad_mode|evaluating|eval_?mode", re.IGNORECASE)
@@ -25,21 +28,18 @@ class GradientsOff:
 
     def __init__(self, analysis: Analysis) -> None:
         self.everywhere = bool(_FROZEN.search(analysis.source.code)) or _switched_for_good(analysis.source.tree)
-        trees = [one.tree for one in analysis.sources if one is analysis.source or _OFF.search(one.text)]
-        functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, _Body)]
-        quiet = [node for tree in trees for node in _quiet_blocks(tree)]
-        self._names = _called_in(quiet)
-        self._names |= {node.name for node in functions if _is_quiet(node)}
-        self._spread(functions)
+        known = [_known(one) for one in analysis.sources if one is analysis.source or _speaks_of_it(one)]
+        self._names = {name for quiet, _ in known for name in quiet}
+        self._spread({node.name: node for _, functions in known for node in functions})
 
-    def _spread(self, functions: Iterable[_Body]) -> None:
+    def _spread(self, left: dict[str, _Body]) -> None:
         """Add what quiet functions call."""
-        left = {node.name: node for node in functions}
         while True:
             reached = [left.pop(name) for name in list(left) if name in self._names]
             if not reached:
                 return
-            self._names |= _called_in(reached)
+            for node in reached:
+                self._names |= _called_in(node)
 
     def around(self, context: Context) -> bool:
         """Say whether gradients may be off at a place: a context is open, or its function is called from such a one."""
@@ -50,6 +50,19 @@ class GradientsOff:
             return False  # the whole way here is known
         frames = [context.function, *(one.context.function for one in context.callers)]
         return any(one is not None and (one.name in self._names or _is_quiet(one.node)) for one in frames)
+
+
+@kept_with_source
+def _known(source: Source) -> tuple[frozenset[str], tuple[_Body, ...]]:
+    """Return the names that a file quiets, and its functions."""
+    functions = tuple(node for node in walk(source.tree) if isinstance(node, _Body))
+    quiet = {name for block in _quiet_blocks(source.tree) for name in _called_in(block)}
+    return frozenset(quiet | {node.name for node in functions if _is_quiet(node)}), functions
+
+
+@kept_with_source
+def _speaks_of_it(source: Source) -> bool:
+    return _OFF.search(source.text) is not None
 
 
 def _is_quiet(node: ast.AST) -> bool:
@@ -68,24 +81,20 @@ def _switched_for_good(node: ast.AST) -> bool:
     """Say whether gradients are turned off by a call that stands alone."""
     return any(
         isinstance(one, ast.Expr) and isinstance(one.value, ast.Call) and _OFF.search(last_name(one.value.func))
-        for one in ast.walk(node)
+        for one in walk(node)
     )
 
 
 def _quiet_blocks(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.With | ast.AsyncWith) and any(
             _OFF.search(ast.unparse(item.context_expr)) for item in node.items
         ):
             yield node
 
 
-def _called_in(nodes: Iterable[ast.AST]) -> set[str]:
-    """Return the last names of everything that is called, or handed on as a function, below some nodes."""
-    found: set[str] = set()
-    for node in nodes:
-        for one in ast.walk(node):
-            if isinstance(one, ast.Call):
-                found.add(last_name(one.func))
-                found |= {last_name(argument) for argument in one.args}
-    return found - {""}
+@lru_cache(maxsize=1024)
+def _called_in(node: ast.AST) -> frozenset[str]:
+    """Return the last names of everything that is called, or handed on as a function, below a node."""
+    calls = [one for one in walk(node) if isinstance(one, ast.Call)]
+    return frozenset(last_name(one) for call in calls for one in (call.func, *call.args))

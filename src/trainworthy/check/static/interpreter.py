@@ -11,6 +11,7 @@ from trainworthy.check.static.facts import Iteration, Store, With
 from trainworthy.check.static.scope import Scope, join_names
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.state import ALWAYS_OUTSIDE
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import (
     UNKNOWN,
     Const,
@@ -255,7 +256,7 @@ class Interpreter(Calls):
         joined = before
         for case in node.cases:
             self._replace_names(self.scope.names, before)
-            for part in ast.walk(case.pattern):
+            for part in walk(case.pattern):
                 name = getattr(part, "name", None) or getattr(part, "rest", None)
                 if isinstance(name, str):
                     self.scope.set(name, UNKNOWN)
@@ -270,7 +271,7 @@ class Interpreter(Calls):
         """Bind a function; its body is run when it is called, or at the end."""
         decorators = tuple(self.value(one) for one in node.decorator_list)
         for default in [*node.args.defaults, *node.args.kw_defaults]:
-            if default is not None:
+            if default is not None and not isinstance(default, ast.Constant):
                 self.value(default)
         owner = self.defining_class
         function = Function(self.context.source, node, self.closure(), owner, decorators)

@@ -11,6 +11,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, Context, LoopNode
 from trainworthy.check.static.queries import once_per_place, receiver
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
 
 NO_GRAD = ("torch.no_grad", "torch.inference_mode", "torch.autograd.grad_mode.inference_mode")
@@ -98,7 +99,7 @@ def _leaves(loop: LoopNode, call: Call) -> bool:
 
 def _block_leaves(statements: list[ast.stmt], anchors: set[ast.Call]) -> bool:
     for at, statement in enumerate(statements):
-        if not any(one in anchors for one in ast.walk(statement)):
+        if not any(one in anchors for one in walk(statement)):
             continue
         if any(isinstance(one, ast.Break | ast.Return | ast.Raise) for one in statements[at:]):
             return True

@@ -9,41 +9,57 @@ from pathlib import Path
 from trainworthy.check.static.source import Source, UnreadableError, read_source
 
 _ROOT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
-_MAX_MODULES = 400  # modules read for one file's imports
+_MAX_MODULES = 400  # that are kept: more than one file imports
 
 
 class Project:
-    """Finds and keeps the project's modules."""
+    """Finds the project's modules, and keeps those that were asked for last."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, Source | None] = {}
+        self._sources: dict[str, Source | None] = {}  # the one asked for last stands last
 
     def add(self, source: Source) -> None:
         """Keep a file that was read already."""
-        self._sources[_key(source.path)] = source
+        self._keep(_key(source.path), source)
+
+    def known(self, path: str) -> Source | None:
+        """Return a file that was read under this very path; None if it was not, or cannot be read."""
+        source = self._sources.get(_key(path))
+        return source if source is not None and source.path == path else None
 
     def find(self, name: str, *, importer: str, level: int = 0) -> Source | None:
         """Return the module that ``import name`` in ``importer`` means; None if it is not of the project."""
         if importer.startswith("<") or (not name and level == 0):
             return None
-        path = _find_file(name, str(Path(importer).parent), level)
+        path = _find_file(name, _folder_of(importer), level)
         return None if path is None else self._read(path)
 
     def _read(self, path: str) -> Source | None:
         key = _key(path)
-        if key not in self._sources:
-            if len(self._sources) > _MAX_MODULES:
-                return None
+        if key in self._sources:
+            source = self._sources.pop(key)
+        else:
             try:
-                self._sources[key] = read_source(path)
+                source = read_source(path)
             except UnreadableError:
-                self._sources[key] = None
-        return self._sources[key]
+                source = None
+        self._keep(key, source)
+        return source
+
+    def _keep(self, key: str, source: Source | None) -> None:
+        self._sources[key] = source
+        if len(self._sources) > _MAX_MODULES:
+            del self._sources[next(iter(self._sources))]
 
 
 @lru_cache(maxsize=16384)
 def _key(path: str) -> str:
     return os.path.realpath(path)
+
+
+@lru_cache(maxsize=4096)
+def _folder_of(path: str) -> str:
+    return str(Path(path).parent)
 
 
 @lru_cache(maxsize=16384)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module, is_optimizer
 from trainworthy.check.static.facts import Call, Context
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import UNKNOWN, Function, Instance, Sequence, Value
 
 CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss.__call__", "torch.nn.functional.cross_entropy")
@@ -92,12 +93,12 @@ def unwrapped(value: Value | None) -> Value | None:
 
 def inside(node: ast.AST, kinds: tuple[type[ast.AST], ...]) -> Iterator[ast.AST]:
     """Yield the nodes of some kinds below ``node``."""
-    return (one for one in ast.walk(node) if isinstance(one, kinds))
+    return (one for one in walk(node) if isinstance(one, kinds))
 
 
 def names_in(node: ast.AST) -> set[str]:
     """Return every name and attribute below ``node``."""
-    return {str(getattr(one, "id", None) or getattr(one, "attr", "")) for one in ast.walk(node)} - {""}
+    return {str(getattr(one, "id", None) or getattr(one, "attr", "")) for one in walk(node)} - {""}
 
 
 def inner_modules(value: Value) -> list[Instance]:

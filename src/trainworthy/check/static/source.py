@@ -9,8 +9,11 @@ import re
 import sys
 import tokenize
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
 from trainworthy.check.finding import Place
 
@@ -21,6 +24,9 @@ _COMMENT_LINE = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _UTF8_UNDER_ANOTHER_NAME = re.compile(rb"\A((?:[^\n]*\n)?[ \t]*#[^\n]*?coding[:=][ \t]*)future[-_]fstrings")
 _MAGIC = ("%", "!", "?")
 _CELL_MAGIC_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")
+
+
+Found = TypeVar("Found")
 
 
 class UnreadableError(Exception):
@@ -45,6 +51,7 @@ class Source:
         tree: What it parses to.
         problems: Cells of a notebook that do not parse: line and message; they are left out of the text.
         cells: For each line of a notebook: its cell and the line in it, both from 1; empty for other files.
+        kept: What was found of it alone, by the function that found it.
     """
 
     path: str
@@ -54,6 +61,8 @@ class Source:
     cells: list[tuple[int, int]] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
     _words: frozenset[str] | None = None
+    _code: str | None = None
+    kept: dict[object, Any] = field(default_factory=dict)
 
     @property
     def words(self) -> frozenset[str]:
@@ -65,7 +74,9 @@ class Source:
     @property
     def code(self) -> str:
         """The text without lines that are only a comment."""
-        return _COMMENT_LINE.sub("", self.text)
+        if self._code is None:
+            self._code = _COMMENT_LINE.sub("", self.text)
+        return self._code
 
     def place(self, node: ast.AST) -> Place:
         """Return the span of a node."""
@@ -96,6 +107,19 @@ class Source:
     def _column(self, line: int, offset: int) -> int:
         text = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
         return offset + 1 if text.isascii() else len(text.encode()[:offset].decode(errors="ignore")) + 1
+
+
+def kept_with_source(find: Callable[[Source], Found]) -> Callable[[Source], Found]:
+    """Find something of a file once: every file that imports it asks for the same; it goes with the file."""
+
+    @wraps(find)
+    def kept(source: Source) -> Found:
+        if find not in source.kept:
+            source.kept[find] = find(source)
+        found: Found = source.kept[find]
+        return found
+
+    return kept
 
 
 def read_source(path: str, data: bytes | None = None) -> Source:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+from trainworthy.check.static.tree import children, walk
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _INNER = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -65,7 +67,7 @@ class _Walk:
 
     def parts(self, one: ast.AST, names: set[str]) -> None:
         """Look into what may be left anywhere; whatever it binds may be bound."""
-        for child in ast.iter_child_nodes(one):
+        for child in children(one):
             if isinstance(child, ast.stmt):
                 self.statement(child, names)
             elif not isinstance(child, _INNER):
@@ -83,19 +85,19 @@ class _Walk:
         if isinstance(target, ast.Name) and target.id in self.locals - names:
             self.found.append(target)
         inner = _bound([ast.Expr(node)]) if isinstance(node, ast.expr) else set()
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             self.reads(child, names | inner)
 
 
 def _own(node: ast.AST) -> list[ast.AST]:
     """Return what stands in a function, functions and classes within it left out."""
     found: list[ast.AST] = []
-    left = list(ast.iter_child_nodes(node))
+    left = list(children(node))
     while left:
         one = left.pop()
         found.append(one)
         if not isinstance(one, _INNER):
-            left += ast.iter_child_nodes(one)
+            left += children(one)
     return found
 
 
@@ -114,7 +116,7 @@ def _bound(statements: list[ast.stmt]) -> set[str]:
             left.append(one.value)
             continue
         if isinstance(one, _COMPREHENSIONS):
-            names |= {inner.target.id for inner in ast.walk(one) if isinstance(inner, ast.NamedExpr)
+            names |= {inner.target.id for inner in walk(one) if isinstance(inner, ast.NamedExpr)
                       and isinstance(inner.target, ast.Name)}  # fmt: skip
             continue
         if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load):
@@ -123,5 +125,5 @@ def _bound(statements: list[ast.stmt]) -> set[str]:
             names.add((one.asname or one.name).partition(".")[0])
         elif isinstance(one, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and one.name:
             names.add(one.name)
-        left += ast.iter_child_nodes(one)
+        left += children(one)
     return names

@@ -6,6 +6,8 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from trainworthy.check.static.tree import walk
+
 if TYPE_CHECKING:
     from trainworthy.check.static.facts import Call
     from trainworthy.check.static.scope import Scope
@@ -233,7 +235,7 @@ def _called_on_self(node: ast.AST) -> set[str]:
     """Return the names of the methods that a function calls on ``self``."""
     return {
         one.func.attr
-        for one in ast.walk(node)
+        for one in walk(node)
         if isinstance(one, ast.Call)
         and isinstance(one.func, ast.Attribute)
         and isinstance(one.func.value, ast.Name)

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from trainworthy.check.finding import Finding
 from trainworthy.check.run import CheckResult
-from trainworthy.report.findings.concise import render_concise
-from trainworthy.report.findings.full import render_full
-from trainworthy.report.findings.github import render_github
-from trainworthy.report.findings.gitlab import render_gitlab
-from trainworthy.report.findings.json import render_json
-from trainworthy.report.findings.junit import render_junit
-from trainworthy.report.findings.sarif import render_sarif
 
-Renderer = Callable[[CheckResult], str]
 
-MACHINE_FORMATS: dict[str, Renderer] = {
-    "json": render_json,
-    "sarif": render_sarif,
-    "github": render_github,
-    "gitlab": render_gitlab,
-    "junit": render_junit,
-}
-FORMATS = ("full", "concise", *MACHINE_FORMATS)
-
-__all__ = ["FORMATS", "MACHINE_FORMATS", "render_concise", "render_full", "statistics"]
+def render(result: CheckResult, form: str) -> str:
+    """Write in one of the formats; only its own module is loaded: concise, full, json, sarif, github, gitlab, junit."""
+    module = import_module(f"{__name__}.{form}")
+    return str(getattr(module, f"render_{form}")(result))
 
 
 def statistics(findings: Sequence[Finding]) -> str:

@@ -1,0 +1,63 @@
+"""What stands in a tree: as ``ast.walk``, for many rules that look at the same nodes.
+
+A node's children are found once and kept with it, and for a definition all that is below it. Marks are left out:
+``ast.Load()``, ``ast.Add()`` and the like are shared by a whole tree, and stand in ``ctx``, ``op`` and ``ops``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+_MARKS = tuple(
+    mark
+    for kind in (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
+    for mark in kind.__subclasses__()
+)
+_NO_NODES = frozenset({*_MARKS, str, int, bool, type(None)})  # what fields hold beside nodes and lists
+_LEAVES = frozenset({ast.Name, ast.Constant, ast.Pass, ast.Break, ast.Continue, ast.alias, ast.Global, ast.Nonlocal})
+_KEPT = frozenset({ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.While, ast.With})
+
+
+def walk(node: ast.AST) -> list[ast.AST]:
+    """Return a node and all below it, level by level."""
+    found = [node]
+    kept = node.__dict__
+    if type(node) not in _KEPT:
+        _add_below(found)
+    elif "_below" in kept:
+        found += kept["_below"]
+    else:
+        _add_below(found)
+        kept["_below"] = found[1:]
+    return found
+
+
+def _add_below(found: list[ast.AST]) -> None:
+    for one in found:  # which grows
+        if type(one) not in _LEAVES:
+            found += one.__dict__.get("_children") or children(one)
+
+
+def children(node: ast.AST) -> Sequence[ast.AST]:
+    """Return the nodes right below one, in the order of their fields."""
+    if type(node) in _LEAVES:
+        return ()
+    kept = node.__dict__
+    if "_children" not in kept:
+        kept["_children"] = _children(node)
+    found: Sequence[ast.AST] = kept["_children"]
+    return found
+
+
+def _children(node: ast.AST) -> tuple[ast.AST, ...]:
+    found: list[ast.AST] = []
+    kept = node.__dict__
+    for name in node._fields:
+        value: Any = kept.get(name)
+        if type(value) is list:
+            found += [one for one in value if type(one) not in _NO_NODES]
+        elif type(value) not in _NO_NODES:
+            found.append(value)
+    return tuple(found)
