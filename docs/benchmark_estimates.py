@@ -12,12 +12,14 @@ When = Callable[[Mapping[str, Any], str], str]
 def estimates(read: Read, when: When) -> str:
     """Return the errors of time and memory against what others measured."""
     runs, memory, single = read("published_runs"), read("memory_published"), read("single_gpu")
-    rows = [*_runs(runs), *_memory(memory), *_single(single), *_step(read("step_time"))]
+    gpus = [row for card, name in _CARDS.items() for row in _gpu_step(read(f"gpu_step_time_{card}"), name)]
+    rows = [*_runs(runs), *_memory(memory), *_single(single), *gpus, *_step(read("step_time"))]
     lines = [
         "**Estimates** against published measurements, and against steps on this machine "
         f"({when(runs, 'published_runs')}, "
         "`memory_published`, `single_gpu`, `step_time`; [runs](docs/published-runs.md), "
-        "[memory](docs/published-memory.md), [one GPU](docs/single-gpu.md), [this machine](docs/calibrate.md)):", "",
+        "[memory](docs/published-memory.md), [one GPU](docs/single-gpu.md), [real GPUs](docs/measured-gpu.md), "
+        "[this machine](docs/calibrate.md)):", "",
         "| what | cases | median error | 9 in 10 within |", "|---|---|---|---|",
     ]  # fmt: skip
     return "\n".join(
@@ -63,6 +65,15 @@ def _single(result: Mapping[str, Any]) -> list[_Row]:
         ("throughput of ordinary models, 25 GPUs, few rows of each for calibration", table["calibrated"]["rows"],
          table["calibrated"]["median_pct"], table["calibrated"]["p90_pct"]),
     ]  # fmt: skip
+
+
+_CARDS = {"h100-sxm-80gb": "H100", "h200-sxm-141gb": "H200"}
+
+
+def _gpu_step(result: Mapping[str, Any], card: str) -> list[_Row]:
+    found = result["summary"]["calibrated_error"]
+    what = f"step time on an {card} after `trainworthy calibrate` there, eager and compiled"
+    return [(what, found["cases"], 100 * found["median_error"], 100 * found["ninth_decile_error"])]
 
 
 def _step(result: Mapping[str, Any]) -> list[_Row]:
