@@ -73,6 +73,7 @@ def main() -> int:
 def probes() -> Iterator[tuple[str, Callable[[], Any]]]:
     """List the probes, what matters most first."""
     yield "outside", outside
+    yield "cells", cells
     for name, batch, variants, searched in MODELS:
         for variant, search in product(variants, (False, True) if searched else (False,)):
             label = f"{name} {batch} {variant}{' search' if search else ''}"
@@ -193,6 +194,27 @@ def wide_softmax(tokens: int = 768, words: int = 267_735, width: int = 512) -> l
         loss.backward()
         optimizer.step()
         found.append(_shown())
+    return found
+
+
+def cells(steps: int = 50) -> list[dict[str, Any]]:
+    """Ask what each step of a recurrent cell keeps for the backward pass: the kernel is one, its gates are saved."""
+    import torch
+    from torch import nn
+
+    found = []
+    for kind, dtype, train in product((nn.LSTMCell, nn.GRUCell), (torch.float32, torch.float16), (True, False)):
+        _clear()
+        cell = kind(256, 1024, device="cuda", dtype=dtype)
+        x = torch.randn(64, 256, device="cuda", dtype=dtype)
+        before = torch.cuda.memory_allocated()
+        with torch.set_grad_enabled(train):
+            state = cell(x)
+            for _ in range(steps - 1):
+                state = cell(x, state)
+        after = torch.cuda.memory_allocated()
+        found.append({"kind": kind.__name__, "dtype": str(dtype), "train": train, "bytes": after - before, **_shown()})
+        del state
     return found
 
 
