@@ -1,6 +1,6 @@
 """What a card shows beside tensors: context and libraries, what the allocator keeps, workspaces of convolutions.
 
-    python -m benchmarks.gpu_memory_kinds FILE.json    needs a CUDA device; under a minute
+    python -m benchmarks.gpu_memory_kinds FILE.json [PROBE ...]    needs a CUDA device; under a minute
 
 Every probe stands alone: one that fails leaves its message, and the others go on.
 """
@@ -58,6 +58,8 @@ def main() -> int:
         "cudnn": torch.backends.cudnn.version(),
     }  # fmt: skip
     for name, ask in probes():
+        if sys.argv[2:] and not name.startswith(tuple(sys.argv[2:])):
+            continue
         if time.perf_counter() - start > LIMIT_S:
             answer.setdefault("left_out", []).append(name)
             continue
