@@ -149,8 +149,9 @@ BigScience's notes). **No constant of that is fitted to a row**, so there is not
 - GNMT's trainer runs a batch of the longest sentences first, with its logits held by a name during the backward pass.
 - NCF holds MovieLens-20M, its shuffled epoch of 100 million pairs and its test set on the card.
 
-Which of these it is was found with the rows in sight; that the replay is right is not of their making: on an H100, where
-nothing was fitted either, it gives the reserved memory of 14 trainings within 2.7 % (median; 8.8 % at most; measured-gpu.md).
+Which of these it is was found with the rows in sight; that the replay is right is not of their making: on an H100,
+where nothing was fitted either, it gives the reserved memory of 14 trainings within 2.7 % (median; 8.8 % at most; see
+measured-gpu.md).
 
 ResNet-50 and SSD are not among the five: with `cudnn.benchmark` the first step tries algorithms whose workspaces cuDNN
 does not publish. For them the step's tensors are taken times 1.16 plus 1891 MiB, fitted to other measurements
