@@ -76,6 +76,7 @@ def probes() -> Iterator[tuple[str, Callable[[], Any]]]:
     """List the probes, what matters most first."""
     yield "outside", outside
     yield "cells", cells
+    yield "recurrent layers", recurrent_layers
     for name, batch, variants, searched in MODELS:
         for variant, search in product(variants, (False, True) if searched else (False,)):
             label = f"{name} {batch} {variant}{' search' if search else ''}"
@@ -218,6 +219,30 @@ def cells(steps: int = 50) -> list[dict[str, Any]]:
         found.append({"kind": kind.__name__, "dtype": str(dtype), "train": train, "bytes": after - before, **_shown()})
         del state
     return found
+
+
+def recurrent_layers() -> list[dict[str, Any]]:
+    """Ask for the workspaces of wide LSTM layers, as GNMT has them."""
+    import torch
+
+    rows = []
+    for (steps, batch, inputs, both), dtype in product(
+        ((50, 32, 1024, False), (50, 32, 2048, False), (50, 32, 1024, True), (50, 128, 2048, False)),
+        (torch.float32, torch.float16),
+    ):
+        _clear()
+        layer = torch.nn.LSTM(inputs, 1024, bidirectional=both, device="cuda", dtype=dtype)
+        x = torch.randn(steps, batch, inputs, device="cuda", dtype=dtype, requires_grad=True)
+        row: dict[str, Any] = {"x": list(x.shape), "bidirectional": both, "dtype": str(dtype)}
+        row["forward"] = _beside(partial(layer, x))
+        result = layer(x)[0].sum()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        result.backward()
+        row["backward"] = torch.cuda.max_memory_allocated() - max(before, torch.cuda.memory_allocated())
+        rows.append(row)
+        del layer, x, result
+    return rows
 
 
 def convolutions() -> list[dict[str, Any]]:
