@@ -18,11 +18,7 @@ from trainworthy.hardware.rows import gpu_rows
 
 Row = dict[str, str]
 
-# NVIDIA's programs for these are compiled by TorchScript (a gate, a scale, an optimizer), in containers of 2020; our
-# recording of an eager step allocates a half to a fourth of what they took, and nobody here could run them.
-_COMPILED = ("transformerxlbase", "transformerxllarge", "waveglow")
 WITHOUT_NOTE = "the same, without the note that the batch fills the card"
-EAGER = "the same, without the note; programs that TorchScript does not compile"
 
 
 def compare_memory(rows: Sequence[Row]) -> dict[str, Any]:
@@ -41,9 +37,7 @@ def compare_memory(rows: Sequence[Row]) -> dict[str, Any]:
         plain = run_prediction({**row, "note": ""}).peak_memory_gb if fills_the_card(row) else None
         if plain is not None:
             by_model[row["model"]].append(plain / measured - 1)
-    plain_errors = {model: values for model, values in by_model.items() if model not in _COMPILED}
     errors[WITHOUT_NOTE] = list(chain.from_iterable(by_model.values()))
-    errors[EAGER] = list(chain.from_iterable(plain_errors.values()))
     fits = {
         status: {answer: answers.count(answer) for answer in ("yes", "unsure", "no")}
         for status, answers in said.items()

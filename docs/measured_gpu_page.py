@@ -52,7 +52,7 @@ def page() -> dict[Path, str]:
         return {}
     cards = "\n".join(f"- {_card(each['measured_on'])}" for each in found)
     text = _HEAD.format(cards=cards) + _TIME + "".join(map(_time, found))
-    text += _memory(found, memory) + _answers(memory)
+    text += _memory(found, memory) + "".join(map(_kinds, _read_all("gpu_memory_kinds_*"))) + _answers(memory)
     return {DOCS / "measured-gpu.md": text}
 
 
@@ -66,6 +66,43 @@ def _card(on: dict[str, Any]) -> str:
 def _read(name: str) -> dict[str, Any] | None:
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _read_all(pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(f"{pattern}.json"))]
+
+
+_KINDS = """
+## Reserved memory, and what is beside it
+
+Four steps of each model, gradients set to zero and kept (`python -m benchmarks.gpu_memory_kinds FILE` asks the card,
+`gpu_memory_kinds_compare` rehearses and replays through the caching allocator). Nothing was fitted to these figures.
+{card}: {outside} MiB were outside of the allocator.
+
+| model, batch, precision | allocated | predicted | reserved | predicted | outside |
+|---|---:|---:|---:|---:|---:|
+"""
+
+
+def _kinds(result: dict[str, Any]) -> str:
+    on = result["measured_on"]
+    noted = ", ".join(f"{mib} after {name}" for name, mib in result["outside_mib"].items() if name != "cache emptied")
+    text = _KINDS.format(card=f"{on['device']}, torch {on['torch']}, cuDNN {on['cudnn']}", outside=noted)
+    for name, each in result["training"].items():
+        (a, r), (b, s), (e, f) = each["measured_mib"], each["predicted_mib"], each["error_pct"]
+        text += f"| {name} | {a:,} | {b:,} ({e:+.1f} %) | {r:,} | {s:,} ({f:+.1f} %) | {each['outside_mib']} |\n"
+    return text + _cells(result["cells"])
+
+
+def _cells(cells: list[dict[str, Any]]) -> str:
+    if not cells:
+        return ""
+    text = "\nFifty steps of a recurrent cell of 1024, batch 64, keep, in bytes:\n\n"
+    text += "| cell | type | trains | measured | predicted |\n|---|---|---|---:|---:|\n"
+    for c in cells:
+        kind = f"| {c['kind']} | {c['dtype'].removeprefix('torch.')} | {'yes' if c['train'] else 'no'} |"
+        text += f"{kind} {c['measured_bytes']:,} | {c['predicted_bytes']:,} |\n"
+    return text
 
 
 def _time(result: dict[str, Any]) -> str:

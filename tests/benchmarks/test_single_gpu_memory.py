@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.single_gpu_memory import EAGER, WITHOUT_NOTE, compare_memory, contradictions
+from benchmarks.single_gpu_memory import WITHOUT_NOTE, compare_memory, contradictions
 
 _EMPTY = dict.fromkeys(
     ("framework", "grad_accum", "seq_len_or_img", "method", "throughput", "throughput_unit", "step_time_ms",
@@ -34,5 +34,4 @@ def test_rows_that_fill_the_card_are_also_counted_without_their_note() -> None:
     rows = [_row("a", "V100", 296, 31.6), _row("b", "V100", 20, 29.7, model="transformerxlbase")]
     memory = compare_memory(rows)
     assert memory["by_kind"][WITHOUT_NOTE]["rows"] == 2
-    assert memory["by_kind"][EAGER]["rows"] == 1
     assert set(memory["without_note_by_model"]) == {"resnet50", "transformerxlbase"}

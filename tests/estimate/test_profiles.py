@@ -44,9 +44,9 @@ def test_an_unknown_profile_lists_the_known() -> None:
 
 @pytest.mark.parametrize("name", profile_names())
 def test_every_profile_can_be_read(name: str) -> None:
-    from trainworthy.estimate.profiles import _profile
+    from trainworthy.estimate.profiles import profile_of
 
-    for variant in _profile(name)["variants"]:
+    for variant in profile_of(name)["variants"]:
         step = profiled_step(name, variant=variant, batch=3, sequence=5)
         assert step.ops
         assert step.peak_bytes > 0

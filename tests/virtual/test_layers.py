@@ -118,6 +118,18 @@ def test_cells(cell: type[nn.RNNCellBase]) -> None:
     assert layer.weight_hh.grad is not None
 
 
+@pytest.mark.parametrize(("cell", "kept"), [(nn.LSTMCell, 14), (nn.GRUCell, 12)])
+def test_cells_keep_both_products_of_gates(cell: type[nn.RNNCellBase], kept: int) -> None:
+    """An LSTM's products and workspace are four hidden states each, a GRU's three, three and five; and the states."""
+    layer = cell(8, 256).cuda()
+    x = r(128, 8)
+    before = torch.cuda.memory_allocated()
+    state = layer(x)
+    for _ in range(9):
+        state = layer(x, state)
+    assert (torch.cuda.memory_allocated() - before) / (10 * 4 * 128 * 256) == pytest.approx(kept, rel=0.02)
+
+
 # --- sparse ---------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,12 @@ class ProfiledStep:
 
 
 @lru_cache(maxsize=128)
-def _profile(name: str) -> dict[str, Any]:
+def profile_of(name: str) -> dict[str, Any]:
+    """Return a profile as it is stored.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
     path = resources.files("trainworthy.estimate") / "profile_data" / f"{name}.json"
     if not path.is_file():
         raise UsageError(f"No profile {name!r}.", fix=f"One of {', '.join(profile_names())}.")
@@ -65,7 +70,7 @@ def profile_names() -> tuple[str, ...]:
 
 def has_variant(name: str, variant: str) -> bool:
     """Tell whether there is a profile of a model with this variant, such as ``"train-amp"``."""
-    return name in profile_names() and variant in _profile(name)["variants"]
+    return name in profile_names() and variant in profile_of(name)["variants"]
 
 
 @lru_cache(maxsize=512)
@@ -79,7 +84,7 @@ def profiled_step(
     Raises:
         UsageError: If there is no such profile or variant.
     """
-    profile = _profile(name)
+    profile = profile_of(name)
     if variant not in profile["variants"]:
         raise UsageError(f"The profile of {name} has no {variant!r}.", fix=f"One of {', '.join(profile['variants'])}.")
     raw = profile["variants"][variant]

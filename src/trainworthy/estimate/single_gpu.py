@@ -16,6 +16,7 @@ from trainworthy.errors import TrainworthyError
 from trainworthy.estimate import single_gpu_tables as tables
 from trainworthy.estimate.machine import Machine, gpu_machine
 from trainworthy.estimate.op_cost import op_time
+from trainworthy.estimate.profile_memory import RecordedMemory, recorded_memory
 from trainworthy.estimate.profiles import ProfiledStep, has_variant, profiled_step
 from trainworthy.estimate.published_rates import AS_ITS_ROW, NO_RATES, GpuScales, published_rates, workload_factor
 from trainworthy.estimate.quantity import Quantity
@@ -147,12 +148,22 @@ def _predict(row: Mapping[str, str], *, calibrated: bool) -> SingleGpuPrediction
     known = found.gpu in rates.gpus
     spread = _SPREAD if known else _SPREAD_UNCALIBRATED
     kind, full = row.get("memory_kind", ""), tables.fills_the_card(row)
-    memory = memory_of(found.step, gpu=found.gpu, kind=kind, fills=full) if found.batch_stated or full else None
-    fit = fits(found.step, gpu=found.gpu) if found.batch_stated else None
+    recorded = _recorded(row, found.step)
+    stated = found.batch_stated
+    memory = memory_of(found.step, gpu=found.gpu, kind=kind, fills=full, recorded=recorded) if stated or full else None
+    fit = fits(found.step, gpu=found.gpu, recorded=recorded) if stated else None
     return SingleGpuPrediction(
         Quantity(seconds / spread, seconds, seconds * spread), found.items_per_step / seconds, memory, fit,
         "" if found.batch_stated else "the batch is not stated: the benchmark's usual one is taken", calibrated=known,
     )  # fmt: skip
+
+
+def _recorded(row: Mapping[str, str], step: ProfiledStep) -> RecordedMemory | None:
+    """Return what the row's own program reserved with the software of its time, if both are known."""
+    work, precision, batch = tables.workload_of(row), tables.precision_of(row), tables.batch_of(row)
+    if not (work and precision and batch and step.trains and tables.keeps_as_in_2020(row)):
+        return None
+    return recorded_memory(work.profile, variant=f"train-{precision.variant}", batch=batch)
 
 
 def step_of(

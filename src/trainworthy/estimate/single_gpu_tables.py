@@ -241,6 +241,17 @@ def num_gpus_of(row: Mapping[str, str]) -> int | None:
     return _number(text) if text else 1
 
 
+def keeps_as_in_2020(row: Mapping[str, str]) -> bool:
+    """Tell whether a row's software is PyTorch before 1.11: NVIDIA's containers up to 21.10.
+
+    >>> keeps_as_in_2020({"framework": "PyTorch NGC 20.01/20.10 DeepLearningExamples"}), keeps_as_in_2020({})
+    (True, False)
+    """
+    stated = re.findall(r"\bngc (\d\d)\.(\d\d)|/(\d\d)\.(\d\d)", row.get("framework", "").lower())
+    releases = [(int(a or c), int(b or d)) for a, b, c, d in stated]
+    return bool(releases) and max(releases) <= (21, 10)
+
+
 def fills_the_card(row: Mapping[str, str]) -> bool:
     """Tell whether a row's note says that its batch was chosen to fill the card."""
     return "chosen to fill the card" in row.get("note", "")

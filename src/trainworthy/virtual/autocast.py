@@ -195,6 +195,9 @@ def _kernel(name: str, policies: dict[str, Policy | None]) -> Callable[..., Any]
     return kernel
 
 
+_ELSEWHERE = {"scaled_dot_product_attention", "lstm_cell", "gru_cell"}  # whose own overrides cast
+
+
 def _register() -> None:
     cuda, cpu = _cuda_policies(), _cpu_policies()
     for name in [*cuda, *(n for n in cpu if n not in cuda)]:
@@ -202,7 +205,7 @@ def _register() -> None:
             _overload(name)
         except AttributeError:  # an operation that this version of torch does not have
             continue
-        if not has_override(name) and name not in {"scaled_dot_product_attention"}:
+        if not has_override(name) and name not in _ELSEWHERE:
             override(name)(_kernel(name, {"cuda": cuda.get(name), "cpu": cpu.get(name)}))
 
 

@@ -20,6 +20,7 @@ from trainworthy.virtual import (  # noqa: F401 - they register handlers and ove
     kernels_sync_norm,
     patch_dtensor,
     rnn,
+    rnn_cells,
 )
 from trainworthy.virtual.attention import Hardware
 from trainworthy.virtual.autocast import cache_followed
