@@ -27,14 +27,14 @@ _aten = torch.ops.aten
 
 class _Softmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: int, is_log: bool, to_float: bool) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, dim: int, is_log: bool, to_float: bool) -> Tensor:
         y: Tensor = (_aten._log_softmax if is_log else _aten._softmax)(x, dim, to_float)
         ctx.save_for_backward(x, y)
         ctx.rest = dim, is_log
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         x, y = ctx.saved_tensors
         dim, is_log = ctx.rest
         backward = _aten._log_softmax_backward_data if is_log else _aten._softmax_backward_data
@@ -57,12 +57,12 @@ def log_softmax(x: Tensor, dim: int, *, to_float: bool = False) -> Tensor:
 
 class _Relu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return torch.relu(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         return _aten.threshold_backward(grad, ctx.saved_tensors[0], 0)
 
 
@@ -80,21 +80,21 @@ def in_place_of_functional() -> Iterator[None]:
     try:
         yield
     finally:
-        F.relu, F.softmax = before  # type: ignore[assignment]
+        F.relu, F.softmax = before
 
 
 class _Gate(torch.autograd.Function):
     """tanh of one half of the channels times sigmoid of the other, compiled: what it keeps dies with the graph."""
 
     @staticmethod
-    def forward(ctx: Any, one: Tensor, other: Tensor, width: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, one: Tensor, other: Tensor, width: int) -> Tensor:
         both = one + other
         size = (one.shape[0], width, one.shape[2])
         ctx.kept = both.new_empty(size), both.new_empty(size)  # not ``save_for_backward``: never released by autograd
         return both.new_empty(size)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         halves = [torch.empty_like(grad) for _ in ctx.kept]
         padded = [torch.zeros(grad.shape[0], 2 * grad.shape[1], grad.shape[2], device=grad.device, dtype=grad.dtype)
                   for _ in halves]  # fmt: skip
@@ -177,7 +177,7 @@ class JitLamb(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": 0.0})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take a step."""
         for group in self.param_groups:
             for p in group["params"]:
