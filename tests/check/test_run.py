@@ -287,3 +287,13 @@ def test_a_list_that_many_loops_append_to_stays_small() -> None:
     (last,) = [call for call in analysis.method_calls("append") if call.node.lineno == 83]
     assert isinstance(last.owner, Sequence)
     assert len(last.owner.some) <= 40
+
+
+def test_imports_are_followed_however_many_files_were_read(tmp_path: Path) -> None:
+    project = Project()
+    for number in range(402):
+        project.add(read_source(f"part_{number}.py", b"x = 1\n"))
+    (tmp_path / "layers.py").write_text("import torch\n", encoding="utf-8")
+    found = project.find("layers", importer=str(tmp_path / "train.py"))
+    assert found is not None
+    assert project.find("layers", importer=str(tmp_path / "train.py")) is found

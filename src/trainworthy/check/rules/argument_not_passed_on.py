@@ -12,7 +12,7 @@ Why:
 How sure:
     The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
     function gives the option to any call, computes with it, or keeps it. The project's function reads its parameter,
-    which has a default; a mask's is None.
+    which has a default; a mask's is None. Who a function is handed to may want the parameter, and `**unused` says so.
 """
 
 from __future__ import annotations
@@ -87,19 +87,40 @@ def _left_out(analysis: Analysis) -> Iterator[Hit]:
             continue
         if call.starred or isinstance(function.node, ast.Lambda) or function.decorators:
             continue
-        if analysis.mentions("save_hyperparameters"):
+        if analysis.mentions("save_hyperparameters") or _is_handed_on(analysis, function):
             continue
         own = {arg.arg for arg in _parameters(function.node)}
         for name, is_none in _optional(callee, call, own):
             reads = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
-            forgotten = not reads and name not in _COMMON
-            if forgotten or (is_none and "mask" in name and _is_only_applied(function.node, name)):
+            forgotten = not reads and name not in _COMMON and not _is_chosen(function, call, name)
+            if forgotten or (is_none and name.endswith(("mask", "masks")) and _is_only_applied(function.node, name)):
                 yield Hit(
                     place=analysis.place(call.node, call.context),
                     message=f"`{name}` is a parameter here and of what is called, which does not get it",
                     evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
                     fix=f"Write `{name}={name}`.",
                 )
+
+
+def _is_handed_on(analysis: Analysis, function: Function) -> bool:
+    """Say whether a function within another is given to somebody, who chooses its arguments, and never called here."""
+    if not isinstance(analysis.parents.get(function.node), ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    uses = [one for one in analysis.nodes.get(ast.Name, []) if getattr(one, "id", "") == function.name]
+    called = [one for one in uses if getattr(analysis.parents.get(one), "func", None) is one]
+    return bool(uses) and not called
+
+
+def _is_chosen(function: Function, call: Call, name: str) -> bool:
+    """Say whether a function decides on an argument by itself.
+
+    It gives another value in another call of the same, or says by `**unused` that it is called with more than it needs.
+    """
+    text = ast.unparse(call.node.func)
+    others = [one for one in walk(function.node) if isinstance(one, ast.Call) and one is not call.node]
+    given = any(name in {keyword.arg for keyword in one.keywords} and ast.unparse(one.func) == text for one in others)
+    rest = function.node.args.kwarg
+    return given or (rest is not None and rest.arg.lstrip("_").startswith(("unused", "ignored")))
 
 
 _COMMON = frozenset(
@@ -150,7 +171,9 @@ def _is_only_applied(function: ast.AST, name: str) -> bool:
         for one in uses
     )
     stored = any(isinstance(one.ctx, ast.Store) for one in uses)
-    return not handed and not stored and any(isinstance(parents.get(one), ast.Attribute) for one in uses)
+    mappings = any(getattr(parents.get(one), "attr", "") in ("items", "keys", "values", "get") for one in uses)
+    applied = any(isinstance(parents.get(one), ast.Attribute) for one in uses)
+    return applied and not handed and not stored and not mappings
 
 
 def _ignored_generators(analysis: Analysis) -> Iterator[Hit]:

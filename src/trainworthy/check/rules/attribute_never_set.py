@@ -25,9 +25,16 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.attributes import OF_MODULES, ancestors, bound_elsewhere, bound_in, own_attributes
+from trainworthy.check.static.attributes import (
+    OF_MODULES,
+    OUTSIDE,
+    ancestors,
+    bound_elsewhere,
+    bound_in,
+    own_attributes,
+)
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import ProjectClass
+from trainworthy.check.static.values import ProjectClass, Ref, Value
 
 BAD = """\
 import torch
@@ -159,9 +166,7 @@ def _near(name: str, known: frozenset[str]) -> str:
 def _too_early(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
     """Yield what ``__init__`` reads above the only line of the class that sets it."""
     init = next((one for one in cls.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
-    if init is None or any(isinstance(base, ProjectClass) for base in cls.bases):
-        return
-    if not _reads_unset(init):
+    if init is None or not _reads_unset(init) or not all(_sets_nothing(base) for base in cls.bases):
         return
     set_at = _set_once(cls.node, init)
     for statement in init.body:
@@ -178,6 +183,12 @@ def _too_early(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
                         message=f"`self.{node.attr}` is read here and set further down",
                         fix="Set it first.",
                     )
+
+
+def _sets_nothing(base: Value) -> bool:
+    """Say whether a base is known to set no attributes but its own, which nobody reads here."""
+    known = (*OUTSIDE, "torch.nn.modules.module.Module")
+    return isinstance(base, Ref) and (base.name in known or base.name.endswith(".LightningModule"))
 
 
 def _reads_unset(init: ast.FunctionDef) -> bool:

@@ -91,7 +91,7 @@ def _in_block(analysis: Analysis, names: Bindings, block: list[ast.stmt], loops:
             continue
         inside = range(branch.body[0].lineno, (branch.body[-1].end_lineno or 0) + 1)
         bound = {name for one, name in names.plain_assignments() if one.lineno in inside}
-        for name in sorted(bound - set(names.parameters) - names.declared):
+        for name in sorted(bound - set(names.parameters) - names.declared - names.defined):
             if all(one.lineno in inside for one in names.stores[name]):
                 use = _first_use(block[at + 1 :], name)
                 if use is not None:

@@ -10,7 +10,7 @@ Why:
 
 How sure:
     Certain for properties. For functions, all parameters are passed on as they came, and nothing is assigned or called
-    above that line but tests.
+    above that line but tests, which ask only what stays as it is.
 """
 
 from __future__ import annotations
@@ -84,6 +84,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _reads_itself(node: ast.FunctionDef) -> ast.AST | None:
     first = node.args.args[0].arg if node.args.args else ""
+    if any(isinstance(one, ast.Attribute) and one.attr == node.name and isinstance(one.ctx, ast.Store)
+           for one in walk(node)):  # fmt: skip
+        return None  # what a cached property stores takes its place
     for one in walk(node):
         if isinstance(one, ast.FunctionDef | ast.Lambda | ast.ClassDef) and one is not node:
             return None
@@ -107,11 +110,27 @@ def _returns_itself(node: ast.FunctionDef, is_method: bool) -> ast.AST | None:
             continue
         inner = statement.body if isinstance(statement, ast.If) and not statement.orelse else [statement]
         last = inner[0] if len(inner) == 1 else None
+        if isinstance(statement, ast.If) and _may_differ(statement.test):
+            return None
         if isinstance(last, ast.Return) and _is_itself(last.value, node.name, names, is_method):
             return last.value
         if not isinstance(statement, ast.If) or not isinstance(inner[-1], ast.Return | ast.Raise):
             return None
     return None
+
+
+def _may_differ(test: ast.expr) -> bool:
+    """Say whether a test may change something, or have another outcome the next time."""
+    return any(
+        isinstance(one, ast.Call) and getattr(one.func, "attr", getattr(one.func, "id", "")) not in _ASKING
+        for one in walk(test)
+    )
+
+
+_ASKING = frozenset(
+    "isinstance len hasattr getattr callable issubclass is_tensor dim size numel ndimension is_floating_point "
+    "is_complex is_contiguous startswith endswith lower upper int float str type all any".split()
+)
 
 
 def _is_itself(node: ast.expr | None, name: str, names: list[str], is_method: bool) -> bool:

@@ -125,7 +125,7 @@ def _parts(analysis: Analysis, statement: ast.Assign, loads: dict[str, list[ast.
         or not isinstance(value.func, ast.Attribute)
     ):
         return
-    if value.func.attr not in _PARTS or _is_of_text(value):
+    if value.func.attr not in _PARTS or _is_of_text(value) or _is_cut_off(value):
         return
     names = [one.id for one in target.elts if isinstance(one, ast.Name)]
     unread = [one for one in names if one not in loads and not one.startswith("_")]
@@ -141,6 +141,11 @@ def _is_of_text(call: ast.Call) -> bool:
     return any(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in call.args) or not (
         call.args or call.keywords
     )
+
+
+def _is_cut_off(call: ast.Call) -> bool:
+    """Say whether NumPy splits at one index: what comes after it is often not wanted, as the alpha of a picture."""
+    return any(isinstance(one, ast.List | ast.Tuple) and len(one.elts) == 1 for one in call.args)
 
 
 def _converted(

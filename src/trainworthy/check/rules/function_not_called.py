@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The name is torch's function, a method of the class, or a function of this file or an import that the same file
-    calls without arguments. Silent if anything in the file binds the name otherwise.
+    calls without arguments. Silent if anything in the file binds the name otherwise, if a class that descends from the
+    method's has something else by that name, and where one of two functions is chosen by `or`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.attributes import replaced_below
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -91,12 +93,21 @@ def _asked(analysis: Analysis) -> Iterator[ast.Name | ast.Attribute]:
             if isinstance(node, ast.If | ast.While | ast.IfExp):
                 asked = [node.test]
             elif isinstance(node, ast.BoolOp):
-                asked = node.values
+                asked = node.values if _is_asked(node, analysis.parents) else node.values[:-1]
             elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
                 asked = [node.operand]
             elif isinstance(node, ast.Compare):
                 asked = _compared(node)
             yield from (one for one in asked if isinstance(one, ast.Name | ast.Attribute))
+
+
+def _is_asked(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether the truth of an `and` or `or` is what matters: its last operand is its value otherwise."""
+    while isinstance(parent := parents.get(node), ast.BoolOp):
+        node = parent
+    if isinstance(parent, ast.If | ast.While | ast.IfExp | ast.Assert):
+        return parent.test is node
+    return isinstance(parent, ast.UnaryOp) or (isinstance(parent, ast.comprehension) and node in parent.ifs)
 
 
 def _compared(node: ast.Compare) -> list[ast.expr]:
@@ -140,14 +151,16 @@ def _only_functions(analysis: Analysis) -> set[str]:
 
 def _methods(analysis: Analysis, asked: list[ast.Attribute]) -> Iterator[Hit]:
     """Yield methods of a class that its own methods test without calling them."""
+    known = {one.node: one for one in analysis.classes} if asked else {}
     for cls in analysis.nodes.get(ast.ClassDef, []) if asked else []:
-        if not isinstance(cls, ast.ClassDef):
+        if not isinstance(cls, ast.ClassDef) or cls not in known:
             continue
         methods = {one.name for one in cls.body if isinstance(one, ast.FunctionDef) and not one.decorator_list}
         stored = {one.attr for one in walk(cls) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}
         names = methods - stored - {one.id for one in walk(cls) if isinstance(one, ast.Name)}
         for node in asked:
-            if cls.lineno < node.lineno <= (cls.end_lineno or 0) and node.attr in names:
+            inside = cls.lineno < node.lineno <= (cls.end_lineno or 0) and node.attr in names
+            if inside and not replaced_below(analysis.source.path, known[cls], node.attr):
                 yield _hit(analysis, node)
 
 

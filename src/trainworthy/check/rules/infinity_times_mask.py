@@ -7,7 +7,7 @@ Why:
     0 times infinity is NaN: every place that the mask leaves alone becomes NaN, not only those that it hides.
 
 How sure:
-    The other factor is called a mask, or is a comparison or its conversion to numbers.
+    The other factor is called a mask, or is a comparison or its conversion to numbers. Silent below `nan_to_num`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def act(q_value, ratio, log_tau):
 
 _INFINITY = re.compile(r"^-?((np|numpy|math|torch)\.(inf|Inf|infty)|float\(['\"][+-]?inf(inity)?['\"]\))$")
 _INFINITIES = frozenset({"inf", "Inf", "infty", "infinity"})
-_MASK = re.compile(r"mask|padding|valid|dones?$|is_", re.IGNORECASE)
+_MASK = re.compile(r"mask|padding|valid|dones?$|\bis_", re.IGNORECASE)
 
 
 @rule(code="TW219", severity="error")
@@ -52,12 +52,21 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for node in analysis.nodes.get(ast.BinOp, []):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             for infinite, other in ((node.left, node.right), (node.right, node.left)):
-                if _is_infinite(infinite) and _is_a_mask(other):
+                if _is_infinite(infinite) and _is_a_mask(other) and not _is_mended(node, analysis.parents):
                     yield Hit(
                         place=analysis.source.place(node),
                         message="0 times infinity is NaN",
                         fix="Use `masked_fill` or `torch.where`.",
                     )
+
+
+def _is_mended(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether NaN is replaced at once, around the product or after it."""
+    parent = parents.get(node)
+    if isinstance(parent, ast.Attribute):
+        return parent.attr.startswith("nan_to_num")
+    name = getattr(parent.func, "attr", getattr(parent.func, "id", "")) if isinstance(parent, ast.Call) else ""
+    return name == "nan_to_num"
 
 
 def _is_infinite(node: ast.expr) -> bool:

@@ -9,7 +9,7 @@ Why:
     gave it.
 
 How sure:
-    The text of the tensor is the same in both, and both write all of it.
+    The text of the tensor is the same in both, both write all of it, and nothing but initialisers is called between.
 """
 
 from __future__ import annotations
@@ -103,4 +103,7 @@ def _may_touch(statement: ast.stmt, target: str) -> bool:
     """Say whether a statement may read a tensor, or bind what it hangs on."""
     if _written(statement):
         return target in ast.unparse(statement)
-    return not isinstance(statement, ast.Expr | ast.Assign) or target.partition(".")[0] in ast.unparse(statement)
+    called = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+    return (
+        called or not isinstance(statement, ast.Expr | ast.Assign) or target.partition(".")[0] in ast.unparse(statement)
+    )

@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The element is called by a name that does not begin with an underscore. A module that is moved in place
-    (`one = one.cuda()`) is left out, and so is a loop that counts or changes its collection.
+    (`one = one.cuda()`) is left out, and so are what a function may change in place, a loop that counts or changes its
+    collection, a draw from it, and values of both loops that stand side by side.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def repeated(values, lengths):
 _EVALUATION = re.compile(
     r"^(?:val|valid|validation|test|eval|dev)_(\w+)$|^(\w+)_(?:val|valid|validation|test|eval|dev)$"
 )
-_IN_PLACE = frozenset({"to", "cuda", "cpu", "half", "float", "train", "eval", "strip", "lower", "replace"})
+_IN_PLACE = frozenset({"to", "cuda", "cpu", "half", "float", "train", "eval", "strip", "lower", "replace", "apply"})
 _Loop = ast.For | ast.AsyncFor
 _Pairs = list[tuple[str, str]]
 
@@ -111,7 +112,7 @@ def _changed_for_nothing(analysis: Analysis, names: Bindings, loops: list[_Loop]
             if not isinstance(last, ast.Assign) or [getattr(one, "id", "") for one in last.targets] != [element]:
                 continue
             own = [one for one in walk(last.value) if isinstance(one, ast.Name) and one.id == element]
-            if not own or _moves_in_place(last.value):
+            if not own or not _makes_a_new_one(last.value, element):
                 continue
             end = loop.end_lineno or loop.lineno
             later = [one for one in names.reads[collection] if one.lineno > end]
@@ -126,8 +127,14 @@ def _changed_for_nothing(analysis: Analysis, names: Bindings, loops: list[_Loop]
                 )
 
 
-def _moves_in_place(value: ast.expr) -> bool:
-    return isinstance(value, ast.Call) and getattr(value.func, "attr", "") in _IN_PLACE
+def _makes_a_new_one(value: ast.expr, element: str) -> bool:
+    """Say whether a value surely is another object than the element: what is called may change that in place."""
+    if not isinstance(value, ast.Call):
+        return True
+    func = value.func
+    if not isinstance(func, ast.Attribute) or func.attr in _IN_PLACE or func.attr.endswith("_"):
+        return False
+    return ast.unparse(func.value) in ("torch", "np", "numpy", "F", "torch.nn.functional", element)
 
 
 def _whole_in_each_turn(analysis: Analysis, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> Iterator[Hit]:
@@ -143,7 +150,8 @@ def _whole_in_each_turn(analysis: Analysis, node: ast.ListComp | ast.GeneratorEx
         parents = {child: one for part in parts for one in walk(part) for child in children(one)}
         for use in read:
             parent = parents.get(use)
-            counted = isinstance(parent, ast.Call) and getattr(parent.func, "id", "") in ("len", "next", "id")
+            name = getattr(parent.func, "attr", getattr(parent.func, "id", "")) if isinstance(parent, ast.Call) else ""
+            counted = name in ("len", "next", "id") or _DRAWS.search(name) is not None
             whole = isinstance(parent, ast.Call | ast.BinOp | ast.keyword | ast.List) and not counted
             if use.id == collection and whole:
                 yield Hit(
@@ -152,6 +160,9 @@ def _whole_in_each_turn(analysis: Analysis, node: ast.ListComp | ast.GeneratorEx
                     evidence=(Evidence("the loop", analysis.source.place(generator.target)),),
                     fix=f"Use `{element}`.",
                 )
+
+
+_DRAWS = re.compile(r"choice|sample|rand|shuffle|permut|pop", re.IGNORECASE)
 
 
 def _batches_of_the_other_loop(analysis: Analysis) -> Iterator[Hit]:
@@ -168,6 +179,8 @@ def _batches_of_the_other_loop(analysis: Analysis) -> Iterator[Hit]:
             if any(isinstance(one, Def | ast.Lambda) for one in inside):
                 continue
             uses = [one for one in inside if isinstance(one, ast.Name) and one.id == other]
+            if any(_compares(one, name, other) for one in inside):
+                continue
             if uses and all(isinstance(one.ctx, ast.Load) for one in uses):
                 yield Hit(
                     place=analysis.source.place(uses[0]),
@@ -175,6 +188,18 @@ def _batches_of_the_other_loop(analysis: Analysis) -> Iterator[Hit]:
                     evidence=(Evidence("the loop", analysis.source.place(loop.target)),),
                     fix=f"Use `{name}`.",
                 )
+
+
+def _compares(node: ast.AST, name: str, other: str) -> bool:
+    """Say whether the values of both loops stand side by side."""
+    parts: list[ast.expr] = []
+    if isinstance(node, ast.Call):
+        parts = [*node.args, *(one.value for one in node.keywords)]
+    elif isinstance(node, ast.BinOp):
+        parts = [node.left, node.right]
+    elif isinstance(node, ast.Compare):
+        parts = [node.left, *node.comparators]
+    return {name, other} <= {one.id for one in parts if isinstance(one, ast.Name)}
 
 
 def _bound(target: ast.expr) -> set[str]:

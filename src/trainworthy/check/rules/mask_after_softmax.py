@@ -8,7 +8,8 @@ Why:
     minus infinity themselves: the output is NaN or far off, as soon as anything is masked.
 
 How sure:
-    The numbers come out of a softmax or sigmoid, and the value is negative: no probability is.
+    The numbers come out of a softmax or sigmoid, and the value is negative: no probability is. Silent where the result
+    is sorted, or its largest taken: what is masked is not to be chosen there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.queries import body_of, once_per_place
 from trainworthy.check.static.values import Tensor, Value
 
 BAD = """\
@@ -58,7 +59,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         value = call.node.args[-1] if call.node.args else None
         if not isinstance(filled, Tensor) or filled.activation not in ("softmax", "sigmoid") or value is None:
             continue
-        if _is_negative(value, call):
+        if _is_negative(value, call) and not _is_ranked(call, analysis.parents):
             made = filled.made_by
             yield Hit(
                 place=analysis.place(call.node, call.context),
@@ -66,6 +67,25 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=() if made is None else (Evidence("made here", analysis.place(made.node, made.context)),),
                 fix="Fill the mask in before, or fill in 0.",
             )
+
+
+def _is_ranked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether what is filled is only compared: what is masked is not to be chosen, which needs no softmax."""
+    parent = parents.get(call.node)
+    if isinstance(parent, ast.Attribute):
+        return parent.attr in _RANKING
+    owner = call.node.func.value if isinstance(call.node.func, ast.Attribute) else None
+    target = parent.targets[0] if isinstance(parent, ast.Assign) else owner
+    text = ast.unparse(target) if target is not None else ""
+    for one in ast.walk(body_of(call.context)):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in _RANKING:
+            given = [one.func.value, *one.args[:1]]
+            if one.lineno >= call.node.lineno and any(ast.unparse(each) == text for each in given):
+                return True
+    return False
+
+
+_RANKING = frozenset("topk argmax max sort argsort kthvalue amax nms multiclass_nms".split())
 
 
 def _is_negative(value: ast.expr, call: Call) -> bool:

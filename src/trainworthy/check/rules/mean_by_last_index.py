@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The sum is added to in that loop, the index is that loop's and is not bound again, and the loop has no `break`,
-    after which the index would be the number of whole turns.
+    after which the index would be the number of whole turns. Silent about sums of squares, and where the first turn is
+    another one: there is one difference less than there are values.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import is_a_count
 from trainworthy.check.static.tree import children, walk
 
 BAD = """\
@@ -65,7 +67,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for node in by_index:
         above, below = _sides(node)
         for loop, index in indices.items():
-            if index in _factors(below) and _is_below(loop, node, parents) and _root(above) in _sums(loop):
+            if _asks_for_the_first(loop, index) or _root(above) not in _sums(loop):
+                continue
+            if index in _factors(below) and _is_below(loop, node, parents):
                 yield Hit(
                     place=analysis.place(node),
                     message=f"`{index}` is the last index, one less than the number of turns",
@@ -74,6 +78,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
                 break
     yield from _within(analysis, in_place, parents)
+
+
+def _asks_for_the_first(loop: ast.For, index: str) -> bool:
+    """Say whether a loop treats its first turn in another way: it may add once less."""
+    return any(
+        isinstance(one, ast.Compare)
+        and isinstance(one.left, ast.Name)
+        and one.left.id == index
+        and isinstance(one.comparators[0], ast.Constant)
+        and one.comparators[0].value in (0, 1)
+        for one in _body(loop)
+    ) or any(isinstance(one, ast.If) and isinstance(one.test, ast.Name) and one.test.id == index for one in _body(loop))
 
 
 def _sides(node: ast.BinOp | ast.AugAssign) -> tuple[ast.expr, ast.expr]:
@@ -103,10 +119,18 @@ def _body(loop: ast.AST) -> Iterator[ast.AST]:
 
 
 def _sums(loop: ast.For) -> set[str]:
-    """Return the names that a loop adds to."""
+    """Return the names that a loop adds to; a sum of squares may have one degree of freedom less."""
     return {
-        _root(one.target) for one in _body(loop) if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add)
+        _root(one.target)
+        for one in _body(loop)
+        if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and not _is_a_square(one.value)
     } - {""}
+
+
+def _is_a_square(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Pow)
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("pow", "square")
 
 
 def _root(node: ast.expr) -> str:
@@ -152,7 +176,7 @@ def _scope(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST:
 def _within(analysis: Analysis, divided: list[ast.AugAssign], parents: dict[ast.AST, ast.AST]) -> Iterator[Hit]:
     """Yield sums that are divided in the loop that goes on adding to them."""
     for node in divided:
-        if _is_number(node.value) or not isinstance(node.target, ast.Name):
+        if not is_a_count(node.value) or not isinstance(node.target, ast.Name):
             continue
         loop = _goes_on(node, node.target.id, parents)
         if loop is not None:
@@ -162,10 +186,6 @@ def _within(analysis: Analysis, divided: list[ast.AugAssign], parents: dict[ast.
                 evidence=(Evidence("the loop is here", analysis.place(loop.target)),),
                 fix="Divide below the loop.",
             )
-
-
-def _is_number(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant)
 
 
 def _goes_on(node: ast.AugAssign, name: str, parents: dict[ast.AST, ast.AST]) -> ast.For | None:

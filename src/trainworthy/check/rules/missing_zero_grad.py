@@ -26,7 +26,10 @@ from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.clearing import never_cleared_here
+from trainworthy.check.static.external import is_module
+from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn
+from trainworthy.check.static.values import Instance
 
 BAD = """\
 import torch
@@ -61,13 +64,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not step.context.in_loop or step.node.args or step.node.keywords:
             continue
         near = [one for one in backwards if one.at < step.at and same_turn(one.context, step.context)]
-        if near and (not somewhere or never_cleared_here(analysis, step)):
+        if near and (not somewhere or never_cleared_here(analysis, step)) and not _is_of_a_new_model(analysis, step):
             yield Hit(
                 place=analysis.place(step.node, step.context),
                 message="gradients are never set to zero, so each step uses the sum of all so far",
                 evidence=(Evidence("they are added to here", analysis.place(near[-1].node, near[-1].context)),),
                 fix="Call `optimizer.zero_grad()` once a step.",
             )
+
+
+def _is_of_a_new_model(analysis: Analysis, step: Call) -> bool:
+    """Say whether each turn makes a model and an optimizer of its own, whose gradients are new."""
+    made = step.owner.made_by if isinstance(step.owner, Instance) else None
+    if made is None or not same_turn(made.context, step.context):
+        return False
+    models = (one for one in analysis.all_calls if isinstance(one.result, Instance) and one.result.made_by is one)
+    return any(is_module(one.result) and one.at < made.at and same_turn(one.context, step.context) for one in models)
 
 
 def _assigns_grad(analysis: Analysis) -> bool:

@@ -8,7 +8,8 @@ Why:
     NameError or UnboundLocalError where the line is reached: in validation, in the last epoch, with another option.
 
 How sure:
-    Certain, as far as the file tells. Silent for files that import with `*` or make names by `exec` or `globals()`.
+    Certain, as far as the file tells. Silent for files that import with `*` or make names by `exec` or `globals()`,
+    and for methods that a notebook shows without their class.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ _KNOWN = frozenset(dir(builtins)) | frozenset(
     "__file__ __name__ __doc__ __path__ __spec__ __class__ __builtins__ WindowsError unicode xrange raw_input long "
     "basestring unichr reduce file cmp profile reveal_type get_ipython display".split()
 )
+_NAMED_BY = ("asname", "name", "arg", "rest")
 _MAKES_NAMES = frozenset({"exec", "globals", "execfile"})
 
 
@@ -70,6 +72,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     scopes = _Scopes(analysis)
     for at, function in enumerate(scopes.functions):
+        if _is_shown(analysis, function):
+            continue
         names = scopes.loads.get(at, {})
         visible = scopes.visible(at)
         unknown = [node for name, node in names.items() if not any(name in some for some in visible)]
@@ -105,7 +109,7 @@ class _Scopes:
             self._bound.setdefault(self._at(line), set()).add(name)
         members = {one for cls in analysis.nodes.get(ast.ClassDef, []) for one in getattr(cls, "body", [])}
         for at, function in enumerate(self.functions):
-            if function not in members:
+            if function not in members or self._outer[at] >= 0:  # a class in a function reads its members by name
                 self._bound.setdefault(self._outer[at], set()).add(function.name)
         self._bound[-1] |= {name for one in analysis.nodes.get(ast.Global, []) for name in getattr(one, "names", [])}
 
@@ -153,9 +157,9 @@ def _at_top(tree: ast.Module) -> set[str]:
 
 def _other_bindings(analysis: Analysis) -> Iterator[tuple[int, str]]:
     """Yield what classes, imports, parameters and handlers bind."""
-    for kind in (ast.ClassDef, ast.arg, ast.alias, ast.ExceptHandler, ast.MatchAs, ast.MatchStar):
+    for kind in (ast.ClassDef, ast.arg, ast.alias, ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping):
         for node in analysis.nodes.get(kind, []):
-            name = getattr(node, "asname", None) or getattr(node, "name", None) or getattr(node, "arg", None)
+            name = next((one for key in _NAMED_BY if (one := getattr(node, key, None))), None)
             if isinstance(name, str):
                 yield getattr(node, "lineno", 1), name.partition(".")[0]
 
@@ -177,9 +181,15 @@ def _unknown(analysis: Analysis, function: _Function, nodes: list[ast.Name]) -> 
             )
 
 
+def _is_shown(analysis: Analysis, function: _Function) -> bool:
+    """Say whether a notebook shows a method without the class that it is of."""
+    first = function.args.args[0].arg if function.args.args else ""
+    return first == "self" and analysis.source.path.endswith(".ipynb") and function in analysis.source.tree.body
+
+
 def _early(analysis: Analysis, function: _Function) -> Iterator[Hit]:
     """Yield reads of local names that nothing on the way has bound."""
-    for node in read_too_early(function):
+    for node in {(one.id, one.lineno): one for one in read_too_early(function)}.values():
         yield Hit(
             place=analysis.place(node),
             message=f"`{node.id}` is read here and bound only further down",

@@ -9,7 +9,7 @@ Why:
 
 How sure:
     The function is found, is not decorated, yields nothing and is no stub that others override. Silent where the
-    result is only printed, returned or compared with None.
+    result is only printed, returned or compared with None, and below `with pytest.raises(...)`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of, is_stub, own_nodes
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import body_of, called_function, once_per_place
+from trainworthy.check.static.queries import body_of, called_function, is_expected_to_raise, once_per_place
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function
 
@@ -84,7 +84,7 @@ def _results_used(analysis: Analysis) -> Iterator[Hit]:
         function = called_function(call)
         if function is None or call.context.source is not analysis.source or not _returns_nothing(function):
             continue
-        if _is_used(call, analysis.parents):
+        if _is_used(call, analysis.parents) and not is_expected_to_raise(call.node, analysis.parents):
             where = function.source.place(function.node)
             yield Hit(
                 place=analysis.place(call.node, call.context),
@@ -119,7 +119,7 @@ def _is_used(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
         if isinstance(target, ast.Tuple | ast.List):
             return True
         name = getattr(target, "id", getattr(target, "attr", ""))
-        return not name.startswith("_") and _is_read_as_a_value(body_of(call.context), name, parents)
+        return not name.startswith("_") and _is_read_as_a_value(body_of(call.context), name, call.node, parents)
     if isinstance(parent, ast.Call) and call.node in parent.args:
         name = getattr(parent.func, "id", getattr(parent.func, "attr", ""))
         return name not in ("print", "append", "info", "run", "isinstance", "bool", "debug", "exit", "SystemExit")
@@ -128,8 +128,8 @@ def _is_used(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
     return isinstance(parent, ast.Attribute | ast.Subscript | ast.BinOp | ast.Starred)
 
 
-def _is_read_as_a_value(body: ast.AST, name: str, parents: dict[ast.AST, ast.AST]) -> bool:
-    """Say whether a name is read, and never compared or asked for."""
+def _is_read_as_a_value(body: ast.AST, name: str, made: ast.Call, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether a name is read after it was made, and never compared or asked for."""
     reads = [
         one
         for one in walk(body)
@@ -137,6 +137,10 @@ def _is_read_as_a_value(body: ast.AST, name: str, parents: dict[ast.AST, ast.AST
         and isinstance(getattr(one, "ctx", None), ast.Load)
         and not isinstance(parents.get(one), ast.Expr | ast.Return)
     ]
+    end = made.end_lineno or made.lineno
+    again = any(isinstance(one, ast.For | ast.While) and one.lineno <= made.lineno <= (one.end_lineno or 0)
+                for one in walk(body))  # fmt: skip
+    reads = [one for one in reads if again or getattr(one, "lineno", 0) > end or isinstance(one, ast.Attribute)]
     asked = any(isinstance(parents.get(one), ast.Compare | ast.If | ast.BoolOp | ast.IfExp) for one in reads)
     return bool(reads) and not asked
 

@@ -66,7 +66,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if default is None or call.starred or call.context.source is not analysis.source:
             continue
         given = {one.arg: one.value for one in call.node.keywords}
-        if isinstance(default, bool) and isinstance(kind := given.get("type"), ast.Name) and kind.id == "str":
+        kind = given.get("type")
+        is_text = isinstance(default, bool) and isinstance(kind, ast.Name) and kind.id == "str"
+        if is_text:
             del given["type"]
         if "type" in given:
             kind = given["type"]
@@ -83,6 +85,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             uses = _attributes(analysis)
             parents = analysis.parents
         name = destination(call)
+        if is_text and default is False and any(_is_text(one, parents) for one in uses.get(name or "", [])):
+            continue  # a path, or none
         if name is not None and any(not _is_converted(one, parents) for one in uses.get(name, [])):
             yield Hit(
                 place=analysis.place(call.node, call.context),
@@ -114,6 +118,12 @@ def _attributes(analysis: Analysis) -> dict[str, list[ast.Attribute]]:
         if isinstance(node.value, ast.Name) and node.value.id != "self":
             found.setdefault(node.attr, []).append(node)
     return found
+
+
+def _is_text(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether a value is handed to something before all else, or written into a text: a path is."""
+    parent = parents.get(node)
+    return isinstance(parent, ast.FormattedValue) or (isinstance(parent, ast.Call) and parent.args[:1] == [node])
 
 
 def _is_converted(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:

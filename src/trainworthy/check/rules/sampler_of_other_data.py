@@ -9,13 +9,15 @@ Why:
     sampler by class draws by the labels of other samples.
 
 How sure:
-    Neither of the two is made of the other, as far as the function shows. Samplers of indices (`Subset...`) and of
-    weights are left out.
+    Neither of the two is made of the other, as far as the function shows. Samplers of indices (`Subset...`), of
+    weights and of labels are left out, and so are loaders with `batch_size=None`, whose data gets what a sampler
+    yields.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -54,6 +56,10 @@ def loaders(train_set, val_set):
 """
 
 
+# What a sampler of somebody's own may draw by: one entry for each sample.
+_OF_SAMPLES = re.compile(r"label|target|weight|class|length|size|indic|index|\bids?\b|_ids?$|group", re.IGNORECASE)
+
+
 @rule(code="TW645", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at loaders with a sampler."""
@@ -63,19 +69,32 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         given = _sampler(node)
         if not isinstance(node, ast.Call) or given is None or last_name(node.func) != "DataLoader" or not node.args:
             continue
+        if _has_no_indices(node):
+            continue
         made = _assignments(_around(node, analysis.parents))
         samplers = made.get(given.id, []) if isinstance(given, ast.Name) else [given]
         of = [one.args[0] for one in samplers if _draws_from_data(one) and isinstance(one, ast.Call)]
         if not of or len(of) != len(samplers):
             continue
         data = _made_of(node.args[0], made) - _imported(analysis)
-        if not any(data & _made_of(one, made) for one in of):
+        whole = {ast.unparse(node.args[0]), *data}
+        if not any(_is_part(_made_of(one, made) | {ast.unparse(one)}, whole) for one in of):
             yield Hit(
                 place=analysis.source.place(node),
                 message=f"the loader reads `{ast.unparse(node.args[0])}` by a sampler of `{ast.unparse(of[-1])}`",
                 evidence=(Evidence("the sampler", analysis.source.place(samplers[-1])),),
                 fix="Make the sampler of the loader's own data.",
             )
+
+
+def _has_no_indices(node: ast.Call) -> bool:
+    """Say whether a loader gives its data what the sampler yields as it is, such as batches of recordings."""
+    return any(one.arg == "batch_size" and getattr(one.value, "value", 0) is None for one in node.keywords)
+
+
+def _is_part(names: set[str], whole: set[str]) -> bool:
+    """Say whether any of some names is, or belongs to, one of others."""
+    return bool(names & whole) or any(one.startswith(f"{each}.") for one in names for each in whole)
 
 
 def _sampler(node: ast.AST) -> ast.expr | None:
@@ -106,6 +125,8 @@ def _draws_from_data(value: ast.expr) -> bool:
     if not isinstance(value, ast.Call) or not value.args or not isinstance(value.args[0], ast.Name | ast.Attribute):
         return False
     name = last_name(value.func)
+    if _OF_SAMPLES.search(last_name(value.args[0])):
+        return False
     return name.endswith("Sampler") and not any(part in name for part in ("Subset", "Weighted", "Batch"))
 
 

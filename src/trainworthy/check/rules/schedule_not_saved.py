@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The scheduler is made and stepped in the same file that loads the optimizer's state. Silent if the schedule is made
-    with `last_epoch`, stepped to where it was, or stepped with an argument, and if any other code saves it by name.
+    with `last_epoch` or in a loop, stepped to where it was, or stepped with an argument, if any other code saves it by
+    name, and if the optimizer's state was only kept in memory.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ for epoch in range(saved["epoch"], 90):
 """
 
 _OTHER_WAYS = re.compile(
-    r"last_epoch|sched\w*['\"]?\]?\s*\.\s*(?:load_)?state_dict|['\"]\w*sched\w*['\"]|lr_sched\w*_state"
+    r"last_epoch|sched\w*['\"]?\]?\s*\.\s*(?:load_)?state_dict|['\"]\w*sched\w*['\"]|lr_sched\w*_state|"
+    r"register_for_checkpointing"
 )
 
 
@@ -75,7 +77,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     words = analysis.source.words
     if not {"load_state_dict", "state_dict", "step"} <= words or _OTHER_WAYS.search(analysis.source.code):
         return
-    loads = [one for one in analysis.method_calls("load_state_dict") if _is_of_an_optimizer(analysis, one)]
+    loads = [one for one in analysis.method_calls("load_state_dict")
+             if _is_of_an_optimizer(analysis, one) and not _is_of_memory(one, analysis)]  # fmt: skip
     saves = [one for one in analysis.method_calls("state_dict") if _is_of_an_optimizer(analysis, one)]
     steps = [one for one in once_per_place(analysis.method_calls("step")) if is_scheduler(one.owner)]
     if not loads or not saves or not steps or _is_brought_forward(steps):
@@ -83,7 +86,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     seen = set()
     for step in steps:
         made = step.owner.made_by if isinstance(step.owner, Instance) else None
-        if made is None or made.node in seen or made.context.source is not analysis.source:
+        if made is None or made.node in seen or made.context.loops or made.context.source is not analysis.source:
             continue
         seen.add(made.node)
         yield Hit(
@@ -98,6 +101,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_of_an_optimizer(analysis: Analysis, call: Call) -> bool:
     return call.context.source is analysis.source and "opt" in receiver(call).lower().rpartition(".")[2]
+
+
+def _is_of_memory(call: Call, analysis: Analysis) -> bool:
+    """Say whether a state comes from the run itself: it was copied from an optimizer in this file."""
+    given = ast.unparse(call.node.args[0]) if call.node.args else ""
+    made = [one for one in analysis.nodes.get(ast.Assign, []) if isinstance(one, ast.Assign)]
+    values = [one.value for one in made if given in [ast.unparse(target) for target in one.targets]]
+    return "state_dict()" in given or any("state_dict()" in ast.unparse(value) for value in values)
 
 
 def _is_brought_forward(steps: list[Call]) -> bool:

@@ -9,8 +9,8 @@ Why:
     checkpoint is chosen by it.
 
 How sure:
-    The name is only bound to a number before the loop and anew in it, its old value is never read there, and the
-    result is divided after the loop.
+    The name is only bound to a number before the loop and anew in it, of what this turn made; its old value is never
+    read there, and the result is divided by a count after the loop.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import is_a_count
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -122,8 +123,33 @@ def _overwritten(loop: _Loop, name: str) -> ast.Assign | None:
             before = any(one.lineno < statement.lineno for one in mentions if one is not stores[0])
             shown = all(one.lineno >= statement.lineno for one in mentions)
             reads_itself = any(one in set(walk(statement.value)) for one in mentions)
-            return statement if shown and not before and not reads_itself else None
+            wrong = shown and not before and not reads_itself and _is_of_this_turn(statement.value, loop)
+            return statement if wrong else None
     return _reset(loop, stores[0])
+
+
+def _is_of_this_turn(value: ast.expr, loop: _Loop) -> bool:
+    """Say whether a value is made of what the turn binds, its number aside, and does not come from what keeps a sum."""
+    if isinstance(value, ast.Call) and getattr(value.func, "attr", "") in _KEEPS:
+        return False
+    if isinstance(value, ast.Constant):
+        return True
+    bound = {one.id for one in walk(loop) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    return bool({one.id for one in walk(value) if isinstance(one, ast.Name)} & (bound - _counters(loop)))
+
+
+def _counters(loop: _Loop) -> set[str]:
+    """Return the names that number a loop's turns."""
+    call, target = (loop.iter, loop.target) if isinstance(loop, ast.For | ast.AsyncFor) else (None, None)
+    name = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""
+    if name == "enumerate" and isinstance(target, ast.Tuple):
+        target = target.elts[0]
+    elif name not in ("range", "trange"):
+        return set()
+    return {target.id} if isinstance(target, ast.Name) else set()
+
+
+_KEEPS = frozenset({"update", "add", "accumulate", "compute", "average", "avg"})
 
 
 def _reset(loop: _Loop, store: ast.Name) -> ast.Assign | None:
@@ -142,13 +168,18 @@ def _used_as_a_sum(following: list[ast.stmt], name: str, *, counted: bool) -> as
         for one in walk(statement):
             if counted and isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load):
                 return one
-            if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and getattr(one.left, "id", "") == name:
+            if (
+                isinstance(one, ast.BinOp)
+                and isinstance(one.op, ast.Div)
+                and getattr(one.left, "id", "") == name
+                and is_a_count(one.right)
+            ):
                 return one
             if (
                 isinstance(one, ast.AugAssign)
                 and isinstance(one.op, ast.Div)
                 and getattr(one.target, "id", "") == name
-                and any(isinstance(two, ast.Name | ast.Call) for two in walk(one.value))
+                and is_a_count(one.value)
             ):
                 return one
         if any(

@@ -147,7 +147,9 @@ def _other_keyword(names: Bindings, statement: ast.Assign, name: str) -> ast.Nam
         if call.lineno > statement.lineno:
             for keyword in call.keywords:
                 value = keyword.value
-                if keyword.arg == name and isinstance(value, ast.Name) and _parts(name)[-1:] != [value.id]:
+                if keyword.arg != name or not isinstance(value, ast.Name) or _parts(name)[-1:] == [value.id]:
+                    continue
+                if not set(_parts(name)) < set(_parts(value.id)):  # that would be one of its kind, chosen by name
                     return value
     return None
 
@@ -166,11 +168,14 @@ def _is_computed(statement: ast.Assign) -> bool:
     """Say whether a value is computed of others: a count, a container or a flag is not."""
     value = statement.value
     if isinstance(value, ast.Call):
-        return bool(value.args) and getattr(value.func, "id", "") not in _MAKERS
-    return isinstance(value, ast.BinOp) and not isinstance(value.op, ast.BitOr | ast.BitAnd)
+        name = getattr(value.func, "id", "") or getattr(value.func, "attr", "")
+        return bool(value.args) and name not in _MAKERS
+    return isinstance(value, ast.BinOp) and not isinstance(value.op, ast.BitOr | ast.BitAnd | ast.FloorDiv)
 
 
-_MAKERS = frozenset("len range list dict set tuple int float str bool open print zip enumerate super Path".split())
+_MAKERS = frozenset(
+    "len range list dict set tuple int float str bool open print zip enumerate super Path ceil floor round log2".split()
+)
 
 
 def _used_instead(names: Bindings, statement: ast.Assign, name: str) -> ast.Name | None:
@@ -183,10 +188,11 @@ def _used_instead(names: Bindings, statement: ast.Assign, name: str) -> ast.Name
             continue
         if own[-1] in _SIZES or len(own) < 2:
             continue
-        extra = (set(own) - set(parts)) or set(own)
+        extra = set(own) - set(parts)
         for read in reads:
             after = read.lineno > (statement.end_lineno or statement.lineno)
-            if after and (other in made_of or _target_says(names, read, extra)):
+            anew = any(statement.lineno < one.lineno < read.lineno for one in names.stores[other])
+            if after and not anew and (other in made_of or (extra and _target_says(names, read, extra))):
                 return read
     return None
 

@@ -8,7 +8,8 @@ Why:
 
 How sure:
     The definition is found, is not decorated, and the call has no `*` or `**`. Silent about `cls(...)`, classes with
-    a base that a function was given, and functions that only raise.
+    a base that a function was given, such whose constructor a decorator or a base from elsewhere may give, functions
+    that only raise, and calls that a test expects to.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.attributes import overridden_elsewhere
 from trainworthy.check.static.bindings import is_stub
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import body_of, called_function, names_in, once_per_place
+from trainworthy.check.static.queries import body_of, called_function, is_expected_to_raise, names_in, once_per_place
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Function, Instance, ProjectClass
+from trainworthy.check.static.values import Function, Instance, ProjectClass, Ref
 
 BAD = """\
 import torch.nn as nn
@@ -63,7 +65,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if call.context.source is not analysis.source or not _is_surely_called(function, call):
             continue
         problem = _problem(function, call)
-        if problem and _is_defined_once(function) and not _is_tried(call):
+        if problem and _is_what_runs(function, call) and not _is_tried(call, analysis):
             where = function.source.place(function.node)
             header = where._replace(end_line=where.line, end_column=None)
             yield Hit(
@@ -98,8 +100,33 @@ def _is_surely_called(function: Function, call: Call) -> bool:
         made = call.result.cls if isinstance(call.result, Instance) and call.result.made_by is call else None
         if made is None or getattr(call.node.func, "id", "") == "cls":  # which may be a class that descends from it
             return False
-        return made.fully_known() and made.lookup("__new__") is None and _has_its_own_bases(made)
+        if made.lookup("__new__") is not None or _may_be_generated(made, owner):
+            return False
+        return made.fully_known() and _has_its_own_bases(made) and not _comes_after_outside(made, owner)
     return isinstance(call.owner, Instance) and getattr(call.node.func, "attr", "") == function.name
+
+
+def _may_be_generated(made: ProjectClass, owner: ProjectClass) -> bool:
+    """Say whether a decorator may give a class a constructor of its own, as that of data classes does."""
+    below = made.order()[: made.order().index(owner)]
+    return any(one.node.decorator_list for one in below)
+
+
+def _comes_after_outside(made: ProjectClass, owner: ProjectClass) -> bool:
+    """Say whether a base from outside of the project, which may have a constructor, comes before the project's own."""
+    for one in made.order()[: made.order().index(owner)]:
+        for base in one.bases:
+            if isinstance(base, ProjectClass) and owner in base.order():
+                break
+            if isinstance(base, Ref) and base.name not in _WITHOUT_CONSTRUCTOR:
+                return True
+    return False
+
+
+_WITHOUT_CONSTRUCTOR = frozenset(
+    "builtins.object abc.ABC typing.Generic typing.Protocol torch.utils.data.Dataset torch.utils.data.IterableDataset "
+    "torch.utils.data.dataset.Dataset".split()
+)
 
 
 def _is_only_annotated(call: Call) -> bool:
@@ -128,8 +155,27 @@ def _is_defined_once(function: Function) -> bool:
     return len(bound) == 1
 
 
-def _is_tried(call: Call) -> bool:
-    """Say whether a call stands in a `try`, or below a test that may choose by version."""
+def _is_what_runs(function: Function, call: Call) -> bool:
+    """Say whether a function has its name alone, is not replaced by hand, and no descendant has another."""
+    owner = function.owner
+    if owner is None or not _is_defined_once(function):
+        return owner is None and _is_defined_once(function)
+    replaced = any(
+        isinstance(one, ast.Attribute)
+        and isinstance(one.ctx, ast.Store)
+        and one.attr == function.name
+        and getattr(one.value, "id", getattr(one.value, "attr", "")) == owner.node.name
+        for one in walk(call.context.source.tree)
+    )
+    receiver = call.node.func.value if isinstance(call.node.func, ast.Attribute) else None
+    of_self = isinstance(call.owner, Instance) and call.owner.made_by is None and getattr(receiver, "id", "") == "self"
+    return not replaced and not (of_self and overridden_elsewhere(call.context.source.path, owner, function.name))
+
+
+def _is_tried(call: Call, analysis: Analysis) -> bool:
+    """Say whether a call stands in a `try`, is to raise, or is below a test that may choose by version."""
+    if is_expected_to_raise(call.node, analysis.parents):
+        return True
     body = body_of(call.context)
     tried = any(call.node in walk(one) for one in walk(body) if isinstance(one, ast.Try))
     return tried or _kinds_are_told_apart(call)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.tree import walk
@@ -32,7 +33,7 @@ OF_MODULES = frozenset(
     "train type xpu zero_grad".split()
 )
 _OBJECT = frozenset(dir(object)) | {"__dict__", "__module__", "__name__", "__annotations__"}
-_OUTSIDE = {
+OUTSIDE = {
     "torch.nn.Module": OF_MODULES,
     "torch.utils.data.Dataset": frozenset({"functions"}),
     "torch.utils.data.IterableDataset": frozenset({"functions"}),
@@ -114,7 +115,7 @@ def own_attributes(cls: ProjectClass) -> frozenset[str] | None:
     """Return every attribute that a class's objects have by its text and that of its bases; None if unknowable."""
     names: set[str] = set(_OBJECT)
     for one in ancestors(cls):
-        if any(not isinstance(base, ProjectClass) and getattr(base, "name", "") not in _OUTSIDE for base in one.bases):
+        if any(not isinstance(base, ProjectClass) and getattr(base, "name", "") not in OUTSIDE for base in one.bases):
             return None
     for one in ancestors(cls):
         bound = bound_in(one.node)
@@ -124,7 +125,7 @@ def own_attributes(cls: ProjectClass) -> frozenset[str] | None:
         for base in one.bases:
             if isinstance(base, ProjectClass):
                 continue
-            known = _OUTSIDE.get(base.name) if isinstance(base, Ref) else None
+            known = OUTSIDE.get(base.name) if isinstance(base, Ref) else None
             if known is None:
                 return None
             names |= known
@@ -160,6 +161,35 @@ def bound_elsewhere(path: str, cls: ProjectClass, name: str) -> bool:
     others = relatives - family
     return any(
         member.search(text) for text in texts.values() if name in text and others & {one for one, _ in _headers(text)}
+    )
+
+
+def overridden_elsewhere(path: str, cls: ProjectClass, name: str) -> bool:
+    """Say whether a class that descends from a class may have its own method of a name; yes if that cannot be read."""
+    return _is_below(path, cls, re.compile(rf"\bdef\s+{name}\b"), own=1)
+
+
+def replaced_below(path: str, cls: ProjectClass, name: str) -> bool:
+    """Say whether a class that descends from a class, or anybody, may give a method's name another value."""
+    given = re.compile(rf"^[ \t]+{name}\s*[:=]|\.{name}[ \t]*=[^=]|setattr\([^()\n]*['\"]{name}['\"]", re.MULTILINE)
+    return bool(given.search(cls.source.text)) or _is_below(path, cls, given, own=0)
+
+
+def _is_below(path: str, cls: ProjectClass, wanted: re.Pattern[str], *, own: int) -> bool:
+    """Say whether the text of a class that descends from a class has more than what its own file has."""
+    files = project_files(path)
+    if files is None:
+        return True
+    texts = {cls.source.path: cls.source.text} | {file: text_of(file) for file in files}
+    below = {cls.node.name}
+    headers = {file: _headers(text) for file, text in texts.items() if "class" in text}
+    for _ in range(4):
+        below |= {one for found in headers.values() for one, bases in found if below & set(bases)}
+    below.discard(cls.node.name)
+    return any(
+        len(wanted.findall(texts[file])) > (own if Path(file).name == Path(cls.source.path).name else 0)
+        for file, found in headers.items()
+        if below & {one for one, _ in found}
     )
 
 

@@ -23,6 +23,7 @@ class Bindings:
         reads: Where each name is read or deleted, in the order of the text.
         stores: Where each name is bound by a statement, in that order.
         declared: The names that are global or nonlocal.
+        defined: The names that imports, definitions and handlers bind.
         opaque: Whether it may read its names in a way that is not seen here: ``locals()`` and the like.
     """
 
@@ -34,6 +35,7 @@ class Bindings:
         self.reads: dict[str, list[ast.Name]] = defaultdict(list)
         self.stores: dict[str, list[ast.Name]] = defaultdict(list)
         self.declared: set[str] = set()
+        self.defined: set[str] = set()
         self.opaque = False
         self.calls: list[ast.Call] = []
         self._plain: list[tuple[ast.Assign, str]] = []
@@ -44,6 +46,12 @@ class Bindings:
                 self.declared |= set(node.names)
             elif isinstance(node, ast.Call):
                 self.calls.append(node)
+            elif isinstance(node, ast.alias):
+                self.defined.add((node.asname or node.name).partition(".")[0])
+            elif isinstance(node, Def | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+                self.defined.add(node.name or "")
+            elif isinstance(node, ast.MatchMapping):
+                self.defined.add(node.rest or "")
             elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 self._plain.append((node, node.targets[0].id))
         self.opaque = bool(_SEE_ALL & self.reads.keys())

@@ -153,8 +153,10 @@ class Calls(Expressions):
 
     def _call_super(self, owner: Super, name: str, call: Call) -> Value:
         call.name = f"super.{name}"
-        for base in owner.cls.bases:
-            member = base.lookup(name) if isinstance(base, ProjectClass) else None
+        made = owner.owner.cls if isinstance(owner.owner, Instance) else None
+        order = made.order() if made is not None and owner.cls in made.order() else owner.cls.order()
+        for base in order[order.index(owner.cls) + 1 :]:
+            member = base.members.get(name)
             if isinstance(member, Function):
                 return self.run(member, call, owner.owner)
         return UNKNOWN

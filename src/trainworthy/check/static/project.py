@@ -9,7 +9,7 @@ from pathlib import Path
 from trainworthy.check.static.source import Source, UnreadableError, read_source
 
 _ROOT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
-_MAX_MODULES = 400  # that are kept: more than one file imports
+_MAX_MODULES = 400  # kept at once; more than one file's imports need
 
 
 class Project:
@@ -47,6 +47,8 @@ class Project:
         return source
 
     def _keep(self, key: str, source: Source | None) -> None:
+        """Keep a module as the one that was needed last, and let go of what has not been for the longest."""
+        self._sources.pop(key, None)
         self._sources[key] = source
         if len(self._sources) > _MAX_MODULES:
             del self._sources[next(iter(self._sources))]

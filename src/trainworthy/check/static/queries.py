@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.static.analysis import Analysis
@@ -137,6 +138,19 @@ def body_of(context: Context) -> ast.AST:
     return context.function.node if context.function is not None else context.source.tree
 
 
+def is_expected_to_raise(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether something stands below `with pytest.raises(...)` or `with self.assertRaises(...)`."""
+    while node in parents:
+        node = parents[node]
+        for item in node.items if isinstance(node, ast.With) else ():
+            call = item.context_expr
+            func = call.func if isinstance(call, ast.Call) else None
+            name = getattr(func, "attr", getattr(func, "id", ""))
+            if name in ("raises", "assertRaises", "assertRaisesRegex", "assert_raises"):
+                return True
+    return False
+
+
 def once_per_place(calls: Iterator[Call]) -> Iterator[Call]:
     """Leave out calls that were met before in another way."""
     seen: set[ast.AST] = set()
@@ -144,3 +158,21 @@ def once_per_place(calls: Iterator[Call]) -> Iterator[Call]:
         if call.node not in seen:
             seen.add(call.node)
             yield call
+
+
+_COUNT = re.compile(
+    r"(?:^|_)(?:len|lengths?|num|n|i|k|count\w*|steps?|iters?|iterations?|batch\w*|size|samples?|total\w*|seen|turns?|"
+    r"epochs?|examples?|idx|index)(?:_|$)|loader|dataset|^n[a-z]?$|^[ijk]$",
+    re.IGNORECASE,
+)
+
+
+def is_a_count(node: ast.expr) -> bool:
+    """Say whether an expression looks like a number of turns or samples: a length, or called so."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Call) and getattr(one.func, "id", "") == "len":
+            return True
+        name = one.attr if isinstance(one, ast.Attribute) else one.id if isinstance(one, ast.Name) else ""
+        if name and _COUNT.search(name):
+            return True
+    return False

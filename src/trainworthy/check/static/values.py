@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -188,18 +189,18 @@ class ProjectClass(Value):
     bases: tuple[Value, ...]
     members: dict[str, Value]
     prototype: Instance | None = None
+    _order: tuple[ProjectClass, ...] = ()
 
-    def lookup(self, name: str, depth: int = 0) -> Value | None:
+    def lookup(self, name: str) -> Value | None:
         """Find a member here or in the project's bases."""
-        if name in self.members:
-            return self.members[name]
-        if depth < 12:
-            for base in self.bases:
-                if isinstance(base, ProjectClass):
-                    found = base.lookup(name, depth + 1)
-                    if found is not None:
-                        return found
-        return None
+        return next((one.members[name] for one in self.order() if name in one.members), None)
+
+    def order(self) -> tuple[ProjectClass, ...]:
+        """Return the class and the project's bases, in the order in which Python looks for a member."""
+        if not self._order:
+            bases = [one for one in self.bases if isinstance(one, ProjectClass)]
+            self._order = (self, *_merged([*(one.order() for one in bases), tuple(bases)]))
+        return self._order
 
     def outside_base(self, depth: int = 0) -> str:
         """Name the first base outside of the project, or "" if there is none."""
@@ -229,6 +230,16 @@ class ProjectClass(Value):
             isinstance(base, Ref) or (isinstance(base, ProjectClass) and base.fully_known(depth + 1))
             for base in self.bases
         )
+
+
+def _merged(orders: list[tuple[ProjectClass, ...]]) -> Iterator[ProjectClass]:
+    """Merge the orders of bases as Python does: what descends from another comes before it."""
+    left = [one for one in orders if one]
+    while left:
+        heads = [one[0] for one in left]
+        first = next((head for head in heads if not any(head in one[1:] for one in left)), heads[0])
+        yield first
+        left = [rest for one in left if (rest := tuple(each for each in one if each is not first))]
 
 
 def _called_on_self(node: ast.AST) -> set[str]:
