@@ -112,7 +112,7 @@ def _changed_for_nothing(analysis: Analysis, names: Bindings, loops: list[_Loop]
             if not isinstance(last, ast.Assign) or [getattr(one, "id", "") for one in last.targets] != [element]:
                 continue
             own = [one for one in walk(last.value) if isinstance(one, ast.Name) and one.id == element]
-            if not own or not _makes_a_new_one(last.value, element):
+            if not own or not _makes_a_new_one(analysis, last.value, element):
                 continue
             end = loop.end_lineno or loop.lineno
             later = [one for one in names.reads[collection] if one.lineno > end]
@@ -127,14 +127,15 @@ def _changed_for_nothing(analysis: Analysis, names: Bindings, loops: list[_Loop]
                 )
 
 
-def _makes_a_new_one(value: ast.expr, element: str) -> bool:
+def _makes_a_new_one(analysis: Analysis, value: ast.expr, element: str) -> bool:
     """Say whether a value surely is another object than the element: what is called may change that in place."""
     if not isinstance(value, ast.Call):
         return True
     func = value.func
     if not isinstance(func, ast.Attribute) or func.attr in _IN_PLACE or func.attr.endswith("_"):
         return False
-    return ast.unparse(func.value) in ("torch", "np", "numpy", "F", "torch.nn.functional", element)
+    names = {call.name for call in analysis.method_calls(func.attr) if call.node is value}
+    return getattr(func.value, "id", "") == element or any(name.startswith(("torch.", "numpy.")) for name in names)
 
 
 def _whole_in_each_turn(analysis: Analysis, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> Iterator[Hit]:
