@@ -23,6 +23,7 @@ _COMMENT_LINE = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 # Packages register these names for UTF-8 with syntax that Python has had itself since 3.6.
 _UTF8_UNDER_ANOTHER_NAME = re.compile(rb"\A((?:[^\n]*\n)?[ \t]*#[^\n]*?coding[:=][ \t]*)future[-_]fstrings")
 _MAGIC = ("%", "!", "?")
+_COMMANDS = frozenset("cat cd clear cp ldir ls mkdir mv pip pwd rm rmdir".split())
 _CELL_MAGIC_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
@@ -231,13 +232,28 @@ def _cell_lines(cell: str) -> tuple[list[str], tuple[int, str] | None]:
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.startswith("%%") and not first.startswith(_CELL_MAGIC_PYTHON):
         return [""] * len(lines), None
-    for text in (lines, _without_magics(lines)):
+    plain = _without_indent(lines)
+    for text in (lines, _without_magics(plain), [_without_command(line) for line in _without_magics(plain)]):
         try:
             parse_source("cell", "\n".join(text))
             return text, None
         except UnreadableError as error:
             problem = (error.line, error.message)
     return [""] * len(lines), problem
+
+
+def _without_indent(lines: list[str]) -> list[str]:
+    """Take away what the first line is indented by, as IPython does."""
+    first = next((line for line in lines if line.strip()), "")
+    indent = first[: len(first) - len(first.lstrip())]
+    return [line.removeprefix(indent) for line in lines]
+
+
+def _without_command(line: str) -> str:
+    """Blank what IPython takes for a command of the shell without a sign before it: `ls -l file.txt`."""
+    words = line.split()
+    is_one = bool(words) and words[0] in _COMMANDS and (len(words) == 1 or words[1][0] not in "=.([,:")
+    return "pass" if is_one else line
 
 
 def _without_magics(lines: list[str]) -> list[str]:
