@@ -13,8 +13,8 @@ How sure:
     The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
     function gives the option to any call, computes with it, or keeps it. The project's function reads its parameter,
     which has a default; a mask's is None, and it selects nothing here. Said of the first of several calls. Who a
-    function is handed to, or what it overrides, may want the parameter, and `**unused` says so; a default that is text
-    in one and not in the other says that they are not the same.
+    function is handed to, or what it overrides, may want the parameter, and `**unused` says so; a default that is none
+    of the texts that the other function knows says that they are not the same.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _optional(callee: Function, call: Call, own: set[str]) -> list[tuple[str, bo
         (name, isinstance(default, ast.Constant) and default.value is None)
         for name, default in _defaults(callee.node).items()
         if name in own
-        and (name not in here or _is_text(here[name]) == _is_text(default))
+        and not (name in here and _is_of_another_kind(here[name], callee.node, name))
         and name not in given
         and any(isinstance(one, ast.Name) and one.id == name for one in walk(callee.node))
     ]
@@ -189,8 +189,15 @@ def _defaults(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> dict
     return found | {arg.arg: default for arg, default in only if default is not None}
 
 
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _is_of_another_kind(default: ast.expr, callee: ast.AST, name: str) -> bool:
+    """Say whether a default is text, and none of the texts that the callee compares its parameter with."""
+    asked = [one for one in walk(callee) if isinstance(one, ast.Compare) and ast.unparse(one.left) == name]
+    texts = {_text(one) for each in asked for one in each.comparators} - {""}
+    return bool(texts and _text(default)) and _text(default) not in texts
+
+
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _is_only_applied(function: ast.AST, name: str) -> bool:

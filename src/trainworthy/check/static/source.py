@@ -51,6 +51,7 @@ class Source:
         lines: Its lines.
         tree: What it parses to.
         problems: Cells of a notebook that do not parse: line and message; they are left out of the text.
+        left_out: What is written in these.
         cells: For each line of a notebook: its cell and the line in it, both from 1; empty for other files.
         kept: What was found of it alone, by the function that found it.
     """
@@ -61,6 +62,7 @@ class Source:
     tree: ast.Module
     cells: list[tuple[int, int]] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    left_out: str = ""
     _words: frozenset[str] | None = None
     _code: str | None = None
     kept: dict[object, Any] = field(default_factory=dict)
@@ -134,9 +136,9 @@ def read_source(path: str, data: bytes | None = None) -> Source:
     if len(data) > MAX_BYTES:
         raise UnreadableError(f"{len(data) / 2**20:.0f} MiB: too large to be a program; left out", kind="too-large")
     if path.endswith(".ipynb"):
-        text, cells, problems = _notebook(data)
+        text, cells, problems, left_out = _notebook(data)
         source = parse_source(path, text, cells)
-        source.problems = problems
+        source.problems, source.left_out = problems, left_out
         return source
     return parse_source(path, _decode(data))
 
@@ -205,8 +207,8 @@ def _line_of(error: SyntaxError, text: str) -> int:
     return max(1, min(error.lineno or 1, text.count("\n") + 1))
 
 
-def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]], list[tuple[int, str]]]:
-    """Return the cells as one text, where each line came from, and what does not parse."""
+def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]], list[tuple[int, str]], str]:
+    """Return the cells as one text, where each line came from, and what does not parse, with its text."""
     try:
         book = json.loads(data)
         raw = book["cells"] if "cells" in book else [c for sheet in book["worksheets"] for c in sheet["cells"]]
@@ -217,13 +219,15 @@ def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]], list[tuple[int, 
     lines: list[str] = []
     places: list[tuple[int, int]] = []
     problems: list[tuple[int, str]] = []
+    left_out: list[str] = []
     for number, text in enumerate(texts, start=1):
         kept, problem = _cell_lines(text)
         if problem is not None:
             problems.append((len(lines) + problem[0], problem[1]))
+            left_out.append(text)
         lines += kept
         places += [(number, inner) for inner in range(1, len(kept) + 1)]
-    return "\n".join(lines), places or [(1, 1)], problems
+    return "\n".join(lines), places or [(1, 1)], problems, "\n".join(left_out)
 
 
 def _cell_lines(cell: str) -> tuple[list[str], tuple[int, str] | None]:
