@@ -109,7 +109,7 @@ def _is_returned(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, 
     later = [one for one in walk(function) if getattr(one, "lineno", 0) > call.node.lineno]
     for _ in range(4):
         for one in later:
-            if isinstance(one, ast.Assign | ast.AugAssign) and grown & _names(one.value):
+            if isinstance(one, ast.Assign | ast.AugAssign | ast.AnnAssign) and one.value and grown & _names(one.value):
                 targets = one.targets if isinstance(one, ast.Assign) else [one.target]
                 grown |= {name for target in targets for name in _names(target)}
     ends = [one.value for one in later if isinstance(one, ast.Return | ast.Yield) and one.value is not None]
