@@ -101,6 +101,23 @@ def test_a_broken_cell_leaves_the_others() -> None:
     assert sorted((one.code, one.place.cell) for one in result.findings) == [("TW105", 3), ("TW901", 2)]
 
 
+def test_a_broken_cell_may_bind_a_name() -> None:
+    use = "import torch\ndef run(x):\n    return model(torch.relu(x))"
+    assert [one.code for one in check(notebook(use), "x.ipynb").findings] == ["TW831"]
+    assert [one.code for one in check(notebook("model = (", use), "x.ipynb").findings] == ["TW901"]
+
+
+def test_notebooks_with_what_ipython_reads_otherwise() -> None:
+    cells = (
+        "ls -l text.txt",
+        " !tts --text a \\\n   --path b",
+        "  import torch\n  y = torch.range(0, 3)",
+        "cat = 3\ncat",
+    )
+    result = check(notebook(*cells), "x.ipynb")
+    assert [(one.code, one.place.cell, one.place.line) for one in result.findings] == [("TW105", 3, 2)]
+
+
 FRAGMENTS = [one.bad for one in all_rules().values()] + [one.good for one in all_rules().values()]
 
 

@@ -12,7 +12,9 @@ Why:
 How sure:
     The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
     function gives the option to any call, computes with it, or keeps it. The project's function reads its parameter,
-    which has a default; a mask's is None. Who a function is handed to may want the parameter, and `**unused` says so.
+    which has a default; a mask's is None, and it selects nothing here. Said of the first of several calls. Who a
+    function is handed to, or what it overrides, may want the parameter, and `**unused` says so; a default that is none
+    of the texts that the other function knows says that they are not the same.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, once_per_place
 from trainworthy.check.static.tree import children, walk
-from trainworthy.check.static.values import Function
+from trainworthy.check.static.values import Function, ProjectClass
 
 BAD = """\
 import torch.nn.functional as F
@@ -80,26 +82,50 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _left_out(analysis: Analysis) -> Iterator[Hit]:
-    """Yield calls of the project's functions that could take a parameter of the same name, and do not get it."""
+    """Yield the first call of a project's function that could take a parameter of the same name and does not get it.
+
+    It is one mistake of the function around, however many calls it makes.
+    """
+    lacking: dict[tuple[ast.AST, str], list[Call]] = {}
     for call in once_per_place(iter(analysis.all_calls)):
-        function, callee = call.context.function, called_function(call)
-        if function is None or callee is None or callee is function or call.context.source is not analysis.source:
-            continue
-        if call.starred or isinstance(function.node, ast.Lambda) or function.decorators:
-            continue
-        if analysis.mentions("save_hyperparameters") or _is_handed_on(analysis, function):
-            continue
-        own = {arg.arg for arg in _parameters(function.node)}
-        for name, is_none in _optional(callee, call, own):
-            reads = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
-            forgotten = not reads and name not in _COMMON and not _is_chosen(function, call, name)
-            if forgotten or (is_none and name.endswith(("mask", "masks")) and _is_only_applied(function.node, name)):
-                yield Hit(
-                    place=analysis.place(call.node, call.context),
-                    message=f"`{name}` is a parameter here and of what is called, which does not get it",
-                    evidence=(Evidence("the function", analysis.place(function.node, call.context)),),
-                    fix=f"Write `{name}={name}`.",
-                )
+        for name in _lacks(analysis, call):
+            function = call.context.function
+            lacking.setdefault((function.node if function else call.node, name), []).append(call)
+    for (function_node, name), calls in lacking.items():
+        first = min(calls, key=lambda call: (call.node.lineno, call.node.col_offset))
+        others = "" if len(calls) == 1 else f"; nor do {len(calls) - 1} other calls"
+        others = others if len(calls) != 2 else "; nor does another call"
+        yield Hit(
+            place=analysis.place(first.node, first.context),
+            message=f"`{name}` is a parameter here and of what is called, which does not get it{others}",
+            evidence=(Evidence("the function", analysis.place(function_node, first.context)),),
+            fix=f"Write `{name}={name}`.",
+        )
+
+
+def _lacks(analysis: Analysis, call: Call) -> Iterator[str]:
+    """Yield the parameters of the function around that a call of another one of the project lacks."""
+    function, callee = call.context.function, called_function(call)
+    if function is None or callee is None or callee is function or call.context.source is not analysis.source:
+        return
+    if call.starred or isinstance(function.node, ast.Lambda) or function.decorators:
+        return
+    if analysis.mentions("save_hyperparameters") or _is_handed_on(analysis, function):
+        return
+    own = {arg.arg for arg in _parameters(function.node)} - _of_the_interface(function)
+    for name, is_none in _optional(callee, call, own):
+        reads = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
+        forgotten = not reads and name not in _COMMON and not _is_chosen(function, call, name)
+        if forgotten or (is_none and name.endswith(("mask", "masks")) and _is_only_applied(function.node, name)):
+            yield name
+
+
+def _of_the_interface(function: Function) -> set[str]:
+    """Return the parameters without a default that a method has because the one that it overrides has them."""
+    bases = function.owner.bases if function.owner is not None else ()
+    over = [one.lookup(function.name) for one in bases if isinstance(one, ProjectClass)]
+    given = {arg.arg for one in over if isinstance(one, Function) for arg in _parameters(one.node)}
+    return given - set(_defaults(function.node))
 
 
 def _is_handed_on(analysis: Analysis, function: Function) -> bool:
@@ -141,25 +167,37 @@ def _optional(callee: Function, call: Call, own: set[str]) -> list[tuple[str, bo
         return []
     arguments = callee.node.args
     positional = [*arguments.posonlyargs, *arguments.args]
-    defaults = dict(
-        zip(
-            [arg.arg for arg in positional[len(positional) - len(arguments.defaults) :]],
-            arguments.defaults,
-            strict=True,
-        )
-    )
-    defaults |= {
-        arg.arg: default for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default
-    }
+    here = _defaults(call.context.function.node) if call.context.function is not None else {}
     shift = 1 if callee.owner is not None and positional and positional[0].arg in ("self", "cls") else 0
     given = {arg.arg for arg in positional[: len(call.node.args) + shift]} | set(call.keywords)
     return [
         (name, isinstance(default, ast.Constant) and default.value is None)
-        for name, default in defaults.items()
+        for name, default in _defaults(callee.node).items()
         if name in own
+        and not (name in here and _is_of_another_kind(here[name], callee.node, name))
         and name not in given
         and any(isinstance(one, ast.Name) and one.id == name for one in walk(callee.node))
     ]
+
+
+def _defaults(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> dict[str, ast.expr]:
+    """Return the parameters that have a default, with it."""
+    positional = [*node.args.posonlyargs, *node.args.args]
+    last = positional[len(positional) - len(node.args.defaults) :]
+    found = {arg.arg: default for arg, default in zip(last, node.args.defaults, strict=True)}
+    only = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return found | {arg.arg: default for arg, default in only if default is not None}
+
+
+def _is_of_another_kind(default: ast.expr, callee: ast.AST, name: str) -> bool:
+    """Say whether a default is text, and none of the texts that the callee compares its parameter with."""
+    asked = [one for one in walk(callee) if isinstance(one, ast.Compare) and ast.unparse(one.left) == name]
+    texts = {_text(one) for each in asked for one in each.comparators} - {""}
+    return bool(texts and _text(default)) and _text(default) not in texts
+
+
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _is_only_applied(function: ast.AST, name: str) -> bool:
@@ -173,7 +211,8 @@ def _is_only_applied(function: ast.AST, name: str) -> bool:
     stored = any(isinstance(one.ctx, ast.Store) for one in uses)
     mappings = any(getattr(parents.get(one), "attr", "") in ("items", "keys", "values", "get") for one in uses)
     applied = any(isinstance(parents.get(one), ast.Attribute) for one in uses)
-    return applied and not handed and not stored and not mappings
+    selects = any(isinstance(at := parents.get(one), ast.Subscript) and at.slice is one for one in uses)
+    return applied and not handed and not stored and not mappings and not selects
 
 
 def _ignored_generators(analysis: Analysis) -> Iterator[Hit]:

@@ -87,6 +87,8 @@ def _in_block(analysis: Analysis, names: Bindings, block: list[ast.stmt], loops:
             continue
         if isinstance(branch.test, ast.Constant) or "isinstance" in ast.unparse(branch.test):
             continue
+        if _has_been_used(branch.test, block[:at]):
+            continue
         if loops and not _stays(branch.test, names, loops):
             continue
         inside = range(branch.body[0].lineno, (branch.body[-1].end_lineno or 0) + 1)
@@ -101,6 +103,23 @@ def _in_block(analysis: Analysis, names: Bindings, block: list[ast.stmt], loops:
                         evidence=(Evidence("bound here", analysis.source.place(branch.test)),),
                         fix="Bind it before the `if`, or in an `else`.",
                     )
+
+
+def _has_been_used(test: ast.expr, before: list[ast.stmt]) -> bool:
+    """Say whether a condition asks if something is None of which the length, or an attribute, was taken before."""
+    if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.IsNot) or len(test.ops) > 1:
+        return False
+    text = ast.unparse(test.left)
+    for statement in before:
+        inside = list(walk(statement)) if isinstance(statement, ast.Assign | ast.Expr) else []
+        if any(isinstance(one, ast.Lambda | ast.IfExp | ast.BoolOp) for one in inside):
+            continue
+        for one in inside:
+            if isinstance(one, ast.Attribute | ast.Subscript) and ast.unparse(one.value) == text:
+                return True
+            if isinstance(one, ast.Call) and ast.unparse(one) == f"len({text})":
+                return True
+    return False
 
 
 def _stays(test: ast.expr, names: Bindings, loops: tuple[ast.stmt, ...]) -> bool:

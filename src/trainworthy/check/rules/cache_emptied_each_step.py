@@ -7,16 +7,18 @@ Why:
     Each call waits for the GPU and gives memory back that the next step must allocate again, with cudaMalloc.
 
 How sure:
-    A hint; under a condition (every n-th step) it is not reported.
+    A hint; under a condition (every n-th step), or after an error, it is not reported.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, same_turn
 
 BAD = """\
@@ -49,6 +51,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at loops that step."""
     steps = list(optimizer_steps(analysis))
     for call in once_per_place(analysis.calls("torch.cuda.empty_cache")):
+        if _after_an_error(analysis, call):
+            continue
         if call.context.loops and any(
             same_turn(call.context, one.context) and always_with(call.context, one.context) for one in steps
         ):
@@ -57,3 +61,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message="the cache is emptied in every step",
                 fix="Leave it to the allocator.",
             )
+
+
+def _after_an_error(analysis: Analysis, call: Call) -> bool:
+    """Say whether it stands where an error is dealt with."""
+    node: ast.AST | None = call.node
+    while node is not None and not isinstance(node, ast.ExceptHandler):
+        node = analysis.parents.get(node)
+    return node is not None

@@ -9,8 +9,9 @@ Why:
     their number if the value was. Ranks train, but not what one process would.
 
 How sure:
-    The reduced tensor is computed in this forward pass from its inputs, is used afterwards, and gradients are not
-    off.
+    The reduced tensor is computed in this forward pass from its inputs, goes into what is returned, and gradients are
+    not off. What one of the module's own layers or weights gives is left out: with its weights split over ranks, the
+    parts are added up and every part has the gradient of the sum.
 
 When it is wrong:
     The value is a constant of the loss: statistics, or a count that has no gradient.
@@ -72,7 +73,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         ):
             continue
         tensor = call.argument_node(0, "tensor")
-        if isinstance(tensor, ast.Name) and _has_a_gradient(function.node, tensor.id, call):
+        if not isinstance(tensor, ast.Name) or _is_of_split_weights(function.node, tensor.id, call):
+            continue
+        if _has_a_gradient(function.node, tensor.id, call):
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message=f"`all_reduce` has no gradient; `{tensor.id}` goes into the loss with that of this rank alone",
@@ -95,9 +98,46 @@ def _has_a_gradient(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambd
         for _, part in made_of
         for one in walk(part)
     )
-    used = any(isinstance(one, ast.Name) and one.id == name and one.lineno > call.node.lineno for one in walk(function))
+    used = _is_returned(function, name, call)
     detached = any(getattr(one, "attr", "") in ("detach", "item") for _, part in made_of for one in walk(part))
     return computed and products and used and bool(grown & inputs) and not detached
+
+
+def _is_returned(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, name: str, call: Call) -> bool:
+    """Say whether what is made of a name after the call is returned, kept or handed on."""
+    grown = {name}
+    later = [one for one in walk(function) if getattr(one, "lineno", 0) > call.node.lineno]
+    for _ in range(4):
+        for one in later:
+            if isinstance(one, ast.Assign | ast.AugAssign | ast.AnnAssign) and one.value and grown & _names(one.value):
+                targets = one.targets if isinstance(one, ast.Assign) else [one.target]
+                grown |= {name for target in targets for name in _names(target)}
+    ends = [one.value for one in later if isinstance(one, ast.Return | ast.Yield) and one.value is not None]
+    return any(grown & _names(one) for one in ends)
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {one.id for one in walk(node) if isinstance(one, ast.Name)} - {"self"}
+
+
+def _is_of_split_weights(function: ast.AST, name: str, call: Call) -> bool:
+    """Say whether a name is last made by a layer of the module's own, called or handed on, or by its weights.
+
+    Tensor parallelism adds up the parts of a product whose weights are split over ranks; all ranks go on with the sum,
+    whose gradient is that of every part.
+    """
+    before = [one for one in _made_of(function, name) if one[0] < call.node.lineno]
+    made = max(before, key=lambda one: one[0], default=(0, None))[1]
+    if isinstance(made, ast.Call):
+        return any(_is_own(one) and "loss" not in ast.unparse(one) for one in (made.func, *made.args))
+    return isinstance(made, ast.BinOp) and isinstance(made.op, ast.MatMult) and _is_own(made.right)
+
+
+def _is_own(node: ast.expr) -> bool:
+    """Say whether an expression is an attribute of `self`, or that transposed."""
+    while isinstance(node, ast.Attribute) and node.attr in ("T", "mT"):
+        node = node.value
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
 def _made_of(function: ast.AST, name: str) -> list[tuple[int, ast.expr]]:

@@ -8,13 +8,15 @@ Why:
     The gate of a gated unit does nothing, a metric gets what was to be left out, a loss is that of the wrong layer.
 
 How sure:
-    The name is read nowhere in the function, also not by `locals()`. Names that begin with an underscore say that they
+    The name is read nowhere in the function, also not by `locals()`. The variance of a distribution whose mean is used
+    is often left out on purpose. Names that begin with an underscore say that they
     are not needed.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -54,6 +56,8 @@ class GEGLU(nn.Module):
 
 _PARTS = frozenset({"chunk", "split", "tensor_split", "unbind"})
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+_MEAN = re.compile(r"(^|_)(mean|mu)s?($|_)")
+_SPREAD = re.compile(r"(^|_)(log_?)?(var|variance|std|sigma|scale)s?($|_)")
 
 
 @rule(code="TW830", severity="warning")
@@ -130,6 +134,8 @@ def _parts(analysis: Analysis, statement: ast.Assign, loads: dict[str, list[ast.
     names = [one.id for one in target.elts if isinstance(one, ast.Name)]
     unread = [one for one in names if one not in loads and not one.startswith("_")]
     if len(names) == len(target.elts) == 2 and len(unread) == 1:  # of three, one is often left out on purpose
+        if any(_MEAN.search(one) for one in names) and _SPREAD.search(unread[0]):
+            return
         yield Hit(
             place=analysis.place(statement),
             message=f"`{unread[0]}` is split off and never used",

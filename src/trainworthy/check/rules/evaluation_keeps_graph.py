@@ -64,7 +64,7 @@ def evaluate(batches):
 
 
 _GRADIENTS = frozenset({"requires_grad_", "requires_grad", "backward", "grad", "autograd"})
-_OFF = re.compile(r"no_grad|inference_mode|set_grad_enabled")
+_OFF = re.compile(r"no_grad|inference_mode|set_grad_enabled|with eval_?mode\(")
 _MODEL = re.compile(r"^_?(model|net|network|net_?[A-Z]\w*|generator)_?$")
 _OTHER_LIBRARIES = frozenset({"mxnet", "tensorflow", "keras", "jax", "flax", "paddle", "mindspore"})
 _EVALUATION = re.compile(

@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The file starts or joins a process group, or wraps in DDP, and the loaded object reaches `load_state_dict`. Silent
-    under a condition about the rank, and where the file's name has the rank in it.
+    under a condition about the rank, where the file's name has the rank in it, and in files that name the CPU as their
+    device and no other.
 
 When it is wrong:
     The checkpoint was saved from tensors on the CPU.
@@ -19,6 +20,7 @@ When it is wrong:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -64,7 +66,7 @@ _RANKS = ("init_process_group", "DistributedDataParallel", "distributed_backends
 @rule(code="TW443", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at loads whose result reaches a `load_state_dict`."""
-    if not any(word in analysis.source.words for word in _RANKS):
+    if not any(word in analysis.source.words for word in _RANKS) or not _has_ranks(analysis) or _is_on_cpu(analysis):
         return
     loads = list(once_per_place(analysis.calls("torch.load")))
     mapped = {one.context.function for one in loads if one.has(1, "map_location")}
@@ -83,6 +85,19 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("it is loaded into a model here", analysis.place(use, call.context)),),
                 fix='Write `torch.load(path, map_location="cpu")`, or the rank\'s own device.',
             )
+
+
+def _has_ranks(analysis: Analysis) -> bool:
+    """Say whether the program itself speaks of ranks, not only what is written about it."""
+    nodes = [one for kind in (ast.Name, ast.Attribute, ast.alias, ast.keyword) for one in analysis.nodes.get(kind, [])]
+    named = {getattr(one, key, None) or "" for one in nodes for key in ("id", "attr", "name", "asname", "arg")}
+    return any(word in part.split(".") for word in _RANKS for part in named)
+
+
+def _is_on_cpu(analysis: Analysis) -> bool:
+    """Say whether the file names the CPU as its device, and no GPU."""
+    code = analysis.source.code
+    return re.search(r"""device\(["']cpu["']\)""", code) is not None and "cuda" not in code
 
 
 def _only_one_rank(call: Call) -> bool:

@@ -108,6 +108,8 @@ def _uses_the_other(branch: ast.If, own: tuple[str, str], other: tuple[str, str]
         return None
     use = None
     for statement in branch.body:
+        if isinstance(statement, ast.Assert):  # that the other one is there, too
+            return None
         for node in walk(statement):
             if not isinstance(node, ast.Name | ast.Attribute):
                 continue

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
@@ -77,6 +78,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         names = scopes.loads.get(at, {})
         visible = scopes.visible(at)
         unknown = [node for name, node in names.items() if not any(name in some for some in visible)]
+        elsewhere = frozenset(re.findall(r"\w+", source.left_out)) if unknown else frozenset[str]()
+        unknown = [node for node in unknown if node.id not in elsewhere]  # a cell that does not parse may bind it
         yield from _unknown(analysis, function, unknown)
         early = {name for name, node in names.items() if node.lineno < scopes.first_store.get((at, name), 0)}
         if early - parameters_of(function):

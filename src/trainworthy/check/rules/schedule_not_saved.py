@@ -11,7 +11,7 @@ Why:
 How sure:
     The scheduler is made and stepped in the same file that loads the optimizer's state. Silent if the schedule is made
     with `last_epoch` or in a loop, stepped to where it was, or stepped with an argument, if any other code saves it by
-    name, and if the optimizer's state was only kept in memory.
+    name, if the optimizer's state was only kept in memory, and if the schedule takes its count from the optimizer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_scheduler
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place, receiver
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.values import Function, Instance, Value
 
 BAD = """\
 import torch
@@ -86,6 +86,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     seen = set()
     for step in steps:
         made = step.owner.made_by if isinstance(step.owner, Instance) else None
+        if _counts_by_the_optimizer(step.owner):
+            continue
         if made is None or made.node in seen or made.context.loops or made.context.source is not analysis.source:
             continue
         seen.add(made.node)
@@ -97,6 +99,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             ),
             fix="Save `scheduler.state_dict()` beside the optimizer's, and load it.",
         )
+
+
+def _counts_by_the_optimizer(scheduler: Value | None) -> bool:
+    """Say whether a scheduler of the project takes its count from the optimizer, whose state has it."""
+    cls = scheduler.cls if isinstance(scheduler, Instance) else None
+    step = cls.lookup("step") if cls is not None else None
+    text = ast.unparse(step.node) if isinstance(step, Function) else ""
+    return "param_group" in text and "['step']" in text
 
 
 def _is_of_an_optimizer(analysis: Analysis, call: Call) -> bool:

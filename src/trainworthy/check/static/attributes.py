@@ -45,10 +45,14 @@ _NAMELESS = frozenset({"object", "ABC", "Generic", "Module", "Dataset", "Iterabl
 
 @dataclass(frozen=True)
 class Bound:
-    """What one class's text binds: names, and whether it also makes attributes whose names are not written."""
+    """What one class's text binds: names, and whether it also makes attributes whose names are not written.
+
+    ``prefixes`` is how the names of parts begin that are registered under names made up before: `layer` of `layer{i}`.
+    """
 
     names: frozenset[str]
     hidden: bool
+    prefixes: frozenset[str] = frozenset()
 
 
 @lru_cache(maxsize=256)
@@ -57,6 +61,7 @@ def bound_in(node: ast.ClassDef) -> Bound:
     names: set[str] = set()
     hidden = any(ast.unparse(one.value).rpartition(".")[2] != "ABCMeta" for one in node.keywords)
     nodes = list(walk(node))
+    prefixes = _prefixes(nodes)
     augmented = {id(one.target) for one in nodes if isinstance(one, ast.AugAssign)}  # read before written
     for one in nodes:
         if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -75,7 +80,7 @@ def bound_in(node: ast.ClassDef) -> Bound:
         names |= {one.id for one in walk(statement) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
         if isinstance(statement, ast.Import | ast.ImportFrom):
             names |= {(one.asname or one.name).partition(".")[0] for one in statement.names}
-    return Bound(frozenset(names), hidden or bool(names & _HIDING))
+    return Bound(frozenset(names), hidden or bool(names & _HIDING) or "" in prefixes, prefixes)
 
 
 def _is_self(node: ast.expr) -> bool:
@@ -87,6 +92,33 @@ def _registers_any(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     registers = name in ("add_module", "register_buffer", "register_parameter", "register_module") and call.args
     return bool(registers) and not isinstance(call.args[0], ast.Constant | ast.Name)
+
+
+def _prefixes(nodes: list[ast.AST]) -> frozenset[str]:
+    """Return how names begin that are made up, kept in a variable and given to `add_module`; "" if that is unknown."""
+    calls = [one for one in nodes if isinstance(one, ast.Call) and getattr(one.func, "attr", "") == "add_module"]
+    names = {one.args[0].id for one in calls if one.args and isinstance(one.args[0], ast.Name)}
+    made = [one for one in nodes if isinstance(one, ast.Assign)] if names else []
+    return frozenset(
+        _beginning(one.value)
+        for one in made
+        for target in one.targets
+        if isinstance(target, ast.Name) and target.id in names
+    )
+
+
+def _beginning(node: ast.expr) -> str:
+    """Return the written beginning of a text that is put together."""
+    while not isinstance(node, ast.Constant):
+        if isinstance(node, ast.JoinedStr) and node.values:
+            node = node.values[0]
+        elif isinstance(node, ast.BinOp):
+            node = node.left
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+            node = node.func.value
+        else:
+            return ""
+    return re.split(r"[{%]", node.value)[0] if isinstance(node.value, str) else ""
 
 
 def _word(node: ast.expr) -> str:
@@ -129,6 +161,10 @@ def own_attributes(cls: ProjectClass) -> frozenset[str] | None:
             if known is None:
                 return None
             names |= known
+    prefixes = tuple({prefix for one in ancestors(cls) for prefix in bound_in(one.node).prefixes})
+    if prefixes:
+        inside = [one for base in ancestors(cls) for one in walk(base.node) if isinstance(one, ast.Attribute)]
+        names |= {one.attr for one in inside if one.attr.startswith(prefixes)}
     return frozenset(names)
 
 

@@ -23,6 +23,7 @@ _COMMENT_LINE = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 # Packages register these names for UTF-8 with syntax that Python has had itself since 3.6.
 _UTF8_UNDER_ANOTHER_NAME = re.compile(rb"\A((?:[^\n]*\n)?[ \t]*#[^\n]*?coding[:=][ \t]*)future[-_]fstrings")
 _MAGIC = ("%", "!", "?")
+_COMMANDS = frozenset("cat cd clear cp ldir ls mkdir mv pip pwd rm rmdir".split())
 _CELL_MAGIC_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
@@ -50,6 +51,7 @@ class Source:
         lines: Its lines.
         tree: What it parses to.
         problems: Cells of a notebook that do not parse: line and message; they are left out of the text.
+        left_out: What is written in these.
         cells: For each line of a notebook: its cell and the line in it, both from 1; empty for other files.
         kept: What was found of it alone, by the function that found it.
     """
@@ -60,6 +62,7 @@ class Source:
     tree: ast.Module
     cells: list[tuple[int, int]] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    left_out: str = ""
     _words: frozenset[str] | None = None
     _code: str | None = None
     kept: dict[object, Any] = field(default_factory=dict)
@@ -133,9 +136,9 @@ def read_source(path: str, data: bytes | None = None) -> Source:
     if len(data) > MAX_BYTES:
         raise UnreadableError(f"{len(data) / 2**20:.0f} MiB: too large to be a program; left out", kind="too-large")
     if path.endswith(".ipynb"):
-        text, cells, problems = _notebook(data)
+        text, cells, problems, left_out = _notebook(data)
         source = parse_source(path, text, cells)
-        source.problems = problems
+        source.problems, source.left_out = problems, left_out
         return source
     return parse_source(path, _decode(data))
 
@@ -204,8 +207,8 @@ def _line_of(error: SyntaxError, text: str) -> int:
     return max(1, min(error.lineno or 1, text.count("\n") + 1))
 
 
-def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]], list[tuple[int, str]]]:
-    """Return the cells as one text, where each line came from, and what does not parse."""
+def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]], list[tuple[int, str]], str]:
+    """Return the cells as one text, where each line came from, and what does not parse, with its text."""
     try:
         book = json.loads(data)
         raw = book["cells"] if "cells" in book else [c for sheet in book["worksheets"] for c in sheet["cells"]]
@@ -216,13 +219,15 @@ def _notebook(data: bytes) -> tuple[str, list[tuple[int, int]], list[tuple[int, 
     lines: list[str] = []
     places: list[tuple[int, int]] = []
     problems: list[tuple[int, str]] = []
+    left_out: list[str] = []
     for number, text in enumerate(texts, start=1):
         kept, problem = _cell_lines(text)
         if problem is not None:
             problems.append((len(lines) + problem[0], problem[1]))
+            left_out.append(text)
         lines += kept
         places += [(number, inner) for inner in range(1, len(kept) + 1)]
-    return "\n".join(lines), places or [(1, 1)], problems
+    return "\n".join(lines), places or [(1, 1)], problems, "\n".join(left_out)
 
 
 def _cell_lines(cell: str) -> tuple[list[str], tuple[int, str] | None]:
@@ -231,13 +236,28 @@ def _cell_lines(cell: str) -> tuple[list[str], tuple[int, str] | None]:
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.startswith("%%") and not first.startswith(_CELL_MAGIC_PYTHON):
         return [""] * len(lines), None
-    for text in (lines, _without_magics(lines)):
+    plain = _without_indent(lines)
+    for text in (lines, _without_magics(plain), [_without_command(line) for line in _without_magics(plain)]):
         try:
             parse_source("cell", "\n".join(text))
             return text, None
         except UnreadableError as error:
             problem = (error.line, error.message)
     return [""] * len(lines), problem
+
+
+def _without_indent(lines: list[str]) -> list[str]:
+    """Take away what the first line is indented by, as IPython does."""
+    first = next((line for line in lines if line.strip()), "")
+    indent = first[: len(first) - len(first.lstrip())]
+    return [line.removeprefix(indent) for line in lines]
+
+
+def _without_command(line: str) -> str:
+    """Blank what IPython takes for a command of the shell without a sign before it: `ls -l file.txt`."""
+    words = line.split()
+    is_one = bool(words) and words[0] in _COMMANDS and (len(words) == 1 or words[1][0] not in "=.([,:")
+    return "pass" if is_one else line
 
 
 def _without_magics(lines: list[str]) -> list[str]:
