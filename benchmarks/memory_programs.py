@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import memory_legacy as legacy
+from benchmarks import profile_other, profile_text
 from benchmarks.memory_legacy import Precision, Trainer
 from benchmarks.memory_programs_speech import tacotron2, waveglow
 
@@ -134,19 +135,12 @@ def _transformer_xl(length: int, optimizer: Callable[..., Any], **shape: Any) ->
 # --- GNMT -----------------------------------------------------------------------------------------------------------
 
 
-class Gnmt(nn.Module):
-    """GNMT v2: four layers of LSTMs of 1024 on each side, normalised additive attention, 32,320 words."""
+class Gnmt(profile_text.Gnmt):
+    """The layers of GNMT v2, run as its script runs them: normalised additive attention, logits held by name."""
 
     def __init__(self, width: int = 1024, words: int = 32320) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(words, width)
-        self.first = nn.LSTM(width, width, bidirectional=True)
-        self.encoder = nn.ModuleList(nn.LSTM(2 * width if i == 0 else width, width) for i in range(3))
-        self.attend = nn.LSTM(width, width)
-        self.query, self.key = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
-        self.score, self.bias = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(width))
-        self.decoder = nn.ModuleList(nn.LSTM(2 * width, width) for _ in range(3))
-        self.head = nn.Linear(width, words)
+        super().__init__(width, words)
+        self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Return the logits of (length, batch) source and target."""
@@ -212,17 +206,10 @@ def _gnmt(batch: int, precision: Precision) -> None:
 _RATINGS, _TESTED, _NEGATIVES = 19_861_770, 138_493 * 100, 4
 
 
-class NeuMf(nn.Module):
-    """NeuMF: 138,493 users, 26,744 films, factors of 64, an MLP of 256, 256, 128, 64."""
+class NeuMf(profile_other.NeuMf):
+    """The layers of NeuMF, run as its script runs them: without the loss, with ReLUs that keep their input."""
 
-    def __init__(self, users: int = 138493, films: int = 26744) -> None:
-        super().__init__()
-        self.factors = nn.ModuleList(nn.Embedding(n, 64) for n in (users, films))
-        self.features = nn.ModuleList(nn.Embedding(n, 128) for n in (users, films))
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in ((256, 256), (256, 128), (128, 64)))
-        self.head = nn.Linear(128, 1)
-
-    def forward(self, user: Tensor, film: Tensor) -> Tensor:
+    def forward(self, user: Tensor, film: Tensor) -> Tensor:  # type: ignore[override]
         """Score (batch,) pairs; every name is held until the function returns."""
         user_factors, film_factors = self.factors[0](user), self.factors[1](film)
         product = user_factors * film_factors

@@ -22,7 +22,7 @@ from trainworthy.estimate.host_costs import host_key, host_units
 
 ONCE = "once"
 """What a phase costs whatever its operations: entering the engine, an optimizer's own code."""
-PHASES = ("forward", "backward", "optimizer")
+_PHASES = ("forward", "backward", "optimizer")
 
 _WARM_STEPS = 3
 _STEPS = 3  # in a row, the first of which finds the processor's caches full of something else
@@ -110,7 +110,7 @@ class _Step:
             self._update()
         marks.append(len(recorder.ops))
         counts = []
-        for place, phase in enumerate(PHASES):
+        for place, phase in enumerate(_PHASES):
             found: Counter[str] = Counter({f"{phase}/{ONCE}": 1} if place else {})
             for op in recorder.ops[marks[place] : marks[place + 1]]:
                 signature = recorder.signatures[op.signature]
@@ -138,7 +138,7 @@ def held_to_networks(costs: Mapping[str, float], equations: Sequence[Equation]) 
     if not equations:
         return dict(costs)
     prior = dict(costs)
-    for phase in PHASES:
+    for phase in _PHASES:
         known = [s for name, s in costs.items() if name.startswith(f"{phase}/") and not name.endswith(f"/{ONCE}")]
         own = [e for e in equations if any(name.startswith(f"{phase}/") for name in e.counts)]
         for name in {name for e in own for name in e.counts} - prior.keys():

@@ -12,13 +12,9 @@ from trainworthy.hardware.rows import gpu_rows
 # GPUMemNet (itu-rad), which are not in the tables compared here: median error 4.9 %, 9 in 10 within 15 %.
 _OUTSIDE_BYTES = 1891 * (1 << 20)
 _SLACK = 1.16
-
-
 # The share of a card that is in use when a benchmark takes the largest batch that runs: what is left is less than one
 # more step of the batch, and what the allocator could not join.
 _FULL = 0.94
-
-
 # A context of CUDA before 11.7, which loads every kernel of its libraries at once: V100 and A100 40 GB as BigScience's
 # notes have them (chronicles of the 104B and 176B models). GPUs of the same compute capability or older take V100's.
 _EAGER_CONTEXT_BYTES = {7: 1113 * (1 << 20), 8: 1573 * (1 << 20)}

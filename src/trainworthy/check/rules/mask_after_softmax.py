@@ -22,6 +22,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Tensor, Value
 
 BAD = """\
@@ -77,7 +78,7 @@ def _is_ranked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
     owner = call.node.func.value if isinstance(call.node.func, ast.Attribute) else None
     target = parent.targets[0] if isinstance(parent, ast.Assign) else owner
     text = ast.unparse(target) if target is not None else ""
-    for one in ast.walk(body_of(call.context)):
+    for one in walk(body_of(call.context)):
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in _RANKING:
             given = [one.func.value, *one.args[:1]]
             if one.lineno >= call.node.lineno and any(ast.unparse(each) == text for each in given):

@@ -169,7 +169,7 @@ _COUNT = re.compile(
 
 def is_a_count(node: ast.expr) -> bool:
     """Say whether an expression looks like a number of turns or samples: a length, or called so."""
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Call) and getattr(one.func, "id", "") == "len":
             return True
         name = one.attr if isinstance(one, ast.Attribute) else one.id if isinstance(one, ast.Name) else ""
