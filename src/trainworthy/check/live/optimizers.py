@@ -154,11 +154,16 @@ class OptimizerWatch:
             low_precision=updates.low_precision(),
             alike_rows=tuple(name(p) for (p, _), same in zip(rows, alike, strict=True) if same),
         ))  # fmt: skip
+        self._end_step(optimizer, state["place"], parameters)
+
+    def _end_step(self, optimizer: Optimizer, place: Place, parameters: list[torch.Tensor]) -> None:
+        """Tell those who listen that a step is over, and begin the next one."""
+        watch = self.watch
         self.stepped[id(optimizer)] = weakref.ref(optimizer)
         if watch.step < 4:
-            self._note_mixed(optimizer, state["place"], parameters)
+            self._note_mixed(optimizer, place, parameters)
         for listener in self.before_end:
-            listener(state["place"])
+            listener(place)
         watch.step += 1
         self.backwards_since_step = 0
         watch.facts.num_steps = watch.step
