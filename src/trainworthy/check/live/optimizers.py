@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import Step
 from trainworthy.check.live.facts_seldom import MixedGradients
+from trainworthy.check.live.facts_steps import Step
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.updates import Rhythm, Updates
