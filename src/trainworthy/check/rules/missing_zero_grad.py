@@ -1,13 +1,14 @@
 """Gradients are never set to zero.
 
 What it finds:
-    A loop with `backward()` and the step of an optimizer, in a program that never clears gradients.
+    A loop with `backward()` and the step of an optimizer, also one that a gradient scaler takes, in a program that never
+    clears gradients; both may stand in what the loop calls.
 
 Why:
     `backward` adds to what is there: every step uses the sum of all gradients so far.
 
 How sure:
-    The optimizer is torch's, both calls stand in the same loop, and neither `zero_grad` nor an assignment to `.grad`
+    The optimizer is torch's, both calls belong to the same turn of a loop, and neither `zero_grad` nor an assignment to `.grad`
     occurs in the file or in what it imports of the project; or the optimizer is made in the same function, is handed to
     nothing, and neither occurs in that function or what it calls.
 
@@ -28,7 +29,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.clearing import never_cleared_here
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn
+from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn, scaler_calls, shared_turn
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -60,10 +61,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at steps that follow a backward in a loop."""
     somewhere = analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis)
     backwards = list(analysis.method_calls("backward"))
-    for step in once_per_place(optimizer_steps(analysis)):
-        if not step.context.in_loop or step.node.args or step.node.keywords:
-            continue
-        near = [one for one in backwards if one.at < step.at and same_turn(one.context, step.context)]
+    for step in once_per_place(_steps(analysis)):
+        near = [one for one in backwards if one.at < step.at and shared_turn(one, step)]
         if near and (not somewhere or never_cleared_here(analysis, step)) and not _is_of_a_new_model(analysis, step):
             yield Hit(
                 place=analysis.place(step.node, step.context),
@@ -71,6 +70,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("they are added to here", analysis.place(near[-1].node, near[-1].context)),),
                 fix="Call `optimizer.zero_grad()` once a step.",
             )
+
+
+def _steps(analysis: Analysis) -> Iterator[Call]:
+    """Yield steps in loops: of optimizers without a closure, and of scalers."""
+    plain = (one for one in optimizer_steps(analysis) if not one.node.args and not one.node.keywords)
+    return (one for one in (*plain, *scaler_calls(analysis, "step")) if one.context.in_loop)
 
 
 def _is_of_a_new_model(analysis: Analysis, step: Call) -> bool:

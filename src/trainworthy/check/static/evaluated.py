@@ -79,10 +79,11 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
 
 
 def _learns_from_it(analysis: Analysis, call: Call) -> bool:
-    """Say whether the function calls the same model with gradients, too: targets of a loss are no evaluation."""
+    """Say whether the same turn calls the same model with gradients, too: targets of a loss are no evaluation."""
     text = ast.unparse(call.node.func)
     return any(
         one.context.function is call.context.function
+        and one.context.loops[-1:] == call.context.loops[-1:]
         and ast.unparse(one.node.func) == text
         and not one.context.under(*NO_GRAD)
         for one in analysis.all_calls
