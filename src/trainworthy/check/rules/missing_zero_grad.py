@@ -26,11 +26,11 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.clearing import never_cleared_here
+from trainworthy.check.static.clearing import never_cleared_by_this_file, never_cleared_here
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn, scaler_calls, shared_turn
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.values import UNKNOWN, Instance, Value
 
 BAD = """\
 import torch
@@ -63,13 +63,26 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     backwards = list(analysis.method_calls("backward"))
     for step in once_per_place(_steps(analysis)):
         near = [one for one in backwards if one.at < step.at and shared_turn(one, step)]
-        if near and (not somewhere or never_cleared_here(analysis, step)) and not _is_of_a_new_model(analysis, step):
+        if near and _is_never_cleared(analysis, step, near[-1], somewhere) and not _is_of_a_new_model(analysis, step):
             yield Hit(
                 place=analysis.place(step.node, step.context),
                 message="gradients are never set to zero, so each step uses the sum of all so far",
                 evidence=(Evidence("they are added to here", analysis.place(near[-1].node, near[-1].context)),),
                 fix="Call `optimizer.zero_grad()` once a step.",
             )
+
+
+def _is_never_cleared(analysis: Analysis, step: Call, backward: Call, somewhere: bool) -> bool:
+    return (
+        not somewhere
+        or never_cleared_here(analysis, step)
+        or never_cleared_by_this_file(analysis, _optimizer_of(step), backward)
+    )
+
+
+def _optimizer_of(step: Call) -> Value:
+    """Return what steps; a scaler's step names it."""
+    return (step.argument(0, "optimizer") or UNKNOWN) if step.node.args or step.node.keywords else step.owner
 
 
 def _steps(analysis: Analysis) -> Iterator[Call]:
@@ -80,7 +93,8 @@ def _steps(analysis: Analysis) -> Iterator[Call]:
 
 def _is_of_a_new_model(analysis: Analysis, step: Call) -> bool:
     """Say whether each turn makes a model and an optimizer of its own, whose gradients are new."""
-    made = step.owner.made_by if isinstance(step.owner, Instance) else None
+    optimizer = _optimizer_of(step)
+    made = optimizer.made_by if isinstance(optimizer, Instance) else None
     if made is None or not same_turn(made.context, step.context):
         return False
     models = (one for one in analysis.all_calls if isinstance(one.result, Instance) and one.result.made_by is one)

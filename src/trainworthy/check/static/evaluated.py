@@ -21,7 +21,7 @@ from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance
 
 _EVALUATION_MODE = re.compile(
-    r"\.eval\s*\(|\.eval\b(?!_)|\.train\(\s*(?!True\s*\)|mode\s*=\s*True\s*\)|\))|\.training\s*=[^=]"
+    r"(?<!criterion)(?<!loss)(?<!loss_fn)\.eval\s*\(|(?<!criterion)(?<!loss)(?<!loss_fn)\.eval\b(?!_)|\.train\(\s*(?!True\s*\)|mode\s*=\s*True\s*\)|\))|\.training\s*=[^=]"
 )
 _MODE_WORDS = ("eval", "train", "training")
 _STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm)\w*$")

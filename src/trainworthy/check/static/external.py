@@ -279,9 +279,19 @@ def method_result(owner: Instance, name: str, call: Call) -> Value:
             return Parameters(owner, call) if "parameters" in name else UNKNOWN
         if name == "state_dict":
             return StateDict(owner, call)
+    if name in _PREPARES.get(owner.type, ()) and call.args and not call.starred:
+        return call.args[0] if len(call.args) == 1 else Sequence("tuple", call.args)
     if name == "state_dict" and is_optimizer(owner):
         return StateDict(owner, call)
     return UNKNOWN
+
+
+# Objects of launchers that give back what they get, wrapped so that it is used in the same way.
+_PREPARES = {
+    "accelerate.Accelerator": ("prepare", "prepare_model", "prepare_optimizer", "prepare_data_loader", "unwrap_model"),
+    "lightning.Fabric": ("setup", "setup_module", "setup_optimizers", "setup_dataloaders"),
+    "lightning.fabric.Fabric": ("setup", "setup_module", "setup_optimizers", "setup_dataloaders"),
+}
 
 
 def module_output(owner: Instance, call: Call) -> Value:

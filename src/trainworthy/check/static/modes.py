@@ -15,6 +15,7 @@ from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
 
 NO_GRAD = ("torch.no_grad", "torch.inference_mode", "torch.autograd.grad_mode.inference_mode")
+_LOSS = re.compile(r"(^|[._])(criterion|criterions|loss|losses|loss_fn|loss_func|metric)s?$")
 _MODE_SET = re.compile(r"\.training\s*=[^=]")
 
 
@@ -27,7 +28,7 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
     if not backwards or any(_MODE_SET.search(source.code) for source in analysis.sources):
         return
     trained = _Trained(analysis)
-    back = [call for call in analysis.method_calls("train") if call.constant(0, "mode") is not False]
+    back = [call for call in analysis.method_calls("train") if _may_turn_training_on(call)]
     done: set[ast.AST] = set()
     for call in analysis.method_calls("eval"):  # each of the ways that lead to it
         if call.node in done or call.node.args or call.node.keywords or call.context.under("torch.jit"):
@@ -42,6 +43,12 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
             done.add(call.node)
             yield _in_this_file(analysis, call, loop), backward
             break
+
+
+def _may_turn_training_on(call: Call) -> bool:
+    """Say whether a call named `train` may set the mode of a network; a function of the project is looked into."""
+    own = call.function is not None and not is_module(call.owner)
+    return call.constant(0, "mode") is not False and not own and not _LOSS.search(receiver(call))
 
 
 def _in_this_file(analysis: Analysis, call: Call, loop: LoopNode) -> Call:
