@@ -111,6 +111,9 @@ class Calls(Expressions):
             member = owner.cls.lookup(name) if owner.cls is not None else None
             if isinstance(member, Function):
                 return self.run(member, call, owner)
+            held = owner.attrs.get("")
+            if name == "append" and owner.type == "torch.nn.ModuleList" and isinstance(held, Sequence) and call.args:
+                owner.attrs[""] = held.appended(call.args[0])
             return method_result(owner, name, call)
         if isinstance(owner, Tensor):
             call.name = f"{owner.library}.{name}"
