@@ -235,7 +235,7 @@ class Calls(Expressions):
             len(known) >= _MAX_WAYS
             or len(call.context.callers) >= _MAX_DEPTH
             or node in self.running
-            or self.budget <= 0
+            or self.spent(function.source)
         ):
             return _joined(known) if known else UNKNOWN
         ways[key] = UNKNOWN  # while it runs: recursion

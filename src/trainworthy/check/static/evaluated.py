@@ -55,7 +55,7 @@ _ACTS = re.compile(r"(^|_)(act|action|actions|rollout|explore|policy|q_targets?)
 
 def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]:
     """Yield calls that evaluate a model in a program that never turns evaluation mode on, with what shows it."""
-    if not analysis.finished or uses_outside(analysis, *_OTHERS_DO):
+    if not analysis.ran or uses_outside(analysis, *_OTHERS_DO):
         return
     from_files = analysis.mentions("from_pretrained")
     trained = set(_put_into_training_mode(analysis)) if from_files else set()
