@@ -173,8 +173,16 @@ def _may_be_a_sum(analysis: Analysis) -> bool:
         and not (isinstance(node.value, ast.Constant) and node.value.value in ("mean", "batchmean"))
         for source in analysis.sources
         if "reduction" in source.words
-        for node in walk(source.tree)
+        for node in _outside_of_evaluation(source.tree)
     )
+
+
+def _outside_of_evaluation(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes of a file but for those of functions that evaluate: their losses are not learned from."""
+    for part in tree.body:
+        evaluates = isinstance(part, ast.FunctionDef) and names_in(part) & {"no_grad", "inference_mode", "eval"}
+        if not evaluates or "backward" in names_in(part):
+            yield from walk(part)
 
 
 @rule(code="TW343", severity="warning", depth="live")

@@ -204,7 +204,18 @@ def _uses(cls: ast.ClassDef, attribute: str) -> bool:
             if not (isinstance(callee, ast.Name) and callee.id in ("enumerate", "zip", "len", "reversed", "range")):
                 return True
     text = ast.dump(cls)
-    return "add_module" in text or "register_module" in text or "'setattr'" in text or "parameters" in text
+    return "add_module" in text or "register_module" in text or "'setattr'" in text or _asks_for_parameters(cls)
+
+
+def _asks_for_parameters(cls: ast.ClassDef) -> bool:
+    """Say whether a class asks anything but itself for parameters, or says which it has."""
+    for node in walk(cls):
+        if isinstance(node, ast.FunctionDef) and "parameters" in node.name:
+            return True
+        if isinstance(node, ast.Attribute) and node.attr in ("parameters", "named_parameters", "state_dict"):
+            if getattr(node.value, "id", "") != "self":
+                return True
+    return False
 
 
 LIVE_BAD = """\

@@ -148,6 +148,8 @@ def _copied(value: Value) -> Value:
 
 def _builtin(name: str, call: Call) -> Value:
     first = call.args[0] if call.args else UNKNOWN
+    if name == "filter" and len(call.args) == 2 and isinstance(call.args[1], Parameters):
+        return Parameters(call.args[1].owner, call)  # a generator of its own
     if name in ("enumerate", "iter", "reversed", "zip"):
         return Instance(type=f"builtins.{name}", made_by=call, attrs={"": first})
     if name in ("list", "tuple") and isinstance(first, Sequence):
