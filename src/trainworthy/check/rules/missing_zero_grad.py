@@ -75,7 +75,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _is_never_cleared(analysis: Analysis, step: Call, backward: Call, somewhere: bool) -> bool:
     return (
         not somewhere
-        or never_cleared_here(analysis, step)
+        or never_cleared_here(analysis, step, _optimizer_of(step))
         or never_cleared_by_this_file(analysis, _optimizer_of(step), backward)
     )
 

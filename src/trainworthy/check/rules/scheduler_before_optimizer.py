@@ -14,6 +14,7 @@ How sure:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -22,7 +23,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_scheduler
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, scaler_calls
+from trainworthy.check.static.queries import may_both_run, once_per_place, optimizer_steps, scaler_calls
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -62,7 +63,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         its = [(one, way) for one in steps if _is_of(call, one) and (way := _seen_from(call, one)) is not None]
         before = [one for one, way in its if way.at < call.at]
         after = [(one, way) for one, way in its if way.at > call.at and _in_same_turn(call, way)]
-        if after and not before and always_with(call.context, after[0][1].context):
+        if after and not before and _whenever(call, after[0][1]):
             step = after[0][0]
             yield Hit(
                 place=analysis.place(call.node, call.context),
@@ -70,6 +71,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("the optimizer steps here", analysis.place(step.node, step.context)),),
                 fix="Step the scheduler after the optimizer.",
             )
+
+
+def _whenever(call: Call, way: Call) -> bool:
+    """Say whether a scheduler steps whenever the optimizer does, but for a choice that is made once for a run."""
+    extra = set(call.context.branches) - set(way.context.branches)
+    return may_both_run(call.context, way.context) and all(truth and _is_a_choice(test) for test, truth in extra)
+
+
+def _is_a_choice(test: ast.expr) -> bool:
+    """Say whether a condition asks which scheduler there is: compares with a text, or asks for the scheduler itself."""
+    if isinstance(test, ast.Compare) and len(test.ops) == 1:
+        right = test.comparators[0]
+        text = isinstance(right, ast.Constant) and isinstance(right.value, str) and isinstance(test.ops[0], ast.Eq)
+        there = isinstance(test.ops[0], ast.IsNot) and "sched" in last_name(test.left).lower()
+        return text or there
+    return "sched" in last_name(test).lower()
 
 
 def _seen_from(call: Call, step: Call) -> Call | None:
@@ -89,7 +106,6 @@ def _is_of(call: Call, step: Call) -> bool:
     name = last_name(getattr(call.node.func, "value", call.node.func)).lower()
     return (
         call.name.startswith("?.")
-        and step.context.function is call.context.function
         and name in _NAMES
         and last_name(getattr(step.node.func, "value", step.node)) in _OPTIMIZERS
     )

@@ -16,9 +16,8 @@ from trainworthy.check.static.values import Instance, Value
 _MAY_CLEAR = re.compile(r"step|zero|train|update|optim|fit|clear|grad_?reset|closure")
 
 
-def never_cleared_here(analysis: Analysis, step: Call) -> bool:
+def never_cleared_here(analysis: Analysis, step: Call, owner: Value) -> bool:
     """Say whether a stepping optimizer is made in the same function, and nothing there clears gradients."""
-    owner = step.owner
     made = owner.made_by if isinstance(owner, Instance) else None
     function = step.context.function
     if made is None or function is None or made.context.function is not function or not analysis.finished:

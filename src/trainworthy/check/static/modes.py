@@ -16,6 +16,7 @@ from trainworthy.check.static.values import Const, Function, Instance, Parameter
 
 NO_GRAD = ("torch.no_grad", "torch.inference_mode", "torch.autograd.grad_mode.inference_mode")
 _LOSS = re.compile(r"(^|[._])(criterion|criterions|loss|losses|loss_fn|loss_func|metric)s?$")
+_TRAINS = re.compile(r"train(?!able|er|_?(loss|data|loader|iter|set|acc))")
 _MODE_SET = re.compile(r"\.training\s*=[^=]")
 
 
@@ -36,13 +37,25 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
         for backward in backwards:
             loop = _innermost_shared(backward.context, call.context)
             elsewhere = call.context.function is not backward.context.function
-            if loop is None or not (call.at > backward.at or elsewhere) or not trained.has(call, backward):
+            if loop is None or not (call.at > backward.at or elsewhere or _begins_a_turn(call, loop)):
+                continue
+            if not trained.has(call, backward):
                 continue
             if _comes_back(analysis, call, back, loop) or _leaves(loop, call):
                 continue
             done.add(call.node)
             yield _in_this_file(analysis, call, loop), backward
             break
+
+
+def _begins_a_turn(call: Call, loop: LoopNode) -> bool:
+    """Say whether a call stands under no condition in an epoch's loop, which trains in that mode then."""
+    return (
+        isinstance(loop, ast.For)
+        and "epoch" in ast.unparse(loop.target).lower()
+        and call.context.loops[-1:] == (loop,)
+        and any(isinstance(one, ast.Expr) and one.value is call.node for one in loop.body)
+    )
 
 
 def _may_turn_training_on(call: Call) -> bool:
@@ -52,16 +65,9 @@ def _may_turn_training_on(call: Call) -> bool:
 
 
 def _in_this_file(analysis: Analysis, call: Call, loop: LoopNode) -> Call:
-    """Return the call in the loop that leads to a method of another file which does nothing but set the mode."""
-    function = call.context.function
-    if call.context.source is analysis.source or function is None or isinstance(function.node, ast.Lambda):
+    """Return the call in the loop that leads to what sets the mode in another file."""
+    if call.context.source is analysis.source:
         return call
-    for one in function.node.body:
-        inner = one.value if isinstance(one, ast.Expr) else None
-        if not isinstance(inner, ast.Constant) and not (
-            isinstance(inner, ast.Call) and last_name(inner.func) == "eval"
-        ):
-            return call
     return next((one for one in call.context.callers if loop in one.context.loops), call)
 
 
@@ -83,7 +89,7 @@ def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode
         if loop not in one.context.all_loops():
             continue
         unknown = not one.name or one.name.startswith("?.")
-        if (unknown and "train" in last_name(one.node.func).lower()) or _is_abstract(one):
+        if (unknown and _TRAINS.search(last_name(one.node.func).lower())) or _is_abstract(one):
             return True
     return False
 
@@ -139,7 +145,7 @@ class _Trained:
             return id(call.owner) in self.objects or self._wrapped(call.owner)
         name = receiver(call)
         if call.context.function is not backward.context.function:
-            name = _as_the_caller_says(call, name)
+            name = _as_the_caller_says(call, name, backward.context.function)
         return bool(name) and ((backward.context.source, name) in self.names or self._called(name, backward))
 
     def _called(self, name: str, backward: Call) -> bool:
@@ -158,15 +164,22 @@ class _Trained:
         return inner is not None and id(inner) in self.objects
 
 
-def _as_the_caller_says(call: Call, name: str) -> str:
-    """Return what the function's caller calls the object; "" where that is not clear."""
+def _as_the_caller_says(call: Call, name: str, wanted: Function | None) -> str:
+    """Return what a function on the way to a call calls its object; "" where that is not clear."""
     function = call.context.function
-    if function is None or not call.context.callers:
-        return ""
-    if name.startswith("self."):
-        return name
+    for caller in reversed(call.context.callers):
+        if function is wanted or name.startswith("self."):
+            return name
+        if function is None:
+            return ""
+        name = _given_as(caller.node, function, name)
+        function = caller.context.function
+    return name if function is wanted or name.startswith("self.") else ""
+
+
+def _given_as(caller: ast.Call, function: Function, name: str) -> str:
+    """Write what a call gives for a parameter; "" if it is none, or not given."""
     arguments = [one.arg for one in (*function.node.args.posonlyargs, *function.node.args.args)]
-    caller = call.context.callers[-1].node
     for keyword in caller.keywords:
         if keyword.arg == name:
             return ast.unparse(keyword.value)
