@@ -257,6 +257,8 @@ def _converted(kind: str, name: str, first: Value, call: Call) -> Value:
         inner = [one for one in first.items if isinstance(one, Const) and isinstance(one.value, int | float)]
         if first.items and len(inner) == len(first.items):  # an empty one is filled later, with anything
             shape = (len(inner),)
+        elif not first.items and name == "tensor":
+            shape = (0,)  # what something is joined to
     elif isinstance(first, Tensor):
         shape = first.shape
     elif name == "linspace":
