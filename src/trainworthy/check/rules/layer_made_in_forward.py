@@ -93,7 +93,9 @@ def _is_new(analysis: Analysis, made: Call, call: Call) -> bool:
     if function is None or function is not call.context.function or not isinstance(call.node.func, ast.Name):
         return False
     return any(
-        isinstance(one, ast.Assign) and _unmoved(one.value) is made.node and all(isinstance(t, ast.Name) for t in one.targets)
+        isinstance(one, ast.Assign)
+        and _unmoved(one.value) is made.node
+        and all(isinstance(t, ast.Name) for t in one.targets)
         for one in walk(function.node)
     )
 

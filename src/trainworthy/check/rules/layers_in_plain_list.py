@@ -193,7 +193,9 @@ def _has_parameters(value: Value) -> bool:
     return any(one.type.rpartition(".")[2] in PARAMETRISED | _WITH_A_MODE for one in inner_modules(value))
 
 
-_WITH_A_MODE = frozenset({"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"})  # they never learn of eval()
+_WITH_A_MODE = frozenset(
+    {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"}
+)  # they never learn of eval()
 
 
 def _handed_on(store: Store) -> bool:

@@ -100,9 +100,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         yield _hit(analysis, node, node.value, analysis.place(used[0].node, used[0].context), operation.context)
 
 
-def _hit(
-    analysis: Analysis, statement: ast.AST, loss: ast.expr, used: Place, context: Context | None = None
-) -> Hit:
+def _hit(analysis: Analysis, statement: ast.AST, loss: ast.expr, used: Place, context: Context | None = None) -> Hit:
     text = analysis.segment(loss, context)
     return Hit(
         place=analysis.place(statement, context),

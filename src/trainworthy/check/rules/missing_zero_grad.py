@@ -30,6 +30,7 @@ from trainworthy.check.static.clearing import never_cleared_by_this_file, never_
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn, scaler_calls, shared_turn
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import UNKNOWN, Instance, Value
 
 BAD = """\
@@ -97,6 +98,8 @@ def _is_of_a_new_model(analysis: Analysis, step: Call) -> bool:
     made = optimizer.made_by if isinstance(optimizer, Instance) else None
     if made is None or not same_turn(made.context, step.context):
         return False
+    if not any(getattr(one, "attr", "") == "parameters" for one in walk(made.node)):
+        return True  # of tensors of this turn
     models = (one for one in analysis.all_calls if isinstance(one.result, Instance) and one.result.made_by is one)
     return any(is_module(one.result) and one.at < made.at and same_turn(one.context, step.context) for one in models)
 

@@ -19,7 +19,7 @@ from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
 from trainworthy.check.static.source import Source, kept_with_source
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.values import Function, Instance
 
 _STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm|DropPath)\w*$")
 _STATEFUL_WORDS = (
@@ -77,15 +77,18 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
         whole = (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
         if not (_evaluates(call) or (whole and not layers)) or (not layers and _learns_from_it(analysis, call)):
             continue
-        if layers or whole or _may_have_layers(analysis):
+        if layers or whole or _may_have_layers(analysis, call):
             done.add(body)
             yield call, layers
 
 
-def _may_have_layers(analysis: Analysis) -> bool:
-    """Say whether a program trains, and its project has layers with modes."""
+def _may_have_layers(analysis: Analysis, call: Call) -> bool:
+    """Say whether a program trains, and the network's classes, or its project if they are not known, have such layers."""
     if "backward" not in analysis.source.words or "torch" not in analysis.source.words:
         return False
+    if isinstance(call.owner, Instance) and call.owner.cls is not None:
+        classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
+        return any(_LAYER.search(cls.source.segment(cls.node)) for cls in classes)
     if analysis.mentions(*_STATEFUL_WORDS):
         return True
     files = project_files(analysis.source.path)
@@ -238,7 +241,10 @@ class _Reach:
         function = call.context.function
         if function is None:
             return self.top
-        if function.owner is not None and any(name in self.names for name in function.owner.members):
+        if _has_backward(function.node):  # it trains, too: no caller can have turned it on for all of it
+            return function.name in self.names
+        members = _members_around(function)
+        if any(name in self.names and _SETS_UP.search(name) for name in members):
             return True
         seen: set[str] = set()
         left = {function.name}
@@ -263,6 +269,17 @@ def _others_may_evaluate(source: Source, name: str) -> bool:
 
 
 _EVAL_TEXT = re.compile(r"\.eval\(\s*\)|\.train\(\s*(mode\s*=\s*)?False|eval_mode|set_eval")
+
+
+def _members_around(function: Function) -> set[str]:
+    """Return the names of the methods of the class that a function, or the one around it, is in."""
+    first, classes = function.node.lineno, [one for one in walk(function.source.tree) if isinstance(one, ast.ClassDef)]
+    around = [one for one in classes if one.lineno <= first <= (one.end_lineno or 0)]
+    owner = function.owner.members if function.owner is not None else {}
+    return set(owner) | {getattr(one, "name", "") for cls in around for one in cls.body}
+
+
+_SETS_UP = re.compile(r"^__|setup|set_|_set|load|build|prepare|init|config|^on_|mode|before|begin|start|pre_|eval_?$")
 _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -312,7 +329,8 @@ def _evaluates(call: Call) -> bool:
     """Say whether a call evaluates: without gradients in a loop that does not train, or in a function named so."""
     function = call.context.function
     loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For | ast.While)]
-    if any(_has_backward(loop) for loop in loops[-1:]):
+    inner = [loop for loop in loops if loop in call.context.loops]
+    if _has_backward(inner[-1] if inner else body_of(call.context)):
         return False
     without_gradients = call.context.under(*NO_GRAD)
     if without_gradients and loops:

@@ -88,7 +88,7 @@ def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode
     for one in analysis.all_calls:
         if loop not in one.context.all_loops():
             continue
-        unknown = not one.name or one.name.startswith("?.")
+        unknown = (not one.name or one.name.startswith("?.")) and not _LOSS.search(receiver(one))
         if (unknown and _TRAINS.search(last_name(one.node.func).lower())) or _is_abstract(one):
             return True
     return False
@@ -145,19 +145,31 @@ class _Trained:
             return id(call.owner) in self.objects or self._wrapped(call.owner)
         name = receiver(call)
         if call.context.function is not backward.context.function:
+            if self._in_both(call, name, backward):
+                return True
             name = _as_the_caller_says(call, name, backward.context.function)
-        return bool(name) and ((backward.context.source, name) in self.names or self._called(name, backward))
+        return bool(name) and ((backward.context.source, name) in self.names or name in self._called(backward))
 
-    def _called(self, name: str, backward: Call) -> bool:
-        """Say whether what a name stands for is called with gradients before a backward pass of the same turn."""
-        return any(
-            one.at < backward.at
+    def _in_both(self, call: Call, name: str, backward: Call) -> bool:
+        """Say whether the function that leads to both gives one thing to both: to what evaluates and what trains."""
+        ways = ((*one.context.callers, one) for one in (call, backward))
+        shared = next((a for a, b in zip(*ways, strict=False) if a is not b), None)
+        if shared is None:
+            return False
+        frame = shared.context.function
+        given = _as_the_caller_says(call, name, frame)
+        return bool(given) and any(given == _as_the_caller_says(backward, one, frame) for one in self._called(backward))
+
+    def _called(self, backward: Call) -> set[str]:
+        """Write what is called with gradients before a backward pass of the same turn."""
+        return {
+            ast.unparse(one.node.func)
+            for one in self.calls
+            if one.at < backward.at
             and one.context.function is backward.context.function
             and one.context.loops == backward.context.loops
             and not one.context.under(*NO_GRAD)
-            and ast.unparse(one.node.func) == name
-            for one in self.calls
-        )
+        }
 
     def _wrapped(self, owner: Value) -> bool:
         inner = owner.attrs.get("module") if isinstance(owner, Instance) else None
