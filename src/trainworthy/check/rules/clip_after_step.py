@@ -1,8 +1,8 @@
 """Gradients are clipped when there are none to clip: after the optimizer used them, or before the backward pass.
 
 What it finds:
-    In one body: `backward`, the optimizer's step, then `clip_grad_norm_`, and no clip before; or `clip_grad_norm_`, then
-    the only `backward` of the turn and the step.
+    In one body: `backward`, the optimizer's step, then `clip_grad_norm_`, and no clip before; or `clip_grad_norm_`,
+    then the only `backward` of the turn and the step.
 
 Why:
     The clipped gradients are set to zero before anybody sees them; nothing is clipped.

@@ -226,9 +226,9 @@ def _asks_for_parameters(cls: ast.ClassDef) -> bool:
     for node in walk(cls):
         if isinstance(node, ast.FunctionDef) and "parameters" in node.name:
             return True
-        if isinstance(node, ast.Attribute) and node.attr in ("parameters", "named_parameters", "state_dict"):
-            if getattr(node.value, "id", "") != "self":
-                return True
+        asks = isinstance(node, ast.Attribute) and node.attr in ("parameters", "named_parameters", "state_dict")
+        if asks and getattr(getattr(node, "value", None), "id", "") != "self":
+            return True
     return False
 
 

@@ -2,7 +2,8 @@
 
 What it finds:
     A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never
-    calls `set_epoch`; also where the loop is in another file, if names tell that the sampler is for training. Live: one whose epoch was the same at the beginning of two passes.
+    calls `set_epoch`; also where the loop is in another file, if names tell that the sampler is for training. Live: one
+    whose epoch was the same at the beginning of two passes.
 
 Why:
     The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.

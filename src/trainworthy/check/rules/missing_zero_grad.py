@@ -1,16 +1,16 @@
 """Gradients are never set to zero.
 
 What it finds:
-    A loop with `backward()` and the step of an optimizer, also one that a gradient scaler takes, in a program that never
-    clears gradients; both may stand in what the loop calls.
+    A loop with `backward()` and the step of an optimizer, also one that a gradient scaler takes, in a program that
+    never clears gradients; both may stand in what the loop calls.
 
 Why:
     `backward` adds to what is there: every step uses the sum of all gradients so far.
 
 How sure:
-    The optimizer is torch's, both calls belong to the same turn of a loop, and neither `zero_grad` nor an assignment to `.grad`
-    occurs in the file or in what it imports of the project; or the optimizer is made in the same function, is handed to
-    nothing, and neither occurs in that function or what it calls.
+    The optimizer is torch's, both calls belong to the same turn of a loop, and neither `zero_grad` nor an assignment to
+    `.grad` occurs in the file or in what it imports of the project; or the optimizer is made in the same function or
+    file, is handed to nothing, and neither occurs in that function or file, or in what it calls.
 
 In real steps:
     For three steps in a row, nine tenths of an optimizer's gradients are the same tensors that the step before used,

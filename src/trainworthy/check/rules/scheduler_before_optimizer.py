@@ -1,15 +1,16 @@
 """The scheduler steps before the optimizer.
 
 What it finds:
-    In the loop over batches: the step of a scheduler, then the step of its optimizer, and no other order. In the loop over
-    epochs: the step of a scheduler, then what trains.
+    In the loop over batches: the step of a scheduler, then the step of its optimizer, and no other order. In the loop
+    over epochs: the step of a scheduler, then what trains.
 
 Why:
     The first value of the schedule is skipped, and torch warns once.
 
 How sure:
-    Both objects are torch's, or the only ones of such names, and stand in one body, or what trains is called there; a scheduler's step at the start
-    of an epoch's loop is reported if the optimizer's first step comes later in the same turn.
+    Both objects are torch's, or the only ones of such names, and stand in one body, or what trains is called there; a
+    scheduler's step at the start of an epoch's loop is reported if the optimizer's first step comes later in the same
+    turn. A condition on the scheduler's step may only ask which scheduler there is.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 
 
 def _is_new_parameter(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("nn.Parameter", "torch.nn.Parameter", "Parameter")
+    return isinstance(node, ast.Call) and last_name(node.func) == "Parameter"
 
 
 _TORCH = ("torch.", "F.", "functional.", "nn.functional.")

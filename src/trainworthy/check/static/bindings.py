@@ -105,7 +105,7 @@ def is_stub(node: Def) -> bool:
 
 
 def own_nodes(node: Def | ast.Module) -> Iterator[ast.AST]:
-    """Yield what stands in a function itself, or in a file outside of any, not in functions and classes defined in it."""
+    """Yield what stands in a function, or a file, itself, not in functions and classes defined in it."""
     left: list[ast.AST] = list(node.body)
     while left:
         one = left.pop()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import own_nodes
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_loss_module, is_module, is_pretrained
 from trainworthy.check.static.facts import Call
@@ -83,7 +84,7 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
 
 
 def _may_have_layers(analysis: Analysis, call: Call) -> bool:
-    """Say whether a program trains, and the network's classes, or its project if they are not known, have such layers."""
+    """Say whether a program trains, and the network's classes have such layers; its project, if they are not known."""
     if "backward" not in analysis.source.words or "torch" not in analysis.source.words:
         return False
     if isinstance(call.owner, Instance) and call.owner.cls is not None:
@@ -147,7 +148,7 @@ class _Modes:
             for call in (*analysis.method_calls("eval"), *analysis.method_calls("train"))
             if isinstance(call.node.func, ast.Attribute) and turns_evaluation_on(call.node)
         ]
-        self._nowhere = not self.calls and not _turns_evaluation_on(analysis.source.tree)
+        self._nowhere = not self.calls and not _turn_evaluation_on(walk(analysis.source.tree))
 
     @cached_property
     def reach(self) -> _Reach:
@@ -186,15 +187,14 @@ class _Mentions(NamedTuple):
 @kept_with_source
 def _functions_of(source: Source) -> tuple[_Mentions, ...]:
     return tuple(
-        _Mentions(node.name, frozenset(_called(node)), _turns_evaluation_on(node))
+        _Mentions(node.name, frozenset(_called(own_nodes(node))), _turn_evaluation_on(list(own_nodes(node))))
         for node in walk(source.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
 
 
-def _turns_evaluation_on(node: ast.AST) -> bool:
-    """Say whether anything in a tree does, or may."""
-    nodes = walk(node)
+def _turn_evaluation_on(nodes: list[ast.AST]) -> bool:
+    """Say whether any of some nodes does, or may."""
     called = {one.func for one in nodes if isinstance(one, ast.Call)}
     return any(turns_evaluation_on(one) for one in nodes if one not in called)
 
@@ -228,13 +228,13 @@ class _Reach:
             if not more:
                 break
             self.names |= more
-        top = ast.Module([one for one in analysis.source.tree.body if not isinstance(one, _DEFINITIONS)], [])
-        self.top = _turns_evaluation_on(top) or bool(_called(top) & self.names)
+        top = list(own_nodes(analysis.source.tree))
+        self.top_calls = _called(top)
+        self.top = _turn_evaluation_on(top) or bool(self.top_calls & self.names)
         self.callers: dict[str, set[str]] = {}
         for one in functions:
             for name in one.called:
                 self.callers.setdefault(name, set()).add(one.name)
-        self.top_calls = _called(top)
 
     def leads_to(self, call: Call) -> bool:
         """Say whether evaluation mode may be on at a call: its function, or one on a way to it, may turn it on."""
@@ -280,11 +280,10 @@ def _members_around(function: Function) -> set[str]:
 
 
 _SETS_UP = re.compile(r"^__|setup|set_|_set|load|build|prepare|init|config|^on_|mode|before|begin|start|pre_|eval_?$")
-_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def _called(node: ast.AST) -> set[str]:
-    return {last_name(one.func) for one in walk(node) if isinstance(one, ast.Call)}
+def _called(nodes: Iterable[ast.AST]) -> set[str]:
+    return {last_name(one.func) for one in nodes if isinstance(one, ast.Call)}
 
 
 def _siblings_have_layers(analysis: Analysis) -> bool:

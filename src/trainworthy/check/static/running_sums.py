@@ -72,9 +72,10 @@ def _in_steps_of_lightning(function: Def, owner: ast.ClassDef) -> Iterator[Kept]
         body = list(own_nodes(function))
         for node in body:
             target = _sum_with(node, value.id)
-            if isinstance(target, ast.Attribute) and not _is_cut(body, value.id, _line(node) - 1, one.lineno):
-                if _starts_as_number(target, function, owner, function):
-                    yield Kept(node, _summand(node, value.id), one)  # type: ignore[arg-type]
+            if not isinstance(target, ast.Attribute) or _is_cut(body, value.id, _line(node) - 1, one.lineno):
+                continue
+            if _starts_as_number(target, function, owner, function):
+                yield Kept(node, _summand(node, value.id), one)  # type: ignore[arg-type]
 
 
 def _line(node: ast.AST) -> int:
@@ -114,7 +115,7 @@ def _sent_back(body: list[ast.AST], helpers: dict[str, Def]) -> Iterator[tuple[s
 
 
 def loss_of_backward(call: ast.Call) -> str:
-    """Name the loss that a call goes back through: `x.backward()`, `(x / 2).backward()`, `f.backward(x)`; "" if none."""
+    """Name the loss that a call goes back through, as `x.backward()` and `engine.backward(x)` do; "" if none."""
     func = call.func
     if not isinstance(func, ast.Attribute) or func.attr not in ("backward", "manual_backward"):
         return ""
@@ -189,9 +190,9 @@ def _is_loss_with_graph(node: ast.expr, name: str) -> bool:
 def _is_cut(body: list[ast.AST], name: str, first: int, line: int) -> bool:
     """Say whether a name is bound anew between two lines: by then it may be a number, or have no graph."""
     for node in body:
-        if isinstance(node, ast.Assign) and first < node.lineno <= line:
-            if any(name in _targets(one) for one in node.targets):
-                return True
+        is_between = isinstance(node, ast.Assign) and first < node.lineno <= line
+        if is_between and any(name in _targets(one) for one in getattr(node, "targets", ())):
+            return True
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "detach_":
             return True
     return False
@@ -231,17 +232,16 @@ def _is_bound_anew(target: ast.Name | ast.Attribute, function: Body, loop: ast.F
     """Say whether a sum starts anew in each turn, is cut from its graph in the loop, or is what backward is for."""
     text = ast.unparse(target)
     for node in walk(function):
-        if isinstance(node, ast.Attribute) and node.attr == "backward":
-            if any(ast.unparse(one) == text for one in walk(node.value) if isinstance(one, ast.Name | ast.Attribute)):
-                return True
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "backward":
-            if any(ast.unparse(one) == text for one in node.args):
+            names = [one for one in walk(node) if isinstance(one, ast.Name | ast.Attribute)]
+            if any(ast.unparse(one) == text for one in names):
                 return True
-    for node in walk(loop):
-        if isinstance(node, ast.Assign) and any(text in _targets(one) for one in node.targets):
-            if not (isinstance(node.value, ast.Constant) and node not in loop.body) and not _adds_to(node.value, text):
-                return True
-    return False
+    assigned = [one for one in walk(loop) if isinstance(one, ast.Assign)]
+    bound = [one for one in assigned if any(text in _targets(each) for each in one.targets)]
+    return any(
+        not (isinstance(one.value, ast.Constant) and one not in loop.body) and not _adds_to(one.value, text)
+        for one in bound
+    )
 
 
 def _adds_to(node: ast.expr, text: str) -> bool:
