@@ -31,7 +31,7 @@ from trainworthy.check.static.accumulation import counts, periodic_count
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, LoopNode
 from trainworthy.check.static.queries import always_with, names_in, once_per_place, optimizer_steps, scaler_calls
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import children, walk
 
 BAD = """\
 import torch
@@ -173,8 +173,19 @@ def _may_be_a_sum(analysis: Analysis) -> bool:
         and not (isinstance(node.value, ast.Constant) and node.value.value in ("mean", "batchmean"))
         for source in analysis.sources
         if "reduction" in source.words
-        for node in walk(source.tree)
+        for node in _outside_of_evaluation(source.tree)
     )
+
+
+def _outside_of_evaluation(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes of a file but for those of functions that evaluate: their losses are not learned from."""
+    left: list[ast.AST] = [tree]
+    while left:
+        node = left.pop()
+        names = names_in(node) if isinstance(node, ast.FunctionDef) else set()
+        if not names & {"no_grad", "inference_mode", "eval"} or "backward" in names:
+            yield node
+            left += children(node)
 
 
 @rule(code="TW343", severity="warning", depth="live")

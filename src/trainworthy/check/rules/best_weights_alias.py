@@ -2,7 +2,7 @@
 
 What it finds:
     `best = model.state_dict()` (also with `.copy()`) inside a training loop, kept in a variable and used after it;
-    also in an attribute `best...` that a hook of a class sets and the class loads again.
+    also in an attribute `best...` that a hook of a class sets and the class loads again. `best_model = model` likewise.
 
 Why:
     `state_dict()` returns the live tensors; the next step changes them. The "best" model is the last one.
@@ -15,10 +15,12 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import body_of, optimizer_steps
@@ -80,6 +82,34 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         seen.add(store.node)
         yield _hit(analysis, store, "they are kept here, and read after the loop")
+    for store in _names_of_live_models(analysis):
+        if store.node not in seen:
+            seen.add(store.node)
+            yield Hit(
+                place=analysis.place(store.node, store.context),
+                message="this is another name for the model that goes on training, not a copy of it",
+                evidence=(Evidence("it is read after the loop"),),
+                fix="Copy: `copy.deepcopy(model)`, or keep a copy of its `state_dict()`.",
+            )
+
+
+def _names_of_live_models(analysis: Analysis) -> Iterator[Store]:
+    """Yield `best_model = model` in a loop that trains the model on, read after the loop."""
+    for store in analysis.stores:
+        value, loops = getattr(store.node, "value", None), store.context.loops
+        if not isinstance(store.target, ast.Name) or not isinstance(value, ast.Name | ast.Attribute) or not loops:
+            continue
+        given = ast.unparse(value)
+        if "best" not in store.target.id.lower() or not _MODEL.search(last_name(value)) or store.target.id == given:
+            continue
+        made_in_loop = {ast.unparse(t) for n in walk(loops[0]) if isinstance(n, ast.Assign) for t in n.targets}
+        if given in made_in_loop or not store.context.branches or not _trains(analysis, store):
+            continue
+        if _read_later(store):
+            yield store
+
+
+_MODEL = re.compile(r"(^|_)(model|net|network|generator|encoder|classifier|policy)$")
 
 
 def _hit(analysis: Analysis, store: Store, why: str) -> Hit:

@@ -1,7 +1,8 @@
-"""Gradients are clipped after the optimizer used them.
+"""Gradients are clipped when there are none to clip: after the optimizer used them, or before the backward pass.
 
 What it finds:
-    In one body: `backward`, the optimizer's step, then `clip_grad_norm_`, and no clip before.
+    In one body: `backward`, the optimizer's step, then `clip_grad_norm_`, and no clip before; or `clip_grad_norm_`,
+    then the only `backward` of the turn and the step.
 
 Why:
     The clipped gradients are set to zero before anybody sees them; nothing is clipped.
@@ -23,6 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import CLIPPERS, always_with, names_in, once_per_place, optimizer_steps, same_turn
 from trainworthy.check.static.tree import walk
 
@@ -68,6 +70,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if before
             else False
         )
+        first = next((one for one in backwards if one.at > clip.at and same_turn(one.context, clip.context)), None)
+        if first is not None and not had and _clips_nothing(clip, first, backwards, near):
+            yield Hit(
+                place=analysis.place(clip.node, clip.context),
+                message="gradients are clipped before this turn's backward pass makes them",
+                evidence=(Evidence("they are made here", analysis.place(first.node, first.context)),),
+                fix="Clip between `backward()` and `step()`.",
+            )
         if before and had and not after and not between:
             yield Hit(
                 place=analysis.place(clip.node, clip.context),
@@ -75,6 +85,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("the step is here", analysis.place(before[-1].node, before[-1].context)),),
                 fix="Clip between `backward()` and `step()`.",
             )
+
+
+def _clips_nothing(clip: Call, backward: Call, backwards: list[Call], steps: list[Call]) -> bool:
+    """Say whether no gradient of the turn is there yet at a clip, and a step uses those that come after it."""
+    loops = clip.context.all_loops()
+    earlier = [one for one in backwards if one.at < clip.at and set(loops[-1:]) <= set(one.context.all_loops())]
+    used = [one for one in steps if one.at > backward.at and always_with(one.context, backward.context)]
+    return bool(loops) and not earlier and bool(used) and not any(clip.at < one.at < backward.at for one in steps)
 
 
 def _words_in(node: ast.expr | None) -> set[str]:

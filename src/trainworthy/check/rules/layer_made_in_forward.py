@@ -87,15 +87,27 @@ def _in_forward(context: Context) -> bool:
 
 def _is_new(analysis: Analysis, made: Call, call: Call) -> bool:
     """Say whether a layer is made by the function that calls it, and kept under a local name at most."""
-    if made.node is call.node.func:
+    if made.node is _unmoved(call.node.func):
         return True
     function = made.context.function
     if function is None or function is not call.context.function or not isinstance(call.node.func, ast.Name):
         return False
     return any(
-        isinstance(one, ast.Assign) and one.value is made.node and all(isinstance(t, ast.Name) for t in one.targets)
+        isinstance(one, ast.Assign)
+        and _unmoved(one.value) is made.node
+        and all(isinstance(t, ast.Name) for t in one.targets)
         for one in walk(function.node)
     )
+
+
+def _unmoved(node: ast.expr) -> ast.expr:
+    """Return what `.to(device)`, `.cuda()` and the like are called on."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _MOVES:
+        node = node.func.value
+    return node
+
+
+_MOVES = ("to", "cuda", "cpu", "float", "double", "half", "train", "type")
 
 
 def _follows_mode(node: ast.Call) -> bool:

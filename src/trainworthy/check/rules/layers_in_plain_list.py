@@ -28,7 +28,7 @@ from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.facts import Context, Store
+from trainworthy.check.static.facts import Call, Context, Store
 from trainworthy.check.static.queries import PARAMETRISED, body_of, inner_modules
 from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import Instance, Sequence, Value
@@ -91,12 +91,21 @@ def _filled_later(analysis: Analysis) -> Iterator[tuple[ast.AST, Context, ast.At
     """Yield what is appended to lists of modules, or stored in their dicts, by ``__init__``: where, to what, what."""
     for call in analysis.method_calls("append"):
         held = call.node.func.value if isinstance(call.node.func, ast.Attribute) else None
-        if isinstance(held, ast.Attribute) and len(call.args) == 1 and isinstance(call.node.args[0], ast.Call):
+        if isinstance(held, ast.Attribute) and len(call.args) == 1 and _is_made_for_it(call):
             yield call.node, call.context, held, call.args[0]
     for store in analysis.stores:
         held = store.target.value if isinstance(store.target, ast.Subscript) else None
         if isinstance(held, ast.Attribute) and isinstance(getattr(store.node, "value", None), ast.Call):
             yield store.node, store.context, held, store.value
+
+
+def _is_made_for_it(call: Call) -> bool:
+    """Say whether what is appended is made there, or just before and kept under a name that nothing else uses."""
+    given, function = call.node.args[0], call.context.function
+    if not isinstance(given, ast.Name):
+        return isinstance(given, ast.Call)
+    names = [one for one in walk(function.node) if isinstance(one, ast.Name)] if function is not None else []
+    return sum(one.id == given.id for one in names) == 2
 
 
 @rule(code="TW303", severity="error")
@@ -181,7 +190,12 @@ def _hides_one(value: Sequence) -> bool:
 def _has_parameters(value: Value) -> bool:
     if not is_module(value):
         return False
-    return any(one.type.rpartition(".")[2] in PARAMETRISED for one in inner_modules(value))
+    return any(one.type.rpartition(".")[2] in PARAMETRISED | _WITH_A_MODE for one in inner_modules(value))
+
+
+_WITH_A_MODE = frozenset(
+    {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"}
+)  # they never learn of eval()
 
 
 def _handed_on(store: Store) -> bool:
@@ -204,7 +218,18 @@ def _uses(cls: ast.ClassDef, attribute: str) -> bool:
             if not (isinstance(callee, ast.Name) and callee.id in ("enumerate", "zip", "len", "reversed", "range")):
                 return True
     text = ast.dump(cls)
-    return "add_module" in text or "register_module" in text or "'setattr'" in text or "parameters" in text
+    return "add_module" in text or "register_module" in text or "'setattr'" in text or _asks_for_parameters(cls)
+
+
+def _asks_for_parameters(cls: ast.ClassDef) -> bool:
+    """Say whether a class asks anything but itself for parameters, or says which it has."""
+    for node in walk(cls):
+        if isinstance(node, ast.FunctionDef) and "parameters" in node.name:
+            return True
+        asks = isinstance(node, ast.Attribute) and node.attr in ("parameters", "named_parameters", "state_dict")
+        if asks and getattr(getattr(node, "value", None), "id", "") != "self":
+            return True
+    return False
 
 
 LIVE_BAD = """\

@@ -25,12 +25,13 @@ import re
 from collections.abc import Iterator
 
 from trainworthy.check.dry.notes import noted, place_in
-from trainworthy.check.finding import Edit, Evidence, Hit
+from trainworthy.check.finding import Edit, Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.facts import Operation
+from trainworthy.check.static.facts import Context, Operation
 from trainworthy.check.static.queries import body_of, once_per_place, same_turn
+from trainworthy.check.static.running_sums import kept_graphs
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Tensor
 from trainworthy.tape.record import Tape
@@ -74,7 +75,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     yield from _added_in_place(analysis)
     yield from _kept_beside_detached(analysis)
     backwards = list(analysis.method_calls("backward"))
-    seen = set()
+    seen: set[ast.AST] = set()
+    for kept in kept_graphs(analysis):
+        if kept.statement not in seen:
+            seen.add(kept.statement)
+            yield _hit(analysis, kept.statement, kept.loss, analysis.place(kept.backward))
     for operation in analysis.operations:
         node = operation.node
         if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or not operation.context.loops:
@@ -92,15 +97,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not used or not isinstance(node.target, ast.Name) or _needed(operation, node.target.id):
             continue
         seen.add(node)
-        value = analysis.place(node.value, operation.context)
-        text = analysis.segment(node.value, operation.context)
-        yield Hit(
-            place=analysis.place(node, operation.context),
-            message="the sum keeps the graph of every step in memory",
-            evidence=(Evidence("the graph was used here", analysis.place(used[0].node, used[0].context)),),
-            fix="Add `loss.item()` or `loss.detach()`.",
-            edits=(Edit(value, f"{text}.detach()"),) if isinstance(node.value, ast.Name) else (),
-        )
+        yield _hit(analysis, node, node.value, analysis.place(used[0].node, used[0].context), operation.context)
+
+
+def _hit(analysis: Analysis, statement: ast.AST, loss: ast.expr, used: Place, context: Context | None = None) -> Hit:
+    text = analysis.segment(loss, context)
+    return Hit(
+        place=analysis.place(statement, context),
+        message="the sum keeps the graph of every step in memory",
+        evidence=(Evidence("the graph was used here", used),),
+        fix="Add `loss.item()` or `loss.detach()`.",
+        edits=(Edit(analysis.place(loss, context), f"{text}.detach()"),) if isinstance(loss, ast.Name) else (),
+    )
 
 
 def _added_in_place(analysis: Analysis) -> Iterator[Hit]:

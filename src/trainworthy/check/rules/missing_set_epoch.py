@@ -2,7 +2,8 @@
 
 What it finds:
     A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never
-    calls `set_epoch`. Live: one whose epoch was the same at the beginning of two passes.
+    calls `set_epoch`; also where the loop is in another file, if names tell that the sampler is for training. Live: one
+    whose epoch was the same at the beginning of two passes.
 
 Why:
     The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.
@@ -22,6 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call, Iteration
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.queries import names_in, unwrapped
@@ -74,7 +76,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if analysis.mentions("set_epoch") or uses_outside(analysis, *_TRAINERS):
         return
     seen: set[ast.AST] = set()
-    for call in analysis.calls("torch.utils.data.DistributedSampler"):
+    for call in analysis.calls(*_SAMPLERS):
         if (
             call.starred
             or call.constant(3, "shuffle") is False
@@ -82,13 +84,42 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             or _is_for_evaluation(analysis, call)
         ):
             continue
-        if any(_epochs_over(one, call) for one in analysis.iterations) or _epochs_over_handed_on(analysis, call):
+        here = any(_epochs_over(one, call) for one in analysis.iterations) or _epochs_over_handed_on(analysis, call)
+        if here or (_is_for_training(analysis, call) and _never_told(analysis.source.path)):
             seen.add(call.node)
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="without `set_epoch`, every epoch has the same order",
                 fix="Call `sampler.set_epoch(epoch)` at the start of each epoch.",
             )
+
+
+_SAMPLERS = (
+    "torch.utils.data.DistributedSampler",
+    "torchdata.stateful_dataloader.sampler.StatefulDistributedSampler",
+)
+_TRAINING = re.compile(r"(^|_)(train|training|trn)($|_|\d|set|data|sampler)")
+_EPOCHS = re.compile(r"^[ \t]*for \w*epoch\w* in ", re.MULTILINE)
+_OTHERS = re.compile(
+    r"^[ \t]*(?:from|import) (?:lightning|pytorch_lightning|accelerate|ignite|composer|catalyst|fastai)\b|"
+    r"import[^\n]*\bTrainer\b",
+    re.MULTILINE,
+)
+
+
+def _is_for_training(analysis: Analysis, sampler: Call) -> bool:
+    """Say whether names tell that the data is learned from."""
+    parts = [*sampler.node.args[:1], *(one.value for one in sampler.node.keywords if one.arg == "dataset")]
+    parts += [one.target for one in analysis.stores if getattr(one.node, "value", None) is sampler.node]
+    return any(_TRAINING.search(name.lower()) for part in parts for name in names_in(part))
+
+
+def _never_told(path: str) -> bool:
+    """Say whether a project has loops over epochs, none of its files tells a sampler, and no trainer of others does."""
+    texts = [text_of(one) for one in project_files(path) or ()]
+    if any("set_epoch" in text or _OTHERS.search(text) for text in texts):
+        return False
+    return any(_EPOCHS.search(text) for text in texts)
 
 
 _HELD_OUT = re.compile(r"(^|_)(val|valid|validation|eval|evaluation|test|dev)($|_|\d|set|data)")

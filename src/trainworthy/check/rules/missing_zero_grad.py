@@ -1,15 +1,16 @@
 """Gradients are never set to zero.
 
 What it finds:
-    A loop with `backward()` and the step of an optimizer, in a program that never clears gradients.
+    A loop with `backward()` and the step of an optimizer, also one that a gradient scaler takes, in a program that
+    never clears gradients; both may stand in what the loop calls.
 
 Why:
     `backward` adds to what is there: every step uses the sum of all gradients so far.
 
 How sure:
-    The optimizer is torch's, both calls stand in the same loop, and neither `zero_grad` nor an assignment to `.grad`
-    occurs in the file or in what it imports of the project; or the optimizer is made in the same function, is handed to
-    nothing, and neither occurs in that function or what it calls.
+    The optimizer is torch's, both calls belong to the same turn of a loop, and neither `zero_grad` nor an assignment to
+    `.grad` occurs in the file or in what it imports of the project; or the optimizer is made in the same function or
+    file, is handed to nothing, and neither occurs in that function or file, or in what it calls.
 
 In real steps:
     For three steps in a row, nine tenths of an optimizer's gradients are the same tensors that the step before used,
@@ -25,11 +26,12 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.clearing import never_cleared_here
+from trainworthy.check.static.clearing import never_cleared_by_this_file, never_cleared_here
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn, scaler_calls, shared_turn
+from trainworthy.check.static.tree import walk
+from trainworthy.check.static.values import UNKNOWN, Instance, Value
 
 BAD = """\
 import torch
@@ -60,11 +62,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at steps that follow a backward in a loop."""
     somewhere = analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis)
     backwards = list(analysis.method_calls("backward"))
-    for step in once_per_place(optimizer_steps(analysis)):
-        if not step.context.in_loop or step.node.args or step.node.keywords:
-            continue
-        near = [one for one in backwards if one.at < step.at and same_turn(one.context, step.context)]
-        if near and (not somewhere or never_cleared_here(analysis, step)) and not _is_of_a_new_model(analysis, step):
+    for step in once_per_place(_steps(analysis)):
+        near = [one for one in backwards if one.at < step.at and shared_turn(one, step)]
+        if near and _is_never_cleared(analysis, step, near[-1], somewhere) and not _is_of_a_new_model(analysis, step):
             yield Hit(
                 place=analysis.place(step.node, step.context),
                 message="gradients are never set to zero, so each step uses the sum of all so far",
@@ -73,11 +73,33 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
+def _is_never_cleared(analysis: Analysis, step: Call, backward: Call, somewhere: bool) -> bool:
+    return (
+        not somewhere
+        or never_cleared_here(analysis, step, _optimizer_of(step))
+        or never_cleared_by_this_file(analysis, _optimizer_of(step), backward)
+    )
+
+
+def _optimizer_of(step: Call) -> Value:
+    """Return what steps; a scaler's step names it."""
+    return (step.argument(0, "optimizer") or UNKNOWN) if step.node.args or step.node.keywords else step.owner
+
+
+def _steps(analysis: Analysis) -> Iterator[Call]:
+    """Yield steps in loops: of optimizers without a closure, and of scalers."""
+    plain = (one for one in optimizer_steps(analysis) if not one.node.args and not one.node.keywords)
+    return (one for one in (*plain, *scaler_calls(analysis, "step")) if one.context.in_loop)
+
+
 def _is_of_a_new_model(analysis: Analysis, step: Call) -> bool:
     """Say whether each turn makes a model and an optimizer of its own, whose gradients are new."""
-    made = step.owner.made_by if isinstance(step.owner, Instance) else None
+    optimizer = _optimizer_of(step)
+    made = optimizer.made_by if isinstance(optimizer, Instance) else None
     if made is None or not same_turn(made.context, step.context):
         return False
+    if not any(getattr(one, "attr", "") == "parameters" for one in walk(made.node)):
+        return True  # of tensors of this turn
     models = (one for one in analysis.all_calls if isinstance(one.result, Instance) and one.result.made_by is one)
     return any(is_module(one.result) and one.at < made.at and same_turn(one.context, step.context) for one in models)
 

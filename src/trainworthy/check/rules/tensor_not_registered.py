@@ -1,7 +1,8 @@
 """A module keeps a tensor that is neither a parameter nor a buffer.
 
 What it finds:
-    `self.scale = torch.tensor(...)` in `__init__` of a module, when a method computes with it as it is.
+    `self.scale = torch.tensor(...)` in `__init__` of a module, when a method computes with it as it is; and
+    `self.scale = nn.Parameter(...).cuda()`, or a parameter times something, which is no parameter any more.
 
 Why:
     `module.to(device)` and `.half()` leave it behind, checkpoints do not have it, and if it was to be trained,
@@ -83,6 +84,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at tensors stored in `__init__`, and at what methods do with them."""
     seen = set()
     for store in analysis.stores:
+        made = _no_parameter_any_more(store)
+        if made is not None and store.node not in seen and store.context.source is analysis.source:
+            seen.add(store.node)
+            yield Hit(
+                place=analysis.place(store.node, store.context),
+                message=f"`nn.Parameter(...){made}` is a tensor computed from a parameter, not one: nothing trains it",
+                fix="Make the parameter of the result: `nn.Parameter(torch.empty(..., device=...))`.",
+            )
         function = store.context.function
         if function is None or function.name != "__init__" or function.owner is None or store.node in seen:
             continue
@@ -102,6 +111,26 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("it is used here", analysis.place(use, store.context)),),
             fix=f'`self.register_buffer("{store.target.attr}", ...)`, or `nn.Parameter(...)` if it is to be trained.',
         )
+
+
+def _no_parameter_any_more(store: Store) -> str | None:
+    """Write what is done to a new parameter whose result a module keeps; None if it stays one."""
+    value = getattr(store.node, "value", None)
+    if not isinstance(store.target, ast.Attribute) or not is_module(store.owner or Instance("")):
+        return None
+    if isinstance(value, ast.BinOp) and any(_is_new_parameter(one) for one in (value.left, value.right)):
+        return f" {_SIGNS.get(type(value.op), '+')} ..."
+    call = value if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) else None
+    if call is None or not isinstance(call.func, ast.Attribute) or not _is_new_parameter(call.func.value):
+        return None
+    return f".{call.func.attr}()" if call.func.attr in ("cuda", "to", "float", "double", "half", "clone") else None
+
+
+_SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+
+
+def _is_new_parameter(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and last_name(node.func) == "Parameter"
 
 
 _TORCH = ("torch.", "F.", "functional.", "nn.functional.")

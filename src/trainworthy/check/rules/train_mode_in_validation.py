@@ -109,7 +109,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
 def find_in_source(analysis: Analysis) -> Iterator[Hit]:
     """Yield evaluations in training mode that the source shows."""
     for call, layers in evaluated_in_training_mode(analysis):
-        what = f"it has {layers}" if layers else "its dropout and batch norm are at work"
+        what = f"it has {layers}" if layers else "dropout and batch norm in it are at work"
         yield Hit(
             place=analysis.place(call.node, call.context),
             message=f"the model is evaluated in training mode, nothing here calls `eval()`; {what}",

@@ -75,6 +75,14 @@ def _stepped(steps: list[Call], at: int, zero: Call) -> bool:
     return any(at < one.at < zero.at and same_object(one, zero) for one in steps)
 
 
+_HARMLESS = frozenset(
+    "parameters named_parameters modules item detach cpu append extend items keys values size numel format join log "
+    "info debug add_scalar mean sum norm unscale_ state_dict".split()
+)
+
+
 def _may_backward(name: str) -> bool:
     last = name.rpartition(".")[2]
+    if last in _HARMLESS and name.startswith("?"):
+        return False
     return not name or last == "backward" or name.startswith(("?", "project")) or "backward" in last or last == "grad"

@@ -86,7 +86,12 @@ class Analysis:
 
     @property
     def finished(self) -> bool:
-        """Whether the whole file was run; one whose calls branch out too far is run in part."""
+        """Whether the whole file was run, and all that it calls; what branches out too far is run in part."""
+        return self._interpreter.budget > 0 and self._interpreter.budget_elsewhere > 0
+
+    @property
+    def ran(self) -> bool:
+        """Whether the whole file was run, be it without some of what it calls in others."""
         return self._interpreter.budget > 0
 
     @property

@@ -104,8 +104,8 @@ def is_stub(node: Def) -> bool:
     return all(isinstance(one, ast.Pass | ast.Raise | ast.Assert | ast.Import | ast.ImportFrom) for one in body)
 
 
-def own_nodes(node: Def) -> Iterator[ast.AST]:
-    """Yield what stands in a function itself, not in functions and classes defined in it."""
+def own_nodes(node: Def | ast.Module) -> Iterator[ast.AST]:
+    """Yield what stands in a function, or a file, itself, not in functions and classes defined in it."""
     left: list[ast.AST] = list(node.body)
     while left:
         one = left.pop()

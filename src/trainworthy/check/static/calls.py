@@ -111,6 +111,9 @@ class Calls(Expressions):
             member = owner.cls.lookup(name) if owner.cls is not None else None
             if isinstance(member, Function):
                 return self.run(member, call, owner)
+            held = owner.attrs.get("")
+            if name == "append" and owner.type == "torch.nn.ModuleList" and isinstance(held, Sequence) and call.args:
+                owner.attrs[""] = held.appended(call.args[0])
             return method_result(owner, name, call)
         if isinstance(owner, Tensor):
             call.name = f"{owner.library}.{name}"
@@ -232,7 +235,7 @@ class Calls(Expressions):
             len(known) >= _MAX_WAYS
             or len(call.context.callers) >= _MAX_DEPTH
             or node in self.running
-            or self.budget <= 0
+            or self.spent(function.source)
         ):
             return _joined(known) if known else UNKNOWN
         ways[key] = UNKNOWN  # while it runs: recursion

@@ -7,17 +7,17 @@ import re
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_optimizer
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.values import Instance, Value
 
 _MAY_CLEAR = re.compile(r"step|zero|train|update|optim|fit|clear|grad_?reset|closure")
 
 
-def never_cleared_here(analysis: Analysis, step: Call) -> bool:
+def never_cleared_here(analysis: Analysis, step: Call, owner: Value) -> bool:
     """Say whether a stepping optimizer is made in the same function, and nothing there clears gradients."""
-    owner = step.owner
     made = owner.made_by if isinstance(owner, Instance) else None
     function = step.context.function
     if made is None or function is None or made.context.function is not function or not analysis.finished:
@@ -45,6 +45,29 @@ def never_cleared_here(analysis: Analysis, step: Call) -> bool:
     return not any(_hands_on(node, names, models, made.node) for node in walk(body) if isinstance(node, ast.Call))
 
 
+def never_cleared_by_this_file(analysis: Analysis, optimizer: Value, backward: Call) -> bool:
+    """Say whether a file has no word that clears gradients, nor gives one of torch's optimizers to what might."""
+    made = optimizer.made_by if isinstance(optimizer, Instance) and optimizer.cls is None else None
+    source = analysis.source
+    if made is None or not is_optimizer(optimizer) or not analysis.finished or backward.context.source is not source:
+        return False
+    if made.context.source is not source or _CLEARS.search(source.code) or _may_be_cleared(analysis, optimizer):
+        return False
+    models = _receivers_of_parameters(made.node)
+    names = {last_name(one.target) for one in analysis.stores if one.value is optimizer} - {""}
+    return bool(names) and not any(
+        _hands_on(one.node, names, models, made.node) for one in analysis.all_calls if one.context.source is source
+    )
+
+
+def _may_be_cleared(analysis: Analysis, optimizer: Value) -> bool:
+    """Say whether a call on the way may clear an optimizer's gradients: it is not of another optimizer."""
+    return any(one.owner is optimizer or not is_optimizer(one.owner) for one in analysis.method_calls("zero_grad"))
+
+
+_CLEARS = re.compile(r"\.grad\b\s*(=[^=]|\.zero_|\.data\.zero_)|\bzero_?grad|clear_?grad|grad_?zero|zero_gradients")
+
+
 def _receivers_of_parameters(node: ast.AST) -> set[str]:
     """Write what stands before `.parameters()` below a node."""
     return {
@@ -70,6 +93,10 @@ def _is_read(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == "grad" and isinstance(node.ctx, ast.Load)
 
 
+# They wrap an optimizer or step it, and clear nothing.
+_HARMLESS = frozenset({"prepare", "unscale_", "step", "get_lr", "save", "print", "isinstance", "len"})
+
+
 def _inside(call: Call, function: object) -> bool:
     return any(one.context.function is function for one in call.context.callers)
 
@@ -79,7 +106,7 @@ def _hands_on(node: ast.Call, names: set[str], models: set[str], made: ast.AST) 
     arguments = (*node.args, *(keyword.value for keyword in node.keywords))
     called = last_name(node.func)
     if {last_name(one) for one in arguments} & names:
-        return "LR" not in called and "sched" not in called.lower()
+        return "LR" not in called and called.lower() not in _HARMLESS and "sched" not in called.lower()
     return (
         node is not made
         and bool({ast.unparse(one) for one in arguments} & models)

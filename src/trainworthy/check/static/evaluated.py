@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import own_nodes
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_loss_module, is_module, is_pretrained
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.frameworks import uses_outside
@@ -18,13 +20,9 @@ from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
 from trainworthy.check.static.source import Source, kept_with_source
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.values import Function, Instance
 
-_EVALUATION_MODE = re.compile(
-    r"\.eval\s*\(|\.eval\b(?!_)|\.train\(\s*(?!True\s*\)|mode\s*=\s*True\s*\)|\))|\.training\s*=[^=]"
-)
-_MODE_WORDS = ("eval", "train", "training")
-_STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm)\w*$")
+_STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm|DropPath)\w*$")
 _STATEFUL_WORDS = (
     "Dropout",
     "dropout",
@@ -33,9 +31,14 @@ _STATEFUL_WORDS = (
     "BatchNorm2d",
     "BatchNorm3d",
     "drop_rate",
+    "drop_path",
+    "DropPath",
     "torchvision",
 )
-_LAYER = re.compile(r"Dropout|BatchNorm|dropout")
+_LAYER = re.compile(r"Dropout|BatchNorm|dropout|DropPath|drop_path")
+_MODE_NAME = re.compile(r"eval_?mode|set_?eval|to_?eval|eval_on|evaluating|test_?mode|set_?mode|set_?train|train_?mode")
+_NO_NETWORK = re.compile(r"(^|_)(criterions?|loss|losses|loss_fn|loss_func|metrics?|trainer|agent|evaluator)$")
+_OPTIONS = re.compile(r"(^|_)(args|opts?|options|cfg|config|params|flags|hparams|parser|self)$", re.IGNORECASE)
 _HELD_OUT = re.compile(
     r"(^|[^a-z])(valid|val|validation|test|dev|eval)_?(data)?_?(loader|iter|dl|set|dataset|batches)", re.IGNORECASE
 )
@@ -53,36 +56,75 @@ _ACTS = re.compile(r"(^|_)(act|action|actions|rollout|explore|policy|q_targets?)
 
 def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]:
     """Yield calls that evaluate a model in a program that never turns evaluation mode on, with what shows it."""
-    if not analysis.finished or analysis.mentions("from_pretrained") or uses_outside(analysis, *_OTHERS_DO):
+    if not analysis.ran or uses_outside(analysis, *_OTHERS_DO):
+        return
+    from_files = analysis.mentions("from_pretrained")
+    trained = set(_put_into_training_mode(analysis)) if from_files else set()
+    if from_files and not trained:
         return
     modes = _Modes(analysis)
-    trains = "backward" in analysis.source.words and "torch" in analysis.source.words
-    has_layers = analysis.mentions(*_STATEFUL_WORDS)
     loads = "load_state_dict" in analysis.source.words and "backward" not in analysis.source.words
     loaded = _loaded_objects(analysis)
     done: set[object] = set()
     for call in analysis.all_calls:  # a function is evaluated in one of the ways that lead there
         body = body_of(call.context)
         layers = _layers_with_modes(call)
-        if body in done or not (layers or _called_like_a_model(call)) or modes.may_evaluate(call) or in_a_module(call):
+        if body in done or not (layers or _called_like_a_model(call)) or modes.may_evaluate(call):
             continue
-        if not layers and _acts(call):
+        if from_files and last_name(call.node.func) not in trained:
+            continue
+        if (in_a_module(call) and not _is_own_evaluation(call)) or (not layers and _acts(call)):
             continue
         whole = (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
-        if not layers and not (trains and (has_layers or _users_have_layers(analysis))) and not whole:
+        if not (_evaluates(call) or (whole and not layers)) or (not layers and _learns_from_it(analysis, call)):
             continue
-        if not layers and _learns_from_it(analysis, call):
-            continue
-        if _evaluates(call) or (whole and not layers):
+        if layers or whole or _may_have_layers(analysis, call):
             done.add(body)
             yield call, layers
 
 
+def _may_have_layers(analysis: Analysis, call: Call) -> bool:
+    """Say whether a program trains, and the network's classes have such layers; its project, if they are not known."""
+    if "backward" not in analysis.source.words or "torch" not in analysis.source.words:
+        return False
+    if isinstance(call.owner, Instance) and call.owner.cls is not None:
+        classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
+        return any(_LAYER.search(cls.source.segment(cls.node)) for cls in classes)
+    if analysis.mentions(*_STATEFUL_WORDS):
+        return True
+    files = project_files(analysis.source.path)
+    return files is not None and any(_LAYER.search(text_of(one)) for one in files)
+
+
+def _is_own_evaluation(call: Call) -> bool:
+    """Say whether a network calls itself, in a class that has the loop which trains it, too."""
+    function = call.context.function
+    owner = function.owner if function is not None else None
+    itself = ast.unparse(call.node.func) in ("self", "self.forward")
+    return itself and owner is not None and function is not None and function.name != "forward" and _trains(owner.node)
+
+
+def _trains(cls: ast.ClassDef) -> bool:
+    return _has_backward(cls) and any(
+        isinstance(one, ast.Call) and ast.unparse(one.func) in ("self.train", "super().train") for one in walk(cls)
+    )
+
+
+def _put_into_training_mode(analysis: Analysis) -> Iterator[str]:
+    """Yield the names of what a program puts into training mode: networks from files come in evaluation mode."""
+    for call in analysis.method_calls("train"):
+        if not call.node.args and not call.node.keywords and isinstance(call.node.func, ast.Attribute):
+            name = last_name(call.node.func.value)
+            if call.function is None and not _NO_NETWORK.search(name.lower()):
+                yield name
+
+
 def _learns_from_it(analysis: Analysis, call: Call) -> bool:
-    """Say whether the function calls the same model with gradients, too: targets of a loss are no evaluation."""
+    """Say whether the same turn calls the same model with gradients, too: targets of a loss are no evaluation."""
     text = ast.unparse(call.node.func)
     return any(
         one.context.function is call.context.function
+        and one.context.loops[-1:] == call.context.loops[-1:]
         and ast.unparse(one.node.func) == text
         and not one.context.under(*NO_GRAD)
         for one in analysis.all_calls
@@ -104,9 +146,9 @@ class _Modes:
         self.calls = [
             call
             for call in (*analysis.method_calls("eval"), *analysis.method_calls("train"))
-            if call.method == "eval" or call.constant(0, "mode") not in (..., True) or call.node.args
+            if isinstance(call.node.func, ast.Attribute) and turns_evaluation_on(call.node)
         ]
-        self._nowhere = not self.calls and not _EVALUATION_MODE.search(analysis.source.code)
+        self._nowhere = not self.calls and not _turn_evaluation_on(walk(analysis.source.tree))
 
     @cached_property
     def reach(self) -> _Reach:
@@ -119,8 +161,10 @@ class _Modes:
             return True
         if self._nowhere:
             return False
+        if not self.reach.leads_to(call):
+            return False
         if not isinstance(call.owner, Instance) or not is_module(call.owner):
-            return not _has_backward(body_of(call.context)) or self.reach.leads_to(call)
+            return True
         name = last_name(call.node.func)
         for one in self.calls:
             if isinstance(one.owner, Instance) and is_module(one.owner):
@@ -143,22 +187,34 @@ class _Mentions(NamedTuple):
 @kept_with_source
 def _functions_of(source: Source) -> tuple[_Mentions, ...]:
     return tuple(
-        _Mentions(node.name, frozenset(_called(node)), _turns_evaluation_on(node))
+        _Mentions(node.name, frozenset(_called(own_nodes(node))), _turn_evaluation_on(list(own_nodes(node))))
         for node in walk(source.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
 
 
-def _turns_evaluation_on(node: ast.AST) -> bool:
-    """Say whether a tree's text does; most have no such word, and need not be written out."""
-    worded = any(
-        one.attr in _MODE_WORDS
-        if isinstance(one, ast.Attribute)
-        else isinstance(one, ast.Import | ast.ImportFrom)
-        or (isinstance(one, ast.Constant) and isinstance(one.value, str) and any(w in one.value for w in _MODE_WORDS))
-        for one in walk(node)
-    )
-    return worded and _EVALUATION_MODE.search(ast.unparse(node)) is not None
+def _turn_evaluation_on(nodes: list[ast.AST]) -> bool:
+    """Say whether any of some nodes does, or may."""
+    called = {one.func for one in nodes if isinstance(one, ast.Call)}
+    return any(turns_evaluation_on(one) for one in nodes if one not in called)
+
+
+def turns_evaluation_on(node: ast.AST) -> bool:
+    """Say whether a node may turn evaluation mode on: `model.eval()`, `model.train(flag)`, `x.training = ...`."""
+    if isinstance(node, ast.Call):
+        name = last_name(node.func)
+        of = last_name(node.func.value).lower() if isinstance(node.func, ast.Attribute) else ""
+        if name == "eval" and isinstance(node.func, ast.Attribute):
+            return not node.args and not node.keywords and not _NO_NETWORK.search(of)
+        if name == "train" and isinstance(node.func, ast.Attribute):
+            given = [*node.args, *(one.value for one in node.keywords)]
+            always = len(given) == 1 and isinstance(given[0], ast.Constant) and given[0].value is True
+            return len(given) == 1 and not always and not _NO_NETWORK.search(of)
+        return _MODE_NAME.search(name.lower()) is not None
+    if isinstance(node, ast.Attribute) and node.attr == "training":
+        return isinstance(node.ctx, ast.Store)
+    is_handed_on = isinstance(node, ast.Attribute) and node.attr == "eval" and isinstance(node.ctx, ast.Load)
+    return is_handed_on and not _OPTIONS.search(last_name(node.value))  # type: ignore[attr-defined]
 
 
 class _Reach:
@@ -172,20 +228,23 @@ class _Reach:
             if not more:
                 break
             self.names |= more
-        top = ast.Module([one for one in analysis.source.tree.body if not isinstance(one, _DEFINITIONS)], [])
-        self.top = _turns_evaluation_on(top) or bool(_called(top) & self.names)
+        top = list(own_nodes(analysis.source.tree))
+        self.top_calls = _called(top)
+        self.top = _turn_evaluation_on(top) or bool(self.top_calls & self.names)
         self.callers: dict[str, set[str]] = {}
         for one in functions:
             for name in one.called:
                 self.callers.setdefault(name, set()).add(one.name)
-        self.top_calls = _called(top)
 
     def leads_to(self, call: Call) -> bool:
         """Say whether evaluation mode may be on at a call: its function, or one on a way to it, may turn it on."""
         function = call.context.function
         if function is None:
             return self.top
-        if function.owner is not None and any(name in self.names for name in function.owner.members):
+        if _has_backward(function.node):  # it trains, too: no caller can have turned it on for all of it
+            return function.name in self.names
+        members = _members_around(function)
+        if any(name in self.names and _SETS_UP.search(name) for name in members):
             return True
         seen: set[str] = set()
         left = {function.name}
@@ -195,14 +254,36 @@ class _Reach:
             if name in self.names or (self.top and name in self.top_calls):
                 return True
             left |= self.callers.get(name, set()) - seen
-        return function.name not in self.callers and function.name not in self.top_calls
+        if function.name in self.callers or function.name in self.top_calls:
+            return False
+        return _others_may_evaluate(call.context.source, function.name)
 
 
-_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+def _others_may_evaluate(source: Source, name: str) -> bool:
+    """Say whether nobody in the project calls a function, or a file that does also turns evaluation mode on."""
+    files = project_files(source.path)
+    calls = re.compile(rf"(?<!def )\b{re.escape(name)}\s*\(")
+    texts = [text_of(one) for one in files or () if not Path(one).samefile(source.path)]
+    users = [text for text in texts if name in text and calls.search(text)]
+    return not users or any(_EVAL_TEXT.search(text) for text in users)
 
 
-def _called(node: ast.AST) -> set[str]:
-    return {last_name(one.func) for one in walk(node) if isinstance(one, ast.Call)}
+_EVAL_TEXT = re.compile(r"\.eval\(\s*\)|\.train\(\s*(mode\s*=\s*)?False|eval_mode|set_eval")
+
+
+def _members_around(function: Function) -> set[str]:
+    """Return the names of the methods of the class that a function, or the one around it, is in."""
+    first, classes = function.node.lineno, [one for one in walk(function.source.tree) if isinstance(one, ast.ClassDef)]
+    around = [one for one in classes if one.lineno <= first <= (one.end_lineno or 0)]
+    owner = function.owner.members if function.owner is not None else {}
+    return set(owner) | {getattr(one, "name", "") for cls in around for one in cls.body}
+
+
+_SETS_UP = re.compile(r"^__|setup|set_|_set|load|build|prepare|init|config|^on_|mode|before|begin|start|pre_|eval_?$")
+
+
+def _called(nodes: Iterable[ast.AST]) -> set[str]:
+    return {last_name(one.func) for one in nodes if isinstance(one, ast.Call)}
 
 
 def _siblings_have_layers(analysis: Analysis) -> bool:
@@ -214,21 +295,6 @@ def _siblings_have_layers(analysis: Analysis) -> bool:
                 return True
         except OSError:
             continue
-    return False
-
-
-def _users_have_layers(analysis: Analysis) -> bool:
-    """Say whether a program or notebook of the same folder that imports this file has layers with modes."""
-    path = Path(analysis.source.path)
-    uses = re.compile(rf"\b(import|from)\s+\.?{re.escape(path.stem)}\b")
-    others = [one for kind in ("*.py", "*.ipynb") for one in sorted(path.parent.glob(kind)) if one != path]
-    for other in others[:40]:
-        try:
-            text = other.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        if uses.search(text) and _LAYER.search(text):
-            return True
     return False
 
 
@@ -251,22 +317,27 @@ def _layers_with_modes(call: Call) -> str:
 
 
 def _called_like_a_model(call: Call) -> bool:
-    if call.name and not call.name.startswith("?."):
+    own = isinstance(call.owner, Instance) and call.owner.cls is not None and is_module(call.owner)
+    if call.name and not call.name.startswith("?.") and not (own and call.name.endswith("__call__")):
         return False
-    return last_name(call.node.func).strip("_").lower() in _MODELS and bool(call.node.args)
+    named = last_name(call.node.func).strip("_").lower() in _MODELS
+    return named and bool(call.node.args or call.node.keywords)
 
 
 def _evaluates(call: Call) -> bool:
     """Say whether a call evaluates: without gradients in a loop that does not train, or in a function named so."""
     function = call.context.function
     loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For | ast.While)]
-    if any(_has_backward(loop) for loop in loops[-1:]):
+    inner = [loop for loop in loops if loop in call.context.loops]
+    if _has_backward(inner[-1] if inner else body_of(call.context)):
         return False
-    if call.context.under(*NO_GRAD):
-        return bool(loops)
+    without_gradients = call.context.under(*NO_GRAD)
+    if without_gradients and loops:
+        return True
     if any(isinstance(loop, ast.For) and _HELD_OUT.search(ast.unparse(loop.iter)) for loop in loops[-1:]):
         return True
-    named = function is not None and _EVALUATES.search(function.name) is not None and bool(function.node.args.args)
+    named = function is not None and _EVALUATES.search(function.name) is not None
+    named = named and (without_gradients or bool(function.node.args.args))  # type: ignore[union-attr]
     return named and not _has_backward(body_of(call.context)) and "bn" not in function.name  # type: ignore[union-attr]
 
 

@@ -148,6 +148,8 @@ def _copied(value: Value) -> Value:
 
 def _builtin(name: str, call: Call) -> Value:
     first = call.args[0] if call.args else UNKNOWN
+    if name == "filter" and len(call.args) == 2 and isinstance(call.args[1], Parameters):
+        return Parameters(call.args[1].owner, call)  # a generator of its own
     if name in ("enumerate", "iter", "reversed", "zip"):
         return Instance(type=f"builtins.{name}", made_by=call, attrs={"": first})
     if name in ("list", "tuple") and isinstance(first, Sequence):
@@ -255,6 +257,8 @@ def _converted(kind: str, name: str, first: Value, call: Call) -> Value:
         inner = [one for one in first.items if isinstance(one, Const) and isinstance(one.value, int | float)]
         if first.items and len(inner) == len(first.items):  # an empty one is filled later, with anything
             shape = (len(inner),)
+        elif not first.items and name == "tensor":
+            shape = (0,)  # what something is joined to
     elif isinstance(first, Tensor):
         shape = first.shape
     elif name == "linspace":
@@ -279,9 +283,19 @@ def method_result(owner: Instance, name: str, call: Call) -> Value:
             return Parameters(owner, call) if "parameters" in name else UNKNOWN
         if name == "state_dict":
             return StateDict(owner, call)
+    if name in _PREPARES.get(owner.type, ()) and call.args and not call.starred:
+        return call.args[0] if len(call.args) == 1 else Sequence("tuple", call.args)
     if name == "state_dict" and is_optimizer(owner):
         return StateDict(owner, call)
     return UNKNOWN
+
+
+# Objects of launchers that give back what they get, wrapped so that it is used in the same way.
+_PREPARES = {
+    "accelerate.Accelerator": ("prepare", "prepare_model", "prepare_optimizer", "prepare_data_loader", "unwrap_model"),
+    "lightning.Fabric": ("setup", "setup_module", "setup_optimizers", "setup_dataloaders"),
+    "lightning.fabric.Fabric": ("setup", "setup_module", "setup_optimizers", "setup_dataloaders"),
+}
 
 
 def module_output(owner: Instance, call: Call) -> Value:

@@ -41,7 +41,7 @@ class Interpreter(Calls):
         if known is not None:
             return known
         scope = Scope()
-        if len(self.modules) > _MAX_MODULES or self.budget <= 0:
+        if len(self.modules) > _MAX_MODULES or self.spent(source):
             return scope
         self.modules[source] = scope
         with self.within(source=source, scope=scope):
@@ -67,9 +67,12 @@ class Interpreter(Calls):
 
     def block(self, statements: list[ast.stmt]) -> bool:
         """Run statements; return whether control comes out at the end."""
-        handlers = self._statements
+        handlers, own = self._statements, self.context.source is self.main
         for statement in statements:
-            self.budget -= 1
+            if own:
+                self.budget -= 1
+            else:
+                self.budget_elsewhere -= 1
             handler = handlers.get(type(statement))
             if handler is not None and handler(self, statement) is False:
                 return False

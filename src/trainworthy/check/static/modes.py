@@ -15,6 +15,8 @@ from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
 
 NO_GRAD = ("torch.no_grad", "torch.inference_mode", "torch.autograd.grad_mode.inference_mode")
+_LOSS = re.compile(r"(^|[._])(criterion|criterions|loss|losses|loss_fn|loss_func|metric)s?$")
+_TRAINS = re.compile(r"train(?!able|er|_?(loss|data|loader|iter|set|acc))")
 _MODE_SET = re.compile(r"\.training\s*=[^=]")
 
 
@@ -27,7 +29,7 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
     if not backwards or any(_MODE_SET.search(source.code) for source in analysis.sources):
         return
     trained = _Trained(analysis)
-    back = [call for call in analysis.method_calls("train") if call.constant(0, "mode") is not False]
+    back = [call for call in analysis.method_calls("train") if _may_turn_training_on(call)]
     done: set[ast.AST] = set()
     for call in analysis.method_calls("eval"):  # each of the ways that lead to it
         if call.node in done or call.node.args or call.node.keywords or call.context.under("torch.jit"):
@@ -35,7 +37,9 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
         for backward in backwards:
             loop = _innermost_shared(backward.context, call.context)
             elsewhere = call.context.function is not backward.context.function
-            if loop is None or not (call.at > backward.at or elsewhere) or not trained.has(call, backward):
+            if loop is None or not (call.at > backward.at or elsewhere or _begins_a_turn(call, loop)):
+                continue
+            if not trained.has(call, backward):
                 continue
             if _comes_back(analysis, call, back, loop) or _leaves(loop, call):
                 continue
@@ -44,17 +48,26 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
             break
 
 
+def _begins_a_turn(call: Call, loop: LoopNode) -> bool:
+    """Say whether a call stands under no condition in an epoch's loop, which trains in that mode then."""
+    return (
+        isinstance(loop, ast.For)
+        and "epoch" in ast.unparse(loop.target).lower()
+        and call.context.loops[-1:] == (loop,)
+        and any(isinstance(one, ast.Expr) and one.value is call.node for one in loop.body)
+    )
+
+
+def _may_turn_training_on(call: Call) -> bool:
+    """Say whether a call named `train` may set the mode of a network; a function of the project is looked into."""
+    own = call.function is not None and not is_module(call.owner)
+    return call.constant(0, "mode") is not False and not own and not _LOSS.search(receiver(call))
+
+
 def _in_this_file(analysis: Analysis, call: Call, loop: LoopNode) -> Call:
-    """Return the call in the loop that leads to a method of another file which does nothing but set the mode."""
-    function = call.context.function
-    if call.context.source is analysis.source or function is None or isinstance(function.node, ast.Lambda):
+    """Return the call in the loop that leads to what sets the mode in another file."""
+    if call.context.source is analysis.source:
         return call
-    for one in function.node.body:
-        inner = one.value if isinstance(one, ast.Expr) else None
-        if not isinstance(inner, ast.Constant) and not (
-            isinstance(inner, ast.Call) and last_name(inner.func) == "eval"
-        ):
-            return call
     return next((one for one in call.context.callers if loop in one.context.loops), call)
 
 
@@ -75,8 +88,8 @@ def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode
     for one in analysis.all_calls:
         if loop not in one.context.all_loops():
             continue
-        unknown = not one.name or one.name.startswith("?.")
-        if (unknown and "train" in last_name(one.node.func).lower()) or _is_abstract(one):
+        unknown = (not one.name or one.name.startswith("?.")) and not _LOSS.search(receiver(one))
+        if (unknown and _TRAINS.search(last_name(one.node.func).lower())) or _is_abstract(one):
             return True
     return False
 
@@ -132,34 +145,53 @@ class _Trained:
             return id(call.owner) in self.objects or self._wrapped(call.owner)
         name = receiver(call)
         if call.context.function is not backward.context.function:
-            name = _as_the_caller_says(call, name)
-        return bool(name) and ((backward.context.source, name) in self.names or self._called(name, backward))
+            if self._in_both(call, name, backward):
+                return True
+            name = _as_the_caller_says(call, name, backward.context.function)
+        return bool(name) and ((backward.context.source, name) in self.names or name in self._called(backward))
 
-    def _called(self, name: str, backward: Call) -> bool:
-        """Say whether what a name stands for is called with gradients before a backward pass of the same turn."""
-        return any(
-            one.at < backward.at
+    def _in_both(self, call: Call, name: str, backward: Call) -> bool:
+        """Say whether the function that leads to both gives one thing to both: to what evaluates and what trains."""
+        ways = ((*one.context.callers, one) for one in (call, backward))
+        shared = next((a for a, b in zip(*ways, strict=False) if a is not b), None)
+        if shared is None:
+            return False
+        frame = shared.context.function
+        given = _as_the_caller_says(call, name, frame)
+        return bool(given) and any(given == _as_the_caller_says(backward, one, frame) for one in self._called(backward))
+
+    def _called(self, backward: Call) -> set[str]:
+        """Write what is called with gradients before a backward pass of the same turn."""
+        return {
+            ast.unparse(one.node.func)
+            for one in self.calls
+            if one.at < backward.at
             and one.context.function is backward.context.function
             and one.context.loops == backward.context.loops
             and not one.context.under(*NO_GRAD)
-            and ast.unparse(one.node.func) == name
-            for one in self.calls
-        )
+        }
 
     def _wrapped(self, owner: Value) -> bool:
         inner = owner.attrs.get("module") if isinstance(owner, Instance) else None
         return inner is not None and id(inner) in self.objects
 
 
-def _as_the_caller_says(call: Call, name: str) -> str:
-    """Return what the function's caller calls the object; "" where that is not clear."""
+def _as_the_caller_says(call: Call, name: str, wanted: Function | None) -> str:
+    """Return what a function on the way to a call calls its object; "" where that is not clear."""
     function = call.context.function
-    if function is None or not call.context.callers:
-        return ""
-    if name.startswith("self."):
-        return name
+    for caller in reversed(call.context.callers):
+        if function is wanted or name.startswith("self."):
+            return name
+        if function is None:
+            return ""
+        name = _given_as(caller.node, function, name)
+        function = caller.context.function
+    return name if function is wanted or name.startswith("self.") else ""
+
+
+def _given_as(caller: ast.Call, function: Function, name: str) -> str:
+    """Write what a call gives for a parameter; "" if it is none, or not given."""
     arguments = [one.arg for one in (*function.node.args.posonlyargs, *function.node.args.args)]
-    caller = call.context.callers[-1].node
     for keyword in caller.keywords:
         if keyword.arg == name:
             return ast.unparse(keyword.value)

@@ -39,6 +39,19 @@ def same_turn(a: Context, b: Context) -> bool:
     return a.function is b.function and a.callers == b.callers and a.loops == b.loops and a.source is b.source
 
 
+def shared_turn(a: Call, b: Call) -> tuple[Call, Call] | None:
+    """Return the two calls of one body that lead to ``a`` and ``b`` in one turn, or are these; None if there is none.
+
+    What runs in a loop below that body is not of the same turn: it may run any number of times.
+    """
+    ways = ((*a.context.callers, a), (*b.context.callers, b))
+    depth = next((at for at, pair in enumerate(zip(*ways, strict=False)) if pair[0] is not pair[1]), None)
+    if depth is None or any(one.context.loops for way in ways for one in way[depth + 1 :]):
+        return None
+    first, second = ways[0][depth], ways[1][depth]
+    return (first, second) if same_turn(first.context, second.context) else None
+
+
 def may_both_run(a: Context, b: Context) -> bool:
     """Say whether no condition separates two things: none is the opposite branch of the other."""
     opposite = {(test, not truth) for test, truth in a.branches}

@@ -14,7 +14,7 @@ from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.values import UNKNOWN, Function, Instance, Module, ProjectClass, Ref, Value
 
-# Statements run for one file, what it calls included; a file whose calls branch out further is checked in part.
+# Statements run of one file, and as many of others that it imports and calls; what branches out further is left out.
 _BUDGET, _BUDGET_PER_LINE = 3_000, 4
 # Folders of a project that have a library's name never stand for it.
 ALWAYS_OUTSIDE = frozenset(
@@ -38,7 +38,7 @@ class State:
         self.functions: list[Function] = []
         self.classes: list[ProjectClass] = []
         self.called: set[ast.AST] = set()
-        self.budget = _BUDGET + _BUDGET_PER_LINE * len(main.lines)
+        self.budget = self.budget_elsewhere = _BUDGET + _BUDGET_PER_LINE * len(main.lines)
         self.context = Context(source=main)
         self.scope = Scope()
         self.returns: list[Value] = []
@@ -48,6 +48,10 @@ class State:
         self.ways: dict[ast.AST, dict[tuple[object, ...], Value]] = {}  # by function: its results by arguments
         self.left_over: dict[ast.AST, Value] = {}  # by function that nothing calls: its result
         self._ticks = 0
+
+    def spent(self, source: Source) -> bool:
+        """Say whether no more of a file is run."""
+        return (self.budget if source is self.main else self.budget_elsewhere) <= 0
 
     def tick(self) -> int:
         """Number what happens."""

@@ -1,0 +1,248 @@
+"""Running sums to which a loss is added with its graph, by the tree alone: what `backward` is called on has one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from trainworthy.check.static.accumulation import last_name
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Def, own_nodes
+from trainworthy.check.static.tree import children, walk
+
+_FRESH = frozenset({"zeros", "tensor", "zeros_like", "scalar_tensor", "FloatTensor", "Tensor"})
+_OFF = re.compile(r"no_grad|inference_mode")
+Body = Def | ast.Module
+
+
+class Kept(NamedTuple):
+    """A statement that adds a loss with its graph, the loss, and the backward pass that used it."""
+
+    statement: ast.AugAssign | ast.Assign
+    loss: ast.expr
+    backward: ast.AST
+
+
+def kept_graphs(analysis: Analysis) -> Iterator[Kept]:
+    """Yield what a file's functions, and the file outside of them, add up with its graph."""
+    words = analysis.source.words
+    if not words & {"backward", "manual_backward", "training_step"} or "torch" not in analysis.source.text:
+        return
+    functions = [one for kind in (ast.FunctionDef, ast.AsyncFunctionDef) for one in analysis.nodes.get(kind, ())]
+    defined = [one for one in functions if isinstance(one, Def)]
+    times = Counter(one.name for one in defined)
+    helpers = {one.name: one for one in defined if times[one.name] == 1}
+    classes = [one for one in analysis.nodes.get(ast.ClassDef, ()) if isinstance(one, ast.ClassDef)]
+    owners = {one: cls for cls in classes for one in cls.body}
+    yield from _in_loops(analysis.source.tree, None, helpers)
+    for function in defined:
+        owner = owners.get(function)
+        yield from _in_loops(function, owner, helpers)
+        if owner is not None and function.name == "training_step" and "lightning" in analysis.source.text:
+            yield from _in_steps_of_lightning(function, owner)
+
+
+def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def]) -> Iterator[Kept]:
+    for loop in own_nodes(function):
+        if isinstance(loop, ast.For | ast.While):
+            body = list(_of_one_turn(loop))
+            for name, backward in _sent_back(body, helpers):
+                for node in body:
+                    target = _sum_with(node, name)
+                    first, line = sorted((_line(backward), _line(node)))
+                    if target is None or _is_cut(body, name, first, line):
+                        continue
+                    if _starts_as_number(target, function, owner, loop) and not _is_bound_anew(target, function, loop):
+                        yield Kept(node, _summand(node, name), backward)  # type: ignore[arg-type]
+
+
+def _in_steps_of_lightning(function: Def, owner: ast.ClassDef) -> Iterator[Kept]:
+    """Yield what a `training_step` adds to an attribute and returns as the loss: the trainer goes back through it."""
+    returned = [one for one in own_nodes(function) if isinstance(one, ast.Return) and one.value is not None]
+    for one in returned:
+        value = one.value
+        if isinstance(value, ast.Dict):
+            pairs = zip(value.keys, value.values, strict=True)
+            value = next((v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "loss"), None)
+        if not isinstance(value, ast.Name):
+            continue
+        body = list(own_nodes(function))
+        for node in body:
+            target = _sum_with(node, value.id)
+            if not isinstance(target, ast.Attribute) or _is_cut(body, value.id, _line(node) - 1, one.lineno):
+                continue
+            if _starts_as_number(target, function, owner, function):
+                yield Kept(node, _summand(node, value.id), one)  # type: ignore[arg-type]
+
+
+def _line(node: ast.AST) -> int:
+    return int(getattr(node, "lineno", 0))
+
+
+def _of_one_turn(loop: ast.For | ast.While) -> Iterator[ast.AST]:
+    """Yield what stands in a loop, but not in loops and functions in it, nor where gradients are off."""
+    left: list[ast.AST] = list(loop.body)
+    while left:
+        one = left.pop()
+        yield one
+        off = isinstance(one, ast.With) and any(_OFF.search(ast.unparse(item.context_expr)) for item in one.items)
+        if not off and not isinstance(one, ast.For | ast.While | ast.AsyncFor | ast.Lambda | ast.ClassDef | Def):
+            left += children(one)
+
+
+def _sent_back(body: list[ast.AST], helpers: dict[str, Def]) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the names of losses that a turn goes back through, itself or in a helper that returns the loss."""
+    for node in body:
+        if isinstance(node, ast.Call):
+            name = loss_of_backward(node)
+            if name:
+                yield name, node
+        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Call):
+            helper = helpers.get(last_name(node.value.func))
+            called = ast.unparse(node.value.func)
+            if helper is not None and called in (helper.name, f"self.{helper.name}"):
+                at = _place_of_loss(helper)
+                target = node.targets[0]
+                if at is None and isinstance(target, ast.Name) and _returns_loss(helper):
+                    yield target.id, node
+                elif at is not None and isinstance(target, ast.Tuple) and at < len(target.elts):
+                    one = target.elts[at]
+                    if isinstance(one, ast.Name):
+                        yield one.id, node
+
+
+def loss_of_backward(call: ast.Call) -> str:
+    """Name the loss that a call goes back through, as `x.backward()` and `engine.backward(x)` do; "" if none."""
+    func = call.func
+    if not isinstance(func, ast.Attribute) or func.attr not in ("backward", "manual_backward"):
+        return ""
+    if call.args and isinstance(call.args[0], ast.Name) and not isinstance(func.value, ast.BinOp):
+        return call.args[0].id if _is_an_engine(func.value) else ""
+    value = func.value
+    if isinstance(value, ast.Call) and last_name(value.func) in ("scale", "scale_loss") and len(value.args) == 1:
+        value = value.args[0]
+    while isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div | ast.Mult):
+        value = value.left
+    return value.id if isinstance(value, ast.Name) else ""
+
+
+def _is_an_engine(node: ast.expr) -> bool:
+    """Say whether what stands before `.backward(x)` takes a loss: an accelerator, engine or module."""
+    return last_name(node).lower() in ("accelerator", "fabric", "engine", "model_engine", "self", "model", "optimizer")
+
+
+def _returned_losses(helper: Def) -> tuple[set[str], list[ast.expr]]:
+    nodes = list(own_nodes(helper))
+    places = {loss_of_backward(one): one.lineno for one in nodes if isinstance(one, ast.Call)}
+    losses = {one for one, at in places.items() if one and not _is_cut(nodes, one, at, helper.end_lineno or 0)}
+    return losses, [one.value for one in nodes if isinstance(one, ast.Return) and one.value is not None]
+
+
+def _returns_loss(helper: Def) -> bool:
+    losses, values = _returned_losses(helper)
+    return bool(values) and all(isinstance(one, ast.Name) and one.id in losses for one in values)
+
+
+def _place_of_loss(helper: Def) -> int | None:
+    """Return which of several returned values is the loss."""
+    losses, values = _returned_losses(helper)
+    if len(values) != 1 or not isinstance(values[0], ast.Tuple):
+        return None
+    places = [at for at, one in enumerate(values[0].elts) if isinstance(one, ast.Name) and one.id in losses]
+    return places[0] if places else None
+
+
+def _sum_with(node: ast.AST, name: str) -> ast.Name | ast.Attribute | None:
+    """Return the sum to which a statement adds a loss as it is, or times a number."""
+    target: ast.expr
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
+        target, added = node.target, node.value
+    elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.BinOp):
+        target, sides = node.targets[0], (node.value.left, node.value.right)
+        if not isinstance(node.value.op, ast.Add) or ast.unparse(target) not in map(ast.unparse, sides):
+            return None
+        added = sides[1] if ast.unparse(sides[0]) == ast.unparse(target) else sides[0]
+    else:
+        return None
+    plain = isinstance(target, ast.Name) or (isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name))
+    fits = plain and ast.unparse(target) != name and _is_loss_with_graph(added, name)
+    return target if fits else None  # type: ignore[return-value]
+
+
+def _summand(node: ast.AST, name: str) -> ast.expr:
+    value = node.value  # type: ignore[attr-defined]
+    return next(one for one in walk(value) if isinstance(one, ast.Name) and one.id == name)
+
+
+def _is_loss_with_graph(node: ast.expr, name: str) -> bool:
+    """Say whether an expression is the loss, or the loss times or divided by something."""
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+        left_has = any(isinstance(one, ast.Name) and one.id == name for one in walk(node.left))
+        node = node.left if left_has else node.right if isinstance(node.op, ast.Mult) else node.left
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("mean", "sum", "cpu"):
+        node = node.func.value
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _is_cut(body: list[ast.AST], name: str, first: int, line: int) -> bool:
+    """Say whether a name is bound anew between two lines: by then it may be a number, or have no graph."""
+    for node in body:
+        is_between = isinstance(node, ast.Assign) and first < node.lineno <= line
+        if is_between and any(name in _targets(one) for one in getattr(node, "targets", ())):
+            return True
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "detach_":
+            return True
+    return False
+
+
+def _starts_as_number(
+    target: ast.Name | ast.Attribute, function: Body, owner: ast.ClassDef | None, loop: ast.AST
+) -> bool:
+    """Say whether a sum begins as a number or fresh tensor outside of the loop, in the class for an attribute."""
+    whole: ast.AST = function if isinstance(target, ast.Name) else owner or function
+    text = ast.unparse(target)
+    inner = set(walk(loop)) if loop is not function else set()
+    return any(
+        isinstance(one, ast.Assign)
+        and one not in inner
+        and any(text in _targets(each) for each in one.targets)
+        and _is_a_start(one.value)
+        for one in walk(whole)
+    )
+
+
+def _targets(node: ast.expr) -> list[str]:
+    return [ast.unparse(one) for one in (node.elts if isinstance(node, ast.Tuple) else [node])]
+
+
+def _is_a_start(node: ast.expr) -> bool:
+    if isinstance(node, ast.Tuple):
+        return all(_is_a_start(one) for one in node.elts)
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("to", "cuda"):
+        node = node.func.value
+    if isinstance(node, ast.Call) and last_name(node.func) in _FRESH:
+        return not any(one.arg == "requires_grad" for one in node.keywords)
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
+
+
+def _is_bound_anew(target: ast.Name | ast.Attribute, function: Body, loop: ast.For | ast.While) -> bool:
+    """Say whether a sum starts anew in each turn, is cut from its graph in the loop, or is what backward is for."""
+    text = ast.unparse(target)
+    for node in walk(function):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "backward":
+            names = [one for one in walk(node) if isinstance(one, ast.Name | ast.Attribute)]
+            if any(ast.unparse(one) == text for one in names):
+                return True
+    assigned = [one for one in walk(loop) if isinstance(one, ast.Assign)]
+    bound = [one for one in assigned if any(text in _targets(each) for each in one.targets)]
+    return any(
+        not (isinstance(one.value, ast.Constant) and one not in loop.body) and not _adds_to(one.value, text)
+        for one in bound
+    )
+
+
+def _adds_to(node: ast.expr, text: str) -> bool:
+    return isinstance(node, ast.BinOp) and text in (ast.unparse(node.left), ast.unparse(node.right))
