@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import attribute_is_read
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, once_per_place
 from trainworthy.check.static.tree import children, walk
@@ -115,9 +116,40 @@ def _lacks(analysis: Analysis, call: Call) -> Iterator[str]:
     own = {arg.arg for arg in _parameters(function.node)} - _of_the_interface(function)
     for name, is_none in _optional(callee, call, own):
         reads = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
-        forgotten = not reads and name not in _COMMON and not _is_chosen(function, call, name)
+        kept = bool(reads) and _is_only_kept(function, name)
+        forgotten = (not reads or kept) and name not in _COMMON and not _is_chosen(function, call, name)
         if forgotten or (is_none and name.endswith(("mask", "masks")) and _is_only_applied(function.node, name)):
             yield name
+
+
+def _is_only_kept(function: Function, name: str) -> bool:
+    """Say whether all that a constructor does with a parameter is to keep it as an attribute that nothing reads."""
+    cls = function.owner
+    if cls is None or function.name != "__init__":
+        return False
+    uses = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
+    stores = [
+        one for one in walk(function.node)
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Name) and one.value.id == name
+        and [ast.unparse(target) for target in one.targets] == [f"self.{name}"]
+    ]  # fmt: skip
+    if len(uses) != len(stores):
+        return False
+    reads = [
+        one for one in walk(cls.source.tree)
+        if isinstance(one, ast.Attribute) and one.attr == name and isinstance(one.ctx, ast.Load)
+        and not _is_of_another_class(cls, one)
+    ]  # fmt: skip
+    return not reads and attribute_is_read(cls.source.path, name, cls.node.name) is False
+
+
+def _is_of_another_class(cls: ProjectClass, read: ast.Attribute) -> bool:
+    """Say whether an attribute is read of `self` in another class of the file, which is no relative."""
+    if not isinstance(read.value, ast.Name) or read.value.id != "self" or any(one is read for one in walk(cls.node)):
+        return False
+    around = [one for one in cls.source.tree.body if isinstance(one, ast.ClassDef) and any(n is read for n in walk(one))]
+    names = {one.node.name for one in cls.order()}
+    return all(one.name not in names and cls.node.name not in {ast.unparse(b) for b in one.bases} for one in around)
 
 
 def _of_the_interface(function: Function) -> set[str]:

@@ -74,6 +74,23 @@ class Bindings:
         """Return the statements ``name = ...`` of the function and of those in it."""
         return self._plain
 
+    def value_before(self, read: ast.Name) -> ast.expr | None:
+        """Return what the last ``name = ...`` above a place gives a name; None if another statement binds it later."""
+        above = [one for one in self.stores.get(read.id, ()) if one.lineno < read.lineno]
+        for statement, name in reversed(self._plain) if above else ():
+            if name == read.id and (statement.end_lineno or statement.lineno) < read.lineno:
+                return statement.value if statement.lineno >= above[-1].lineno else None
+        return None
+
+    def written_out(self, node: ast.expr, depth: int = 4) -> Iterator[ast.AST]:
+        """Yield what an expression is made of: its nodes, and those of what its names were given last above it."""
+        for one in walk(node):
+            yield one
+            if isinstance(one, ast.Name) and depth:
+                value = self.value_before(one)
+                if value is not None:
+                    yield from self.written_out(value, depth - 1)
+
 
 @lru_cache(maxsize=4096)
 def bindings_of(function: Def) -> Bindings:

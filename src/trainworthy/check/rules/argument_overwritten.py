@@ -1,0 +1,99 @@
+"""A parameter is given another value before anything reads it.
+
+What it finds:
+    A function whose body gives a parameter a new value, without a condition and without reading it first.
+
+Why:
+    Whatever the caller hands in has no effect.
+
+How sure:
+    Certain, in that function. Silent about parameters that nobody hands in, about what a method has for the sake of an
+    interface, about options that are parsed, and about names that say so (`_`, `unused`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Def, bindings_of, functions_of, is_stub
+from trainworthy.check.static.tree import walk
+
+BAD = """\
+import torch
+
+
+def neighbours(positions, r, batch):
+    r = torch.cdist(positions, positions)  # <- TW853
+    near = ((r < 1.0) & (r > 0)).nonzero().T
+    return near[:, batch[near[0]] == batch[near[1]]]
+
+
+print(neighbours(torch.rand(4, 3), 2.0, torch.zeros(4)))
+"""
+
+GOOD = """\
+import torch
+
+
+def neighbours(positions, r, batch):
+    distances = torch.cdist(positions, positions)
+    near = ((distances < r) & (distances > 0)).nonzero().T
+    return near[:, batch[near[0]] == batch[near[1]]]
+
+
+print(neighbours(torch.rand(4, 3), 2.0, torch.zeros(4)))
+"""
+
+
+@rule(code="TW853", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at functions with parameters."""
+    if "torch" not in analysis.source.words:
+        return
+    for node in functions_of(analysis.nodes):
+        if node.decorator_list or is_stub(node) or node.name.startswith("__") and node.name != "__init__":
+            continue
+        names = bindings_of(node)
+        if names.opaque:
+            continue
+        for parameter in names.parameters:
+            if parameter in ("self", "cls", "args", "opt", "config", "cfg") or parameter.startswith(("_", "unused")):
+                continue
+            found = _overwritten(node, parameter) if parameter in names.stores else None
+            if found is not None and _is_handed_in(analysis, node, parameter):
+                yield Hit(
+                    place=analysis.place(found),
+                    message=f"`{parameter}` is a parameter of `{node.name}`, and is overwritten before anything reads it",
+                    evidence=(Evidence("the function", analysis.place(node.args)),) if node.args.args else (),
+                    fix="Give this another name, or remove the parameter.",
+                )
+
+
+def _overwritten(node: Def, parameter: str) -> ast.Assign | None:
+    """Return the statement of the body that gives a parameter a new value before it is read."""
+    for statement in node.body:
+        uses = [one for one in walk(statement) if isinstance(one, ast.Name) and one.id == parameter]
+        if not uses:
+            continue
+        plain = isinstance(statement, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == parameter for target in statement.targets
+        )
+        alone = all(isinstance(one.ctx, ast.Store) for one in uses)
+        return statement if plain and alone and isinstance(statement, ast.Assign) else None
+    return None
+
+
+def _is_handed_in(analysis: Analysis, node: Def, parameter: str) -> bool:
+    """Say whether a call in this file hands in that argument, or the function is not one that others call by rule."""
+    arguments = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+    method = arguments[:1] in (["self"], ["cls"])
+    at = arguments.index(parameter) - method if parameter in arguments else 999
+    for call in analysis.nodes.get(ast.Call, []):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) == node.name:
+            if len(call.args) > at or parameter in {one.arg for one in call.keywords}:
+                return True
+    return False

@@ -1,0 +1,89 @@
+"""A misspelt attribute is set, and the one that is asked for stays as it was.
+
+What it finds:
+    `args.distribued = True` where the file reads `args.distributed`: an attribute that is set and read nowhere in the
+    project, one slip of the fingers away from one that is read of the same object.
+
+Why:
+    Python makes a new attribute. The switch that was to be set keeps its default, and nothing says so.
+
+How sure:
+    Every program of the project is searched for the name. Other endings, plurals and numbers are left alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import project_files, text_of
+from trainworthy.check.static.slips import is_slip
+
+BAD = """\
+import os
+
+import torch
+
+
+def prepare(args, model):
+    args.distributed = False
+    if "WORLD_SIZE" in os.environ:
+        args.distribued = int(os.environ["WORLD_SIZE"]) > 1  # <- TW863
+    if args.distributed:
+        model = torch.nn.parallel.DistributedDataParallel(model)
+    return model
+"""
+
+GOOD = """\
+import os
+
+import torch
+
+
+def prepare(args, model):
+    args.distributed = False
+    if "WORLD_SIZE" in os.environ:
+        args.distributed = int(os.environ["WORLD_SIZE"]) > 1
+    if args.distributed:
+        model = torch.nn.parallel.DistributedDataParallel(model)
+    return model
+"""
+
+
+@rule(code="TW863", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at attributes that are set and not read."""
+    if "torch" not in analysis.source.words:
+        return
+    stored: dict[str, list[ast.Attribute]] = {}
+    read: dict[str, dict[str, ast.Attribute]] = {}
+    for one in analysis.nodes.get(ast.Attribute, []):
+        if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
+            if isinstance(one.ctx, ast.Store):
+                stored.setdefault(one.attr, []).append(one)
+            else:
+                read.setdefault(one.value.id, {}).setdefault(one.attr, one)
+    for name, places in stored.items():
+        if len(name) < 6 or len(places) > 1 or any(name in of for of in read.values()):
+            continue
+        at = places[0]
+        near = next((one for one in read.get(at.value.id, {}) if is_slip(name, one)), None)  # type: ignore[attr-defined]
+        if near is not None and _occurs_once(analysis, name):
+            yield Hit(
+                place=analysis.place(at),
+                message=f"nothing reads `{name}`; `{near}` stays as it was",
+                evidence=(Evidence("the other one is read here", analysis.place(read[at.value.id][near])),),  # type: ignore[attr-defined]
+                fix=f"Write `{near}`.",
+            )
+
+
+def _occurs_once(analysis: Analysis, name: str) -> bool:
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    if len(word.findall(analysis.source.text)) != 1:
+        return False
+    files = project_files(analysis.source.path)
+    return files is not None and sum(len(word.findall(text)) for text in map(text_of, files) if name in text) <= 1
