@@ -99,7 +99,7 @@ def _kept(function: Def) -> Iterator[tuple[str, str, ast.Assign]]:
             pairs = [(target, value)]
         for left, right in pairs:
             base = _base(right) if isinstance(left, ast.Name) else None
-            if base is not None and isinstance(left, ast.Name):
+            if base is not None and isinstance(left, ast.Name) and base != left.id:
                 yield left.id, base, one
 
 

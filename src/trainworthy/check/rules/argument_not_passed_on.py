@@ -147,7 +147,9 @@ def _is_of_another_class(cls: ProjectClass, read: ast.Attribute) -> bool:
     """Say whether an attribute is read of `self` in another class of the file, which is no relative."""
     if not isinstance(read.value, ast.Name) or read.value.id != "self" or any(one is read for one in walk(cls.node)):
         return False
-    around = [one for one in cls.source.tree.body if isinstance(one, ast.ClassDef) and any(n is read for n in walk(one))]
+    around = [
+        one for one in cls.source.tree.body if isinstance(one, ast.ClassDef) and any(n is read for n in walk(one))
+    ]
     names = {one.node.name for one in cls.order()}
     return all(one.name not in names and cls.node.name not in {ast.unparse(b) for b in one.bases} for one in around)
 

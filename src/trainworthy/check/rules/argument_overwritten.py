@@ -55,10 +55,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words:
         return
     for node in functions_of(analysis.nodes):
-        if node.decorator_list or is_stub(node) or node.name.startswith("__") and node.name != "__init__":
+        if node.decorator_list or is_stub(node) or (node.name.startswith("__") and node.name != "__init__"):
             continue
         names = bindings_of(node)
-        if names.opaque:
+        if names.opaque or _may_be_of_an_interface(analysis, node):
             continue
         for parameter in names.parameters:
             if parameter in ("self", "cls", "args", "opt", "config", "cfg") or parameter.startswith(("_", "unused")):
@@ -67,10 +67,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if found is not None and _is_handed_in(analysis, node, parameter):
                 yield Hit(
                     place=analysis.place(found),
-                    message=f"`{parameter}` is a parameter of `{node.name}`, and is overwritten before anything reads it",
+                    message=f"`{parameter}`, a parameter of `{node.name}`, is overwritten before anything reads it",
                     evidence=(Evidence("the function", analysis.place(node.args)),) if node.args.args else (),
                     fix="Give this another name, or remove the parameter.",
                 )
+
+
+def _may_be_of_an_interface(analysis: Analysis, node: Def) -> bool:
+    """Say whether a method may have its parameters for the sake of another class."""
+    cls = analysis.parents.get(node)
+    if not isinstance(cls, ast.ClassDef):
+        return False
+    bases = {ast.unparse(one) for one in cls.bases}
+    if bases - {"nn.Module", "torch.nn.Module", "object", "Module"}:
+        return True
+    others = [one for one in analysis.nodes.get(ast.ClassDef, []) if isinstance(one, ast.ClassDef) and one is not cls]
+    return any(cls.name in {ast.unparse(base) for base in one.bases} for one in others)
 
 
 def _overwritten(node: Def, parameter: str) -> ast.Assign | None:
@@ -93,7 +105,8 @@ def _is_handed_in(analysis: Analysis, node: Def, parameter: str) -> bool:
     method = arguments[:1] in (["self"], ["cls"])
     at = arguments.index(parameter) - method if parameter in arguments else 999
     for call in analysis.nodes.get(ast.Call, []):
-        if isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) == node.name:
-            if len(call.args) > at or parameter in {one.arg for one in call.keywords}:
-                return True
+        if not isinstance(call, ast.Call) or getattr(call.func, "attr", getattr(call.func, "id", "")) != node.name:
+            continue
+        if len(call.args) > at or parameter in {one.arg for one in call.keywords}:
+            return True
     return False

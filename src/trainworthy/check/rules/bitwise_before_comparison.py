@@ -47,16 +47,22 @@ def inside(x, y):
 """
 
 _CONDITION = re.compile(r"mask|valid|^is_|^has_|_is_|keep|selected|inside", re.IGNORECASE)
-_ANSWERS = frozenset({"all", "any", "isin", "isnan", "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "eq", "ne"})
+_ANSWERS = frozenset(
+    {"all", "any", "isin", "isnan", "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "eq", "ne"}
+)
 
 
 @rule(code="TW813", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at comparisons."""
-    if not analysis.source.words & {"torch", "numpy"} or not ("&" in analysis.source.code or "|" in analysis.source.code):
+    if not analysis.source.words & {"torch", "numpy"} or not (
+        "&" in analysis.source.code or "|" in analysis.source.code
+    ):
         return
     for node in analysis.nodes.get(ast.Compare, []):
-        if not isinstance(node, ast.Compare) or any(isinstance(one, ast.In | ast.NotIn | ast.Is | ast.IsNot) for one in node.ops):
+        if not isinstance(node, ast.Compare) or any(
+            isinstance(one, ast.In | ast.NotIn | ast.Is | ast.IsNot) for one in node.ops
+        ):
             continue
         sides = [node.left, *node.comparators]
         for at, side in enumerate(sides):

@@ -51,6 +51,7 @@ def sample_rows(rows, count, seed=None):
 """
 
 _ONCE = re.compile(r"^__init__$|^main|split|setup|prepare|^test_|_test$|init|build|create|make|get_.*(loader|set|data)")
+_SETS = frozenset({"manual_seed", "seed", "set_state"})
 _DRAWS = frozenset("rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial poisson "
                    "uniform_ normal_ bernoulli_ random_ exponential_".split())  # fmt: skip
 
@@ -68,7 +69,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if not _makes_a_generator(statement.value) or len(names.stores[name]) > 1:
                 continue
             drawn = _drawn(names, name)
-            if drawn is not None and not _is_seeded(analysis, names, name, statement) and _is_local(analysis, names, name):
+            if (
+                drawn is not None
+                and not _is_seeded(analysis, names, name, statement)
+                and _is_local(analysis, names, name)
+            ):
                 yield Hit(
                     place=analysis.place(statement),
                     message=f"`{name}` begins with the same seed in every call of `{function.name}`",
@@ -83,9 +88,9 @@ def _makes_a_generator(value: ast.expr) -> bool:
 
 def _drawn(names: Bindings, name: str) -> ast.Call | None:
     for call in names.calls:
-        if getattr(call.func, "attr", getattr(call.func, "id", "")) in _DRAWS:
-            if any(one.arg == "generator" and getattr(one.value, "id", "") == name for one in call.keywords):
-                return call
+        given = [getattr(one.value, "id", "") for one in call.keywords if one.arg == "generator"]
+        if name in given and getattr(call.func, "attr", getattr(call.func, "id", "")) in _DRAWS:
+            return call
     return None
 
 
@@ -93,10 +98,9 @@ def _is_seeded(analysis: Analysis, names: Bindings, name: str, made: ast.Assign)
     """Say whether a generator gets a seed or a state wherever the function runs."""
     found = []
     for call in names.calls:
-        func = call.func
-        if isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == name:
-            if func.attr in ("manual_seed", "seed", "set_state"):
-                found.append(call)
+        func = call.func if isinstance(call.func, ast.Attribute) else None
+        if func is not None and getattr(func.value, "id", "") == name and func.attr in _SETS:
+            found.append(call)
     if not found:
         return False
     around = analysis.parents.get(made)
@@ -129,5 +133,3 @@ def _around(analysis: Analysis, names: Bindings, name: str) -> Iterator[ast.AST]
     while node is not None and node is not names.function:
         yield node
         node = analysis.parents.get(node)
-
-

@@ -74,7 +74,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(function, ast.FunctionDef) or not _is_plain(function):
             continue
         own = list(own_nodes(function))
-        yields = [one for one in own if isinstance(one, ast.Yield | ast.YieldFrom)]
+        yields: list[ast.AST] = [one for one in own if isinstance(one, ast.Yield | ast.YieldFrom)]
         if not yields or _is_a_coroutine(analysis, yields):
             continue
         lost = [one for one in own if isinstance(one, ast.Return) and one.value is not None and _says_much(one.value)]
@@ -114,6 +114,8 @@ def _says_much(value: ast.expr) -> bool:
 
 def _value_is_asked_for(analysis: Analysis, function: Def) -> bool:
     """Say whether any program of the project may take the value of a generator of this name."""
-    asks = re.compile(rf"[=(,]\s*\(?\s*yield\s+from\s+[\w.]*\b{function.name}\b|return\s+\(?\s*yield\s+from|StopIteration\b.*\bas\b")
+    asks = re.compile(
+        rf"[=(,]\s*\(?\s*yield\s+from\s+[\w.]*\b{function.name}\b|return\s+\(?\s*yield\s+from|StopIteration\b.*\bas\b"
+    )
     texts = [analysis.source.text, *map(text_of, project_files(analysis.source.path) or ())]
     return any(("yield from" in text or "StopIteration" in text) and asks.search(text) for text in texts)

@@ -77,7 +77,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _through(node: ast.expr) -> ast.expr:
-    while isinstance(node, ast.Call) and node.args and ast.unparse(node.func).rpartition(".")[2] in ("tqdm", "enumerate", "iter"):
+    while (
+        isinstance(node, ast.Call)
+        and node.args
+        and ast.unparse(node.func).rpartition(".")[2] in ("tqdm", "enumerate", "iter")
+    ):
         node = node.args[0]
     return node
 
@@ -105,7 +109,9 @@ def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
 
 def _made(scope: ast.AST, name: str) -> ast.Assign | None:
     """Return the only statement that binds a name, if it makes an iterator."""
-    stores = [one for one in walk(scope) if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store)]
+    stores = [
+        one for one in walk(scope) if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store)
+    ]
     made = [one for one in walk(scope) if isinstance(one, ast.Assign) and getattr(one.targets[0], "id", "") == name]
     if len(stores) != 1 or len(made) != 1:
         return None
@@ -123,4 +129,7 @@ def _leaves_at_once(loop: ast.For | ast.While, inner: ast.For) -> bool:
 
 def _is_taken_elsewhere(scope: ast.AST, over: ast.Name) -> bool:
     """Say whether a name is read anywhere but in that loop: whoever takes from it by hand knows what it is."""
-    return sum(isinstance(one, ast.Name) and one.id == over.id and isinstance(one.ctx, ast.Load) for one in walk(scope)) > 1
+    return (
+        sum(isinstance(one, ast.Name) and one.id == over.id and isinstance(one.ctx, ast.Load) for one in walk(scope))
+        > 1
+    )

@@ -59,13 +59,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     for call in analysis.nodes.get(ast.Call, []):
         key = _key(call)
+        text = str(key.value) if key is not None else ""
         name = _given_to(analysis, call) if key is not None else ""
-        if key is None or not name or not is_slip(key.value, name):
-            continue
-        if _occurs_once(analysis, key.value) and _is_known(analysis, name):
+        if key is not None and is_slip(text, name) and _occurs_once(analysis, text) and _is_known(analysis, name):
             yield Hit(
                 place=analysis.place(key),
-                message=f"`{key.value}` occurs nowhere else; `{name}` does, and what it is set to has no effect here",
+                message=f"`{text}` occurs nowhere else; `{name}` does, and what it is set to has no effect here",
                 fix=f'Write "{name}".',
             )
 
@@ -79,7 +78,12 @@ def _key(node: ast.AST) -> ast.Constant | None:
     if name not in ("get", "pop", "getattr") or len(node.args) + len(node.keywords) != at + 2 or len(node.args) <= at:
         return None
     key = node.args[at]
-    fits = isinstance(key, ast.Constant) and isinstance(key.value, str) and len(key.value) >= 5 and key.value.isidentifier()
+    fits = (
+        isinstance(key, ast.Constant)
+        and isinstance(key.value, str)
+        and len(key.value) >= 5
+        and key.value.isidentifier()
+    )
     return key if fits and isinstance(key, ast.Constant) else None
 
 
@@ -113,6 +117,9 @@ def _is_same(one: str, other: str) -> bool:
 
 def _is_known(analysis: Analysis, name: str) -> bool:
     """Say whether the right spelling is used as a key, an option or an attribute anywhere."""
-    used = re.compile(rf"['\"](--)?{re.escape(name)}['\"]|^\s*{re.escape(name)}:|\.{re.escape(name)}\b|--{re.escape(name)}", re.MULTILINE)
+    used = re.compile(
+        rf"['\"](--)?{re.escape(name)}['\"]|^\s*{re.escape(name)}:|\.{re.escape(name)}\b|--{re.escape(name)}",
+        re.MULTILINE,
+    )
     texts = [analysis.source.text, *map(text_of, _others(analysis))]
     return any(name in text and used.search(text) for text in texts)

@@ -56,7 +56,9 @@ for epoch in range(start_epoch, 90):
     torch.save(state, "last.pt")
 """
 
-_SAVED = re.compile(r"opt\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*optim\w*['\"]\s*[:\]]|save_state\(|accelerat|save_checkpoint\(\s*model\s*,\s*opt|trainer_state")
+_SAVED = re.compile(
+    r"opt\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*optim\w*['\"]\s*[:\]]|save_state\(|accelerat|save_checkpoint\(\s*model\s*,\s*opt|trainer_state"
+)
 _NUMBER = re.compile(r"epoch|step|iter", re.IGNORECASE)
 
 
@@ -64,7 +66,9 @@ _NUMBER = re.compile(r"epoch|step|iter", re.IGNORECASE)
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at programs that resume."""
     words = analysis.source.words
-    if not {"torch", "state_dict", "load_state_dict", "step", "backward"} <= words or _SAVED.search(analysis.source.code):
+    if not {"torch", "state_dict", "load_state_dict", "step", "backward"} <= words or _SAVED.search(
+        analysis.source.code
+    ):
         return
     made = [one for one in _calls(analysis) if _has_state(one)]
     resumed = _resumed(analysis) if made else None

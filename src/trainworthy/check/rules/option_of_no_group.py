@@ -61,8 +61,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 continue
             groups = call.args[0]
             if isinstance(groups, ast.Name):
-                if any(one.func.value.id == groups.id for one in names.calls  # type: ignore[attr-defined]
-                       if isinstance(one.func, ast.Attribute) and isinstance(one.func.value, ast.Name)):  # fmt: skip
+                if any(_is_method_of(one, groups.id) for one in names.calls):
                     continue  # appended to
                 groups = names.value_before(groups) or groups
             stated = _groups(groups)
@@ -75,6 +74,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                         evidence=(Evidence("the groups", analysis.place(groups)),),
                         fix=f"Leave `{option}` out of the group that is to have it.",
                     )
+
+
+def _is_method_of(call: ast.Call, name: str) -> bool:
+    return isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == name
 
 
 def _groups(node: ast.expr) -> list[dict[str, ast.expr]]:
@@ -98,4 +101,6 @@ def _never_applies(given: ast.expr, option: str, groups: list[dict[str, ast.expr
 
 def _names(node: ast.expr) -> set[str]:
     found = {ast.unparse(one) for one in walk(node) if isinstance(one, ast.Name | ast.Attribute | ast.Subscript)}
-    return found - {"self", "args", "config", "cfg", "opt", "hparams", "self.args", "self.config"} or {ast.unparse(node)}
+    return found - {"self", "args", "config", "cfg", "opt", "hparams", "self.args", "self.config"} or {
+        ast.unparse(node)
+    }

@@ -64,9 +64,15 @@ _OPTIMIZERS = ("Adam", "SGD", "RMSprop", "Adagrad", "Lion", "LAMB", "Adafactor",
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at groups of parameters, and at the first argument of optimizers."""
     words = analysis.source.words
-    if "torch" not in words or not ("set" in words or analysis.nodes.get(ast.SetComp)) or "param" not in analysis.source.code:
+    if (
+        "torch" not in words
+        or not ("set" in words or analysis.nodes.get(ast.SetComp))
+        or "param" not in analysis.source.code
+    ):
         return
-    found = [(at, value, why) for function in functions_of(analysis.nodes) for at, value, why in _sets(analysis, function)]
+    found = [
+        (at, value, why) for function in functions_of(analysis.nodes) for at, value, why in _sets(analysis, function)
+    ]
     if not found or not _order_matters(analysis):
         return
     for at, value, why in {id(one[0]): one for one in found}.values():

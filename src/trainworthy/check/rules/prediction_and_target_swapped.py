@@ -52,8 +52,12 @@ _TRUTH_SECOND = ("torch.nn.functional.binary_cross_entropy", "torch.nn.functiona
                  "torch.nn.KLDivLoss.__call__", "torch.nn.functional.binary_cross_entropy_with_logits",
                  "torch.nn.BCEWithLogitsLoss.__call__", "torch.nn.functional.cross_entropy",
                  "torch.nn.functional.nll_loss", "torch.nn.CrossEntropyLoss.__call__")  # fmt: skip
-_PREDICTED = re.compile(r"(^|_)(y_?pred\w*|preds?|predicted|predictions?|y_?hat|outputs?|logits?|probs?|scores?)(_|$|\d)", re.IGNORECASE)
-_TRUE = re.compile(r"(^|_)(y_?true|targets?|labels?|gts?|ground_?truth|truth|y_?test|y_?val|trues?)(_|$|\d)", re.IGNORECASE)
+_PREDICTED = re.compile(
+    r"(^|_)(y_?pred\w*|preds?|predicted|predictions?|y_?hat|outputs?|logits?|probs?|scores?)(_|$|\d)", re.IGNORECASE
+)
+_TRUE = re.compile(
+    r"(^|_)(y_?true|targets?|labels?|gts?|ground_?truth|truth|y_?test|y_?val|trues?)(_|$|\d)", re.IGNORECASE
+)
 
 
 @rule(code="TW232", severity="error")

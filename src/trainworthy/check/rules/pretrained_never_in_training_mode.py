@@ -66,6 +66,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if made.context.source is not analysis.source or not _MODELS.match(made.name):
             continue
         parent = analysis.parents.get(made.node)
+        while isinstance(parent, ast.Attribute | ast.Call):
+            parent = analysis.parents.get(parent)
         name = ast.unparse(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
         call = _called(analysis, name)
         if call is not None and f"{name}.parameters()" in analysis.source.code:

@@ -70,8 +70,9 @@ class Net(nn.Module):
         return self.head(self.backbone(x))
 """
 
-_IMAGES = re.compile(r"resne|vgg|densenet|mobilenet|efficientnet|inception|shufflenet|squeezenet|hrnet|res2net|convnext",
-                     re.IGNORECASE)  # fmt: skip
+_IMAGES = re.compile(
+    r"resne|vgg|densenet|mobilenet|efficientnet|inception|shufflenet|squeezenet|hrnet|res2net|convnext", re.IGNORECASE
+)
 _OF_IMAGES = frozenset({"Conv2d", "BatchNorm2d"})
 _OF_TEXT = frozenset({"Linear", "Embedding", "LayerNorm"})
 
@@ -152,8 +153,11 @@ def _overwritten(
             continue
         holder, kinds = found
         for held, made, has in loaded:
-            if held == holder and has & kinds and made.lineno < statement.lineno and not _is_in_other_branch(
-                analysis, made, statement
+            if (
+                held == holder
+                and has & kinds
+                and made.lineno < statement.lineno
+                and not _is_in_other_branch(analysis, made, statement)
             ):
                 yield Hit(
                     place=analysis.place(statement.iter if isinstance(statement, ast.For) else statement),

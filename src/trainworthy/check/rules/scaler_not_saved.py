@@ -65,7 +65,9 @@ for epoch in range(saved["epoch"], 90):
 """
 
 _MAKES = re.compile(r"(^|\.)(GradScaler|NativeScaler\w*|NativeScalerWithGradNormCount)$")
-_SAVED = re.compile(r"scaler\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*scaler\w*['\"]\s*[:\]]|amp\.state_dict|loss_scaler=|scaler=loss_scaler|save_state\(")
+_SAVED = re.compile(
+    r"scaler\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*scaler\w*['\"]\s*[:\]]|amp\.state_dict|loss_scaler=|scaler=loss_scaler|save_state\("
+)
 
 
 @rule(code="TW653", severity="warning")
@@ -81,9 +83,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if not loads or not saves or not _is_written(analysis):
         return
     for one in analysis.nodes.get(ast.Assign, []):
-        value = one.value if isinstance(one, ast.Assign) else None
-        made = next((call for call in walk(value) if isinstance(call, ast.Call) and _MAKES.search(ast.unparse(call.func))),
-                    None) if value is not None else None  # fmt: skip
+        calls = [call for call in walk(one) if isinstance(call, ast.Call)]
+        made = next((call for call in calls if _MAKES.search(ast.unparse(call.func))), None)
         if made is not None:
             yield Hit(
                 place=analysis.place(made),

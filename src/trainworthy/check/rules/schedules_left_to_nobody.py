@@ -72,7 +72,9 @@ class Model(lightning.LightningModule):
 """
 
 _MAKES = re.compile(r"lr_scheduler\b|sched\w*\s*=|Scheduler\(|(?:LR|Restarts|Plateau)\(")
-_STEPS = re.compile(r"lr_schedulers|sched\w*(?:\[[^\]]*\])?\.step\b|lr_scheduler_step|update_learning_rate|adjust_l|['\"]lr['\"]\]\s*=")
+_STEPS = re.compile(
+    r"lr_schedulers|sched\w*(?:\[[^\]]*\])?\.step\b|lr_scheduler_step|update_learning_rate|adjust_l|['\"]lr['\"]\]\s*="
+)
 
 
 @rule(code="TW392", severity="error")
@@ -90,7 +92,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         made = methods.get("configure_optimizers")
         if made is None or not _makes_schedules(made):
             continue
-        if any(_STEPS.search(ast.unparse(method)) for name, method in methods.items() if name != "configure_optimizers"):
+        if any(
+            _STEPS.search(ast.unparse(method)) for name, method in methods.items() if name != "configure_optimizers"
+        ):
             continue
         step = next((one for one in cls.node.body if getattr(one, "name", "") == "training_step"), None)
         where = analysis.source.place(step or off)
@@ -104,9 +108,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _switched_off(cls: ProjectClass) -> ast.Assign | None:
     for one in walk(cls.node):
-        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is False:
-            if ast.unparse(one.targets[0]) == "self.automatic_optimization":
-                return one
+        off = isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is False
+        if off and isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "self.automatic_optimization":
+            return one
     return None
 
 

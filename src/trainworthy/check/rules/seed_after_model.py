@@ -54,8 +54,6 @@ def run(loader, seed):
         optimizer.step()
 """
 
-_SEEDS = re.compile(r"seed\w*\(")
-
 
 @rule(code="TW672", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
@@ -69,16 +67,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     seed = seeds[0]
     for call in analysis.nodes.get(ast.Call, []):
-        if isinstance(call, ast.Call) and _SEEDS.search(f"{ast.unparse(call.func)}("):
-            if call.lineno < seed.node.lineno or "fork" in ast.unparse(call.func):
-                return
+        name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+        if isinstance(call, ast.Call) and "seed" in name and (call.lineno < seed.node.lineno or "fork" in name):
+            return
     body = body_of(seed.context)
+    if any(isinstance(one, ast.Expr) and "load_state_dict(" in ast.unparse(one) for one in getattr(body, "body", [])):
+        return
     made = [one for one in analysis.stores if body_of(one.context) is body and _makes_a_model(one)
             and one.node.lineno < seed.node.lineno and one.context.source is analysis.source]  # fmt: skip
     if made and not re.search(r"from_pretrained|pretrained=True", analysis.source.code):
         yield Hit(
             place=analysis.place(seed.node, seed.context),
-            message=f"`{ast.unparse(made[0].target)}` is made before the seed is set: its weights differ from run to run",
+            message=f"`{ast.unparse(made[0].target)}` is made before the seed is set: its weights differ in every run",
             evidence=(Evidence("the model", analysis.place(made[0].node)),),
             fix="Set the seed first.",
         )

@@ -58,7 +58,9 @@ class Normaliser(nn.Module):
 _AVERAGES = re.compile(r"(^|_)(running|moving|ema)_(mean|var|variance|std|avg|average|cov|norm|scale|max|min|loss|sum)|"
                        r"(^|_)(mean|var|std|avg)_ema$|^ema_(count|weight|cluster|embed)")  # fmt: skip
 _UPDATES = frozenset({"mul_", "lerp_", "copy_", "add_"})
-_MODE = re.compile(r"training|track|update|freeze|frozen|eval|calib|is_train|mode|requires_grad|grad_enabled|init|inference")
+_MODE = re.compile(
+    r"training|track|update|freeze|frozen|eval|calib|is_train|mode|requires_grad|grad_enabled|init|inference"
+)
 
 
 @rule(code="TW388", severity="error")
@@ -70,7 +72,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for cls in analysis.nodes.get(ast.ClassDef, []):
         methods = {one.name: one for one in getattr(cls, "body", []) if isinstance(one, ast.FunctionDef)}
         forward = methods.get("forward")
-        if forward is None or any("training" in ast.unparse(one) or "eval" == name for name, one in methods.items()):
+        if forward is None or any("training" in ast.unparse(one) or name == "eval" for name, one in methods.items()):
             continue
         for one in walk(forward):
             name = _updated(one)

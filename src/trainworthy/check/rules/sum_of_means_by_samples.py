@@ -107,8 +107,8 @@ def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
 def _added(around: ast.AST, total: str) -> Iterator[tuple[ast.AugAssign, ast.For]]:
     """Yield what is added to a total, with the innermost loop around it."""
     found: dict[ast.AugAssign, ast.For] = {}
-    for loop in walk(around):
-        for one in walk(loop) if isinstance(loop, ast.For) else ():
+    for loop in [one for one in walk(around) if isinstance(one, ast.For)]:
+        for one in walk(loop):
             if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and ast.unparse(one.target) == total:
                 found[one] = loop  # inner loops come later
     return iter(found.items())

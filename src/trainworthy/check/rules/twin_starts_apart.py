@@ -72,8 +72,12 @@ class Agent:
 """
 
 _FOLLOWS = frozenset({"target", "tgt", "targ", "old", "teacher", "ema"})
-_LEADS = frozenset({"online", "main", "local", "current", "student", "eval", "policy", "new", "learner", "net", "model"})
-_SAME = re.compile(r"load_state_dict|copy|zip\(|update|sync|share|load|\.data\b|init_target|hard|interpolate|clone|from_pretrained")
+_LEADS = frozenset(
+    {"online", "main", "local", "current", "student", "eval", "policy", "new", "learner", "net", "model"}
+)
+_SAME = re.compile(
+    r"load_state_dict|copy|zip\(|update|sync|share|load|\.data\b|init_target|hard|interpolate|clone|from_pretrained"
+)
 
 
 @rule(code="TW317", severity="warning")
@@ -88,7 +92,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         made = value.made_by if isinstance(value, Instance) else None
         if made is None or store.context.source is not analysis.source or not _is_made_in(made.node, store):
             continue
-        if isinstance(value, Instance) and value.cls is not None and is_module(value) and isinstance(store.target, ast.Name | ast.Attribute):
+        if (
+            isinstance(value, Instance)
+            and value.cls is not None
+            and is_module(value)
+            and isinstance(store.target, ast.Name | ast.Attribute)
+        ):
             bodies.setdefault(body_of(store.context), {})[ast.unparse(store.target)] = store
     for body, stores in bodies.items():
         for name, store in stores.items():
@@ -143,9 +152,8 @@ def _parts(name: str) -> set[str]:
 def _made_alike(analysis: Analysis, body: ast.AST, name: str) -> bool:
     """Say whether a function gives a network other weights, or trains it by itself."""
     last = name.rpartition(".")[2]
-    own = isinstance(body, ast.Module)
     for one in walk(body):
-        if not isinstance(one, ast.Call) or own and isinstance(one, ast.FunctionDef):
+        if not isinstance(one, ast.Call):
             continue
         text = ast.unparse(one)
         if _SAME.search(ast.unparse(one.func)) or (last in text and ("optim" in text.lower() or "chain(" in text)):

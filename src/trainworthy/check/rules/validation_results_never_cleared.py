@@ -92,9 +92,7 @@ def _methods(cls: ProjectClass) -> dict[str, ast.FunctionDef]:
     return found
 
 
-def _pairs(
-    cls: ProjectClass, methods: dict[str, ast.FunctionDef]
-) -> Iterator[tuple[ast.FunctionDef, ast.FunctionDef]]:
+def _pairs(cls: ProjectClass, methods: dict[str, ast.FunctionDef]) -> Iterator[tuple[ast.FunctionDef, ast.FunctionDef]]:
     """Yield what ends an evaluation, and what runs for each of its batches."""
     own = {id(one) for one in cls.node.body}
     for name in _ENDS:
@@ -152,12 +150,17 @@ def _header(method: ast.FunctionDef) -> ast.AST:
 
 def _begun(init: ast.FunctionDef | None) -> set[str]:
     """Return the attributes that a constructor makes empty."""
-    found = set()
+    found: set[str] = set()
     for one in walk(init) if init is not None else ():
-        target = one.targets[0] if isinstance(one, ast.Assign) else one.target if isinstance(one, ast.AnnAssign) else None
+        target = (
+            one.targets[0] if isinstance(one, ast.Assign) else one.target if isinstance(one, ast.AnnAssign) else None
+        )
         value = getattr(one, "value", None)
-        if isinstance(target, ast.Attribute) and _is_self(target.value) and value is not None and _is_empty(value):
-            found.add(target.attr)
+        pairs = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+            pairs = list(zip(target.elts, value.elts, strict=True))
+        found |= {at.attr for at, given in pairs if isinstance(at, ast.Attribute) and _is_self(at.value)
+                  and given is not None and _is_empty(given)}  # fmt: skip
     return found
 
 
@@ -187,9 +190,7 @@ def _grown(node: ast.AST) -> str:
 def _means(end: ast.FunctionDef, name: str) -> bool:
     """Say whether a method makes a number of all that was gathered."""
     reads = any(isinstance(one, ast.Attribute) and one.attr == name and _is_self(one.value) for one in walk(end))
-    called = {
-        getattr(one.func, "attr", getattr(one.func, "id", "")) for one in walk(end) if isinstance(one, ast.Call)
-    }
+    called = {getattr(one.func, "attr", getattr(one.func, "id", "")) for one in walk(end) if isinstance(one, ast.Call)}
     divides = any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) for one in walk(end))
     return reads and (bool(called & _MEANS) or divides)
 
@@ -203,9 +204,16 @@ def _may_clear(method: ast.FunctionDef, name: str, step: ast.FunctionDef) -> boo
                 return True
         if isinstance(one, ast.Delete):
             return True
-        if isinstance(one, ast.Attribute) and one.attr == name and isinstance(one.ctx, ast.Store) and method is not step:
+        if (
+            isinstance(one, ast.Attribute)
+            and one.attr == name
+            and isinstance(one.ctx, ast.Store)
+            and method is not step
+        ):
             return True
-        if isinstance(one, ast.Assign) and any(_is_written_into(target, name, method is step) for target in one.targets):
+        if isinstance(one, ast.Assign) and any(
+            _is_written_into(target, name, method is step) for target in one.targets
+        ):
             return True
     return False
 

@@ -15,9 +15,7 @@ _LOSSES = frozenset(
     "cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy "
     "binary_cross_entropy_with_logits".split()
 )
-_MODULES = frozenset(
-    "CrossEntropyLoss NLLLoss MSELoss L1Loss SmoothL1Loss HuberLoss BCELoss BCEWithLogitsLoss".split()
-)
+_MODULES = frozenset("CrossEntropyLoss NLLLoss MSELoss L1Loss SmoothL1Loss HuberLoss BCELoss BCEWithLogitsLoss".split())
 _OTHER_REDUCTION = frozenset({"reduction", "size_average", "reduce"})
 
 
@@ -28,9 +26,9 @@ def stripped(node: ast.expr) -> ast.expr:
             node = node.func.value
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "float" and len(node.args) == 1:
             node = node.args[0]
-        elif isinstance(node, ast.Attribute) and node.attr == "data":
-            node = node.value
-        elif isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "0":
+        elif (isinstance(node, ast.Attribute) and node.attr == "data") or (
+            isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "0"
+        ):
             node = node.value
         else:
             return node
@@ -68,8 +66,8 @@ def _all_means(analysis: Analysis, around: ast.AST, name: str, depth: int) -> bo
                 return False
     means = [one for one in values if not (isinstance(one, ast.Constant) and one.value == 0)]
     own = [one for one in means if name not in {getattr(n, "id", "") for n in walk(one)}]
-    return bool(own) and len(own) == len(means) and all(
-        is_batch_mean(analysis, around, one, depth - 1) for one in means
+    return (
+        bool(own) and len(own) == len(means) and all(is_batch_mean(analysis, around, one, depth - 1) for one in means)
     )
 
 

@@ -39,6 +39,7 @@ class Bindings:
         self.opaque = False
         self.calls: list[ast.Call] = []
         self._plain: list[tuple[ast.Assign, str]] = []
+        self._given: list[tuple[ast.Assign, str, ast.expr]] = []
         for node in walk(function):
             if isinstance(node, ast.Name):
                 (self.stores if isinstance(node.ctx, ast.Store) else self.reads)[node.id].append(node)
@@ -52,8 +53,10 @@ class Bindings:
                 self.defined.add(node.name or "")
             elif isinstance(node, ast.MatchMapping):
                 self.defined.add(node.rest or "")
-            elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                self._plain.append((node, node.targets[0].id))
+            elif isinstance(node, ast.Assign):
+                self._given += [(node, *pair) for pair in _pairs(node)]
+                if len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                    self._plain.append((node, node.targets[0].id))
         self.opaque = bool(_SEE_ALL & self.reads.keys())
         for found in (self.reads, self.stores):
             for names in found.values():
@@ -77,10 +80,12 @@ class Bindings:
     def value_before(self, read: ast.Name) -> ast.expr | None:
         """Return what the last ``name = ...`` above a place gives a name; None if another statement binds it later."""
         above = [one for one in self.stores.get(read.id, ()) if one.lineno < read.lineno]
-        for statement, name in reversed(self._plain) if above else ():
-            if name == read.id and (statement.end_lineno or statement.lineno) < read.lineno:
-                return statement.value if statement.lineno >= above[-1].lineno else None
-        return None
+        found: tuple[ast.Assign, str, ast.expr] | None = None
+        for given in self._given if above else ():
+            statement = given[0]
+            if given[1] == read.id and (statement.end_lineno or statement.lineno) < read.lineno:
+                found = given if found is None or statement.lineno > found[0].lineno else found
+        return found[2] if found is not None and (found[0].end_lineno or 0) >= above[-1].lineno else None
 
     def written_out(self, node: ast.expr, depth: int = 4) -> Iterator[ast.AST]:
         """Yield what an expression is made of: its nodes, and those of what its names were given last above it."""
@@ -90,6 +95,17 @@ class Bindings:
                 value = self.value_before(one)
                 if value is not None:
                     yield from self.written_out(value, depth - 1)
+
+
+def _pairs(node: ast.Assign) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the names that an assignment binds, with the value of each."""
+    target, value = node.targets[0], node.value
+    if len(node.targets) == 1 and isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        for one, given in zip(target.elts, value.elts, strict=True):
+            if isinstance(one, ast.Name) and not isinstance(given, ast.Starred):
+                yield one.id, given
 
 
 @lru_cache(maxsize=4096)

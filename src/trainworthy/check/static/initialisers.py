@@ -71,10 +71,10 @@ def _kinds_in(body: list[ast.stmt], name: str) -> frozenset[str]:
     for one in body:
         if isinstance(one, ast.Continue | ast.Return):
             return frozenset()
-        while isinstance(one, ast.If):
-            found |= _asked(one.test, name) if _fills_weight(one.body, name) else set()
-            rest = one.orelse
-            one = rest[0] if len(rest) == 1 else ast.Pass()
+        branch: ast.stmt = one
+        while isinstance(branch, ast.If):
+            found |= _asked(branch.test, name) if _fills_weight(branch.body, name) else set()
+            branch = branch.orelse[0] if len(branch.orelse) == 1 else ast.Pass()
         if isinstance(one, ast.For | ast.While | ast.Try):
             return frozenset()
     return frozenset(found)

@@ -26,4 +26,10 @@ def is_slip(key: str, name: str) -> bool:
         return False
     swapped = 2 <= len(ours) == len(theirs) <= 4 and sum((Counter(ours) - Counter(theirs)).values()) <= 1
     one_more = len(key) != len(name) and min(len(ours), len(theirs)) == 0
-    return swapped or one_more
+    return swapped or one_more or (len(ours) == len(theirs) == 1 and _is_inside_of_a_word(key, start))
+
+
+def _is_inside_of_a_word(key: str, at: int) -> bool:
+    """Say whether a letter stands within one of the longer words that a name is made of."""
+    before, after = re.split(r"[\W_\d]", key[:at])[-1], re.split(r"[\W_\d]", key[at + 1 :])[0]
+    return bool(before and after) and len(before) + 1 + len(after) >= 6
