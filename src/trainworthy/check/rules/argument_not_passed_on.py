@@ -118,6 +118,7 @@ def _lacks(analysis: Analysis, call: Call) -> Iterator[str]:
         reads = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
         kept = bool(reads) and _is_only_kept(function, name)
         forgotten = (not reads or kept) and name not in _COMMON and not _is_chosen(function, call, name)
+        forgotten = forgotten or (name in _RANKS and _goes_to_another(function.node, call, name))
         if forgotten or (is_none and name.endswith(("mask", "masks")) and _is_only_applied(function.node, name)):
             yield name
 
@@ -181,6 +182,18 @@ def _is_chosen(function: Function, call: Call, name: str) -> bool:
     given = any(name in {keyword.arg for keyword in one.keywords} and ast.unparse(one.func) == text for one in others)
     rest = function.node.args.kwarg
     return given or (rest is not None and rest.arg.lstrip("_").startswith(("unused", "ignored")))
+
+
+_RANKS = frozenset("root_rank root src dst src_rank dst_rank group process_group".split())
+
+
+def _goes_to_another(function: ast.AST, call: Call, name: str) -> bool:
+    """Say whether a parameter is handed on as it is to another call of a function, under no condition of its own."""
+    others = [one for one in walk(function) if isinstance(one, ast.Call) and one is not call.node]
+    given = [arg for one in others for arg in (*one.args, *[keyword.value for keyword in one.keywords])]
+    handed = any(isinstance(one, ast.Name) and one.id == name for one in given)
+    text = ast.unparse(call.node.func)
+    return handed and not any(ast.unparse(one.func) == text for one in others)
 
 
 _COMMON = frozenset(

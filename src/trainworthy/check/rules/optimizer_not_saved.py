@@ -2,7 +2,8 @@
 
 What it finds:
     A program that saves the model's weights with the number of the epoch, goes on from that epoch when it loads them,
-    and never saves the state of an optimizer that has one.
+    and never saves the state of an optimizer that has one. Also a trainer whose `save` keeps it, but whose training
+    step saves the weights alone.
 
 Why:
     After a resume the moments of Adam, or the momentum, start from zero while the schedule and the epoch go on: the
@@ -66,6 +67,7 @@ _NUMBER = re.compile(r"epoch|step|iter", re.IGNORECASE)
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at programs that resume."""
     words = analysis.source.words
+    yield from _beside_save(analysis)
     if not {"torch", "state_dict", "load_state_dict", "step", "backward"} <= words or _SAVED.search(
         analysis.source.code
     ):
@@ -88,6 +90,45 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     ),
                     fix='Save `"optimizer": optimizer.state_dict()` beside it, and load it.',
                 )
+
+
+def _beside_save(analysis: Analysis) -> Iterator[Hit]:
+    """Yield what a trainer saves while it trains, when its own `save` would keep more and is not used."""
+    if not {"torch", "save", "load", "state_dict", "step"} <= analysis.source.words:
+        return
+    for cls in analysis.nodes.get(ast.ClassDef, []):
+        methods = {one.name: one for one in getattr(cls, "body", []) if isinstance(one, ast.FunctionDef)}
+        save, load = methods.get("save"), methods.get("load")
+        if save is None or load is None or not _keeps_optimizer(save) or "self.save(" in ast.unparse(cls):
+            continue
+        for name, method in methods.items():
+            for call in walk(method) if name not in ("save", "load") and "backward" in ast.unparse(method) else ():
+                given = _given_to_save(method, call) if isinstance(call, ast.Call) else None
+                if given is not None:
+                    yield Hit(
+                        place=analysis.place(call),
+                        message="what is saved here lacks the optimizer's state; `save` would keep it, and is not used",
+                        evidence=(Evidence("the method", analysis.place(save.args)),),
+                        fix="Write `self.save(path)`.",
+                    )
+
+
+def _keeps_optimizer(method: ast.FunctionDef) -> bool:
+    text = ast.unparse(method)
+    return "torch.save(" in text and bool(re.search(r"optim\w*\.state_dict\(\)", text))
+
+
+def _given_to_save(method: ast.FunctionDef, call: ast.Call) -> ast.expr | None:
+    """Return the weights alone that a call saves, if that is what it does."""
+    if ast.unparse(call.func) != "torch.save" or not call.args:
+        return None
+    value: ast.expr = call.args[0]
+    if isinstance(value, ast.Name):
+        made = [one.value for one in walk(method) if isinstance(one, ast.Assign) and one.lineno < call.lineno
+                and ast.unparse(one.targets[0]) == value.id]  # fmt: skip
+        value = made[-1] if made else value
+    alone = isinstance(value, ast.Call) and getattr(value.func, "attr", "") == "state_dict"
+    return value if alone and "ema" not in ast.unparse(value) else None
 
 
 def _calls(analysis: Analysis) -> list[ast.Call]:

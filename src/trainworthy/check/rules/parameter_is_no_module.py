@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import bindings_of
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.tree import walk
@@ -76,6 +77,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         subject = call.node.args[0]
         made = _made_by(analysis, subject) if isinstance(subject, ast.Name) else None
+        if made is None and isinstance(subject, ast.Name):
+            made = _looked_up(analysis, subject)
         if made is None:
             continue
         method, loop = made
@@ -103,6 +106,25 @@ def _made_by(analysis: Analysis, subject: ast.Name) -> tuple[str, ast.expr] | No
                 return None if isinstance(loop, ast.For) and _is_bound_in(loop, subject.id) else _source(loop, subject)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             return None
+    return None
+
+
+def _looked_up(analysis: Analysis, subject: ast.Name) -> tuple[str, ast.expr] | None:
+    """Return where the name of a parameter comes from that something was looked up by: ``attrgetter(name)(model)``."""
+    node: ast.AST = subject
+    while node in analysis.parents and not isinstance(node, ast.FunctionDef):
+        node = analysis.parents[node]
+    value = bindings_of(node).value_before(subject) if isinstance(node, ast.FunctionDef) else None
+    getter = value.func if isinstance(value, ast.Call) else None
+    if not isinstance(getter, ast.Call) or ast.unparse(getter.func).rpartition(".")[2] != "attrgetter":
+        return None
+    name = getter.args[0] if len(getter.args) == 1 else None
+    for loop in walk(node):
+        if isinstance(name, ast.Name) and isinstance(loop, ast.For) and isinstance(loop.target, ast.Tuple):
+            over = loop.iter.func if isinstance(loop.iter, ast.Call) else None
+            named = isinstance(over, ast.Attribute) and over.attr == "named_parameters"
+            if named and getattr(loop.target.elts[0], "id", "") == name.id and not _is_bound_in(loop, name.id):
+                return "named_parameters", loop.iter
     return None
 
 

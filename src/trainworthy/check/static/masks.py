@@ -44,8 +44,8 @@ def side_of(names: Bindings, node: ast.expr, depth: int = 4) -> Side | None:
     if isinstance(node, ast.Name | ast.Attribute):
         text = ast.unparse(node)
         return Side(text, True) if "mask" in text.rpartition(".")[2].lower() else None
-    inner, inverted = _unwrapped(node)
-    found = None if inner is None else side_of(names, inner, depth)
+    form, inverted = _unwrapped(node)
+    found = None if form is None else side_of(names, form, depth)
     return found.other if found is not None and inverted else found
 
 
