@@ -18,7 +18,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
@@ -34,11 +34,11 @@ import torch
 class Tokens:
     path: str
     batch_size: int = 8
-    seed: int = 42  # <- TW673
+    seed: int = 42
 
     def loader(self):
         data = torch.load(self.path)
-        return torch.utils.data.DataLoader(data, batch_size=self.batch_size, shuffle=True)
+        return torch.utils.data.DataLoader(data, batch_size=self.batch_size, shuffle=True)  # <- TW673
 """
 
 GOOD = """\
@@ -77,10 +77,17 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 continue
             if not _read_here(analysis, name) and not _read_elsewhere(analysis, cls.name, name):
                 yield Hit(
-                    place=analysis.place(at),
+                    place=analysis.place(_drawn(cls) or at),
                     message=f"nothing reads the `{name}` of `{cls.name}`: what it draws does not follow it",
+                    evidence=(Evidence("the seed", analysis.place(at)),),
                     fix="Hand it to what draws, or remove it.",
                 )
+
+
+def _drawn(cls: ast.ClassDef) -> ast.Call | None:
+    """Return the first call of a class that shuffles."""
+    calls = [one for one in walk(cls) if isinstance(one, ast.Call) and any(kw.arg == "shuffle" for kw in one.keywords)]
+    return min(calls, key=lambda one: one.lineno) if calls else None
 
 
 def _taken(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:

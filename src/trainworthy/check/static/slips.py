@@ -22,6 +22,9 @@ def is_slip(key: str, name: str) -> bool:
     end = next(at for at, (a, b) in enumerate(zip(key[::-1], name[::-1], strict=False)) if a != b)
     end = min(end, min(len(key), len(name)) - start)
     ours, theirs = key[start : len(key) - end], name[start : len(name) - end]
+    around = key[start - 1 : start] + key[len(key) - end : len(key) - end + 1]
+    if len(around) < 2 or not around.isalpha():  # the beginning or end of a word makes it another one
+        return False
     if any(not one.isalpha() for one in ours + theirs) or {ours, theirs} in ({"s", "z"}, {"", "u"}):
         return False
     swapped = 2 <= len(ours) == len(theirs) <= 4 and sum((Counter(ours) - Counter(theirs)).values()) <= 1
