@@ -72,8 +72,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for function in functions_of(analysis.nodes):
         kept = list(_kept(function))
         names = bindings_of(function) if kept else None
-        for name, base, made in kept:
-            found = _used_after_change(names, name, base, made) if names is not None else None
+        for name, base, sliced, made in kept:
+            found = _used_after_change(names, name, base, sliced, made) if names is not None else None
             if found is not None:
                 changed, use = found
                 yield Hit(
@@ -87,8 +87,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
 
 
-def _kept(function: Def) -> Iterator[tuple[str, str, ast.Assign]]:
-    """Yield names that are given another value as it is, or a slice of it, with that value."""
+def _kept(function: Def) -> Iterator[tuple[str, str, bool, ast.Assign]]:
+    """Yield names that are given another value as it is, or a slice of it, with that value and whether it is one."""
     for one in own_nodes(function):
         if not isinstance(one, ast.Assign) or len(one.targets) != 1:
             continue
@@ -99,12 +99,12 @@ def _kept(function: Def) -> Iterator[tuple[str, str, ast.Assign]]:
             pairs = [(target, value)]
         for left, right in pairs:
             base = _base(right) if isinstance(left, ast.Name) else None
-            if base is not None and isinstance(left, ast.Name) and base != left.id:
-                yield left.id, base, one
+            if base is not None and isinstance(left, ast.Name) and base[0] != left.id:
+                yield left.id, *base, one
 
 
-def _base(value: ast.expr) -> str | None:
-    """Return what a value is an alias or a view of; None if it may be a copy."""
+def _base(value: ast.expr) -> tuple[str, bool] | None:
+    """Return what a value is an alias, or by a slice a view of; None if it may be a copy."""
     sliced = False
     while True:
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in _SAME:
@@ -114,7 +114,7 @@ def _base(value: ast.expr) -> str | None:
         else:
             break
     if isinstance(value, ast.Attribute) or (isinstance(value, ast.Name) and sliced):
-        return ast.unparse(value)
+        return ast.unparse(value), sliced
     return None
 
 
@@ -126,7 +126,10 @@ def _is_basic(index: ast.expr) -> bool:
     )
 
 
-def _used_after_change(names: Bindings, name: str, base: str, made: ast.Assign) -> tuple[ast.AST, ast.Name] | None:
+def _used_after_change(
+    names: Bindings, name: str, base: str, sliced: bool, made: ast.Assign
+) -> tuple[ast.AST, ast.Name] | None:
+    """Return where a base is changed, and where its alias is used afterwards."""
     again = min((one.lineno for one in names.stores.get(name, ()) if one.lineno > made.lineno), default=None)
     says_old = bool(_OLD.search(name))
     for one in sorted(own_nodes(names.function), key=lambda n: getattr(n, "lineno", 0)):
@@ -135,7 +138,7 @@ def _used_after_change(names: Bindings, name: str, base: str, made: ast.Assign) 
         if _rebinds(one, base):
             return None
         own = any(isinstance(n, ast.Name) and n.id == name for n in walk(one))
-        if (says_old or own) and _changes(one, base, own):
+        if (says_old or own) and _changes(one, base, own and sliced):
             later = [read for read in names.reads.get(name, ()) if read.lineno > (one.end_lineno or one.lineno)
                      and (again is None or read.lineno < again)]  # fmt: skip
             return (one, later[0]) if later else None

@@ -101,6 +101,8 @@ def _overwritten(node: Def, parameter: str) -> ast.Assign | None:
 
 def _is_handed_in(analysis: Analysis, node: Def, parameter: str) -> bool:
     """Say whether a call in this file hands in that argument, or the function is not one that others call by rule."""
+    if _must_be_given(analysis, node, parameter):
+        return True
     arguments = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
     method = arguments[:1] in (["self"], ["cls"])
     at = arguments.index(parameter) - method if parameter in arguments else 999
@@ -110,3 +112,15 @@ def _is_handed_in(analysis: Analysis, node: Def, parameter: str) -> bool:
         if len(call.args) > at or parameter in {one.arg for one in call.keywords}:
             return True
     return False
+
+
+def _must_be_given(analysis: Analysis, node: Def, parameter: str) -> bool:
+    """Say whether every caller of a function has to give an argument, and none hands the function on as it is."""
+    if not isinstance(analysis.parents.get(node), ast.Module):
+        return False
+    arguments = node.args
+    positional = [one.arg for one in (*arguments.posonlyargs, *arguments.args)]
+    required = positional[: len(positional) - len(arguments.defaults)]
+    uses = [one for one in analysis.nodes.get(ast.Name, []) if getattr(one, "id", "") == node.name]
+    called = all(getattr(analysis.parents.get(one), "func", None) is one for one in uses)
+    return parameter in required and bool(uses) and called

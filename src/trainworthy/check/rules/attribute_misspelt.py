@@ -66,19 +66,29 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if isinstance(one.ctx, ast.Store):
                 stored.setdefault(one.attr, []).append(one)
             else:
-                read.setdefault(one.value.id, {}).setdefault(one.attr, one)
+                read.setdefault(_object(analysis, one), {}).setdefault(one.attr, one)
     for name, places in stored.items():
         if len(name) < 6 or len(places) > 1 or any(name in of for of in read.values()):
             continue
         at = places[0]
-        near = next((one for one in read.get(at.value.id, {}) if is_slip(name, one)), None)  # type: ignore[attr-defined]
+        here = read.get(_object(analysis, at), {})
+        near = next((one for one in here if is_slip(name, one)), None)
         if near is not None and _occurs_once(analysis, name):
             yield Hit(
                 place=analysis.place(at),
                 message=f"nothing reads `{name}`; `{near}` stays as it was",
-                evidence=(Evidence("the other one is read here", analysis.place(read[at.value.id][near])),),  # type: ignore[attr-defined]
+                evidence=(Evidence("the other one is read here", analysis.place(here[near])),),
                 fix=f"Write `{near}`.",
             )
+
+
+def _object(analysis: Analysis, node: ast.Attribute) -> str:
+    """Name what an attribute is of: a variable, or the class whose `self` it is."""
+    name = ast.unparse(node.value)
+    around: ast.AST | None = node
+    while name == "self" and around is not None and not isinstance(around, ast.ClassDef):
+        around = analysis.parents.get(around)
+    return f"self of {around.name}" if isinstance(around, ast.ClassDef) else name
 
 
 def _occurs_once(analysis: Analysis, name: str) -> bool:

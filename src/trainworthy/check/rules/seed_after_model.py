@@ -55,20 +55,26 @@ def run(loader, seed):
 """
 
 
+_OTHERS = frozenset({"torch.cuda.manual_seed", "?.manual_seed"})
+_SEEDS = frozenset({"manual_seed", "seed_everything", "set_seed", "set_random_seed", "seed_all", "setup_seed"})
+
+
 @rule(code="TW672", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the one place where a program sets a seed."""
     words = analysis.source.words
-    if not {"torch", "manual_seed"} <= words or not words & {"backward", "optim", "DataLoader"}:
+    if "torch" not in words or not words & _SEEDS or not words & {"backward", "optim", "DataLoader"}:
         return
-    seeds = [one for one in once_per_place(analysis.calls("torch.manual_seed"))
-             if one.context.source is analysis.source]  # fmt: skip
+    seeds = [one for one in once_per_place(analysis.method_calls(*_SEEDS))
+             if one.context.source is analysis.source and one.name not in _OTHERS
+             and not one.name.endswith("Generator.manual_seed") and not _sets_seeds(analysis, one.node)]  # fmt: skip
     if len(seeds) != 1 or seeds[0].context.loops or seeds[0].context.branches:
         return
     seed = seeds[0]
     for call in analysis.nodes.get(ast.Call, []):
         name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
-        if isinstance(call, ast.Call) and "seed" in name and (call.lineno < seed.node.lineno or "fork" in name):
+        earlier = isinstance(call, ast.Call) and (call.lineno < seed.node.lineno or "fork" in name)
+        if "seed" in name and earlier and not _sets_seeds(analysis, call):
             return
     body = body_of(seed.context)
     if any(isinstance(one, ast.Expr) and "load_state_dict(" in ast.unparse(one) for one in getattr(body, "body", [])):
@@ -82,6 +88,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("the model", analysis.place(made[0].node)),),
             fix="Set the seed first.",
         )
+
+
+def _sets_seeds(analysis: Analysis, node: ast.AST) -> bool:
+    """Say whether something stands in a function that is called for setting seeds: where it is called counts."""
+    while node in analysis.parents:
+        node = analysis.parents[node]
+        if isinstance(node, ast.FunctionDef):
+            return "seed" in node.name or "determin" in node.name
+    return False
 
 
 def _makes_a_model(store: Store) -> bool:

@@ -1,8 +1,8 @@
 """What a validation gathers is never cleared, and the next one goes on with it.
 
 What it finds:
-    A list, dict or sum that a class makes once, in `__init__`; that `validation_step`, or a method called for each
-    batch of an evaluation, adds to; that the end of the validation makes a mean of; and that nothing empties.
+    A list, dict or sum that a class makes once, in `__init__`; that `validation_step`, `training_step`, or a method
+    called for each batch of an evaluation, adds to; that the end of the epoch makes a mean of; that nothing empties.
 
 Why:
     The second validation gives the mean over both, the tenth over ten: what is printed lags behind and the choice of
@@ -67,14 +67,17 @@ _MEANS = frozenset("mean sum stack cat vstack hstack concatenate concat len aver
 _GROWS = frozenset({"append", "extend", "update", "add"})
 _EVALUATES = re.compile(r"val|eval", re.IGNORECASE)
 _LASTS = re.compile(r"Loop|Trainer|Runner|Solver|Learner|Engine")
-_ENDS = ("on_validation_epoch_end", "validation_epoch_end", "on_validation_end")
+_ENDS = {
+    "validation_step": ("on_validation_epoch_end", "validation_epoch_end", "on_validation_end"),
+    "training_step": ("on_train_epoch_end", "training_epoch_end"),
+}
 
 
 @rule(code="TW383", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at classes that evaluate."""
     words = analysis.source.words
-    if "torch" not in words or "self" not in words or not words & {"validation_step", "eval"}:
+    if "torch" not in words or "self" not in words or not words & {"validation_step", "training_step", "eval"}:
         return
     for cls in analysis.classes:
         methods = _methods(cls)
@@ -95,9 +98,10 @@ def _methods(cls: ProjectClass) -> dict[str, ast.FunctionDef]:
 def _pairs(cls: ProjectClass, methods: dict[str, ast.FunctionDef]) -> Iterator[tuple[ast.FunctionDef, ast.FunctionDef]]:
     """Yield what ends an evaluation, and what runs for each of its batches."""
     own = {id(one) for one in cls.node.body}
-    for name in _ENDS:
-        if name in methods and "validation_step" in methods and id(methods["validation_step"]) in own:
-            yield methods[name], methods["validation_step"]
+    for step, ends in _ENDS.items():
+        for name in ends:
+            if name in methods and step in methods and id(methods[step]) in own:
+                yield methods[name], methods[step]
     if not _LASTS.search(cls.node.name):
         return
     for name, method in methods.items():

@@ -1,8 +1,8 @@
 """What a softmax is to leave out is set to 0 before it, and 0 is a score like any other.
 
 What it finds:
-    `softmax(scores.masked_fill(mask, 0))` and `softmax(scores * mask)`, and the largest of logits that were masked with
-    0: `logits.masked_fill(mask, 0).max(...)`.
+    `softmax(scores.masked_fill(mask, 0))`, also with `1e-9` for `-1e9`, and `softmax(scores * mask)`; and the largest
+    of logits that were masked with 0: `logits.masked_fill(mask, 0).max(...)`.
 
 Why:
     The exponential of 0 is 1: padding gets a weight like a place with an average score, and it is the largest where
@@ -92,11 +92,17 @@ def _masked(names: Bindings, subject: ast.expr) -> ast.expr | None:
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "masked_fill":
         given = value.args[1:] if getattr(value.func.value, "id", "") == "torch" else value.args
         filled = value.args[0] if given is not value.args else value.func.value
-        return value if len(given) == 2 and is_zero(given[1]) and not _is_activated(names, filled) else None
+        return value if len(given) == 2 and _is_small(given[1]) and not _is_activated(names, filled) else None
     if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
         sides = [side_of(names, one) is not None for one in (value.left, value.right)]
         return value if sum(sides) == 1 else None
     return None
+
+
+def _is_small(node: ast.expr) -> bool:
+    """Say whether a number is 0, or as good as: `1e-9` where `-1e9` is meant."""
+    number = node.value if isinstance(node, ast.Constant) else None
+    return is_zero(node) or (isinstance(number, float) and 0 < number < 1e-3)
 
 
 def _is_activated(names: Bindings, node: ast.expr) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import is_a_count
 from trainworthy.check.static.tree import walk
@@ -84,7 +86,18 @@ def _is_mean_call(analysis: Analysis, node: ast.Call) -> bool:
         made = call.owner.made_by if isinstance(call.owner, Instance) else None
         if library == "torch.nn" and last in _MODULES and made is not None:
             return not made.starred and not _OTHER_REDUCTION & set(made.keywords)
-    return False
+    return bool(_CRITERION.match(name)) and len(node.args) >= 2 and _all_losses_average(analysis)
+
+
+_CRITERION = re.compile(r"^(criterion|crit|loss_?fn|loss_?func|loss_?function)$")
+_MADE = re.compile(rf"\b({'|'.join(sorted(_MODULES))})\(")
+
+
+def _all_losses_average(analysis: Analysis) -> bool:
+    """Say whether the project makes losses of torch and never asks for another reduction: they average."""
+    texts = [analysis.source.text, *map(text_of, project_files(analysis.source.path) or ())]
+    made = any(_MADE.search(text) for text in texts)
+    return made and not any(word in text for text in texts for word in ("reduction", "size_average", "reduce="))
 
 
 def _facts(analysis: Analysis) -> dict[ast.Call, list[Call]]:
