@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, own_nodes
+from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of, own_nodes
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -70,10 +70,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if not analysis.source.words & {"torch", "numpy"}:
         return
     for function in functions_of(analysis.nodes):
-        kept = list(_kept(function))
-        names = bindings_of(function) if kept else None
-        for name, base, sliced, made in kept:
-            found = _used_after_change(names, name, base, sliced, made) if names is not None else None
+        names = bindings_of(function)
+        for name, base, sliced, made in _kept(names):
+            found = _used_after_change(names, name, base, sliced, made)
             if found is not None:
                 changed, use = found
                 yield Hit(
@@ -87,20 +86,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
 
 
-def _kept(function: Def) -> Iterator[tuple[str, str, bool, ast.Assign]]:
+def _kept(names: Bindings) -> Iterator[tuple[str, str, bool, ast.Assign]]:
     """Yield names that are given another value as it is, or a slice of it, with that value and whether it is one."""
-    for one in own_nodes(function):
-        if not isinstance(one, ast.Assign) or len(one.targets) != 1:
-            continue
-        target, value = one.targets[0], one.value
-        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
-            pairs = list(zip(target.elts, value.elts, strict=True))
-        else:
-            pairs = [(target, value)]
-        for left, right in pairs:
-            base = _base(right) if isinstance(left, ast.Name) else None
-            if base is not None and isinstance(left, ast.Name) and base[0] != left.id:
-                yield left.id, *base, one
+    for made, name, value in names.given:
+        base = _base(value) if isinstance(value, ast.Attribute | ast.Subscript | ast.Call) else None
+        if base is not None and base[0] != name and (base[1] or _OLD.search(name)):
+            yield name, *base, made
 
 
 def _base(value: ast.expr) -> tuple[str, bool] | None:

@@ -100,27 +100,21 @@ def _overwritten(node: Def, parameter: str) -> ast.Assign | None:
 
 
 def _is_handed_in(analysis: Analysis, node: Def, parameter: str) -> bool:
-    """Say whether a call in this file hands in that argument, or the function is not one that others call by rule."""
-    if _must_be_given(analysis, node, parameter):
-        return True
-    arguments = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
-    method = arguments[:1] in (["self"], ["cls"])
-    at = arguments.index(parameter) - method if parameter in arguments else 999
-    for call in analysis.nodes.get(ast.Call, []):
-        if not isinstance(call, ast.Call) or getattr(call.func, "attr", getattr(call.func, "id", "")) != node.name:
-            continue
-        if len(call.args) > at or parameter in {one.arg for one in call.keywords}:
-            return True
-    return False
-
-
-def _must_be_given(analysis: Analysis, node: Def, parameter: str) -> bool:
-    """Say whether every caller of a function has to give an argument, and none hands the function on as it is."""
-    if not isinstance(analysis.parents.get(node), ast.Module):
-        return False
+    """Say whether a call in this file hands in that argument, and not None, or every caller must."""
     arguments = node.args
     positional = [one.arg for one in (*arguments.posonlyargs, *arguments.args)]
-    required = positional[: len(positional) - len(arguments.defaults)]
+    at = positional.index(parameter) - (positional[:1] in (["self"], ["cls"])) if parameter in positional else 999
+    given: list[ast.expr] = []
+    for call in analysis.nodes.get(ast.Call, []):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) == node.name:
+            given += call.args[at : at + 1] + [one.value for one in call.keywords if one.arg == parameter]
+    if given:
+        return not all(isinstance(one, ast.Constant) and one.value is None for one in given)
+    return parameter in positional[: len(positional) - len(arguments.defaults)] and _is_only_called(analysis, node)
+
+
+def _is_only_called(analysis: Analysis, node: Def) -> bool:
+    """Say whether a function of the module is called here, and handed to nobody."""
     uses = [one for one in analysis.nodes.get(ast.Name, []) if getattr(one, "id", "") == node.name]
     called = all(getattr(analysis.parents.get(one), "func", None) is one for one in uses)
-    return parameter in required and bool(uses) and called
+    return isinstance(analysis.parents.get(node), ast.Module) and bool(uses) and called

@@ -21,9 +21,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.bindings import Bindings, bindings_of, function_around
 from trainworthy.check.static.masks import Side, is_zero, side_of
-from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch.nn.functional as F
@@ -56,22 +55,19 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     words = analysis.source.words
     if not {"torch", "sum"} <= words or not any("mask" in one for one in words):
         return
-    for function in functions_of(analysis.nodes):
-        quotients = [one for one in walk(function) if _quotient(one) is not None]
-        if not quotients:
-            continue
-        names = bindings_of(function)
-        for one in quotients:
-            found = _other_side(names, *_quotient(one))  # type: ignore[misc]
-            if found is not None:
-                kept, at = found
-                yield Hit(
-                    place=analysis.place(one),
-                    message=f"the sum is over the places {'in' if kept.of_mask else 'outside of'} `{kept.mask}`, and "
-                    f"is divided by the number of those {'outside of' if kept.of_mask else 'in'} it",
-                    evidence=(Evidence("the others are set to 0 here", analysis.place(at)),),
-                    fix="Use the same side of the mask for both.",
-                )
+    for one in (*analysis.nodes.get(ast.BinOp, []), *analysis.nodes.get(ast.Call, [])):
+        quotient = _quotient(one)
+        function = function_around(analysis.parents, one) if quotient is not None else None
+        found = _other_side(bindings_of(function), *quotient) if function is not None and quotient is not None else None
+        if found is not None:
+            kept, at = found
+            yield Hit(
+                place=analysis.place(one),
+                message=f"the sum is over the places {'in' if kept.of_mask else 'outside of'} `{kept.mask}`, and is "
+                f"divided by the number of those {'outside of' if kept.of_mask else 'in'} it",
+                evidence=(Evidence("the others are set to 0 here", analysis.place(at)),),
+                fix="Use the same side of the mask for both.",
+            )
 
 
 def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:

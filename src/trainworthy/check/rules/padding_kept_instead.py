@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.bindings import Bindings, bindings_of, function_around, functions_of
 from trainworthy.check.static.masks import is_zero
 from trainworthy.check.static.tree import walk
 
@@ -67,10 +67,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     words = analysis.source.words
     if "torch" not in words or not any("pad" in one.lower() or "len" in one.lower() for one in words):
         return
-    for function in functions_of(analysis.nodes):
-        names = bindings_of(function)
-        yield from _only_padding(analysis, names)
-        yield from _zeroed(analysis, names)
+    if any("pad" in one.lower() for one in words):
+        for function in functions_of(analysis.nodes):
+            yield from _only_padding(analysis, bindings_of(function))
+    for loop in analysis.nodes.get(ast.For, []):
+        lengths = _length_names(loop) if isinstance(loop, ast.For) else set()
+        around = function_around(analysis.parents, loop) if lengths else None
+        if around is not None and isinstance(loop, ast.For):
+            yield from _zeroed(analysis, bindings_of(around), loop, lengths)
 
 
 def _only_padding(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
@@ -100,23 +104,21 @@ def _is_padding(mask: ast.expr) -> bool:
     return bool(_PAD.search(name))
 
 
-def _zeroed(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
+def _zeroed(analysis: Analysis, names: Bindings, loop: ast.For, lengths: set[str]) -> Iterator[Hit]:
     """Yield what sets a part of each sample of a batch to 0: that up to its length."""
-    for loop in walk(names.function):
-        lengths = _length_names(loop) if isinstance(loop, ast.For) else set()
-        for one in walk(loop) if lengths else ():
-            target = one.targets[0] if isinstance(one, ast.Assign) and is_zero(one.value) else None
-            if not isinstance(target, ast.Subscript) or not isinstance(target.value, ast.Name):
-                continue
-            parts = target.slice.elts if isinstance(target.slice, ast.Tuple) else []
-            last = parts[1] if len(parts) > 1 else None
-            upto = last.upper if isinstance(last, ast.Slice) and last.lower is None else None
-            if isinstance(upto, ast.Name) and upto.id in lengths and _is_data(names, target.value):
-                yield Hit(
-                    place=analysis.place(one),
-                    message=f"this sets `{target.value.id}` to 0 up to its length, and leaves what comes after it",
-                    fix=f"Write `{upto.id}:`.",
-                )
+    for one in walk(loop):
+        target = one.targets[0] if isinstance(one, ast.Assign) and is_zero(one.value) else None
+        if not isinstance(target, ast.Subscript) or not isinstance(target.value, ast.Name):
+            continue
+        parts = target.slice.elts if isinstance(target.slice, ast.Tuple) else []
+        last = parts[1] if len(parts) > 1 else None
+        upto = last.upper if isinstance(last, ast.Slice) and last.lower is None else None
+        if isinstance(upto, ast.Name) and upto.id in lengths and _is_data(names, target.value):
+            yield Hit(
+                place=analysis.place(one),
+                message=f"this sets `{target.value.id}` to 0 up to its length, and leaves what comes after it",
+                fix=f"Write `{upto.id}:`.",
+            )
 
 
 def _length_names(loop: ast.For) -> set[str]:

@@ -3,7 +3,7 @@
 What it finds:
     A module that takes layers from a pretrained network (`resnet50(pretrained=True)`, `AutoModel.from_pretrained(...)`)
     and then initialises every layer of that kind in `self.modules()`, or by `self.apply(...)`; likewise a model that is
-    made pretrained and then initialised as a whole.
+    made pretrained, or gets a `load_state_dict`, and is then initialised as a whole.
 
 Why:
     The pretrained weights are gone. The training starts from random numbers, and only the result is worse.
@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, functions_of
-from trainworthy.check.static.initialisers import initialised_kinds
+from trainworthy.check.static.initialisers import ALL_KINDS, initialised_kinds
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -81,17 +81,15 @@ _OF_TEXT = frozenset({"Linear", "Embedding", "LayerNorm"})
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at functions that make something pretrained and initialise it afterwards."""
     words = analysis.source.words
-    if "torch" not in words or not words & {"pretrained", "from_pretrained", "weights"}:
-        return
-    if not words & {"modules", "apply"}:
+    if "torch" not in words or not words & {"pretrained", "from_pretrained", "weights", "load_state_dict"}:
         return
     for function in functions_of(analysis.nodes):
-        loaded = list(_loaded(function))
+        loaded = [*_loaded(function), *_restored(function)]
         if loaded:
             yield from _overwritten(analysis, function, loaded)
 
 
-def _loaded(function: Def) -> Iterator[tuple[str, ast.Assign, frozenset[str]]]:
+def _loaded(function: Def) -> Iterator[tuple[str, ast.stmt, frozenset[str]]]:
     """Yield what holds a pretrained network: ``self`` or a name, with the assignment and its kinds of layers."""
     local: dict[str, frozenset[str]] = {}
     for one in sorted((n for n in walk(function) if isinstance(n, ast.Assign)), key=lambda n: n.lineno):
@@ -106,6 +104,15 @@ def _loaded(function: Def) -> Iterator[tuple[str, ast.Assign, frozenset[str]]]:
             yield target.id, one, kinds
         elif isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self" and _is_a_part(one.value):
             yield "self", one, kinds
+
+
+def _restored(function: Def) -> Iterator[tuple[str, ast.stmt, frozenset[str]]]:
+    """Yield what gets its weights from a file or another network as a whole: layers of all kinds."""
+    for one in walk(function):
+        call = one.value if isinstance(one, ast.Expr) else None
+        func = call.func if isinstance(call, ast.Call) else None
+        if isinstance(one, ast.Expr) and isinstance(func, ast.Attribute) and func.attr == "load_state_dict":
+            yield ast.unparse(func.value), one, ALL_KINDS
 
 
 def _is_a_part(value: ast.expr) -> bool:
@@ -143,7 +150,7 @@ def _is_true(function: Def, node: ast.expr) -> bool:
 
 
 def _overwritten(
-    analysis: Analysis, function: Def, loaded: list[tuple[str, ast.Assign, frozenset[str]]]
+    analysis: Analysis, function: Def, loaded: list[tuple[str, ast.stmt, frozenset[str]]]
 ) -> Iterator[Hit]:
     for statement in walk(function):
         if not isinstance(statement, ast.Expr | ast.For):
@@ -161,12 +168,15 @@ def _overwritten(
             ):
                 yield Hit(
                     place=analysis.place(statement.iter if isinstance(statement, ast.For) else statement),
-                    message=f"this initialises every {' and '.join(sorted(has & kinds))} anew, the pretrained ones "
-                    "as well",
-                    evidence=(Evidence("pretrained weights come from here", analysis.place(made)),),
+                    message=f"this initialises every {_written(has & kinds)} anew, also what was loaded",
+                    evidence=(Evidence("weights are loaded here", analysis.place(made)),),
                     fix="Initialise only the new layers, or load the weights afterwards.",
                 )
                 return
+
+
+def _written(kinds: frozenset[str]) -> str:
+    return " and ".join(sorted(kinds)) if kinds < ALL_KINDS and len(kinds) < 4 else "layer"
 
 
 def _is_conditional(analysis: Analysis, statement: ast.AST, function: Def) -> bool:

@@ -24,6 +24,7 @@ class Bindings:
         stores: Where each name is bound by a statement, in that order.
         declared: The names that are global or nonlocal.
         defined: The names that imports, definitions and handlers bind.
+        given: Its plain assignments, those of tuples one by one: the statement, the name and what it is given.
         opaque: Whether it may read its names in a way that is not seen here: ``locals()`` and the like.
     """
 
@@ -39,7 +40,7 @@ class Bindings:
         self.opaque = False
         self.calls: list[ast.Call] = []
         self._plain: list[tuple[ast.Assign, str]] = []
-        self._given: list[tuple[ast.Assign, str, ast.expr]] = []
+        self.given: list[tuple[ast.Assign, str, ast.expr]] = []
         for node in walk(function):
             if isinstance(node, ast.Name):
                 (self.stores if isinstance(node.ctx, ast.Store) else self.reads)[node.id].append(node)
@@ -54,7 +55,7 @@ class Bindings:
             elif isinstance(node, ast.MatchMapping):
                 self.defined.add(node.rest or "")
             elif isinstance(node, ast.Assign):
-                self._given += [(node, *pair) for pair in _pairs(node)]
+                self.given += [(node, *pair) for pair in _pairs(node)]
                 if len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                     self._plain.append((node, node.targets[0].id))
         self.opaque = bool(_SEE_ALL & self.reads.keys())
@@ -81,7 +82,7 @@ class Bindings:
         """Return what the last ``name = ...`` above a place gives a name; None if another statement binds it later."""
         above = [one for one in self.stores.get(read.id, ()) if one.lineno < read.lineno]
         found: tuple[ast.Assign, str, ast.expr] | None = None
-        for given in self._given if above else ():
+        for given in self.given if above else ():
             statement = given[0]
             if given[1] == read.id and (statement.end_lineno or statement.lineno) < read.lineno:
                 found = given if found is None or statement.lineno > found[0].lineno else found
@@ -129,6 +130,15 @@ def functions_of(nodes: dict[type[ast.AST], list[ast.AST]]) -> Iterator[Def]:
         for node in nodes.get(kind, ()):
             if isinstance(node, Def):
                 yield node
+
+
+def function_around(parents: dict[ast.AST, ast.AST], node: ast.AST) -> Def | None:
+    """Return the definition that something stands in."""
+    while node in parents:
+        node = parents[node]
+        if isinstance(node, Def):
+            return node
+    return None
 
 
 def is_stub(node: Def) -> bool:

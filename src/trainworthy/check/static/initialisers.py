@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, functions_of
 from trainworthy.check.static.tree import walk
 
+ALL_KINDS = frozenset(
+    "Linear Embedding LayerNorm Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d BatchNorm1d "
+    "BatchNorm2d BatchNorm3d GroupNorm LSTM GRU".split()
+)
+_WHOLE = re.compile(r"^_?(init|initiali[sz]e|reset)_(model_)?(weights|parameters|params)$")
 _FILLS = ("normal_", "uniform_", "fill_", "zero_", "constant_", "ones_", "zeros_", "orthogonal_", "reset_parameters")
 
 
@@ -21,11 +27,17 @@ def initialised_kinds(analysis: Analysis, function: Def, statement: ast.stmt) ->
         name = getattr(statement.target, "id", "")
         return (holder, _kinds_in(statement.body, name)) if holder and name else None
     call = statement.value if isinstance(statement, ast.Expr) else None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+    if not isinstance(call, ast.Call):
+        return None
+    if isinstance(call.func, ast.Name) and _WHOLE.match(call.func.id) and len(call.args) == 1:
+        return ast.unparse(call.args[0]), ALL_KINDS
+    if not isinstance(call.func, ast.Attribute):
         return None
     holder = ast.unparse(call.func.value)
     if call.func.attr == "apply" and len(call.args) == 1:
         return holder, _kinds_of(_applied(analysis, function, call.args[0]))
+    if _WHOLE.match(call.func.attr) and not call.args and holder != "self":
+        return holder, ALL_KINDS
     method = _method(analysis, function, call.func.attr) if holder == "self" else None
     if method is None or method is function:
         return None
