@@ -9,8 +9,9 @@ Why:
     with a slow average (`tau`) for thousands of steps.
 
 How sure:
-    The name says target, old, teacher or ema. Silent if weights are loaded, copied or shared anywhere in
-    the function that makes both, if a method called there does it, or if all are copied every so many steps.
+    The name says target, old or ema; a teacher may have learned elsewhere. Silent if weights are loaded, copied or
+    shared anywhere in the function that makes both, if a method called there does it, or if all are copied every so
+    many steps.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Agent:
         self.optimizer = torch.optim.Adam(self.policy.parameters())
 """
 
-_FOLLOWS = frozenset({"target", "tgt", "targ", "old", "teacher", "ema"})
+_FOLLOWS = frozenset({"target", "tgt", "targ", "old", "ema"})
 _LEADS = frozenset(
     {"online", "main", "local", "current", "student", "eval", "policy", "new", "learner", "net", "model"}
 )
