@@ -62,7 +62,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for quotient in [*analysis.nodes.get(ast.BinOp, []), *analysis.nodes.get(ast.AugAssign, [])]:
         parts = _divided(quotient)
         data = _counted(parts[1]) if parts is not None else None
-        if parts is None or data is None:
+        if parts is None or data is None or _is_scaled(analysis.parents.get(quotient)):
             continue
         around = _scope(analysis, quotient)
         for added, loop in _added(around, ast.unparse(parts[0])):
@@ -84,6 +84,11 @@ def _divided(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
     if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div):
         return node.target, node.value
     return None
+
+
+def _is_scaled(parent: ast.AST | None) -> bool:
+    """Say whether a quotient is multiplied by something, as by the batch size."""
+    return isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mult)
 
 
 def _counted(node: ast.expr) -> str | None:
