@@ -184,7 +184,7 @@ def _is_chosen(function: Function, call: Call, name: str) -> bool:
     return given or (rest is not None and rest.arg.lstrip("_").startswith(("unused", "ignored")))
 
 
-_RANKS = frozenset("root_rank root src dst src_rank dst_rank group process_group".split())
+_RANKS = frozenset("root_rank src dst src_rank dst_rank group process_group".split())
 
 
 def _goes_to_another(function: ast.AST, call: Call, name: str) -> bool:
