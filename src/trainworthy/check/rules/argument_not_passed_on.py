@@ -4,7 +4,8 @@ What it finds:
     A function with a parameter `reduction`, `ignore_index`, `label_smoothing`, `weight` or `pos_weight` that calls a
     loss of torch which has that option, and gives it to no call. Likewise one with a parameter `generator` that draws
     random numbers and never reads it; and one that calls the project's own function without an argument that both have,
-    when it never reads it, or only applies it, being a mask, by itself.
+    when it never reads it, only keeps it as an attribute that nothing reads, or, being a mask, only applies it by
+    itself; and a call without the root or source rank that the function hands to another one.
 
 Why:
     The loss uses its own default whatever the caller says: `reduction="none"` gives a mean.
@@ -184,7 +185,7 @@ def _is_chosen(function: Function, call: Call, name: str) -> bool:
     return given or (rest is not None and rest.arg.lstrip("_").startswith(("unused", "ignored")))
 
 
-_RANKS = frozenset("root_rank src dst src_rank dst_rank group process_group".split())
+_RANKS = frozenset({"root_rank", "src", "dst", "src_rank", "dst_rank"})
 
 
 def _goes_to_another(function: ast.AST, call: Call, name: str) -> bool:
