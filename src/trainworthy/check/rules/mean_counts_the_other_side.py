@@ -22,7 +22,9 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, function_around
+from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.masks import Side, is_zero, side_of
+from trainworthy.check.static.source import Source
 
 BAD = """\
 import torch.nn.functional as F
@@ -58,7 +60,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for one in (*analysis.nodes.get(ast.BinOp, []), *analysis.nodes.get(ast.Call, [])):
         quotient = _quotient(one)
         function = function_around(analysis.parents, one) if quotient is not None else None
-        found = _other_side(bindings_of(function), *quotient) if function is not None and quotient is not None else None
+        found = (
+            _other_side(analysis.source, bindings_of(function), *quotient)
+            if function is not None and quotient is not None
+            else None
+        )
         if found is not None:
             kept, at = found
             yield Hit(
@@ -78,21 +84,23 @@ def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
     return None
 
 
-def _other_side(names: Bindings, above: ast.expr, below: ast.expr) -> tuple[Side, ast.AST] | None:
+def _other_side(source: Source, names: Bindings, above: ast.expr, below: ast.expr) -> tuple[Side, ast.AST] | None:
     """Return the side of a mask that is summed up, and where, if the other one is counted."""
-    counted = _counted(names, below)
+    counted = _counted(source, names, below)
     if counted is None:
         return None
     parts = list(names.written_out(above))
     if not any(_is_a_sum(one) for one in parts):
         return None
-    kept = [(side, one) for one in parts if (side := _kept(names, one)) is not None and side.mask == counted.mask]
+    kept = [
+        (side, one) for one in parts if (side := _kept(source, names, one)) is not None and side.mask == counted.mask
+    ]
     if kept and all(side.of_mask != counted.of_mask for side, _ in kept):
         return kept[0]
     return None
 
 
-def _counted(names: Bindings, below: ast.expr) -> Side | None:
+def _counted(source: Source, names: Bindings, below: ast.expr) -> Side | None:
     """Return the one side of one mask whose places an expression counts."""
     parts = list(names.written_out(below))
     if any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub | ast.Mult) for one in parts):
@@ -102,7 +110,7 @@ def _counted(names: Bindings, below: ast.expr) -> Side | None:
         return None
     call = sums[0]
     func = call.func
-    of_torch = isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "torch"
+    of_torch = isinstance(func, ast.Attribute) and bool(library_of(source, func.value))
     subject = call.args[0] if of_torch and call.args else func.value if isinstance(func, ast.Attribute) else None
     return side_of(names, subject) if subject is not None else None
 
@@ -115,10 +123,10 @@ def _is_a_sum(node: ast.AST) -> bool:
     return name in ("sum", "count_nonzero") or reduced
 
 
-def _kept(names: Bindings, node: ast.AST) -> Side | None:
+def _kept(source: Source, names: Bindings, node: ast.AST) -> Side | None:
     """Return the side of a mask that a product or a filling with 0 leaves as it is."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("masked_fill"):
-        given = node.args[1:] if getattr(node.func.value, "id", "") == "torch" else node.args
+        given = node.args[1:] if library_of(source, node.func.value) else node.args
         side = side_of(names, given[0]) if len(given) == 2 and is_zero(given[1]) else None
         return None if side is None else side.other
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.libraries import is_called
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -77,7 +78,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if resumed is None:
         return
     for save in _calls(analysis):
-        if ast.unparse(save.func) in ("torch.save", "save_checkpoint", "utils.save_checkpoint"):
+        if _saves(analysis, save) or ast.unparse(save.func).rpartition(".")[2] == "save_checkpoint":
             key = _key_of_epoch(analysis, save)
             if key is not None and key == resumed[0]:
                 yield Hit(
@@ -99,11 +100,11 @@ def _beside_save(analysis: Analysis) -> Iterator[Hit]:
     for cls in analysis.nodes.get(ast.ClassDef, []):
         methods = {one.name: one for one in getattr(cls, "body", []) if isinstance(one, ast.FunctionDef)}
         save, load = methods.get("save"), methods.get("load")
-        if save is None or load is None or not _keeps_optimizer(save) or "self.save(" in ast.unparse(cls):
+        if save is None or load is None or not _keeps_optimizer(analysis, save) or "self.save(" in ast.unparse(cls):
             continue
         for name, method in methods.items():
             for call in walk(method) if name not in ("save", "load") and "backward" in ast.unparse(method) else ():
-                given = _given_to_save(method, call) if isinstance(call, ast.Call) else None
+                given = _given_to_save(analysis, method, call) if isinstance(call, ast.Call) else None
                 if given is not None:
                     yield Hit(
                         place=analysis.place(call),
@@ -113,14 +114,19 @@ def _beside_save(analysis: Analysis) -> Iterator[Hit]:
                     )
 
 
-def _keeps_optimizer(method: ast.FunctionDef) -> bool:
+def _saves(analysis: Analysis, call: ast.Call) -> bool:
+    return is_called(analysis.source, call, "torch", "save")
+
+
+def _keeps_optimizer(analysis: Analysis, method: ast.FunctionDef) -> bool:
     text = ast.unparse(method)
-    return "torch.save(" in text and bool(re.search(r"optim\w*\.state_dict\(\)", text))
+    saves = any(isinstance(one, ast.Call) and _saves(analysis, one) for one in walk(method))
+    return saves and bool(re.search(r"optim\w*\.state_dict\(\)", text))
 
 
-def _given_to_save(method: ast.FunctionDef, call: ast.Call) -> ast.expr | None:
+def _given_to_save(analysis: Analysis, method: ast.FunctionDef, call: ast.Call) -> ast.expr | None:
     """Return the weights alone that a call saves, if that is what it does."""
-    if ast.unparse(call.func) != "torch.save" or not call.args:
+    if not _saves(analysis, call) or not call.args:
         return None
     value: ast.expr = call.args[0]
     if isinstance(value, ast.Name):

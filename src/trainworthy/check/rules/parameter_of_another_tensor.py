@@ -16,11 +16,13 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.libraries import library_of
 
 BAD = """\
 import torch
@@ -103,7 +105,11 @@ def _made(analysis: Analysis, name: ast.expr) -> ast.Assign | None:
     text = ast.unparse(name)
     for one in analysis.nodes.get(ast.Assign, []):
         if isinstance(one, ast.Assign) and text in [ast.unparse(target) for target in one.targets]:
-            value = ast.unparse(one.value)
-            if value.startswith("torch.") and ("requires_grad=True" in value or "requires_grad_()" in value):
+            value = one.value
+            while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and not value.args:
+                value = value.func.value
+            func = value.func if isinstance(value, ast.Call) else None
+            makes = isinstance(func, ast.Attribute) and library_of(analysis.source, func.value) == "torch"
+            if makes and re.search(r"requires_grad(=True|_\(\))", ast.unparse(one.value)):
                 return one
     return None

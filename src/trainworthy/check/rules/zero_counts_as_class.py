@@ -19,7 +19,9 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.masks import is_zero
+from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -52,7 +54,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for function in functions_of(analysis.nodes):
         names = bindings_of(function)
         for call in names.calls:
-            counted = _counted(call)
+            counted = _counted(analysis.source, call)
             product = _product(names, counted) if counted is not None else None
             if product is not None:
                 yield Hit(
@@ -63,10 +65,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
 
 
-def _counted(call: ast.Call) -> ast.expr | None:
+def _counted(source: Source, call: ast.Call) -> ast.expr | None:
     """Return what is counted from 0 on."""
     name = getattr(call.func, "attr", "")
-    of_library = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in ("torch", "np", "numpy")
+    of_library = isinstance(call.func, ast.Attribute) and bool(library_of(source, call.func.value))
     given = list(call.args) if of_library else [getattr(call.func, "value", None), *call.args]
     if name == "bincount":
         return given[0] if given and isinstance(given[0], ast.expr) else None

@@ -22,7 +22,9 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.masks import is_zero, side_of
+from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -47,7 +49,6 @@ def attend(query, key, value, mask):
 
 _SOFTMAX = frozenset({"softmax", "log_softmax"})
 _LARGEST = frozenset({"max", "argmax", "topk", "amax"})
-_LIBRARIES = frozenset({"torch", "F", "functional", "nn"})
 
 
 @rule(code="TW223", severity="error")
@@ -59,8 +60,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for function in functions_of(analysis.nodes):
         names = bindings_of(function)
         for call in names.calls:
-            subject = _subject(call)
-            masked = _masked(names, subject) if subject is not None else None
+            subject = _subject(analysis.source, call)
+            masked = _masked(analysis.source, names, subject) if subject is not None else None
             if masked is not None and not _is_masked_again(names, masked, call):
                 yield Hit(
                     place=analysis.place(call),
@@ -70,27 +71,27 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
 
 
-def _subject(call: ast.Call) -> ast.expr | None:
+def _subject(source: Source, call: ast.Call) -> ast.expr | None:
     """Return what a softmax, or the largest of logits, is taken of."""
     func = call.func
     name = getattr(func, "attr", getattr(func, "id", ""))
     if name not in _SOFTMAX and name not in _LARGEST:
         return None
-    holder = getattr(func.value, "id", getattr(func.value, "attr", "")) if isinstance(func, ast.Attribute) else "torch"
-    free = holder in _LIBRARIES or holder == "self"
+    holder = func.value if isinstance(func, ast.Attribute) else None
+    free = holder is None or getattr(holder, "id", "") in ("self", "F") or bool(library_of(source, holder))
     subject = (call.args[0] if call.args else None) if free else func.value if isinstance(func, ast.Attribute) else None
     if name in _LARGEST and (subject is None or "logits" not in ast.unparse(subject).rpartition(".")[2]):
         return None
     return subject
 
 
-def _masked(names: Bindings, subject: ast.expr) -> ast.expr | None:
+def _masked(source: Source, names: Bindings, subject: ast.expr) -> ast.expr | None:
     """Return the expression that masks something with 0, if that is what a value is."""
     value: ast.expr | None = subject
     if isinstance(subject, ast.Name):
         value = names.value_before(subject)
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "masked_fill":
-        given = value.args[1:] if getattr(value.func.value, "id", "") == "torch" else value.args
+        given = value.args[1:] if library_of(source, value.func.value) else value.args
         filled = value.args[0] if given is not value.args else value.func.value
         return value if len(given) == 2 and _is_small(given[1]) and not _is_activated(names, filled) else None
     if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):

@@ -8,6 +8,7 @@ import re
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call
+from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.queries import is_a_count
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance
@@ -77,7 +78,7 @@ def _is_mean_call(analysis: Analysis, node: ast.Call) -> bool:
     func = node.func
     name = getattr(func, "attr", getattr(func, "id", ""))
     if name == "mean":
-        of_torch = isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "torch"
+        of_torch = isinstance(func, ast.Attribute) and bool(library_of(analysis.source, func.value))
         return len(node.args) == of_torch and not node.keywords
     for call in _facts(analysis).get(node, ()):
         library, _, last = call.name.removesuffix(".__call__").rpartition(".")
