@@ -4,7 +4,8 @@ What it finds:
     A function with a parameter `reduction`, `ignore_index`, `label_smoothing`, `weight` or `pos_weight` that calls a
     loss of torch which has that option, and gives it to no call. Likewise one with a parameter `generator` that draws
     random numbers and never reads it; and one that calls the project's own function without an argument that both have,
-    when it never reads it, or only applies it, being a mask, by itself.
+    when it never reads it, only keeps it as an attribute that nothing reads, or, being a mask, only applies it by
+    itself; and a call without the root or source rank that the function hands to another one.
 
 Why:
     The loss uses its own default whatever the caller says: `reduction="none"` gives a mean.
@@ -25,6 +26,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import attribute_is_read
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, once_per_place
 from trainworthy.check.static.tree import children, walk
@@ -115,9 +117,43 @@ def _lacks(analysis: Analysis, call: Call) -> Iterator[str]:
     own = {arg.arg for arg in _parameters(function.node)} - _of_the_interface(function)
     for name, is_none in _optional(callee, call, own):
         reads = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
-        forgotten = not reads and name not in _COMMON and not _is_chosen(function, call, name)
+        kept = bool(reads) and _is_only_kept(function, name)
+        forgotten = (not reads or kept) and name not in _COMMON and not _is_chosen(function, call, name)
+        forgotten = forgotten or (name in _RANKS and _goes_to_another(function.node, call, name))
         if forgotten or (is_none and name.endswith(("mask", "masks")) and _is_only_applied(function.node, name)):
             yield name
+
+
+def _is_only_kept(function: Function, name: str) -> bool:
+    """Say whether all that a constructor does with a parameter is to keep it as an attribute that nothing reads."""
+    cls = function.owner
+    if cls is None or function.name != "__init__":
+        return False
+    uses = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
+    stores = [
+        one for one in walk(function.node)
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Name) and one.value.id == name
+        and [ast.unparse(target) for target in one.targets] == [f"self.{name}"]
+    ]  # fmt: skip
+    if len(uses) != len(stores):
+        return False
+    reads = [
+        one for one in walk(cls.source.tree)
+        if isinstance(one, ast.Attribute) and one.attr == name and isinstance(one.ctx, ast.Load)
+        and not _is_of_another_class(cls, one)
+    ]  # fmt: skip
+    return not reads and attribute_is_read(cls.source.path, name, cls.node.name) is False
+
+
+def _is_of_another_class(cls: ProjectClass, read: ast.Attribute) -> bool:
+    """Say whether an attribute is read of `self` in another class of the file, which is no relative."""
+    if not isinstance(read.value, ast.Name) or read.value.id != "self" or any(one is read for one in walk(cls.node)):
+        return False
+    around = [
+        one for one in cls.source.tree.body if isinstance(one, ast.ClassDef) and any(n is read for n in walk(one))
+    ]
+    names = {one.node.name for one in cls.order()}
+    return all(one.name not in names and cls.node.name not in {ast.unparse(b) for b in one.bases} for one in around)
 
 
 def _of_the_interface(function: Function) -> set[str]:
@@ -147,6 +183,18 @@ def _is_chosen(function: Function, call: Call, name: str) -> bool:
     given = any(name in {keyword.arg for keyword in one.keywords} and ast.unparse(one.func) == text for one in others)
     rest = function.node.args.kwarg
     return given or (rest is not None and rest.arg.lstrip("_").startswith(("unused", "ignored")))
+
+
+_RANKS = frozenset({"root_rank", "src", "dst", "src_rank", "dst_rank"})
+
+
+def _goes_to_another(function: ast.AST, call: Call, name: str) -> bool:
+    """Say whether a parameter is handed on as it is to another call of a function, under no condition of its own."""
+    others = [one for one in walk(function) if isinstance(one, ast.Call) and one is not call.node]
+    given = [arg for one in others for arg in (*one.args, *[keyword.value for keyword in one.keywords])]
+    handed = any(isinstance(one, ast.Name) and one.id == name for one in given)
+    text = ast.unparse(call.node.func)
+    return handed and not any(ast.unparse(one.func) == text for one in others)
 
 
 _COMMON = frozenset(

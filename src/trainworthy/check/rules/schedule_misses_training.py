@@ -2,7 +2,8 @@
 
 What it finds:
     In the source: `OneCycleLR(total_steps=...)` or a transformers schedule with `num_training_steps=...` whose number
-    is made of `len(loader)` and numbers, stepped once a batch within a loop over epochs.
+    is made of `len(loader)` and numbers, stepped once a batch within a loop over epochs; and
+    `CosineAnnealingLR(T_max=epochs)` that is stepped once a batch.
     On a rehearsal the schedule is played to the end of the planned training. The rate is at most a millionth of its
     highest for more than half of it, becomes negative, the schedule refuses to go so far, or its horizon counts epochs
     while it moves in every step, or steps while it moves once an epoch.
@@ -146,6 +147,7 @@ _WARMUPS = ("get_linear_schedule_with_warmup", "get_cosine_schedule_with_warmup"
 @rule(code="TW320", severity="error")
 def find_in_source(analysis: Analysis) -> Iterator[Hit]:
     """Look at schedules that are told how many steps there are."""
+    yield from _of_epochs(analysis)
     if not analysis.source.words.intersection(("OneCycleLR", *_WARMUPS)):
         return
     for call in once_per_place(iter(analysis.all_calls)):
@@ -164,6 +166,49 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("it is stepped here", analysis.place(step.node, step.context)),),
                 fix=f"Multiply by the number of epochs: epochs * len({loader}).",
             )
+
+
+def _of_epochs(analysis: Analysis) -> Iterator[Hit]:
+    """Yield cosines that are as long as there are epochs and move once a batch."""
+    if "CosineAnnealingLR" not in analysis.source.words:
+        return
+    for call in once_per_place(analysis.calls("torch.optim.lr_scheduler.CosineAnnealingLR")):
+        length = call.argument_node(1, "T_max")
+        if length is None or call.context.source is not analysis.source or not _is_epochs(length):
+            continue
+        for step in analysis.method_calls("step"):
+            func = step.node.func
+            holder = ast.unparse(func.value) if isinstance(func, ast.Attribute) else ""
+            if step.node.args or not _is_assigned_to(analysis, call.node, holder) or step.context.branches:
+                continue
+            loops = [one for one in step.context.loops if isinstance(one, ast.For)]
+            if len(loops) == 2 and _goes_over(loops[0], "epoch") and not _goes_over(loops[1], "epoch"):
+                yield Hit(
+                    place=analysis.place(call.node, call.context),
+                    message=f"the schedule is as long as `{ast.unparse(length)}`, and moves in every batch: the rate "
+                    "rises and falls all through the training",
+                    evidence=(Evidence("it is stepped here", analysis.place(step.node, step.context)),),
+                    fix="Step it once an epoch, or multiply its length by the number of batches.",
+                )
+                break
+
+
+def _is_epochs(length: ast.expr) -> bool:
+    """Say whether a number is that of the epochs and nothing else."""
+    text = ast.unparse(length).lower()
+    plain = isinstance(length, ast.Name | ast.Attribute | ast.Subscript)
+    return plain and "epoch" in text and not any(one in text for one in ("step", "iter", "batch", "per"))
+
+
+def _is_assigned_to(analysis: Analysis, value: ast.AST, holder: str) -> bool:
+    return any(
+        isinstance(one, ast.Assign) and one.value is value and holder in [ast.unparse(target) for target in one.targets]
+        for one in analysis.nodes.get(ast.Assign, ())
+    )
+
+
+def _goes_over(loop: ast.For, word: str) -> bool:
+    return word in ast.unparse(loop.target).lower() or word in ast.unparse(loop.iter).lower()
 
 
 def _loader_of(total: ast.expr) -> str | None:

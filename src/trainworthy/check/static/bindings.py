@@ -24,6 +24,7 @@ class Bindings:
         stores: Where each name is bound by a statement, in that order.
         declared: The names that are global or nonlocal.
         defined: The names that imports, definitions and handlers bind.
+        given: Its plain assignments, those of tuples one by one: the statement, the name and what it is given.
         opaque: Whether it may read its names in a way that is not seen here: ``locals()`` and the like.
     """
 
@@ -39,6 +40,7 @@ class Bindings:
         self.opaque = False
         self.calls: list[ast.Call] = []
         self._plain: list[tuple[ast.Assign, str]] = []
+        self.given: list[tuple[ast.Assign, str, ast.expr]] = []
         for node in walk(function):
             if isinstance(node, ast.Name):
                 (self.stores if isinstance(node.ctx, ast.Store) else self.reads)[node.id].append(node)
@@ -52,8 +54,10 @@ class Bindings:
                 self.defined.add(node.name or "")
             elif isinstance(node, ast.MatchMapping):
                 self.defined.add(node.rest or "")
-            elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                self._plain.append((node, node.targets[0].id))
+            elif isinstance(node, ast.Assign):
+                self.given += [(node, *pair) for pair in _pairs(node)]
+                if len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                    self._plain.append((node, node.targets[0].id))
         self.opaque = bool(_SEE_ALL & self.reads.keys())
         for found in (self.reads, self.stores):
             for names in found.values():
@@ -73,6 +77,36 @@ class Bindings:
     def plain_assignments(self) -> list[tuple[ast.Assign, str]]:
         """Return the statements ``name = ...`` of the function and of those in it."""
         return self._plain
+
+    def value_before(self, read: ast.Name) -> ast.expr | None:
+        """Return what the last ``name = ...`` above a place gives a name; None if another statement binds it later."""
+        above = [one for one in self.stores.get(read.id, ()) if one.lineno < read.lineno]
+        found: tuple[ast.Assign, str, ast.expr] | None = None
+        for given in self.given if above else ():
+            statement = given[0]
+            if given[1] == read.id and (statement.end_lineno or statement.lineno) < read.lineno:
+                found = given if found is None or statement.lineno > found[0].lineno else found
+        return found[2] if found is not None and (found[0].end_lineno or 0) >= above[-1].lineno else None
+
+    def written_out(self, node: ast.expr, depth: int = 4) -> Iterator[ast.AST]:
+        """Yield what an expression is made of: its nodes, and those of what its names were given last above it."""
+        for one in walk(node):
+            yield one
+            if isinstance(one, ast.Name) and depth:
+                value = self.value_before(one)
+                if value is not None:
+                    yield from self.written_out(value, depth - 1)
+
+
+def _pairs(node: ast.Assign) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the names that an assignment binds, with the value of each."""
+    target, value = node.targets[0], node.value
+    if len(node.targets) == 1 and isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        for one, given in zip(target.elts, value.elts, strict=True):
+            if isinstance(one, ast.Name) and not isinstance(given, ast.Starred):
+                yield one.id, given
 
 
 @lru_cache(maxsize=4096)
@@ -96,6 +130,15 @@ def functions_of(nodes: dict[type[ast.AST], list[ast.AST]]) -> Iterator[Def]:
         for node in nodes.get(kind, ()):
             if isinstance(node, Def):
                 yield node
+
+
+def function_around(parents: dict[ast.AST, ast.AST], node: ast.AST) -> Def | None:
+    """Return the definition that something stands in."""
+    while node in parents:
+        node = parents[node]
+        if isinstance(node, Def):
+            return node
+    return None
 
 
 def is_stub(node: Def) -> bool:

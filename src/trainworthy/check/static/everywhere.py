@@ -10,6 +10,7 @@ _ROOT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "requirements.
 _SKIPPED = frozenset({".git", ".venv", "venv", "node_modules", "site-packages", "build", "dist"})
 _MAX_FILES = 2_000
 _MAX_BYTES = 2**21  # of one file
+_MAX_CONFIGURATION = 2**18
 # An attribute that is read (not only assigned), a word in quotes that is no option of a parser.
 _READ = re.compile(r"\.\s*([A-Za-z_]\w*)\b(?!\s*=[^=])|(?<!dest=)(?<!dest =)(?<!dest = )['\"]([A-Za-z_][\w.]*)['\"]")
 
@@ -80,6 +81,24 @@ def project_files(path: str) -> tuple[str, ...] | None:
     if not Path(path).is_file():
         return ()
     return _files_below(_root(str(Path(path).resolve().parent)))
+
+
+@lru_cache(maxsize=256)
+def configurations(path: str) -> tuple[str, ...]:
+    """Return the YAML and JSON files of the project that a program is of, as far as they are small and not too many."""
+    if not Path(path).is_file():
+        return ()
+    return _configurations_below(_root(str(Path(path).resolve().parent)))
+
+
+@lru_cache(maxsize=16)
+def _configurations_below(root: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for kind in ("*.yaml", "*.yml", "*.json", "*.toml", "*.sh", "*.md", "*.gin"):
+        for at in Path(root).rglob(kind):
+            if len(found) < _MAX_FILES and at.is_file() and at.stat().st_size < _MAX_CONFIGURATION:
+                found.append(str(at))
+    return tuple(found)
 
 
 @lru_cache(maxsize=2048)

@@ -1,0 +1,144 @@
+"""Means of batches are added up and divided by the number of samples.
+
+What it finds:
+    `total += loss.item()` in a loop over a loader, where the loss is the mean of its batch, and
+    `total / len(loader.dataset)`, or the length of the data set that the loader was made of.
+
+Why:
+    A sum of means has as many terms as there are batches. What comes out is too small by about the batch size: it
+    changes with it, and it compares with nothing, not with the training loss beside it.
+
+How sure:
+    The loss is one of torch's with its default reduction, `mean()` without an axis, or a sum of these, and is not
+    multiplied by anything that is a count. Silent with batches of one sample.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.batch_means import is_batch_mean, stripped
+from trainworthy.check.static.tree import walk
+
+BAD = """\
+import torch
+import torch.nn.functional as F
+
+
+def evaluate(model, loader):
+    total = 0.0
+    with torch.no_grad():
+        for x, y in loader:
+            total += F.cross_entropy(model(x), y).item()
+    return total / len(loader.dataset)  # <- TW572
+"""
+
+GOOD = """\
+import torch
+import torch.nn.functional as F
+
+
+def evaluate(model, loader):
+    total = 0.0
+    with torch.no_grad():
+        for x, y in loader:
+            total += F.cross_entropy(model(x), y, reduction="sum").item()
+    return total / len(loader.dataset)
+"""
+
+_ONE = re.compile(r"batch_size\s*=\s*1\b|batch_size['\"]\s*:\s*1\b")
+
+
+@rule(code="TW572", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at divisions by the length of a data set."""
+    if not {"torch", "len"} <= analysis.source.words or _ONE.search(analysis.source.code):
+        return
+    for quotient in [*analysis.nodes.get(ast.BinOp, []), *analysis.nodes.get(ast.AugAssign, [])]:
+        parts = _divided(quotient)
+        data = _counted(parts[1]) if parts is not None else None
+        if parts is None or data is None or _is_scaled(analysis.parents.get(quotient)):
+            continue
+        around = _scope(analysis, quotient)
+        for added, loop in _added(around, ast.unparse(parts[0])):
+            outside = not any(one is quotient for one in walk(loop))
+            if outside and _is_over(analysis, loop.iter, data) and is_batch_mean(analysis, around, added.value):
+                yield Hit(
+                    place=analysis.place(quotient),
+                    message=f"means of batches are added up and divided by the number of samples, `len({data})`",
+                    evidence=(Evidence("a mean is added here", analysis.place(added)),),
+                    fix="Divide by the number of batches, or add `loss.item() * len(x)`.",
+                )
+                break
+
+
+def _divided(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
+    """Return what is divided by what; not if the quotient is scaled by something else."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return stripped(node.left), node.right
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div):
+        return node.target, node.value
+    return None
+
+
+def _is_scaled(parent: ast.AST | None) -> bool:
+    """Say whether a quotient is multiplied by something, as by the batch size."""
+    return isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mult)
+
+
+def _counted(node: ast.expr) -> str | None:
+    """Write what a length is taken of."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("float", "int") and len(node.args) == 1:
+        node = node.args[0]
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "len" and len(node.args) == 1:
+        return ast.unparse(node.args[0])
+    return None
+
+
+def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
+    """Return the function, or the module, that something stands in."""
+    while node in analysis.parents:
+        node = analysis.parents[node]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            break
+    return node
+
+
+def _added(around: ast.AST, total: str) -> Iterator[tuple[ast.AugAssign, ast.For]]:
+    """Yield what is added to a total, with the innermost loop around it."""
+    found: dict[ast.AugAssign, ast.For] = {}
+    for loop in [one for one in walk(around) if isinstance(one, ast.For)]:
+        for one in walk(loop):
+            if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and ast.unparse(one.target) == total:
+                found[one] = loop  # inner loops come later
+    return iter(found.items())
+
+
+def _is_over(analysis: Analysis, over: ast.expr, data: str) -> bool:
+    """Say whether a loop goes over the batches of a data set."""
+    loader = ast.unparse(_unwrapped(over))
+    if data == f"{loader}.dataset":
+        return True
+    for one in analysis.nodes.get(ast.Assign, []):
+        if isinstance(one, ast.Assign) and loader in [ast.unparse(target) for target in one.targets]:
+            value = one.value
+            called = ast.unparse(value.func) if isinstance(value, ast.Call) else ""
+            if value is not _unwrapped(value) and data == f"{ast.unparse(_unwrapped(value))}.dataset":
+                return True
+            if called.rpartition(".")[2] == "DataLoader" and data in [ast.unparse(given) for given in value.args[:1]]:  # type: ignore[attr-defined]
+                return True
+    return False
+
+
+def _unwrapped(over: ast.expr) -> ast.expr:
+    """Look through what only counts or shows the turns of a loop."""
+    while isinstance(over, ast.Call) and over.args and getattr(over.func, "attr", getattr(over.func, "id", "")) in (
+        "enumerate", "tqdm", "iter", "track", "trange", "progress_bar",
+    ):  # fmt: skip
+        over = over.args[0]
+    return over

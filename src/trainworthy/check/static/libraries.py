@@ -1,0 +1,46 @@
+"""What a file calls the libraries that it imports."""
+
+from __future__ import annotations
+
+import ast
+
+from trainworthy.check.static.source import Source, kept_with_source
+from trainworthy.check.static.tree import walk
+
+
+@kept_with_source
+def libraries(source: Source) -> dict[str, str]:
+    """Return the modules of torch and NumPy that a file imports, by what they are called there.
+
+    >>> from trainworthy.check.static.source import parse_source
+    >>> libraries(parse_source("x.py", "import torch as th, numpy as np; from torch import nn"))
+    {'th': 'torch', 'np': 'numpy', 'nn': 'torch.nn'}
+    """
+    found: dict[str, str] = {}
+    for node in walk(source.tree):
+        if isinstance(node, ast.Import):
+            for one in node.names:
+                if one.name.partition(".")[0] in ("torch", "numpy"):
+                    found[one.asname or one.name.partition(".")[0]] = one.name if one.asname else one.name.split(".")[0]
+        elif isinstance(node, ast.ImportFrom) and node.module in ("torch", "torch.nn"):
+            found |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names if one.name in _MODULES}
+    return found
+
+
+_MODULES = frozenset({"nn", "functional", "optim"})
+
+
+def library_of(source: Source, node: ast.expr) -> str:
+    """Return the module that an expression names, as `torch` or `torch.nn`; "" if it names none."""
+    if isinstance(node, ast.Name):
+        return libraries(source).get(node.id, "")
+    if isinstance(node, ast.Attribute):
+        outer = library_of(source, node.value)
+        return f"{outer}.{node.attr}" if outer and node.attr in (*_MODULES, "init") else ""
+    return ""
+
+
+def is_called(source: Source, call: ast.Call, library: str, name: str) -> bool:
+    """Say whether a call is one of a library's function, written with the library's name."""
+    func = call.func
+    return isinstance(func, ast.Attribute) and func.attr == name and library_of(source, func.value) == library
