@@ -40,10 +40,12 @@ def attribute_is_read(path: str, name: str, cls: str) -> bool | None:
         return None
     of_self = re.compile(rf"\bself\.{name}\b(?!\s*=[^=])")
     of_any = re.compile(
-        rf"(?<!\bself)\.\s*{name}\b(?!\s*=[^=])|(?<!dest=)(?<!dest = )['\"]([\w.]*\.)?{name}(\.[\w.]*)?['\"]"
+        rf"(?<!\bself)\.[ \t]*{name}\b(?!\s*=[^=])|(?<!dest=)(?<!dest = )['\"]([\w.]*\.)?{name}(\.[\w.]*)?['\"]"
     )
     return any(
-        of_any.search(text) or (cls in text and of_self.search(text)) is not None for text in others if name in text
+        of_any.search(text) is not None or (cls in text and of_self.search(text) is not None)
+        for text in others
+        if name in text
     )
 
 
