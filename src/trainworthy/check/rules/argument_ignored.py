@@ -238,17 +238,19 @@ def _sizes_written_out(analysis: Analysis) -> Iterator[Hit]:
                 yield from _instead_of_a_size(analysis, owners.get(node, node), names, name, str(value))
 
 
-_SIZE = re.compile(r"^(num|n)_|_(size|dim|channels|classes|layers|length|features)$|^(depth|layers|classes|channels|dim)$")
+_SIZE = re.compile(
+    r"^(num|n)_|_(size|dim|channels|classes|layers|length|features)$|^(depth|layers|classes|channels|dim)$"
+)
 
 
 def _is_telling(name: str, value: object) -> bool:
-    """Say whether a default is a size that does not stand anywhere by chance."""
+    """Say whether a default is a size or a rate that does not stand anywhere by chance."""
+    if isinstance(value, float):
+        return value not in (0.0, 1.0) and _MATTERS.search(name) is not None
     return isinstance(value, int) and not isinstance(value, bool) and value > 9 and bool(_SIZE.search(name))
 
 
-def _instead_of_a_size(
-    analysis: Analysis, scope: ast.AST, names: Bindings, name: str, value: str
-) -> Iterator[Hit]:
+def _instead_of_a_size(analysis: Analysis, scope: ast.AST, names: Bindings, name: str, value: str) -> Iterator[Hit]:
     """Yield the only place that holds a number: an argument, or the end of the name of what is called."""
     written: list[ast.AST] = [one for call in names.calls for one in call.args if ast.unparse(one) == value]
     called = [one for one in walk(scope) if isinstance(one, ast.Call) and _ends_in(one.func, value)]

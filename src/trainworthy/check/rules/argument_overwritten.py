@@ -8,10 +8,9 @@ Why:
     What the caller passes has no effect: the radius is always the one that is written further down.
 
 How sure:
-    The statement stands in the function's own body, under no condition, and nothing before it mentions the name. Silent
-    for methods that others override or that a base class has, for decorated functions and stubs, for names of
-    placeholders, and where what is bound is a default of the same kind for callers of an older version (`verbose =
-    False`).
+    The statement stands in the function's own body, under no condition, and nothing before it mentions the name, which
+    has no default: every caller has to give it. Silent for `forward`, for methods of classes with a base of their own,
+    and for decorated functions and stubs.
 """
 
 from __future__ import annotations
@@ -19,11 +18,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, is_stub
-from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -51,11 +49,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the plain statements of functions."""
     if "torch" not in analysis.source.words:
         return
+    owners = {one: cls for cls in analysis.nodes.get(ast.ClassDef, []) for one in getattr(cls, "body", [])}
     for node in functions_of(analysis.nodes):
-        arguments = node.args
-        given = {one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+        given = _required(node)
         bound = [(one, name) for one in node.body for name in _bound(one) if name in given]
-        if not bound or is_stub(node) or node.decorator_list:
+        if not bound or is_stub(node) or node.decorator_list or _is_of_an_interface(owners.get(node), node):
             continue
         names = bindings_of(node)
         if names.opaque:
@@ -67,6 +65,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     message=f"`{name}` is overwritten before anything reads what `{node.name}` was given",
                     fix="Use the parameter, or give the new value another name.",
                 )
+
+
+def _required(node: Def) -> set[str]:
+    """Return the parameters without a default: who calls the function has to give them."""
+    positional = [*node.args.posonlyargs, *node.args.args]
+    found = positional[: len(positional) - len(node.args.defaults)]
+    only = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return {one.arg for one in (*found, *(one for one, default in only if default is None))}
+
+
+def _is_of_an_interface(owner: ast.AST | None, node: Def) -> bool:
+    """Say whether a method may have its parameters because its callers, or a base, want them."""
+    if owner is None or node.name == "__init__":
+        return False
+    bases = {ast.unparse(one).rpartition(".")[2] for one in getattr(owner, "bases", [])}
+    return bool(bases - {"Module", "object"}) or node.name in ("forward", "__call__")
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:

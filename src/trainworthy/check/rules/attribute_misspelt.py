@@ -8,7 +8,8 @@ Why:
     The attribute that is asked for keeps its first value: the run is never distributed.
 
 How sure:
-    The names differ by one letter within a word, not at its end; no file of the project reads the misspelt one; the other one is both set and read in this file, on the same object.
+    The names differ by one letter within a word, not at its end; no file of the project reads the misspelt one; the
+    other one is both set and read in this file, on the same object.
 """
 
 from __future__ import annotations
@@ -92,4 +93,4 @@ def _is_misspelt(name: str, right: str) -> bool:
         return False
     rest = max(name, right, key=len)[start + 1 :]
     letters = name[start : start + 1] + right[start : start + 1]
-    return start > 1 and len(rest.partition("_")[0]) > 1 and letters.isalpha() and letters.islower()
+    return start > 0 and len(rest.partition("_")[0]) > 1 and letters.isalpha() and letters.islower()

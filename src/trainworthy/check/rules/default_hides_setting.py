@@ -145,7 +145,7 @@ def _hidden(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Hit]:
                 if any(key.arg == one.arg and getattr(key.value, "id", "") == one.arg for key in call.keywords):
                     yield Hit(
                         place=analysis.source.place(default),
-                        message=f"`{name}` asks another object if `{one.arg}` is None, and with this default it never is",
+                        message=f"`{name}` asks another object if `{one.arg}` is None: with this default it never is",
                         evidence=(Evidence("it is handed on here", analysis.source.place(call)),),
                         fix="Make None the default.",
                     )
@@ -162,6 +162,6 @@ def _asks(method: ast.FunctionDef) -> Iterator[tuple[str, str]]:
         if isinstance(one, ast.If) and isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is):
             name, statement = getattr(test.left, "id", ""), one.body[0]
             value = statement.value if isinstance(statement, ast.Assign) else None
-            if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "getattr" and len(value.args) > 2:  # noqa: PLR2004
-                if name and ast.unparse(test.comparators[0]) == "None":
-                    yield name, ast.unparse(value.args[2])
+            asks = isinstance(value, ast.Call) and getattr(value.func, "id", "") == "getattr"
+            if asks and isinstance(value, ast.Call) and value.args[2:] and ast.unparse(test.comparators[0]) == "None":
+                yield name, ast.unparse(value.args[2])

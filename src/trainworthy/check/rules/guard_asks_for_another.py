@@ -136,7 +136,7 @@ def _fits(branch: ast.If, use: ast.AST, kind: str) -> bool:
 def _turned_round(analysis: Analysis) -> Iterator[Hit]:
     """Yield the branch that uses a value if it is the sign that there is none, beside one that does it right."""
     compared = [one for one in analysis.nodes.get(ast.If, []) if isinstance(one, ast.If) and _sign(one) is not None]
-    if len(compared) < 2:  # noqa: PLR2004
+    if len(compared) < 2:
         return
     for body in _bodies(analysis):
         for first, second in itertools.pairwise(body):

@@ -46,7 +46,9 @@ def truncated_normal_(tensor, std=1.0):
 """
 
 _IN_PLACE = re.compile(r"[a-z0-9]_$")
-_NEW = frozenset("where clamp clip minimum maximum mul div add sub lerp masked_fill normalize softmax sigmoid abs".split())
+_NEW = frozenset(
+    "where clamp clip minimum maximum mul div add sub lerp masked_fill normalize softmax sigmoid abs".split()
+)
 
 
 @rule(code="TW834", severity="warning")

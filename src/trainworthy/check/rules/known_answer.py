@@ -117,10 +117,9 @@ def _defaults(node: Def) -> Iterator[tuple[str, ast.Constant]]:
     every += [(one, value) for one, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if value]
     for one, default in every:
         said = ast.unparse(one.annotation) if one.annotation is not None else ""
-        if isinstance(default, ast.BinOp) and isinstance(default.left, ast.Constant):
-            default = default.left  # 1.0 / 3
-        if isinstance(default, ast.Constant) and not any(word in said for word in ("None", "Optional", "str", "Any")):
-            yield one.arg, default
+        first = default.left if isinstance(default, ast.BinOp) else default  # of 1.0 / 3
+        if isinstance(first, ast.Constant) and not any(word in said for word in ("None", "Optional", "str", "Any")):
+            yield one.arg, first
 
 
 def _numbers_and_texts(analysis: Analysis) -> Iterator[Hit]:

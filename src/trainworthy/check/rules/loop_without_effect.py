@@ -91,7 +91,7 @@ def _first_in_each_turn(analysis: Analysis, loops: list[_Loop]) -> Iterator[Hit]
         objects = {ast.unparse(one) for one in loop.iter.elts if isinstance(one, ast.Name | ast.Attribute)}
         inside = [one for statement in loop.body for one in walk(statement)]
         element = loop.target.id
-        if len(objects) < 2 or element.startswith("_"):  # noqa: PLR2004
+        if len(objects) < 2 or element.startswith("_"):
             continue
         tested = [one for one in inside if isinstance(one, ast.Compare | ast.If)]
         in_tests = {inner for one in tested for inner in walk(one.test if isinstance(one, ast.If) else one)}

@@ -25,7 +25,8 @@ from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_of, is_stub
-from trainworthy.check.static.everywhere import project_files, text_of
+from trainworthy.check.static.everywhere import attribute_is_read, project_files, text_of
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -73,7 +74,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         defaults = {name: one for name, one in _defaults(node).items() if _CHANGES.search(name)}
         names = bindings_of(node) if defaults else None
         for name, default in defaults.items():
-            if names is None or names.is_read(name) or name in names.stores or name.startswith("_"):
+            if names is None or name in names.stores or name.startswith("_"):
+                continue
+            if names.is_read(name) and not (owner and _is_only_kept(analysis, node, owner, name)):
                 continue
             called = getattr(owner, "name", "") if owner is not None else node.name
             place = _given(analysis, node, called, name, default, bound=owner is not None)
@@ -84,6 +87,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     evidence=(Evidence(f"here it is {place[1]}", place[0]),),
                     fix="Use it, or remove it.",
                 )
+
+
+def _is_only_kept(analysis: Analysis, node: Def, owner: ast.AST, name: str) -> bool:
+    """Say whether a constructor only keeps a parameter as an attribute, which nothing reads."""
+    reads = bindings_of(node).reads[name]
+    kept = [one for one in walk(node) if isinstance(one, ast.Assign) and one.value in reads
+            and ast.unparse(one.targets[0]) == f"self.{name}"]  # fmt: skip
+    if not kept or len(kept) != len(reads):
+        return False
+    if re.search(rf"\.{name}\b(?!\s*=[^=])|['\"]{name}['\"]|__dict__|vars\(self|getattr\(self", analysis.source.code):
+        return False
+    return attribute_is_read(analysis.source.path, name, getattr(owner, "name", "")) is False
 
 
 def _defaults(node: Def) -> dict[str, ast.expr]:

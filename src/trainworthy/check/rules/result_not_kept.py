@@ -2,16 +2,17 @@
 
 What it finds:
     `x.masked_fill(mask, 0)`, `x.unsqueeze(0)`, `torch.cat([x, y])`, `np.append(x, y)`, `text.replace(old, "")`,
-    `sorted(names)`, `picture.filter(ImageFilter.BLUR)` and the like as a whole statement.
+    `sorted(names)`, `picture.filter(ImageFilter.BLUR)` and the like as a whole statement; also `self.dropout(x)` of a
+    layer that does not work in place, and a call of a function of the project that only computes.
 
 Why:
     These return something new and leave what they are given as it was; the mask is never applied, the picture never
     blurred. The methods that change their tensor end in an underscore.
 
 How sure:
-    Certain for tensors, arrays, text and pictures, and for methods that only they have. Silent within `try`, `with pytest.raises(...)` and
-    other contexts that expect an exception, and where the call may be there to warm something up (a bare call in a
-    loop that does nothing else).
+    Certain for tensors, arrays, text and pictures, and for methods that only they have. Silent within `try`,
+    `with pytest.raises(...)` and other contexts that expect an exception, and where the call may be there to warm
+    something up (a bare call in a loop that does nothing else).
 
 When it is wrong:
     An object of another library has a method of that name that changes the object.
@@ -20,15 +21,17 @@ When it is wrong:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.pure import is_pure
+from trainworthy.check.static.queries import called_function, once_per_place
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Tensor
+from trainworthy.check.static.values import Instance, Tensor
 
 BAD = """\
 import torch
@@ -65,17 +68,20 @@ _SHARED = frozenset(
     "view reshape transpose expand repeat flatten detach clone contiguous softmax log_softmax sigmoid abs neg sqrt exp "
     "log float half double long int bool view_as expand_as type_as masked_select add sub mul div".split()
 )
+_OF_TORCH = (*_TENSOR_ONLY, *"abs exp log sqrt sigmoid softmax cat stack where flip roll sort reshape relu".split())
+_OF_NUMPY = (
+    "append concatenate stack vstack hstack clip pad delete insert sort flip roll reshape transpose squeeze where "
+    "expand_dims swapaxes nan_to_num moveaxis repeat tile"
+).split()
+_FUNCTIONAL = ("pad", "normalize", "interpolate", "one_hot", "softmax", "dropout")
 _FUNCTIONS = frozenset(
-    [
-        *(f"torch.{name}" for name in (*_TENSOR_ONLY, "abs", "exp", "log", "sqrt", "sigmoid", "softmax")),
-        *(f"torch.{name}" for name in ("cat", "stack", "where", "flip", "roll", "sort", "transpose", "reshape", "relu")),
-        *(f"torch.nn.functional.{name}" for name in ("pad", "normalize", "interpolate", "one_hot", "softmax", "dropout")),
-        *(f"numpy.{name}" for name in ("append", "concatenate", "stack", "vstack", "hstack", "clip", "pad", "delete")),
-        *(f"numpy.{name}" for name in ("insert", "sort", "flip", "roll", "reshape", "transpose", "squeeze", "where")),
-        *(f"numpy.{name}" for name in ("expand_dims", "swapaxes", "nan_to_num", "moveaxis", "repeat", "tile")),
+    {
+        *(f"torch.{name}" for name in (*_OF_TORCH, "transpose")),
+        *(f"torch.nn.functional.{name}" for name in _FUNCTIONAL),
+        *(f"numpy.{name}" for name in _OF_NUMPY),
         "builtins.sorted",
         "builtins.reversed",
-    ]
+    }
 )
 _OF_ARRAYS = frozenset("reshape transpose astype squeeze flatten clip repeat swapaxes".split())
 _OF_TEXT = frozenset("replace strip lstrip rstrip".split())
@@ -88,6 +94,7 @@ _PICTURES = frozenset({"PIL.Image.open", "PIL.Image.fromarray", "PIL.Image.new"}
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at statements that are such a call."""
     yield from _texts(analysis)
+    yield from _layers_and_functions(analysis)
     statements = {part: tree for tree in analysis.nodes.get(ast.Expr, ()) for part in _whole(tree)}
     expected = _expects_exceptions(analysis)
     words = analysis.source.words
@@ -158,6 +165,43 @@ def _texts(analysis: Analysis) -> Iterator[Hit]:
                 message=f"the result of `{func.attr}` is thrown away; the text stays as it was",
                 fix="Assign the result.",
             )
+
+
+def _layers_and_functions(analysis: Analysis) -> Iterator[Hit]:
+    """Yield layers that are called in a method for nothing, and functions of the project that only compute."""
+    statements = {getattr(one, "value", None) for one in analysis.nodes.get(ast.Expr, [])}
+    expected: set[ast.AST] | None = None
+    for call in once_per_place(one for one in analysis.all_calls if one.node in statements):
+        function, around = called_function(call), call.context.function
+        pure = function is not None and isinstance(function.node, ast.FunctionDef) and is_pure(function.node)
+        if call.context.source is not analysis.source or around is None or not (pure or _is_a_layer(call)):
+            continue
+        if around.owner is None and not pure:
+            continue
+        expected = _expects_exceptions(analysis) if expected is None else expected
+        if call.node not in expected and not around.name.startswith("test"):
+            called = ast.unparse(call.node.func)
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"the result of `{called}` is thrown away; what it was given stays as it was",
+                fix="Assign the result.",
+            )
+
+
+def _is_a_layer(call: Call) -> bool:
+    """Say whether a layer of torch that keeps nothing and does not work in place is called."""
+    if not isinstance(call.owner, Instance) or _LAYER.fullmatch(call.name) is None or call.owner.made_by is None:
+        return False
+    made = call.owner.made_by.node
+    written = [*made.args, *[one.value for one in made.keywords if one.arg in (None, "inplace")]]
+    return not any(isinstance(one, ast.Constant) and one.value is True for one in written)
+
+
+_LAYER = re.compile(
+    r"torch\.nn\.(Dropout[123]?d?|AlphaDropout|ReLU6?|LeakyReLU|GELU|ELU|SELU|SiLU|Sigmoid|Tanh|Softmax2?d?|LogSoftmax|"
+    r"Linear|Conv[123]d|ConvTranspose[123]d|LayerNorm|GroupNorm|RMSNorm|Embedding|AvgPool[123]d|MaxPool[123]d|Softplus)"
+    r"\.__call__"
+)
 
 
 def _gets_text(method: str, arguments: list[ast.expr]) -> bool:

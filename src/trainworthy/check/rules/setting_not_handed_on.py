@@ -77,7 +77,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if None in given or not isinstance(call.func, ast.Name) or not any(_is_own(one) for one in call.keywords):
                 continue
             for name in unread:
-                if name not in given and _takes(analysis, call.func.id, name):
+                if name in given or not _takes(analysis, call.func.id, name):
+                    continue
+                if attribute_is_read(analysis.source.path, name, getattr(cls, "name", "")) is False:
                     yield Hit(
                         place=analysis.source.place(call),
                         message=f"`{name}` is kept, is taken here, and goes nowhere",
@@ -87,18 +89,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _unread(analysis: Analysis, cls: ast.ClassDef) -> dict[str, ast.Assign]:
-    """Return the parameters that a constructor keeps under their names, and that nothing reads."""
+    """Return the parameters that a constructor keeps under their names, and that its file never reads."""
     init = next((one for one in cls.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
     kept = {}
     for one in walk(init) if init is not None else ():
         target = one.targets[0] if isinstance(one, ast.Assign) else None
-        if isinstance(one, ast.Assign) and isinstance(target, ast.Attribute) and isinstance(one.value, ast.Name):
-            if getattr(target.value, "id", "") == "self" and one.value.id == target.attr:
-                kept[target.attr] = one
+        if not isinstance(one, ast.Assign) or not isinstance(target, ast.Attribute):
+            continue
+        if getattr(target.value, "id", "") == "self" and getattr(one.value, "id", "") == target.attr:
+            kept[target.attr] = one
     text = analysis.source.code
-    left = {name: one for name, one in kept.items()
+    return {name: one for name, one in kept.items()
             if not re.search(rf"\.{name}\b(?!\s*=[^=])|['\"]{name}['\"]", text)}  # fmt: skip
-    return {name: one for name, one in left.items() if attribute_is_read(analysis.source.path, name, cls.name) is False}
 
 
 def _is_own(keyword: ast.keyword) -> bool:

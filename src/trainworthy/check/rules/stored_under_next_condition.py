@@ -1,8 +1,8 @@
 """A result is stored under another condition than the one it was made under.
 
 What it finds:
-    `if self.scales: x = s * x` followed by `if self.shifts: data["y"] = b + x` as the last that is done with `x`: without
-    shifts the scaled value is made and goes nowhere.
+    `if self.scales: x = s * x` followed by `if self.shifts: data["y"] = b + x` as the last that is done with `x`:
+    without shifts the scaled value is made and goes nowhere.
 
 Why:
     One of two settings only has an effect if the other one is on.
@@ -15,6 +15,7 @@ How sure:
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -85,7 +86,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _pairs(body: list[ast.stmt]) -> Iterator[tuple[ast.Assign, ast.Assign, str]]:
     """Yield the last statement of a branch and the only one of the next, if that stores what the first changes."""
-    for first, second in zip(body, body[1:], strict=False):
+    for first, second in itertools.pairwise(body):
         if not isinstance(first, ast.If) or not isinstance(second, ast.If) or first.orelse or second.orelse:
             continue
         made, stored = first.body[-1], second.body[0]

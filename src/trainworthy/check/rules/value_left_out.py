@@ -119,9 +119,9 @@ def _defaults_written_out(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
     """Yield calls that get a parameter's default where the others of the function get the parameter."""
     arguments = names.function.args
     positional = [*arguments.posonlyargs, *arguments.args]
-    defaults = {one.arg: value for one, value in zip(reversed(positional), reversed(arguments.defaults), strict=False)}
-    defaults |= {one.arg: value for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value}
-    texts = {name: value.value for name, value in defaults.items() if isinstance(value, ast.Constant)}
+    pairs = [*zip(reversed(positional), reversed(arguments.defaults), strict=False)]
+    pairs += [(one, value) for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
+    texts = {one.arg: value.value for one, value in pairs if isinstance(value, ast.Constant)}
     texts = {name: value for name, value in texts.items() if isinstance(value, str) and name not in names.stores}
     given = [keyword for call in names.calls for keyword in call.keywords if keyword.arg in texts] if texts else []
     for keyword in given:
