@@ -16,6 +16,7 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -73,6 +74,20 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     yield from _in_block(analysis, body)
 
 
+def _is_of_tensors(value: ast.expr) -> bool:
+    """Say whether a value is computed by operators, torch or a layer, not by something that may do more than that."""
+    if isinstance(value, ast.Call):
+        text = ast.unparse(value.func)
+        return text.startswith(("torch.", "F.", "nn.functional.", "np.")) or _LAYER.search(text) is not None
+    return isinstance(value, ast.BinOp)
+
+
+_LAYER = re.compile(
+    r"^self\.\w*(norm|bn|ln|conv|linear|fc|proj|drop|relu|act|gelu|pool|embed|layer|block|head|attn|attention|mlp|ffn|up|"
+    r"down|encoder|decoder|lstm|gru|rnn)\d*\w*$"
+)
+
+
 def _in_block(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
     pending: dict[str, ast.Assign] = {}
     for statement in body:
@@ -80,7 +95,8 @@ def _in_block(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
         mentioned = {one.id for one in walk(statement) if isinstance(one, ast.Name)} if pending else set()
         if name in pending and isinstance(statement, ast.Assign):
             first = pending[name]
-            if not _reads(statement.value, name) and _is_computed_alike(first.value, statement.value):
+            alike = _is_of_tensors(first.value) and _is_computed_alike(first.value, statement.value)
+            if alike and not _reads(statement.value, name):
                 yield Hit(
                     place=analysis.source.place(first),
                     message=f"`{name}` is computed here and overwritten before anything reads it",

@@ -25,7 +25,7 @@ from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_of, is_stub
-from trainworthy.check.static.everywhere import attribute_is_read, project_files, text_of
+from trainworthy.check.static.everywhere import project_files, setting_is_read, text_of
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -53,12 +53,12 @@ model = nn.Sequential(block(8, dropout=0.1), block(8, dropout=0.2))
 """
 
 _CHANGES = re.compile(
-    r"(^|_)(num|n|dim|dims|channels|classes|layers|depth|width|heads|stride|padding|dilation|groups|kernel|bias|momentum|"
+    r"(^|_)(num|n|dim|dims|channels|classes|layers|depth|width|heads|stride|dilation|groups|kernel|bias|momentum|"
     r"eps|epsilon|norm|activation|act|rate|lr|decay|warmup|drop|dropout|scale|scaling|gamma|alpha|beta|lambda|lmbda|tau|"
     r"temperature|margin|sigma|std|weights?|masks?|lengths?|seed|shuffle|smoothing|reduction|clip|threshold|steps|"
     r"frozen|freeze|residual|bidirectional|causal|gain|augment|transform|noise|sigmoid|softmax|power|dilations)(_|$)"
 )
-_SAYS_SO = "unused|ignored|not used|compat|deprecated|no effect|placeholder|dummy"
+_SAYS_SO = "unused|ignored|not used|n't use|not use|compat|deprecated|no effect|placeholder|dummy"
 
 
 @rule(code="TW875", severity="warning")
@@ -98,7 +98,7 @@ def _is_only_kept(analysis: Analysis, node: Def, owner: ast.AST, name: str) -> b
         return False
     if re.search(rf"\.{name}\b(?!\s*=[^=])|['\"]{name}['\"]|__dict__|vars\(self|getattr\(self", analysis.source.code):
         return False
-    return attribute_is_read(analysis.source.path, name, getattr(owner, "name", "")) is False
+    return setting_is_read(analysis.source.path, name, getattr(owner, "name", "")) is False
 
 
 def _defaults(node: Def) -> dict[str, ast.expr]:
@@ -161,7 +161,7 @@ def _call_at(text: str) -> ast.Call | None:
 
 def _says_that_it_is_ignored(analysis: Analysis, node: Def, name: str) -> bool:
     """Say whether the text of a function says of a parameter that it is not used."""
-    text = analysis.source.segment(node)
+    text = re.sub(rf"\b{name.replace('_', ' ')}\b", name, analysis.source.segment(node))
     return re.search(rf"\b{name}\b[^\n]*({_SAYS_SO})|({_SAYS_SO})[^\n]*\b{name}\b", text, re.IGNORECASE) is not None
 
 

@@ -66,12 +66,13 @@ _TENSOR_ONLY = frozenset(
 # Methods of tensors that other objects have, too.
 _SHARED = frozenset(
     "view reshape transpose expand repeat flatten detach clone contiguous softmax log_softmax sigmoid abs neg sqrt exp "
-    "log float half double long int bool view_as expand_as type_as masked_select add sub mul div".split()
+    "log float half double long int bool view_as expand_as type_as masked_select add sub mul div to cuda cpu "
+    "bfloat16".split()
 )
 _OF_TORCH = (*_TENSOR_ONLY, *"abs exp log sqrt sigmoid softmax cat stack where flip roll sort reshape relu".split())
 _OF_NUMPY = (
     "append concatenate stack vstack hstack clip pad delete insert sort flip roll reshape transpose squeeze where "
-    "expand_dims swapaxes nan_to_num moveaxis repeat tile"
+    "expand_dims swapaxes moveaxis repeat tile"
 ).split()
 _FUNCTIONAL = ("pad", "normalize", "interpolate", "one_hot", "softmax", "dropout")
 _FUNCTIONS = frozenset(

@@ -22,7 +22,7 @@ from functools import lru_cache
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.everywhere import attribute_is_read, project_files, text_of
+from trainworthy.check.static.everywhere import project_files, setting_is_read, text_of
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -77,9 +77,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if None in given or not isinstance(call.func, ast.Name) or not any(_is_own(one) for one in call.keywords):
                 continue
             for name in unread:
-                if name in given or not _takes(analysis, call.func.id, name):
+                written = any(isinstance(one, ast.Starred) or name in ast.unparse(one) for one in call.args)
+                if name in given or written or not _takes(analysis, call.func.id, name):
                     continue
-                if attribute_is_read(analysis.source.path, name, getattr(cls, "name", "")) is False:
+                if setting_is_read(analysis.source.path, name, getattr(cls, "name", "")) is False:
                     yield Hit(
                         place=analysis.source.place(call),
                         message=f"`{name}` is kept, is taken here, and goes nowhere",
