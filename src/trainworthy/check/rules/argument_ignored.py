@@ -3,7 +3,8 @@
 What it finds:
     A call of the project's own function or method with an argument for a parameter named for a mask, lengths, weights,
     a temperature, `ignore_index` and the like, which the function's body never reads. Also functions that never read a
-    parameter and write its default, or another seed, in its place; and `compute_loss` of a trainer that never reads
+    parameter and write its default, or another seed, in its place (`nn.Linear(1024, 1000)` for `num_classes=1000`,
+    `resnet101()` for `num_layers=101`); and `compute_loss` of a trainer that never reads
     `return_outputs`, which every evaluation asks for.
 
 Why:
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Bindings, bindings_of
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
@@ -66,6 +68,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words:
         return
     yield from _written_out(analysis)
+    yield from _sizes_written_out(analysis)
     done: set[tuple[ast.AST, str]] = set()
     for call in once_per_place(iter(analysis.all_calls)):
         function = called_function(call)
@@ -217,3 +220,53 @@ def _defaults(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> dict
     return found | {
         one.arg: value for one, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if value
     }
+
+
+def _sizes_written_out(analysis: Analysis) -> Iterator[Hit]:
+    """Yield the default of a size that a function never reads, written where the size is meant."""
+    owners = {one: cls for cls in analysis.nodes.get(ast.ClassDef, []) for one in getattr(cls, "body", [])}
+    for node in analysis.nodes.get(ast.FunctionDef, []):
+        if not isinstance(node, ast.FunctionDef) or node.args.kwarg is not None or node.decorator_list:
+            continue
+        sizes = {name: one.value for name, one in _defaults(node).items() if isinstance(one, ast.Constant)}
+        sizes = {name: value for name, value in sizes.items() if _is_telling(name, value)}
+        if not sizes or (node in owners and node.name != "__init__"):
+            continue
+        names = bindings_of(node)
+        for name, value in sizes.items():
+            if not names.is_read(name) and name not in names.stores:
+                yield from _instead_of_a_size(analysis, owners.get(node, node), names, name, str(value))
+
+
+_SIZE = re.compile(
+    r"^(num|n)_|_(size|dim|channels|classes|layers|length|features)$|^(depth|layers|classes|channels|dim)$"
+)
+
+
+def _is_telling(name: str, value: object) -> bool:
+    """Say whether a default is a size or a rate that does not stand anywhere by chance."""
+    if isinstance(value, float):
+        return value not in (0.0, 1.0) and _MATTERS.search(name) is not None
+    return isinstance(value, int) and not isinstance(value, bool) and value > 9 and bool(_SIZE.search(name))
+
+
+def _instead_of_a_size(analysis: Analysis, scope: ast.AST, names: Bindings, name: str, value: str) -> Iterator[Hit]:
+    """Yield the only place that holds a number: an argument, or the end of the name of what is called."""
+    written: list[ast.AST] = [one for call in names.calls for one in call.args if ast.unparse(one) == value]
+    called = [one for one in walk(scope) if isinstance(one, ast.Call) and _ends_in(one.func, value)]
+    found = written or called
+    if len(found) == 1 and (not isinstance(scope, ast.ClassDef) or not _is_an_interface(analysis, scope, name)):
+        yield Hit(
+            place=analysis.place(found[0]),
+            message=f"`{names.function.name}` never reads its `{name}`: its default is written here",
+            fix="Use the parameter.",
+        )
+
+
+def _ends_in(func: ast.expr, value: str) -> bool:
+    return re.search(rf"[a-z_]{value}$", getattr(func, "id", getattr(func, "attr", ""))) is not None
+
+
+def _is_an_interface(analysis: Analysis, cls: ast.ClassDef, name: str) -> bool:
+    """Say whether the class reads an attribute of that name, which may be set elsewhere."""
+    return any(isinstance(one, ast.Attribute) and one.attr == name for one in walk(cls))

@@ -2,14 +2,18 @@
 
 What it finds:
     One of the two parts of a `chunk` or `split` that nothing reads; `x_numpy = x.numpy()` that nothing reads where `x`
-    itself is used further down; and a loop's variable that is only changed, while its body uses the whole list.
+    itself is used further down; `all_idx = np.concatenate([idx, last])` or `population2 = torch.minimum(population,
+    bound)` that nothing reads where what it was made of is used as if nothing had been; a norm whose result is only
+    returned, while the head gets what came before it; and a loop's variable that is only changed, while its body uses
+    the whole list.
 
 Why:
     The gate of a gated unit does nothing, a metric gets what was to be left out, a loss is that of the wrong layer.
 
 How sure:
     The name is read nowhere in the function, also not by `locals()`. The variance of a distribution whose mean is used
-    is often left out on purpose. Names that begin with an underscore say that they
+    is often left out on purpose. What is combined is called after what it was made of (`population2`, `new_mask`,
+    `indices` of `idx`). Names that begin with an underscore say that they
     are not needed.
 """
 
@@ -22,7 +26,9 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.words import says_changed
 
 BAD = """\
 import torch
@@ -65,6 +71,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at functions, one by one."""
     if "torch" not in analysis.source.words:
         return
+    yield from _combined_or_normalised(analysis)
     lines = _candidates(analysis)
     done = 0  # the last line of the outermost function before
     functions = [one for one in analysis.nodes.get(ast.FunctionDef, []) if isinstance(one, ast.FunctionDef)]
@@ -234,3 +241,97 @@ def _pairs(loop: ast.For) -> Iterator[tuple[str, str]]:
     for one, other in zip(targets, values, strict=False):
         if isinstance(one, ast.Name) and isinstance(other, ast.Name):
             yield one.id, other.id
+
+
+def _combined_or_normalised(analysis: Analysis) -> Iterator[Hit]:
+    """Look at the names of whole functions."""
+    for node in functions_of(analysis.nodes):
+        if not any(isinstance(one, ast.Assign) for one in walk(node)):
+            continue
+        names = bindings_of(node)
+        if names.opaque:
+            continue
+        values: dict[str, list[ast.Assign]] = {}
+        for statement, name in names.plain_assignments():
+            values.setdefault(name, []).append(statement)
+        for name, statements in values.items():
+            if not name.startswith("_") and name not in names.parameters and len(names.stores[name]) == len(statements):
+                yield from _combined(analysis, names, name, statements)
+                yield from _normalised(analysis, names, name, statements)
+
+
+def _combined(analysis: Analysis, names: Bindings, name: str, statements: list[ast.Assign]) -> Iterator[Hit]:
+    """Yield a value that is made of another, never read, and called after it, when the other is used afterwards."""
+    if names.is_used(name):
+        return
+    own = {one for statement in statements for one in walk(statement)}
+    first = statements[0]
+    end = first.end_lineno or first.lineno
+    for source in dict.fromkeys(_made_of(first.value)):
+        if source == name or not says_changed(name, source):
+            continue
+        anew = [one.lineno for one in names.stores.get(source, []) if one.lineno > end]
+        later = [one for one in names.reads.get(source, []) if one.lineno > end and one not in own]
+        later = [one for one in later if not any(line < one.lineno for line in anew)]
+        if later:
+            yield Hit(
+                place=analysis.place(first),
+                message=f"`{name}` is never used, `{source}` is",
+                evidence=(Evidence("it is used here", analysis.place(later[0])),),
+                fix=f"Is `{name}` meant there?",
+            )
+            return
+
+
+def _made_of(value: ast.expr) -> Iterator[str]:
+    """Yield the names that a sum, a product or the arguments of a call consist of."""
+    parts = [value.left, value.right] if isinstance(value, ast.BinOp) else []
+    if isinstance(value, ast.Call) and getattr(value.func, "attr", "") in _COMBINES:
+        parts = [*value.args]
+        parts += [value.func.value] if isinstance(value.func, ast.Attribute) else []
+    for part in parts:
+        for one in walk(part):
+            if isinstance(one, ast.Name):
+                yield one.id
+
+
+_COMBINES = frozenset(
+    "cat concat concatenate where minimum maximum clamp clip clamp_min clamp_max masked_fill normalize dropout pad add "
+    "sub mul div multiply lerp hstack vstack append roll interpolate".split()
+)
+_IS_NORM = re.compile(r"(^|_)(layer_?|batch_?|rms_?|final_?|out_?)?(norm|ln|layernorm)(_?(f|out|final|\d+))?$")
+
+
+def _normalised(analysis: Analysis, names: Bindings, name: str, statements: list[ast.Assign]) -> Iterator[Hit]:
+    """Yield what a norm of the module gave, if it is only returned and the next module gets what came before it."""
+    call = statements[0].value
+    if len(statements) > 1 or not isinstance(call, ast.Call) or not _is_of_self(call):
+        return
+    given = call.args[0] if len(call.args) == 1 else None
+    if not isinstance(given, ast.Name) or given.id == name or not _IS_NORM.search(getattr(call.func, "attr", "")):
+        return
+    parents = {child: node for node in walk(names.function) for child in children(node)}
+    if not all(_is_returned(one, parents) for one in names.reads.get(name, [])):
+        return
+    later = [one for one in names.reads[given.id] if one.lineno > call.lineno]
+    for one in later:
+        parent = parents.get(one)
+        if isinstance(parent, ast.Call) and parent.args == [one] and _is_of_self(parent) and len(later) == 1:
+            yield Hit(
+                place=analysis.place(parent),
+                message=f"`{name}` is the norm of `{given.id}` and goes nowhere; `{given.id}` goes on as it was",
+                evidence=(Evidence("the norm", analysis.place(statements[0])),),
+                fix=f"Is `{name}` meant here?",
+            )
+
+
+def _is_of_self(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "self"
+
+
+def _is_returned(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether a name stands in a `return`, alone or beside others, or in such a pair."""
+    parent = parents.get(node)
+    while isinstance(parent, ast.Tuple | ast.IfExp):
+        parent = parents.get(parent)
+    return isinstance(parent, ast.Return | ast.Assign)

@@ -2,7 +2,8 @@
 
 What it finds:
     Two neighbouring `if`s that ask the same of two things (`hasattr(self.a, "f")` and `hasattr(self.b, "f")`, `x is not
-    None`, `exists(x)`), where the body of one never touches its own and uses the other's.
+    None`, `exists(x)`), where the body of one never touches its own and uses the other's; and two that do the same
+    with two values, one if it is there (`a != -1`), the other if it is not (`b == -1`).
 
 Why:
     A copied branch of which one name was left: the thing that was asked for is ignored, and the other may not be there.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -53,6 +55,7 @@ def schedulers(optimizer, decay_steps=None, warmup_steps=None):
 @rule(code="TW811", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at neighbouring branches."""
+    yield from _turned_round(analysis)
     asked_here = [
         one for one in analysis.nodes.get(ast.If, []) if isinstance(one, ast.If) and _asked(one.test) is not None
     ]
@@ -128,3 +131,48 @@ def _fits(branch: ast.If, use: ast.AST, kind: str) -> bool:
     if kind.startswith("hasattr"):
         return isinstance(parent, ast.Attribute) and repr(parent.attr) in kind
     return isinstance(parent, ast.keyword | ast.Call)
+
+
+def _turned_round(analysis: Analysis) -> Iterator[Hit]:
+    """Yield the branch that uses a value if it is the sign that there is none, beside one that does it right."""
+    compared = [one for one in analysis.nodes.get(ast.If, []) if isinstance(one, ast.If) and _sign(one) is not None]
+    if len(compared) < 2:
+        return
+    for body in _bodies(analysis):
+        for first, second in itertools.pairwise(body):
+            if not isinstance(first, ast.If) or not isinstance(second, ast.If):
+                continue
+            signs = _sign(first), _sign(second)
+            if signs[0] is None or signs[1] is None or signs[0][1:] != signs[1][1:] or signs[0][0] == signs[1][0]:
+                continue
+            texts = [_with_a_blank(one) for one in (first, second)]
+            wrong = first if isinstance(getattr(first.test, "ops", [None])[0], ast.Eq | ast.Is) else second
+            right = second if wrong is first else first
+            if "" not in texts and texts[0] == texts[1] and first.test is not second.test:
+                yield Hit(
+                    place=analysis.source.place(wrong.test),
+                    message=f"`{ast.unparse(wrong.test)}` lets only the sign for nothing through; the next to it is "
+                    f"`{ast.unparse(right.test)}`",
+                    evidence=(Evidence("the other branch", analysis.source.place(right.test)),),
+                    fix="Turn the comparison round.",
+                )
+
+
+def _sign(branch: ast.If) -> tuple[bool, str] | None:
+    """Return whether a branch wants a value to be equal to a sign, and which sign: None, -1 or a text."""
+    test = branch.test
+    if branch.orelse or not isinstance(test, ast.Compare) or len(test.ops) > 1 or not isinstance(test.left, ast.Name):
+        return None
+    sign = ast.unparse(test.comparators[0])
+    if sign not in ("None", "-1", "''") or not isinstance(test.ops[0], ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
+        return None
+    return isinstance(test.ops[0], ast.Eq | ast.Is), sign
+
+
+def _with_a_blank(branch: ast.If) -> str:
+    """Return what a branch does, with a blank for what it asks for; nothing if it does not read that in a call."""
+    name = getattr(getattr(branch.test, "left", None), "id", "")
+    calls = [one for statement in branch.body for one in walk(statement) if isinstance(one, ast.Call)]
+    if not any(isinstance(given, ast.Name) and given.id == name for call in calls for given in call.args):
+        return ""
+    return re.sub(rf"\b{re.escape(name)}\b", "_", "; ".join(ast.unparse(one) for one in branch.body))

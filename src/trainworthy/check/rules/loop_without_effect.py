@@ -2,7 +2,8 @@
 
 What it finds:
     A loop over `noise` that ends its turn with `one = one * scale`, when `noise` is read afterwards as if it had
-    changed; a comprehension that never reads its element and works on the whole collection in each turn; a loop over
+    changed; one over `[self.first, self.second]` that never reads its element and calls `self.first` in each turn; a
+    comprehension that never reads its element and works on the whole collection in each turn; a loop over
     validation batches that reads `labels` of the training loop beside its own `labels_val`.
 
 Why:
@@ -79,6 +80,30 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if isinstance(one, ast.ListComp | ast.GeneratorExp | ast.SetComp):
                 yield from _whole_in_each_turn(analysis, one)
     yield from _batches_of_the_other_loop(analysis)
+    yield from _first_in_each_turn(analysis, loops)
+
+
+def _first_in_each_turn(analysis: Analysis, loops: list[_Loop]) -> Iterator[Hit]:
+    """Yield uses of one of the objects that a loop runs over, when the loop never reads its element."""
+    for loop in loops:
+        if not isinstance(loop.target, ast.Name) or not isinstance(loop.iter, ast.List | ast.Tuple):
+            continue
+        objects = {ast.unparse(one) for one in loop.iter.elts if isinstance(one, ast.Name | ast.Attribute)}
+        inside = [one for statement in loop.body for one in walk(statement)]
+        element = loop.target.id
+        if len(objects) < 2 or element.startswith("_"):
+            continue
+        tested = [one for one in inside if isinstance(one, ast.Compare | ast.If)]
+        in_tests = {inner for one in tested for inner in walk(one.test if isinstance(one, ast.If) else one)}
+        read = [one for one in inside if isinstance(one, ast.Name) and one.id == element and one not in in_tests]
+        uses = [one for one in inside if isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) in objects]
+        if not read and len({ast.unparse(one) for one in uses}) == 1:
+            yield Hit(
+                place=analysis.source.place(uses[0]),
+                message=f"each turn works on `{ast.unparse(uses[0])}`, and `{element}` is never used",
+                evidence=(Evidence("the loop", analysis.source.place(loop.target)),),
+                fix=f"Use `{element}`.",
+            )
 
 
 def _pairs(target: ast.expr, iterable: ast.expr) -> _Pairs:

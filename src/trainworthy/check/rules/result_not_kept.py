@@ -1,16 +1,18 @@
 """The result of an operation that changes nothing is thrown away.
 
 What it finds:
-    `x.masked_fill(mask, 0)`, `x.unsqueeze(0)`, `torch.clamp(x, 0, 1)` and the like as a whole statement.
+    `x.masked_fill(mask, 0)`, `x.unsqueeze(0)`, `torch.cat([x, y])`, `np.append(x, y)`, `text.replace(old, "")`,
+    `sorted(names)`, `picture.filter(ImageFilter.BLUR)` and the like as a whole statement; also `self.dropout(x)` of a
+    layer that does not work in place, and a call of a function of the project that only computes.
 
 Why:
-    These methods return a new tensor and leave their own as it was; the mask is never applied. The ones that change
-    their tensor end in an underscore.
+    These return something new and leave what they are given as it was; the mask is never applied, the picture never
+    blurred. The methods that change their tensor end in an underscore.
 
 How sure:
-    Certain for tensors, and for methods that only tensors have. Silent within `try`, `with pytest.raises(...)` and
-    other contexts that expect an exception, and where the call may be there to warm something up (a bare call in a
-    loop that does nothing else).
+    Certain for tensors, arrays, text and pictures, and for methods that only they have. Silent within `try`,
+    `with pytest.raises(...)` and other contexts that expect an exception, and where the call may be there to warm
+    something up (a bare call in a loop that does nothing else).
 
 When it is wrong:
     An object of another library has a method of that name that changes the object.
@@ -19,15 +21,17 @@ When it is wrong:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.pure import is_pure
+from trainworthy.check.static.queries import called_function, once_per_place
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Tensor
+from trainworthy.check.static.values import Instance, Tensor
 
 BAD = """\
 import torch
@@ -62,27 +66,148 @@ _TENSOR_ONLY = frozenset(
 # Methods of tensors that other objects have, too.
 _SHARED = frozenset(
     "view reshape transpose expand repeat flatten detach clone contiguous softmax log_softmax sigmoid abs neg sqrt exp "
-    "log float half double long int bool view_as expand_as type_as masked_select add sub mul div".split()
+    "log float half double long int bool view_as expand_as type_as masked_select add sub mul div to cuda cpu "
+    "bfloat16".split()
 )
-_FUNCTIONS = frozenset(f"torch.{name}" for name in (*_TENSOR_ONLY, "abs", "exp", "log", "sqrt", "sigmoid", "softmax"))
+_OF_TORCH = (*_TENSOR_ONLY, *"abs exp log sqrt sigmoid softmax cat stack where flip roll sort reshape relu".split())
+_OF_NUMPY = (
+    "append concatenate stack vstack hstack clip pad delete insert sort flip roll reshape transpose squeeze where "
+    "expand_dims swapaxes moveaxis repeat tile"
+).split()
+_FUNCTIONAL = ("pad", "normalize", "interpolate", "one_hot", "softmax", "dropout")
+_FUNCTIONS = frozenset(
+    {
+        *(f"torch.{name}" for name in (*_OF_TORCH, "transpose")),
+        *(f"torch.nn.functional.{name}" for name in _FUNCTIONAL),
+        *(f"numpy.{name}" for name in _OF_NUMPY),
+        "builtins.sorted",
+        "builtins.reversed",
+    }
+)
+_OF_ARRAYS = frozenset("reshape transpose astype squeeze flatten clip repeat swapaxes".split())
+_OF_TEXT = frozenset("replace strip lstrip rstrip".split())
+_OF_PICTURES = frozenset("filter resize convert crop rotate transpose".split())
+_CLIP_ARGUMENTS = 3  # of np.clip; what comes after them is written into
+_PICTURES = frozenset({"PIL.Image.open", "PIL.Image.fromarray", "PIL.Image.new"})
 
 
 @rule(code="TW841", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at statements that are such a call."""
+    yield from _texts(analysis)
+    yield from _layers_and_functions(analysis)
     statements = {part: tree for tree in analysis.nodes.get(ast.Expr, ()) for part in _whole(tree)}
     expected = _expects_exceptions(analysis)
-    names = (*_TENSOR_ONLY, *_SHARED)
-    for call in once_per_place(analysis.method_calls(*names)):
-        if call.node not in statements or call.node in expected or not _pure(call) or "out" in call.keywords:
+    words = analysis.source.words
+    functions = (name.rpartition(".")[2] for name in _FUNCTIONS)
+    names = {*_TENSOR_ONLY, *_SHARED, *_OF_ARRAYS, *_OF_PICTURES, *functions} & words
+    pictures = _pictures(analysis) if "PIL" in words and _OF_PICTURES & words else frozenset()
+    for call in once_per_place(analysis.method_calls(*sorted(names))):
+        if call.node not in statements or call.keywords.keys() & {"out", "inplace"}:
+            continue
+        if call.node in expected or not (_pure(call) or _is_of_a_picture(call, pictures)):
             continue
         if analysis.source.path.endswith(".ipynb") and call.context.function is None:  # shown below the cell
             continue
         yield Hit(
             place=analysis.place(call.node, call.context),
-            message=f"the result of `{call.method}` is thrown away; the tensor stays as it was",
+            message=f"the result of `{call.method}` is thrown away; {_what(call)} stays as it was",
             fix=f"Assign the result, or use `{call.method}_` where there is one.",
         )
+
+
+def _what(call: Call) -> str:
+    """Name what stays as it was."""
+    if call.name.startswith("builtins."):
+        return "what it was given"
+    if call.name.startswith("numpy."):
+        return "the array"
+    return "the picture" if call.method in _OF_PICTURES - _SHARED else "the tensor"
+
+
+def _pictures(analysis: Analysis) -> frozenset[str]:
+    """Return the names that pictures are bound to, and nothing else is."""
+    made: set[str] = set()
+    others: set[str] = set()
+    opened = {call.node for call in analysis.calls(*_PICTURES)}
+    for one in analysis.nodes.get(ast.Assign, []):
+        value = getattr(one, "value", None)
+        while isinstance(value, ast.Call) and value not in opened and getattr(value.func, "attr", "") in _OF_PICTURES:
+            value = value.func.value  # type: ignore[attr-defined]
+        names = {target.id for target in getattr(one, "targets", []) if isinstance(target, ast.Name)}
+        (made if value in opened else others).update(names)
+    return frozenset(made - others)
+
+
+def _is_of_a_picture(call: Call, pictures: frozenset[str]) -> bool:
+    func = call.node.func
+    if not isinstance(func, ast.Attribute) or func.attr not in _OF_PICTURES or not call.node.args:
+        return False
+    if func.attr == "filter" and any("ImageFilter." in ast.unparse(one) for one in call.node.args):
+        return True
+    return isinstance(func.value, ast.Name) and func.value.id in pictures
+
+
+def _texts(analysis: Analysis) -> Iterator[Hit]:
+    """Yield calls of methods that only text has, by their arguments."""
+    if not _OF_TEXT & analysis.source.words or "def replace(" in analysis.source.text:
+        return
+    modules = {one.asname or one.name for kind in (ast.Import, ast.ImportFrom)
+               for node in analysis.nodes.get(kind, []) for one in getattr(node, "names", [])}  # fmt: skip
+    for statement in analysis.nodes.get(ast.Expr, []):
+        for call in _whole(statement):
+            func = call.func if isinstance(call, ast.Call) and not call.keywords else None
+            if not isinstance(call, ast.Call) or not isinstance(func, ast.Attribute) or func.attr not in _OF_TEXT:
+                continue
+            if getattr(func.value, "id", "self") in modules | {"self"} or not _gets_text(func.attr, call.args):
+                continue
+            yield Hit(
+                place=analysis.source.place(call),
+                message=f"the result of `{func.attr}` is thrown away; the text stays as it was",
+                fix="Assign the result.",
+            )
+
+
+def _layers_and_functions(analysis: Analysis) -> Iterator[Hit]:
+    """Yield layers that are called in a method for nothing, and functions of the project that only compute."""
+    statements = {getattr(one, "value", None) for one in analysis.nodes.get(ast.Expr, [])}
+    expected: set[ast.AST] | None = None
+    for call in once_per_place(one for one in analysis.all_calls if one.node in statements):
+        function, around = called_function(call), call.context.function
+        pure = function is not None and isinstance(function.node, ast.FunctionDef) and is_pure(function.node)
+        if call.context.source is not analysis.source or around is None or not (pure or _is_a_layer(call)):
+            continue
+        if around.owner is None and not pure:
+            continue
+        expected = _expects_exceptions(analysis) if expected is None else expected
+        if call.node not in expected and not around.name.startswith("test"):
+            called = ast.unparse(call.node.func)
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"the result of `{called}` is thrown away; what it was given stays as it was",
+                fix="Assign the result.",
+            )
+
+
+def _is_a_layer(call: Call) -> bool:
+    """Say whether a layer of torch that keeps nothing and does not work in place is called."""
+    if not isinstance(call.owner, Instance) or _LAYER.fullmatch(call.name) is None or call.owner.made_by is None:
+        return False
+    made = call.owner.made_by.node
+    written = [*made.args, *[one.value for one in made.keywords if one.arg in (None, "inplace")]]
+    return not any(isinstance(one, ast.Constant) and one.value is True for one in written)
+
+
+_LAYER = re.compile(
+    r"torch\.nn\.(Dropout[123]?d?|AlphaDropout|ReLU6?|LeakyReLU|GELU|ELU|SELU|SiLU|Sigmoid|Tanh|Softmax2?d?|LogSoftmax|"
+    r"Linear|Conv[123]d|ConvTranspose[123]d|LayerNorm|GroupNorm|RMSNorm|Embedding|AvgPool[123]d|MaxPool[123]d|Softplus)"
+    r"\.__call__"
+)
+
+
+def _gets_text(method: str, arguments: list[ast.expr]) -> bool:
+    texts = [isinstance(one, ast.Constant) and isinstance(one.value, str) for one in arguments]
+    return len(texts) == 2 and any(texts) if method == "replace" else len(texts) < 2 and all(texts)
 
 
 def _whole(statement: ast.AST) -> list[ast.AST]:
@@ -93,9 +218,12 @@ def _whole(statement: ast.AST) -> list[ast.AST]:
 
 def _pure(call: Call) -> bool:
     if call.name in _FUNCTIONS:
-        return True
+        into = call.name == "numpy.clip" and len(call.node.args) > _CLIP_ARGUMENTS
+        return not into and not any(isinstance(one, ast.Constant) and one.value is True for one in call.node.args)
     if not isinstance(call.node.func, ast.Attribute):
         return False
+    if isinstance(call.owner, Tensor) and call.owner.library == "numpy.ndarray":
+        return call.method in _OF_ARRAYS and len(call.node.args) < _CLIP_ARGUMENTS
     if isinstance(call.owner, Tensor):
         return call.owner.library == "torch.Tensor" and call.method in _TENSOR_ONLY | _SHARED
     return call.name.startswith("?.") and call.method in _TENSOR_ONLY and bool(call.node.args or call.node.keywords)

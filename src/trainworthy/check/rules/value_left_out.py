@@ -2,7 +2,8 @@
 
 What it finds:
     A parameter that its function never reads, while a call there gets a constant for the argument of that name
-    (`shuffle=False` in a function with a parameter `shuffle`); a variable that is made and never read, while another
+    (`shuffle=False` in a function with a parameter `shuffle`), or that it hands on under its name elsewhere, while one
+    call gets its default written out; a variable that is made and never read, while another
     is given for the argument of its name, or one of nearly the same name is given twice or used in its stead
     (`masks, masks` beside `bad_masks`, `q_preds` beside `next_q_preds`).
 
@@ -68,6 +69,9 @@ _COMMON = frozenset(
 )
 _HOOK = re.compile(r"^(on_|configure_|test_|_?__)|_hook$|^forward$")
 
+# Decorators that hand a function's arguments on as they are.
+_KEEPS_ARGUMENTS = re.compile(r"^(torch\.)?(no_grad|enable_grad|inference_mode)\b|^(static|class)method$")
+
 
 @rule(code="TW845", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
@@ -76,12 +80,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     methods = _methods(analysis)
     for node in functions_of(analysis.nodes):
-        if is_stub(node) or node.decorator_list:
+        if is_stub(node) or not all(_KEEPS_ARGUMENTS.search(ast.unparse(one)) for one in node.decorator_list):
             continue
         names = bindings_of(node)
         if names.opaque:
             continue
         yield from _constants_for_parameters(analysis, names, methods.get(node))
+        yield from _defaults_written_out(analysis, names)
         yield from _others_for_values(analysis, names)
 
 
@@ -108,6 +113,30 @@ def _constants_for_parameters(analysis: Analysis, names: Bindings, cls: ProjectC
                     evidence=(Evidence("the function", _header(analysis, node)),),
                     fix=f"Write `{keyword.arg}={keyword.arg}`.",
                 )
+
+
+def _defaults_written_out(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
+    """Yield calls that get a parameter's default where the others of the function get the parameter."""
+    arguments = names.function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    pairs = [*zip(reversed(positional), reversed(arguments.defaults), strict=False)]
+    pairs += [(one, value) for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
+    texts = {one.arg: value.value for one, value in pairs if isinstance(value, ast.Constant)}
+    texts = {name: value for name, value in texts.items() if isinstance(value, str) and name not in names.stores}
+    given = [keyword for call in names.calls for keyword in call.keywords if keyword.arg in texts] if texts else []
+    for keyword in given:
+        name, value = keyword.arg or "", keyword.value
+        if not isinstance(value, ast.Constant) or value.value != texts[name]:
+            continue
+        handed = [one for one in given if one.arg == name and getattr(one.value, "id", "") == name]
+        asked = any(isinstance(one, ast.Compare) and name in ast.unparse(one) for one in walk(names.function))
+        if len(handed) > 1 and not asked:
+            yield Hit(
+                place=analysis.source.place(keyword),
+                message=f"`{name}` is {value.value!r} here whatever `{names.function.name}` was given",
+                evidence=(Evidence("here it is handed on", analysis.source.place(handed[0])),),
+                fix=f"Write `{name}={name}`.",
+            )
 
 
 def _is_of_an_interface(cls: ProjectClass, node: Def) -> bool:

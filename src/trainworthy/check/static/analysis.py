@@ -22,6 +22,7 @@ _WORTH_RUNNING = (
     "transformers",
     "accelerate",
     "multiprocessing",
+    "gymnasium",
     "backward(",
     ".eval()",
 )

@@ -48,6 +48,23 @@ def attribute_is_read(path: str, name: str, cls: str) -> bool | None:
     )
 
 
+def setting_is_read(path: str, name: str, cls: str) -> bool | None:
+    """Say whether another file of the project reads a setting of a class's objects; None if it is too large.
+
+    What other classes read of themselves counts only in files that mention the class.
+    """
+    others = _other_texts(path)
+    if others is None:
+        return None
+    of_self = re.compile(rf"\bself\.{name}\b(?!\s*=[^=])")
+    of_any = re.compile(rf"(?<!\bself)\.[ \t]*{name}\b(?!\s*=[^=])|['\"]([\w.]*\.)?{name}(\.[\w.]*)?['\"]")
+    return any(
+        of_any.search(text) is not None or (cls in text and of_self.search(text) is not None)
+        for text in others
+        if name in text
+    )
+
+
 def _other_texts(path: str) -> list[str] | None:
     """Return the other programs of the project that a file is of; None if there are too many."""
     here = Path(path).resolve()

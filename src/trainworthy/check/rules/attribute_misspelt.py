@@ -1,0 +1,96 @@
+"""An attribute is set under a misspelt name.
+
+What it finds:
+    `args.distribued = int(os.environ["WORLD_SIZE"]) > 1` where nothing reads `distribued`, and `args.distributed` is
+    set and read.
+
+Why:
+    The attribute that is asked for keeps its first value: the run is never distributed.
+
+How sure:
+    The names differ by one letter within a word, not at its end; no file of the project reads the misspelt one; the
+    other one is both set and read in this file, on the same object.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import is_read_in_project
+
+BAD = """\
+import os
+
+import torch
+
+
+def prepare(args):
+    args.distributed = False
+    if "WORLD_SIZE" in os.environ:
+        args.distribued = int(os.environ["WORLD_SIZE"]) > 1  # <- TW865
+    if args.distributed:
+        torch.distributed.init_process_group("nccl")
+"""
+
+GOOD = """\
+import os
+
+import torch
+
+
+def prepare(args):
+    args.distributed = False
+    if "WORLD_SIZE" in os.environ:
+        args.distributed = int(os.environ["WORLD_SIZE"]) > 1
+    if args.distributed:
+        torch.distributed.init_process_group("nccl")
+"""
+
+_SHORTEST = 6
+
+
+@rule(code="TW865", severity="error")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at attributes that are set and never read."""
+    if "torch" not in analysis.source.words:
+        return
+    stored: dict[tuple[str, str], ast.Attribute] = {}
+    read: dict[tuple[str, str], ast.Attribute] = {}
+    for one in analysis.nodes.get(ast.Attribute, []):
+        if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
+            (stored if isinstance(one.ctx, ast.Store) else read).setdefault((one.value.id, one.attr), one)
+    unread = set(stored) - set(read)
+    for holder, name in sorted(unread) if set(stored) & set(read) else ():
+        if len(name) < _SHORTEST or name in {attr for _, attr in read}:
+            continue
+        for other in sorted(attr for at, attr in read if at == holder and (at, attr) in stored):
+            if _is_misspelt(name, other) and is_read_in_project(analysis.source.path, name) is False:
+                yield Hit(
+                    place=analysis.source.place(stored[holder, name]),
+                    message=f"nothing reads `{holder}.{name}`; `{holder}.{other}` is what is asked for",
+                    evidence=(Evidence("it is read here", analysis.source.place(read[holder, other])),),
+                    fix=f"Write `{holder}.{other}`.",
+                )
+
+
+def _is_misspelt(name: str, right: str) -> bool:
+    """Say whether two names differ by one letter, left out, added, exchanged or swapped, within a word.
+
+    >>> _is_misspelt("distribued", "distributed"), _is_misspelt("encode", "encoder")
+    (True, False)
+    """
+    if name == right or abs(len(name) - len(right)) > 1:
+        return False
+    start = next((at for at, (a, b) in enumerate(zip(name, right, strict=False)) if a != b), min(len(name), len(right)))
+    ends = [(name[start:], right[start + 1 :]), (name[start + 1 :], right[start:])]
+    swapped = name[start : start + 2] == right[start : start + 2][::-1] and name[start + 2 :] == right[start + 2 :]
+    exchanged = name[start + 1 :] == right[start + 1 :] and len(name) == len(right)
+    if not (swapped or exchanged or any(a == b for a, b in ends)):
+        return False
+    rest = max(name, right, key=len)[start + 1 :]
+    letters = name[start : start + 1] + right[start : start + 1]
+    return start > 0 and len(rest.partition("_")[0]) > 1 and letters.isalpha() and letters.islower()

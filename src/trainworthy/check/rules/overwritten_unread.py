@@ -1,0 +1,143 @@
+"""A value is computed and overwritten before anything reads it.
+
+What it finds:
+    `h = self.norm(x)` followed by `h = self.layer(x)`: the first result is lost, and the second line reads what came
+    before it.
+
+Why:
+    One step of the network, of the loss or of the augmentation has no effect.
+
+How sure:
+    Both statements stand in one block, nothing between them mentions the name, and the second is not made of it. The
+    first is computed from something that the second reads as well. Silent where the same is computed twice, as for a
+    measurement, and for names that begin with an underscore.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import walk
+
+BAD = """\
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.layer = nn.Linear(width, width)
+
+    def forward(self, x):
+        h = self.norm(x)  # <- TW895
+        h = self.layer(x)
+        return x + h
+"""
+
+GOOD = """\
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.layer = nn.Linear(width, width)
+
+    def forward(self, x):
+        h = self.norm(x)
+        h = self.layer(h)
+        return x + h
+"""
+
+_BLOCKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.While, ast.With, ast.If)
+
+
+@rule(code="TW895", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at the statements of blocks in functions."""
+    if "torch" not in analysis.source.words:
+        return
+    for kind in _BLOCKS:
+        for node in analysis.nodes.get(kind, []):
+            for field in ("body", "orelse"):
+                body = getattr(node, field, [])
+                if len(body) > 1:
+                    yield from _in_block(analysis, body)
+
+
+def _is_of_tensors(value: ast.expr) -> bool:
+    """Say whether a value is computed by operators, torch or a layer, not by something that may do more than that."""
+    if isinstance(value, ast.Call):
+        text = ast.unparse(value.func)
+        return text.startswith(("torch.", "F.", "nn.functional.", "np.")) or _LAYER.search(text) is not None
+    return isinstance(value, ast.BinOp)
+
+
+_LAYER = re.compile(
+    r"^self\.\w*(norm|bn|ln|conv|linear|fc|proj|drop|relu|act|gelu|pool|embed|layer|block|head|attn|attention|mlp|ffn|up|"
+    r"down|encoder|decoder|lstm|gru|rnn)\d*\w*$"
+)
+
+
+def _in_block(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
+    pending: dict[str, ast.Assign] = {}
+    for statement in body:
+        name = _target(statement)
+        mentioned = {one.id for one in walk(statement) if isinstance(one, ast.Name)} if pending else set()
+        if name in pending and isinstance(statement, ast.Assign):
+            first = pending[name]
+            alike = _is_of_tensors(first.value) and _is_computed_alike(first.value, statement.value)
+            if alike and not _reads(statement.value, name):
+                yield Hit(
+                    place=analysis.source.place(first),
+                    message=f"`{name}` is computed here and overwritten before anything reads it",
+                    evidence=(Evidence("overwritten here", analysis.source.place(statement)),),
+                    fix=f"Make the second of `{name}`, or remove the first.",
+                )
+        for one in mentioned & pending.keys():
+            del pending[one]
+        if isinstance(statement, ast.Try | ast.FunctionDef | ast.Return | ast.Raise | ast.Delete):
+            pending.clear()
+        if name and isinstance(statement, ast.Assign):
+            pending[name] = statement
+
+
+def _target(statement: ast.stmt) -> str:
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        return target.id if isinstance(target, ast.Name) and not target.id.startswith("_") else ""
+    return ""
+
+
+def _reads(value: ast.expr, name: str) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == name for one in walk(value))
+
+
+def _is_computed_alike(first: ast.expr, second: ast.expr) -> bool:
+    """Say whether two values are computed, in different ways, of one thing."""
+    if not isinstance(first, ast.Call | ast.BinOp) or not isinstance(second, ast.Call | ast.BinOp):
+        return False
+    called = [ast.unparse(one.func) for one in (first, second) if isinstance(one, ast.Call)]
+    if len(called) > 1 and called[0] == called[1]:  # measured, or tried with other arguments
+        return False
+    return bool(_given(first) & _given(second))
+
+
+def _given(value: ast.expr) -> set[str]:
+    """Return the names that a computation gets: operands and arguments, not what is called."""
+    parts = [value.left, value.right] if isinstance(value, ast.BinOp) else []
+    if isinstance(value, ast.Call):
+        parts = [*value.args, *(one.value for one in value.keywords)]
+    called = {one.func for part in parts for one in walk(part) if isinstance(one, ast.Call)}
+    return {one.id for part in parts for one in walk(part) if isinstance(one, ast.Name) and one not in called} - {
+        "self"
+    }
