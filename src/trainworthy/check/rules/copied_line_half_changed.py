@@ -49,8 +49,11 @@ def losses(criterion, model_a, model_b, x, target_a, target_b):
 """
 
 _WORD = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]*|\d+")
-_ENDS = frozenset({"start", "end", "begin", "min", "max", "lo", "hi", "low", "high", "first", "last", "lower", "upper"})
-_ABOUT = frozenset({"device", "dtype", "shape", "ndim"})
+_ENDS = frozenset(
+    # of an interval or a box
+    "start end begin min max lo hi low high first last lower upper top bottom left right".split()
+)
+_ABOUT = frozenset({"device", "dtype", "shape", "ndim", "size", "dim", "numel", "len", "getattr"})
 _NEAR = 6  # statements between a line and its copy
 
 
@@ -105,6 +108,8 @@ def _form(node: ast.AST, parts: list[ast.AST]) -> str:
     """Write how a statement is built, without its names, and collect these, but for those of devices and shapes."""
     if isinstance(node, ast.Attribute) and node.attr in _ABOUT:
         return node.attr
+    if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in _ABOUT:
+        return "size"
     if isinstance(node, ast.Name | ast.Attribute) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
         parts.append(node)
         inner = _form(node.value, parts) if isinstance(node, ast.Attribute) else ""

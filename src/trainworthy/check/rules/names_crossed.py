@@ -1,7 +1,8 @@
 """Two values are stored under each other's name.
 
 What it finds:
-    `self.mean = std` beside `self.std = mean`; entries or keyword arguments such as `height=width, width=height`.
+    `self.mean = std` beside `self.std = mean`; entries or keyword arguments such as `height=width, width=height`; and
+    `src_mask=src_mask, tgt_mask=src_mask` where there is a `tgt_mask`.
 
 Why:
     Nothing fails where both are of one kind. Whoever reads them by name gets the other one.
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, functions_of, own_nodes
+from trainworthy.check.static.bindings import Def, bindings_of, functions_of, own_nodes
 
 BAD = """\
 import torch
@@ -37,6 +38,11 @@ class Normalise:
 
 def saved(path, input_ids, attention_mask):
     torch.save({"input_ids": attention_mask, "attention_mask": input_ids}, path)  # <- TW816
+
+
+def encoded(model, src, src_mask, tgt_mask):
+    tgt_mask = tgt_mask.bool()
+    return model(src, src_mask=src_mask, tgt_mask=src_mask), tgt_mask  # <- TW816
 """
 
 GOOD = """\
@@ -54,6 +60,11 @@ class Normalise:
 
 def saved(path, input_ids, attention_mask):
     torch.save({"input_ids": input_ids, "attention_mask": attention_mask}, path)
+
+
+def encoded(model, src, src_mask, tgt_mask):
+    tgt_mask = tgt_mask.bool()
+    return model(src, src_mask=src_mask, tgt_mask=tgt_mask)
 """
 
 _TURNS = re.compile(
@@ -85,6 +96,19 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                         message=f"`{value}` is stored as `{name}`, and `{name}` as `{value}`",
                         evidence=(Evidence("and the other way round", analysis.place(back[1])),),
                     )
+                elif value != name and back is not None and back[0] == value and _is_there(function, name, where):
+                    yield Hit(
+                        place=analysis.place(where),
+                        message=f"`{value}` is stored as `{value}` and as `{name}`, and there is a `{name}`",
+                        fix=f"{name}={name}",
+                    )
+
+
+def _is_there(function: Def, name: str, where: ast.AST) -> bool:
+    """Say whether a function has something of its own under a name."""
+    bound = bindings_of(function)
+    own = any(one.lineno < getattr(where, "lineno", 0) for one in bound.stores.get(name, ()))
+    return isinstance(where, ast.Call | ast.Dict) and (own or name in bound.parameters)
 
 
 def _has_direction(*names: str) -> bool:
