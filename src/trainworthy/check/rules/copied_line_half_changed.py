@@ -9,7 +9,8 @@ Why:
 
 How sure:
     Both lines are built alike and stand in one block; one word changes to another one in all names but one; the name
-    with the other word exists, was given a value above, and is of the same kind: it was made by a line built alike.
+    with the other word exists and was given a value above. Silent about the ends of an interval, places in a grid,
+    devices and shapes, and in tests, which compare one thing with another all the time.
 """
 
 from __future__ import annotations
@@ -54,13 +55,14 @@ _ENDS = frozenset(
     "start end begin min max lo hi low high first last lower upper top bottom left right".split()
 )
 _ABOUT = frozenset({"device", "dtype", "shape", "ndim", "size", "dim", "numel", "len", "getattr"})
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _NEAR = 6  # statements between a line and its copy
 
 
 @rule(code="TW867", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Compare the statements of each block with those right above."""
-    if "torch" not in analysis.source.words:
+    if "torch" not in analysis.source.words or _TEST.search(analysis.source.path.replace("\\", "/")):
         return
     attributes = {
         one.attr

@@ -200,9 +200,11 @@ def _read(part: ast.AST, use: ast.expr, *, meter: bool) -> ast.expr | None:
         if called and isinstance(above, ast.Call):
             return use if parent.attr in _ASKED and not above.args else None
         return use if parent.attr in _VALUES and isinstance(parent.ctx, ast.Load) else None
-    if not isinstance(use, ast.Name) or not isinstance(use.ctx, ast.Load) or not isinstance(part, ast.Expr):
+    if not isinstance(use, ast.Name) or not isinstance(use.ctx, ast.Load):
         return None
-    return use if isinstance(part.value, ast.Call) else None
+    if isinstance(part, ast.expr):  # the test of a branch
+        return use if isinstance(parent, ast.Compare) else None
+    return use if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call) else None
 
 
 def _summed_before(analysis: Analysis, statement: ast.stmt, name: str) -> bool:
