@@ -2,7 +2,8 @@
 
 What it finds:
     In `__getitem__`, a name for `self.samples[index]` is changed in place: by a method that ends in `_`, by
-    assigning to a part of it, or by `+=` and the like where the stored data are a tensor or an array.
+    assigning to a part of it, or by `+=` and the like where the stored data are a tensor or an array. Also where it is
+    a view of the item, or is handed to a method of the class that changes its argument so.
 
 Why:
     Indexing a tensor or an array, or taking an item of a list, gives the stored object itself: augmentation adds up
@@ -79,7 +80,7 @@ def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> 
     index = node.args.args[1].arg
     aliases: dict[str, tuple[str, ast.AST]] = {}
     for statement in _in_order(node.body):
-        for name, place in _changed(statement):
+        for name, place in (*_changed(statement), *_handed_on(cls, statement)):
             attribute, made = aliases.get(name, ("", statement))
             plain = isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name)
             kept = not plain and _DATA_SET.search(attribute) is None
@@ -101,6 +102,10 @@ def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> 
                     aliases[target.id] = (attribute, statement)
 
 
+_VIEWS = frozenset({"view", "squeeze", "unsqueeze", "transpose", "permute", "detach"})
+_SHARING = frozenset({"torch.from_numpy", "torch.as_tensor", "np.asarray", "numpy.asarray"})
+
+
 def _in_order(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     for statement in body:
         yield statement
@@ -109,7 +114,20 @@ def _in_order(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _item_of(value: ast.expr, index: str) -> str:
-    """Return the attribute of which a value is the item with that index."""
+    """Return the attribute of which a value is the item with that index, or a view of it."""
+    while isinstance(value, ast.Call | ast.Subscript | ast.Attribute):
+        if isinstance(value, ast.Call):
+            func = value.func
+            if isinstance(func, ast.Attribute) and ast.unparse(func) in _SHARING and len(value.args) == 1:
+                value = value.args[0]
+            elif isinstance(func, ast.Attribute) and func.attr in _VIEWS:
+                value = func.value
+            else:
+                return ""
+        elif isinstance(value, ast.Subscript) and any(isinstance(one, ast.Slice) for one in walk(value.slice)):
+            value = value.value
+        else:
+            break
     if not isinstance(value, ast.Subscript) or getattr(value.slice, "id", "") != index:
         return ""
     of = value.value
@@ -131,6 +149,28 @@ def _changed(statement: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
         in_place = isinstance(func, ast.Attribute) and func.attr.endswith("_") and not func.attr.startswith("_")
         if in_place and isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name):
             yield func.value.id, statement
+
+
+def _handed_on(cls: ProjectClass, statement: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the names that a statement hands to a method of the class which writes into its argument first of all."""
+    if not isinstance(statement, ast.Assign | ast.Expr | ast.Return) or statement.value is None:
+        return
+    for call in walk(statement.value):
+        func = call.func if isinstance(call, ast.Call) else None
+        own = isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "self"
+        method = cls.members.get(func.attr) if own and isinstance(func, ast.Attribute) else None
+        if not isinstance(call, ast.Call) or not isinstance(method, Function) or isinstance(method.node, ast.Lambda):
+            continue
+        parameters = [one.arg for one in method.node.args.args if one.arg != "self"]
+        for one, parameter in zip(call.args, parameters, strict=False):
+            if isinstance(one, ast.Name) and _writes_into(method.node, parameter):
+                yield one.id, call
+
+
+def _writes_into(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
+    """Say whether a function changes its argument in place, and gives the name no other value."""
+    rebound = any(isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in walk(node))
+    return not rebound and any(name == changed for one in _in_order(node.body) for changed, _ in _changed(one))
 
 
 def _holds_arrays(analysis: Analysis, cls: ProjectClass, attribute: str) -> bool:

@@ -1,0 +1,216 @@
+"""A function changes its argument in place and returns it, and the caller goes on with both as if they were two.
+
+What it finds:
+    `masked, labels = mask_tokens(inputs)`, where `mask_tokens` writes into its argument and returns it, and `inputs`
+    is used afterwards; also `batch["masked"] = mask(batch["inputs"])` of a batch that is used further.
+
+Why:
+    Both names are one tensor: the original is masked, scaled or shifted, too, and whatever is computed from it is
+    something else than the code says.
+
+How sure:
+    The function is the project's, it writes into the argument on every way and returns that same object, and the
+    caller gives the result another name. Silent about functions whose name says so (`relu_`, `fill`, `update`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Def, functions_of, own_nodes
+from trainworthy.check.static.queries import called_function
+from trainworthy.check.static.source import Source
+from trainworthy.check.static.tree import walk
+from trainworthy.check.static.values import Function
+
+BAD = """\
+import torch
+
+
+def mask_tokens(inputs, mask_id):
+    labels = inputs.clone()
+    chosen = torch.bernoulli(torch.full(labels.shape, 0.15)).bool()
+    inputs[chosen] = mask_id  # <- TW576
+    return inputs, labels
+
+
+def collate(batch, mask_id):
+    batch["masked"], batch["labels"] = mask_tokens(batch["ids"], mask_id)
+    return batch
+"""
+
+GOOD = """\
+import torch
+
+
+def mask_tokens(inputs, mask_id):
+    inputs = inputs.clone()
+    labels = inputs.clone()
+    chosen = torch.bernoulli(torch.full(labels.shape, 0.15)).bool()
+    inputs[chosen] = mask_id
+    return inputs, labels
+
+
+def collate(batch, mask_id):
+    batch["masked"], batch["labels"] = mask_tokens(batch["ids"], mask_id)
+    return batch
+"""
+
+_SAYS_SO = re.compile(r"_$|in_?place|^_?(set|update|fill|init|register|add|build|make|load|apply_|write|append|patch)")
+_METHOD = re.compile(r"^[a-z]\w*[a-z0-9]_$")
+_NO_CHANGE = frozenset({"requires_grad_", "retain_grad_", "share_memory_"})
+
+
+class _Change(NamedTuple):
+    """An argument that a function changes and returns: its place, its place in the result, and the statement."""
+
+    argument: int
+    result: int | None
+    statement: ast.stmt
+
+
+@rule(code="TW576", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at calls whose result is kept."""
+    if not analysis.source.words & {"torch", "numpy"}:
+        return
+    known = {call.node: ran for call in analysis.all_calls if (ran := called_function(call)) is not None}
+    here = _functions_here(analysis)
+    changed: dict[ast.AST, _Change | None] = {}
+    for caller in functions_of(analysis.nodes):
+        for one in own_nodes(caller):
+            call = one.value if isinstance(one, ast.Assign) else None
+            if not isinstance(one, ast.Assign) or not isinstance(call, ast.Call):
+                continue
+            source, function = _called(analysis, call, known, here)
+            if source is None or function is None or function is caller or _SAYS_SO.search(function.name):
+                continue
+            if function not in changed:
+                changed[function] = _changed_and_returned(function)
+            change = changed[function]
+            hits = list(_kept_apart(analysis, caller, one, (source, function), change)) if change is not None else []
+            yield from hits
+            if hits and source is analysis.source:  # which is said of the function, once
+                changed[function] = None
+
+
+def _functions_here(analysis: Analysis) -> dict[str, Def]:
+    """Return the functions of a file that have their name alone."""
+    named: dict[str, list[Def]] = {}
+    for one in functions_of(analysis.nodes):
+        named.setdefault(one.name, []).append(one)
+    return {name: found[0] for name, found in named.items() if len(found) == 1}
+
+
+def _called(
+    analysis: Analysis, call: ast.Call, known: dict[ast.Call, Function], here: dict[str, Def]
+) -> tuple[Source | None, Def | None]:
+    """Return the function that a call runs, and its file."""
+    found = known.get(call)
+    if found is not None:
+        return (found.source, found.node) if isinstance(found.node, Def) else (None, None)
+    func = call.func
+    own = isinstance(func, ast.Attribute) and getattr(func.value, "id", "") in ("self", "cls")
+    name = func.id if isinstance(func, ast.Name) else func.attr if own and isinstance(func, ast.Attribute) else ""
+    return analysis.source, here.get(name)
+
+
+def _changed_and_returned(function: Def) -> _Change | None:
+    """Return which argument a function changes in place, at which place of its result it stands, and where."""
+    names = [one.arg for one in function.args.args]
+    returns = [one for one in own_nodes(function) if isinstance(one, ast.Return)]
+    if len(returns) != 1 or returns[0].value is None:
+        return None
+    value = returns[0].value
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    for at, name in enumerate(names):
+        if name in ("self", "cls"):
+            continue
+        places = [number for number, part in enumerate(parts) if isinstance(part, ast.Name) and part.id == name]
+        if not places:
+            continue
+        change = _change(function.body, name)
+        rebound = any(
+            isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in walk(function)
+        )
+        if change is not None and not rebound:
+            return _Change(at, places[0] if isinstance(value, ast.Tuple) else None, change)
+    return None
+
+
+def _change(body: list[ast.stmt], name: str) -> ast.stmt | None:
+    """Return the first statement right in a body that writes into a tensor or array."""
+    for one in body:
+        if isinstance(one, ast.Assign):
+            for target in one.targets:
+                if isinstance(target, ast.Subscript) and getattr(target.value, "id", "") == name:
+                    return (
+                        None if isinstance(target.slice, ast.Constant) and isinstance(target.slice.value, str) else one
+                    )
+        elif isinstance(one, ast.AugAssign):
+            target = one.target
+            if isinstance(target, ast.Subscript) and getattr(target.value, "id", "") == name:
+                return one
+        elif isinstance(one, ast.Expr) and isinstance(one.value, ast.Call):
+            call: ast.expr = one.value
+            while isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                if getattr(call.func.value, "id", "") == name and _METHOD.match(call.func.attr):
+                    return None if call.func.attr in _NO_CHANGE else one
+                call = call.func.value
+    return None
+
+
+def _kept_apart(
+    analysis: Analysis, caller: Def, statement: ast.Assign, called: tuple[Source, Def], change: _Change
+) -> Iterator[Hit]:
+    call, (source, function) = statement.value, called
+    if not isinstance(call, ast.Call):
+        return
+    name = function.args.args[change.argument].arg
+    at = change.argument - (function.args.args[0].arg in ("self", "cls"))
+    given = next((one.value for one in call.keywords if one.arg == name), None)
+    if given is None and 0 <= at < len(call.args):
+        given = call.args[at]
+    target = statement.targets[0]
+    if change.result is not None:
+        if not isinstance(target, ast.Tuple) or change.result >= len(target.elts):
+            return
+        target = target.elts[change.result]
+    if given is None or isinstance(target, ast.Starred) or ast.unparse(target) == ast.unparse(given):
+        return
+    if _used_later(caller, statement, given, ast.unparse(target)):
+        both = f"`{ast.unparse(target)}` and `{ast.unparse(given)}`"
+        own = source is analysis.source
+        here = change.statement if own else statement
+        why = ("it is called here", analysis.place(statement))
+        if not own:
+            why = ("it is changed here", source.place(change.statement))
+        yield Hit(
+            place=analysis.place(here),
+            message=f"{both} are one tensor, which `{function.name}` changes",
+            evidence=(Evidence(*why),),
+            fix=f"Clone `{name}` first.",
+        )
+
+
+def _used_later(caller: Def, statement: ast.Assign, given: ast.expr, target: str) -> bool:
+    """Say whether what was handed in, or the dict it is in, is used after a statement."""
+    root = given
+    if isinstance(root, ast.Subscript) and isinstance(root.slice, ast.Constant) and isinstance(root.slice.value, str):
+        root = root.value
+    if not isinstance(root, ast.Name):
+        return False
+    later = [
+        one
+        for one in walk(caller)
+        if isinstance(one, ast.Name) and one.id == root.id and one.lineno > (statement.end_lineno or 0)
+    ]
+    later.sort(key=lambda one: (one.lineno, one.col_offset))
+    reads = [one for one in later if isinstance(one.ctx, ast.Load)]
+    return bool(reads)

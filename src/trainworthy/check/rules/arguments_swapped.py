@@ -1,0 +1,101 @@
+"""Two arguments stand in each other's place.
+
+What it finds:
+    `resize(image, width, height)` where the function is `def resize(image, height, width)`: the names of both values
+    are those of both parameters, the other way round.
+
+Why:
+    Nothing fails where both are of one kind: sizes, losses, masks or logits go where the other belongs.
+
+How sure:
+    The function is the project's and known, and both names match exactly. Silent where the same function is called in
+    both orders, as for a symmetrical measure, and where the caller or the function says that it turns things round.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import called_function, is_expected_to_raise, once_per_place
+from trainworthy.check.static.values import Function
+
+BAD = """\
+import torch
+
+
+def crop(image, height, width):
+    return image[..., :height, :width]
+
+
+def prepared(image, height, width):
+    return crop(image, width, height)  # <- TW836
+"""
+
+GOOD = """\
+import torch
+
+
+def crop(image, height, width):
+    return image[..., :height, :width]
+
+
+def prepared(image, height, width):
+    return crop(image, height, width)
+"""
+
+_TURNS = re.compile(
+    r"swap|transpos|rever|invers|mirror|flip|symmetr|rot|cross|commut|backward|other|mutual|bidirect|dual|adjoint|_t$|hermit",
+    re.IGNORECASE,
+)
+
+
+@rule(code="TW836", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at calls of the project's functions."""
+    orders: dict[tuple[object, frozenset[str]], set[tuple[str, str]]] = {}
+    found: list[tuple[Call, Function, tuple[str, str]]] = []
+    for call in once_per_place(iter(analysis.all_calls)):
+        function = called_function(call)
+        if function is None or call.context.source is not analysis.source or len(call.node.args) < 2:
+            continue
+        for pair, wrong in _pairs(call, function):
+            orders.setdefault((function.node, frozenset(pair)), set()).add(pair)
+            if wrong:
+                found.append((call, function, pair))
+    for call, function, pair in found:
+        both_ways = len(orders[(function.node, frozenset(pair))]) > 1
+        inside = call.context.function.name if call.context.function is not None else ""
+        turned = _TURNS.search(inside) or _TURNS.search(function.name) or call.context.function is function
+        if both_ways or turned or is_expected_to_raise(call.node, analysis.parents):
+            continue
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"`{function.name}` takes `{pair[1]}` before `{pair[0]}`",
+            evidence=(Evidence("it is defined here", function.source.place(function.node.args)),),
+            fix="Swap the two arguments.",
+        )
+
+
+def _pairs(call: Call, function: Function) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Yield pairs of positional arguments that are called as two parameters are, and whether they are swapped."""
+    names = [one.arg for one in (*function.node.args.posonlyargs, *function.node.args.args)]
+    if function.owner is not None and names[:1] and names[0] in ("self", "cls"):
+        names = names[1:]
+    given = [_name(one) for one in call.node.args[: len(names)]]
+    for at, one in enumerate(given):
+        for other, two in enumerate(given[at + 1 :], start=at + 1):
+            if one and two and one != two and {one, two} == {names[at], names[other]}:
+                yield (one, two), one == names[other]
+
+
+def _name(node: ast.expr) -> str:
+    """Name what is handed in: a variable or an attribute."""
+    if isinstance(node, ast.Attribute):
+        return node.attr.lstrip("_")
+    return node.id if isinstance(node, ast.Name) else ""

@@ -1,0 +1,141 @@
+"""A list or dict that is a parameter's default is changed, for all calls.
+
+What it finds:
+    `def __init__(self, history=[])` with `self.history = history` and `self.history.append(...)` in a method; or a
+    function that appends to, or writes into, its parameter with such a default.
+
+Why:
+    The default is made once. Every object and every call adds to the same list: a second model begins with the first
+    one's history, layers or statistics.
+
+How sure:
+    The parameter keeps its default until it is changed, and what changes it adds to it: an entry of a fixed name, which
+    every call writes anew, is left alone.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Def, bindings_of, functions_of, own_nodes
+from trainworthy.check.static.tree import children, walk
+
+BAD = """\
+import torch
+
+
+class Meter:
+    def __init__(self, values=[]):
+        self.values = values
+
+    def update(self, loss):
+        self.values.append(loss.item())  # <- TW856
+
+
+def losses_of(model, batches, losses={}):
+    for at, batch in enumerate(batches):
+        losses[at] = model(batch).item()  # <- TW856
+    return losses
+"""
+
+GOOD = """\
+import torch
+
+
+class Meter:
+    def __init__(self, values=()):
+        self.values = list(values)
+
+    def update(self, loss):
+        self.values.append(loss.item())
+
+
+def losses_of(model, batches, losses=None):
+    losses = {} if losses is None else losses
+    for at, batch in enumerate(batches):
+        losses[at] = model(batch).item()
+    return losses
+"""
+
+_CHANGES = frozenset({"append", "extend", "insert", "add"})
+_CACHES = ("cache", "memo", "registry", "_seen", "static", "state", "counter", "_c")
+
+
+@rule(code="TW856", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at the functions whose parameters have such defaults."""
+    if not analysis.source.words & {"torch", "numpy"}:
+        return
+    for function in functions_of(analysis.nodes):
+        for name, default in _mutable(function):
+            if name.startswith("_") or any(one in name.lower() for one in _CACHES):
+                continue
+            change = _changed(function, name)
+            if change is None and function.name == "__init__":
+                change = _changed_as_attribute(analysis, function, name)
+            if change is not None:
+                yield Hit(
+                    place=analysis.place(change),
+                    message=f"this changes the default of `{name}` for every later call",
+                    evidence=(Evidence("the default, made once", analysis.place(default)),),
+                    fix=f"Take None as the default, and make a new one: {name} = [] if {name} is None else {name}",
+                )
+
+
+def _mutable(function: Def) -> Iterator[tuple[str, ast.expr]]:
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    pairs = [*zip(reversed(positional), reversed(arguments.defaults), strict=False)]
+    pairs += [(one, value) for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
+    for one, value in pairs:
+        made = isinstance(value, ast.Call) and getattr(value.func, "id", "") in ("list", "dict", "set", "defaultdict")
+        if isinstance(value, ast.List | ast.Dict | ast.Set) or made:
+            yield one.arg, value
+
+
+def _changed(function: Def, name: str) -> ast.AST | None:
+    """Return where a function changes a parameter in place that it never gives another value."""
+    if _is_replaced(function, name):
+        return None
+    changes = (one for one in own_nodes(function) if _changes(one, name))
+    return min(changes, key=lambda one: getattr(one, "lineno", 0), default=None)
+
+
+def _is_replaced(function: Def, name: str) -> bool:
+    """Say whether a parameter is given another value, which it is not by `+=`."""
+    added = {one.target for one in own_nodes(function) if isinstance(one, ast.AugAssign)}
+    return any(one not in added for one in bindings_of(function).stores.get(name, ()))
+
+
+def _changes(node: ast.AST, text: str) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES:
+        return ast.unparse(node.func.value) == text
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+        other_each_time = not isinstance(node.slice, ast.Constant | ast.Slice)
+        return other_each_time and ast.unparse(node.value) == text
+    return isinstance(node, ast.AugAssign) and ast.unparse(node.target) == text
+
+
+def _changed_as_attribute(analysis: Analysis, function: Def, name: str) -> ast.AST | None:
+    """Return where a class changes the attribute that is the default itself."""
+    kept = [
+        one.targets[0]
+        for one in own_nodes(function)
+        if isinstance(one, ast.Assign)
+        and isinstance(one.value, ast.Name)
+        and one.value.id == name
+        and isinstance(one.targets[0], ast.Attribute)
+        and getattr(one.targets[0].value, "id", "") == "self"
+    ]
+    cls = analysis.parents.get(function)
+    if len(kept) != 1 or not isinstance(cls, ast.ClassDef) or _is_replaced(function, name):
+        return None
+    text = ast.unparse(kept[0])
+    again = [one for one in walk(cls) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)]
+    if sum(ast.unparse(one) == text for one in again) > 1:
+        return None
+    return next((one for part in children(cls) for one in walk(part) if _changes(one, text)), None)
