@@ -106,7 +106,7 @@ def _unlike_the_others(analysis: Analysis) -> Iterator[Hit]:
         function = scope_of(node, analysis.parents)
         if node in guarded or not isinstance(function, ast.FunctionDef) or _speaks_of_shards(function):
             continue
-        if _holds_a_model(node, function) and _callers_do_not_ask(analysis, function):
+        if _holds_a_model(node, function) and _a_caller_does_not_ask(analysis, function):
             yield Hit(
                 place=analysis.place(node),
                 message="every rank writes this file",
@@ -132,21 +132,30 @@ def _speaks_of_shards(function: ast.FunctionDef) -> bool:
     return any(word in words for word in ("rank", "shard", "master", "is_main", "main_process", "world", "parallel"))
 
 
-def _callers_do_not_ask(analysis: Analysis, function: ast.FunctionDef) -> bool:
-    """Say whether the project calls a function, and nowhere under a condition on the rank."""
-    users = 0
-    for path in project_files(analysis.source.path) or ():
-        text = text_of(path)
+def _a_caller_does_not_ask(analysis: Analysis, function: ast.FunctionDef) -> bool:
+    """Say whether the project calls a function outside of conditions on the rank."""
+    cls = analysis.parents.get(function)
+    owner = cls.name.lower() if isinstance(cls, ast.ClassDef) else ""
+    for path in {analysis.source.path, *(project_files(analysis.source.path) or ())}:
+        text = analysis.source.text if path == analysis.source.path else text_of(path)
         if f"{function.name}(" not in text:
             continue
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError):
-            return False
+            continue
         parents = {child: node for node in walk(tree) for child in children(node)}
         for node in parents:
-            if called(node) == function.name:
-                users += 1
-                if on_one_rank(node, parents):
-                    return False
-    return users > 0
+            if called(node) == function.name and _is_of(node, owner) and not on_one_rank(node, parents):
+                return True
+    return False
+
+
+def _is_of(node: ast.AST, owner: str) -> bool:
+    """Say whether a call is of the class's method: of something called as it is; or of a function."""
+    func = getattr(node, "func", None)
+    if not owner:
+        return isinstance(func, ast.Name)
+    value = func.value if isinstance(func, ast.Attribute) else None
+    name = str(getattr(value, "attr", None) or getattr(value, "id", "")).lower().replace("_", "")
+    return len(name) > 3 and name != "self" and name in owner

@@ -50,7 +50,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         above, below = (node.left, node.right) if isinstance(node, ast.BinOp) else (node.target, node.value)
         if isinstance(below, ast.Constant):
             continue
-        size = _size(followed(below, scope_of(node, analysis.parents)))
+        size = _size(below, scope_of(node, analysis.parents))
         of = subject(size) if size is not None else None
         if size is not None and of is not None and _is_of(above, of):
             yield Hit(
@@ -60,16 +60,17 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
-def _size(node: ast.expr) -> ast.Call | None:
+def _size(node: ast.expr, scope: ast.AST) -> ast.Call | None:
     """Return the norm, deviation or sum that something is, perhaps with an epsilon or another shape."""
+    node = followed(node, scope)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _size(node.left) or _size(node.right)
+        return _size(node.left, scope) or _size(node.right, scope)
     if not isinstance(node, ast.Call):
         return None
     if called(node) in _SIZES:
         return node
     inner = subject(node) if called(node) in _AROUND else None
-    return None if inner is None else _size(inner)
+    return None if inner is None else _size(inner, scope)
 
 
 def _is_of(above: ast.expr, of: ast.expr) -> bool:

@@ -25,7 +25,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, keyword, scope_of
-from trainworthy.check.static.everywhere import project_files, text_of
+from trainworthy.check.static.everywhere import text_of
 
 BAD = """\
 import torch
@@ -47,7 +47,7 @@ dataset = torch.utils.data.TensorDataset(torch.rand(100, 4))
 train, valid = random_split(dataset, [80, 20], generator=torch.Generator().manual_seed(0))
 """
 
-_SEEDS = re.compile(r"seed", re.IGNORECASE)
+_SEEDS = re.compile(r"seed\w*\(|random_state", re.IGNORECASE)
 _AGAIN = re.compile(r"resume|snapshot|checkpoint|ckpt|start_epoch|init_process_group", re.IGNORECASE)
 _NAMED = re.compile(r"train|dev|val", re.IGNORECASE)
 
@@ -93,11 +93,10 @@ def _resumes(analysis: Analysis, call: ast.Call) -> bool:
 
 
 def _importers(path: Path) -> list[str]:
-    """Return the programs in the same folder, or one around it, that name a file as a module."""
-    named = re.compile(
-        rf"^\s*(?:from|import)\s[^\n]*\b{re.escape(path.stem)}\b|['\"][\w.{{}}]*\b{re.escape(path.stem)}['\"]", re.M
-    )
-    around = [
-        one for one in map(Path, project_files(str(path)) or ()) if one.parent.resolve() in path.resolve().parents
-    ]
-    return [text for one in around if one != path and named.search(text := text_of(str(one)))]
+    """Return the programs in the same folder, or the two around it, that name a file as a module."""
+    if not path.is_file():
+        return []
+    name = re.escape(path.stem)
+    named = re.compile(rf"^\s*(?:from|import)\s[^\n]*\b{name}\b|['\"][\w.{{}}]*\b{name}['\"]", re.MULTILINE)
+    around = [one for folder in path.resolve().parents[:3] for one in sorted(folder.glob("*.py"))]
+    return [text for one in around if one != path.resolve() and named.search(text := text_of(str(one)))]
