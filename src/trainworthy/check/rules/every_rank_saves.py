@@ -2,13 +2,15 @@
 
 What it finds:
     `torch.save` to a file whose name does not depend on the rank, in a program that starts a process group and
-    never asks for its rank in a condition.
+    never asks for its rank in a condition; and a save of a model on all ranks, where the same class or file has others
+    on one rank only.
 
 Why:
     All ranks write one file at once; it may be torn.
 
 How sure:
-    Silent as soon as any condition in the program speaks of a rank, or a main or master process.
+    The first is silent as soon as any condition in the program speaks of a rank, or a main or master process; the
+    second where a caller in the project asks, or the name of the file or function speaks of ranks or shards.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import called, followed, scope_of
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.ranks import on_one_rank
+from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import Const
 
 BAD = """\
@@ -65,9 +70,12 @@ _WORDS = (
 @rule(code="TW423", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at saves to a literal name."""
-    started = any(True for _ in analysis.calls("torch.distributed.init_process_group"))
     saves = any(True for _ in analysis.calls("torch.save"))
-    if not started or not saves or _asks_for_rank(analysis):
+    if not saves:
+        return
+    started = any(True for _ in analysis.calls("torch.distributed.init_process_group"))
+    if not started or _asks_for_rank(analysis):
+        yield from _unlike_the_others(analysis)
         return
     for call in once_per_place(analysis.calls("torch.save")):
         if isinstance(call.argument(1, "f"), Const):
@@ -86,3 +94,68 @@ def _asks_for_rank(analysis: Analysis) -> bool:
                 if any(word in words for word in _WORDS):
                     return True
     return False
+
+
+def _unlike_the_others(analysis: Analysis) -> Iterator[Hit]:
+    """Yield saves of a model on all ranks beside such that one rank makes."""
+    saves = [one for one in analysis.nodes.get(ast.Call, ()) if isinstance(one, ast.Call) and _is_save(one)]
+    if len(saves) < 2:
+        return
+    guarded = [one for one in saves if on_one_rank(one, analysis.parents)]
+    for node in saves if guarded else ():
+        function = scope_of(node, analysis.parents)
+        if node in guarded or not isinstance(function, ast.FunctionDef) or _speaks_of_shards(function):
+            continue
+        if _holds_a_model(node, function) and _a_caller_does_not_ask(analysis, function):
+            yield Hit(
+                place=analysis.place(node),
+                message="every rank writes this file",
+                evidence=(Evidence("only one rank writes here", analysis.place(guarded[0])),),
+                fix="Save on the main process only.",
+            )
+
+
+def _is_save(node: ast.Call) -> bool:
+    func = node.func
+    return isinstance(func, ast.Attribute) and func.attr == "save" and getattr(func.value, "id", "") == "torch"
+
+
+def _holds_a_model(node: ast.Call, function: ast.AST) -> bool:
+    """Say whether a model's weights are saved, which are alike on all ranks."""
+    given = followed(node.args[0], function) if node.args else None
+    return given is not None and any(called(one) == "state_dict" for one in walk(given))
+
+
+def _speaks_of_shards(function: ast.FunctionDef) -> bool:
+    """Say whether a function distinguishes ranks in another way: each may have a file or a part of its own."""
+    words = ast.dump(function).lower()
+    return any(word in words for word in ("rank", "shard", "master", "is_main", "main_process", "world", "parallel"))
+
+
+def _a_caller_does_not_ask(analysis: Analysis, function: ast.FunctionDef) -> bool:
+    """Say whether the project calls a function outside of conditions on the rank."""
+    cls = analysis.parents.get(function)
+    owner = cls.name.lower() if isinstance(cls, ast.ClassDef) else ""
+    for path in {analysis.source.path, *(project_files(analysis.source.path) or ())}:
+        text = analysis.source.text if path == analysis.source.path else text_of(path)
+        if f"{function.name}(" not in text:
+            continue
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            continue
+        parents = {child: node for node in walk(tree) for child in children(node)}
+        for node in parents:
+            if called(node) == function.name and _is_of(node, owner) and not on_one_rank(node, parents):
+                return True
+    return False
+
+
+def _is_of(node: ast.AST, owner: str) -> bool:
+    """Say whether a call is of the class's method: of something called as it is; or of a function."""
+    func = getattr(node, "func", None)
+    if not owner:
+        return isinstance(func, ast.Name)
+    value = func.value if isinstance(func, ast.Attribute) else None
+    name = str(getattr(value, "attr", None) or getattr(value, "id", "")).lower().replace("_", "")
+    return len(name) > 3 and name != "self" and name in owner

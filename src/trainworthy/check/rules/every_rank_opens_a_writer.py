@@ -1,0 +1,88 @@
+"""Every rank opens a TensorBoard writer on the same folder.
+
+What it finds:
+    `SummaryWriter(...)` made by every process of a program that elsewhere asks which rank it is before it logs.
+
+Why:
+    Each rank creates an event file in the folder: curves are drawn several times, most of them empty, and names of
+    runs that hold the time differ from rank to rank.
+
+How sure:
+    The file asks for the main process or rank in other places; neither the writer, nor the calls of the function that
+    makes it in this file, stand under such a condition, and its folder's name does not speak of the rank.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import called, scope_of
+from trainworthy.check.static.ranks import asks_which_rank, on_one_rank, rank_condition
+from trainworthy.check.static.tree import walk
+
+BAD = """\
+from accelerate import Accelerator
+from torch.utils.tensorboard import SummaryWriter
+
+accelerator = Accelerator()
+writer = SummaryWriter("runs/a")  # <- TW429
+if accelerator.is_main_process:
+    writer.add_scalar("loss", 1.0, 0)
+"""
+
+GOOD = """\
+from accelerate import Accelerator
+from torch.utils.tensorboard import SummaryWriter
+
+accelerator = Accelerator()
+writer = SummaryWriter("runs/a") if accelerator.is_main_process else None
+if writer is not None:
+    writer.add_scalar("loss", 1.0, 0)
+"""
+
+
+@rule(code="TW429", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at writers."""
+    if "SummaryWriter" not in analysis.source.words:
+        return
+    made = [one for one in analysis.nodes.get(ast.Call, ()) if called(one) == "SummaryWriter"]
+    if not made:
+        return
+    parents = analysis.parents
+    logs = _logs_of_one_rank(analysis)
+    for node in made:
+        if logs is None or on_one_rank(node, parents) or _speaks_of_ranks(node, scope_of(node, parents)):
+            continue
+        yield Hit(
+            place=analysis.place(node),
+            message="every rank opens this writer",
+            evidence=(Evidence("only one rank writes to it", analysis.place(logs)),),
+            fix="Open it on the main process only.",
+        )
+
+
+def _logs_of_one_rank(analysis: Analysis) -> ast.AST | None:
+    """Return a write to a writer that one rank makes."""
+    for node in analysis.nodes.get(ast.Call, ()):
+        if called(node) in ("add_scalar", "add_scalars", "add_image", "add_figure") and rank_condition(
+            node, analysis.parents
+        ):
+            return node
+    return None
+
+
+def _speaks_of_ranks(node: ast.AST, scope: ast.AST) -> bool:
+    """Say whether the folder, or what the function makes it of, depends on the rank."""
+    assigned = [one for one in walk(scope) if isinstance(one, ast.Assign | ast.AugAssign | ast.AnnAssign)]
+    names = {one.id for one in walk(node) if isinstance(one, ast.Name)}
+    return asks_which_rank(node) or any(
+        one.value is not None
+        and asks_which_rank(one.value)
+        and names & {n.id for n in walk(one) if isinstance(n, ast.Name)}
+        for one in assigned
+    )

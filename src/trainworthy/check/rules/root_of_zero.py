@@ -1,0 +1,111 @@
+"""A loss takes the square root of something that can be exactly zero.
+
+What it finds:
+    `F.mse_loss(a, b, reduction="none").mean(dim).sqrt()`, `torch.sqrt(((a - b) ** 2).sum(-1))`, and the like without an
+    epsilon, in a loss.
+
+Why:
+    The root's gradient at zero is infinite, and infinite times zero is not a number: one row that is predicted
+    exactly, padded on both sides or compared with itself makes every weight NaN.
+
+How sure:
+    The value under the root is a mean or sum, over some of the axes, of squared differences or a squared error;
+    nothing is added, clamped or masked before the root. Silent where gradients are off, and about a mean over
+    everything, which is never exactly zero. `torch.norm` and `torch.cdist` have a gradient of zero at zero.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import arguments_after_subject, called, followed, keyword, scope_of, subject
+from trainworthy.check.static.tree import walk
+
+BAD = """\
+import torch
+import torch.nn.functional as F
+
+
+def rmse_loss(prediction, target):
+    error = F.mse_loss(prediction, target, reduction="none")
+    return error.mean(dim=-1).sqrt().mean()  # <- TW238
+"""
+
+GOOD = """\
+import torch
+import torch.nn.functional as F
+
+
+def rmse_loss(prediction, target):
+    error = F.mse_loss(prediction, target, reduction="none")
+    return (error.mean(dim=-1) + 1e-8).sqrt().mean()
+"""
+
+_QUIET = ("no_grad", "inference_mode", "detach", "numpy", "item", "set_grad_enabled")
+
+
+@rule(code="TW238", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at square roots in losses."""
+    if "torch" not in analysis.source.words or not analysis.source.words & {"sqrt", "sqrt_"}:
+        return
+    for node in analysis.nodes.get(ast.Call, ()):
+        if not isinstance(node, ast.Call) or called(node) != "sqrt" or _is_of_numpy(node):
+            continue
+        scope = scope_of(node, analysis.parents)
+        if not _is_a_loss(scope, analysis.parents):
+            continue
+        under = subject(node)
+        if under is not None and _is_reduced_square(followed(under, scope), scope):
+            yield Hit(
+                place=analysis.place(node),
+                message="the root's gradient is infinite where this is exactly zero",
+                fix="Add an epsilon under the root.",
+            )
+
+
+def _is_of_numpy(node: ast.Call) -> bool:
+    func = node.func
+    return isinstance(func, ast.Name) or (isinstance(func, ast.Attribute) and ast.unparse(func.value) in ("np", "math"))
+
+
+def _is_a_loss(scope: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether a function computes a loss with gradients: it, or its class, is called so."""
+    if not isinstance(scope, ast.FunctionDef):
+        return False
+    around = parents.get(scope)
+    names = scope.name.lower() + (" " + around.name.lower() if isinstance(around, ast.ClassDef) else "")
+    if "loss" not in names and "criterion" not in names:
+        return False
+    return not any(str(getattr(one, "attr", "") or getattr(one, "id", "")) in _QUIET for one in walk(scope))
+
+
+def _is_reduced_square(node: ast.expr, scope: ast.AST) -> bool:
+    """Say whether something is the mean or sum, over some axes, of squares of a difference."""
+    if not isinstance(node, ast.Call) or called(node) not in ("mean", "sum"):
+        return False
+    if not arguments_after_subject(node) and keyword(node, "dim", "axis") is None:
+        return False
+    inner = subject(node)
+    return inner is not None and _is_square(followed(inner, scope), scope)
+
+
+def _is_square(node: ast.expr, scope: ast.AST) -> bool:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        two = isinstance(node.right, ast.Constant) and node.right.value == 2
+        return two and _is_difference(followed(node.left, scope))
+    if not isinstance(node, ast.Call):
+        return False
+    if called(node) == "mse_loss":
+        return True
+    of = subject(node)
+    two = called(node) == "square" or (called(node) == "pow" and "2" in map(ast.unparse, arguments_after_subject(node)))
+    return two and of is not None and _is_difference(followed(of, scope))
+
+
+def _is_difference(node: ast.expr) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)

@@ -1,0 +1,98 @@
+"""What a name was last given before a place, by the tree alone; and which names a rank is asked for by."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from functools import lru_cache
+
+from trainworthy.check.static.tree import children
+
+_SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+
+
+def scope_of(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST:
+    """Return the function, or the module, whose names a node sees."""
+    while node in parents:
+        node = parents[node]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            break
+    return node
+
+
+@lru_cache(maxsize=2048)
+def own_nodes_of(scope: ast.AST) -> tuple[ast.AST, ...]:
+    """Return what stands in a function or module itself, in the order of the text."""
+    found: list[ast.AST] = []
+    left = list(children(scope))
+    while left:
+        one = left.pop()
+        found.append(one)
+        if not isinstance(one, _SCOPES):
+            left += children(one)
+    return tuple(sorted(found, key=lambda one: (getattr(one, "lineno", 0), getattr(one, "col_offset", 0))))
+
+
+@lru_cache(maxsize=2048)
+def _given(scope: ast.AST) -> dict[str, list[tuple[int, ast.expr | None]]]:
+    found: dict[str, list[tuple[int, ast.expr | None]]] = defaultdict(list)
+    plain: set[ast.AST] = set()
+    for node in own_nodes_of(scope):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            plain.add(node.targets[0])
+            found[node.targets[0].id].append((node.end_lineno or node.lineno, node.value))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            plain.add(node.target)
+            found[node.target.id].append((node.end_lineno or node.lineno, node.value))
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            plain.add(node.target)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in plain:
+            found[node.id].append((node.lineno, None))
+    return found
+
+
+def last_given(scope: ast.AST, name: str, line: int) -> ast.expr | None:
+    """Return the expression that a name was last bound to above a line; None if it is another kind of binding."""
+    before = [one for one in _given(scope).get(name, ()) if one[0] < line]
+    return max(before, key=lambda one: one[0])[1] if before else None
+
+
+def followed(node: ast.expr, scope: ast.AST, depth: int = 4) -> ast.expr:
+    """Look through names to the expression that made them."""
+    while isinstance(node, ast.Name) and depth:
+        found = last_given(scope, node.id, node.lineno)
+        if found is None:
+            break
+        node, depth = found, depth - 1
+    return node
+
+
+def called(node: ast.AST) -> str:
+    """Return the last part of what a call calls; "" if it is none."""
+    func = node.func if isinstance(node, ast.Call) else None
+    return str(getattr(func, "attr", None) or getattr(func, "id", None) or "")
+
+
+def subject(node: ast.Call) -> ast.expr | None:
+    """Return ``x`` of ``x.f()`` and of ``torch.f(x)``: what a method is called on, or a function is given first."""
+    func = node.func
+    if isinstance(func, ast.Attribute) and not _is_library(func.value):
+        return func.value
+    return node.args[0] if node.args else None
+
+
+def arguments_after_subject(node: ast.Call) -> list[ast.expr]:
+    """Return the positional arguments other than the subject."""
+    func = node.func
+    return node.args if isinstance(func, ast.Attribute) and not _is_library(func.value) else node.args[1:]
+
+
+def keyword(node: ast.Call, *names: str) -> ast.expr | None:
+    """Return an argument given by one of some names."""
+    return next((one.value for one in node.keywords if one.arg in names), None)
+
+
+def _is_library(node: ast.expr) -> bool:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id in ("torch", "np", "numpy", "F", "jnp", "pt", "th", "math", "nn", "T")
