@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from report.tape_builder import TapeBuilder, small_training, unfolded
 from trainworthy.inspect.events import memory_events
-from trainworthy.tape.record import Repeat
+from trainworthy.tape.nodes import Repeat
 
 
 @given(st.integers(1, 12))

@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from trainworthy.tape.fold import fold
+from trainworthy.tape.nodes import Leaf, Node, leaves
 from trainworthy.tape.record import (
     PHASES,
     Collective,
     Kind,
-    Leaf,
     ModuleInfo,
-    Node,
     ParameterGroup,
     Phase,
     ProcessGroup,
@@ -23,7 +22,6 @@ from trainworthy.tape.record import (
     StorageClass,
     Tape,
     TensorMeta,
-    leaves,
 )
 
 Born = tuple[Kind, int]  # what for, and bytes

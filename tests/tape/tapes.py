@@ -10,17 +10,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trainworthy.tape.fold import fold
+from trainworthy.tape.nodes import Leaf, Node, Repeat, leaves
 from trainworthy.tape.record import (
     COLLECTIVE_KINDS,
     KINDS,
     PHASES,
     Collective,
-    Leaf,
     ModuleInfo,
-    Node,
     ParameterGroup,
     ProcessGroup,
-    Repeat,
     Row,
     Segment,
     Signature,
@@ -28,7 +26,6 @@ from trainworthy.tape.record import (
     StorageClass,
     Tape,
     TensorMeta,
-    leaves,
 )
 from trainworthy.virtual.gpu import VirtualGpu
 from zoo.small import CASES, train_step

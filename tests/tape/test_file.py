@@ -15,7 +15,8 @@ from tape.disk import packed_json, refusal, signed
 from tape.tapes import recorded_case, recorded_depth, tapes
 from trainworthy.errors import TapeError, TapeVersionError
 from trainworthy.tape.file import load_tape, save_tape
-from trainworthy.tape.record import SCHEMA_VERSION, Leaf, Segment, Tape
+from trainworthy.tape.nodes import Leaf
+from trainworthy.tape.record import SCHEMA_VERSION, Segment, Tape
 from zoo.small import CASES
 
 keeps_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

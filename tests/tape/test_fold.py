@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tape.tapes import count_nodes, depth, recorded_case, recorded_depth, tapes, unfold_tape, unfolded
 from trainworthy.tape.fold import fold
 from trainworthy.tape.memory import MemoryPoint, exact_timeline_bytes, memory_timeline
-from trainworthy.tape.record import KINDS, Leaf, Repeat, Tape, count_ops, leaves
+from trainworthy.tape.nodes import Leaf, Repeat, count_ops, leaves
+from trainworthy.tape.record import KINDS, Tape
 from trainworthy.tape.totals import step_totals
 from zoo.small import CASES
 

@@ -11,8 +11,9 @@ from trainworthy.errors import TapeError
 from trainworthy.tape import lifetimes
 from trainworthy.tape.encode import ints_of_rows
 from trainworthy.tape.lifetimes import check_lifetimes
+from trainworthy.tape.nodes import Leaf, Node, Repeat
 from trainworthy.tape.progressions import BIRTH, DEATH, USE, Piece, Slot, pieces
-from trainworthy.tape.record import Leaf, Node, Repeat, Row, Segment, Signature, Source, StorageClass, Tape, TensorMeta
+from trainworthy.tape.record import Row, Segment, Signature, Source, StorageClass, Tape, TensorMeta
 
 
 def _check(tape: Tape) -> str | None:

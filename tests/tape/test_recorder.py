@@ -131,8 +131,8 @@ def test_birth_and_death_of_a_storage() -> None:
     assert (three.size_bytes, three.birth, three.death) == (16, 3, None)
     assert (one.origin, two.origin, three.origin) == ("ones", "add", "mul")
     assert exact_timeline_bytes(recorder.tape(), "cpu") == [16, 32, 32, 48, 16]
-    assert recorder.peak_bytes["cpu"] == 48
-    assert recorder.allocated_bytes["cpu"] == 16
+    assert recorder.ledger.peak_bytes["cpu"] == 48
+    assert recorder.ledger.allocated_bytes["cpu"] == 16
     del d
 
 
@@ -263,7 +263,7 @@ def test_a_recorder_keeps_no_tensor_alive() -> None:
         gc.collect()
         alive = [s for s in recorder.tape().storages() if s.death is None]
     assert alive == []
-    assert recorder.allocated_bytes["cpu"] == 0
+    assert recorder.ledger.allocated_bytes["cpu"] == 0
 
 
 def test_recorders_may_be_nested() -> None:

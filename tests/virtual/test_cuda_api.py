@@ -92,7 +92,7 @@ def test_memory_counters(gpu: VirtualGpu) -> None:
     assert torch.cuda.memory.max_memory_allocated() == 4 << 20
     small = torch.empty(1, device="cuda")
     assert torch.cuda.memory_allocated() == (4 << 20) + 512
-    assert gpu.recorder.allocated_bytes["cuda:0"] == (4 << 20) + 512
+    assert gpu.recorder.ledger.allocated_bytes["cuda:0"] == (4 << 20) + 512
     del small, x
 
 

@@ -234,7 +234,7 @@ def test_checkpoint_from_the_real_world(tmp_path: Path, gpu: VirtualGpu) -> None
     assert layer.bias.tolist() == [0.0] * 4
     layer.load_state_dict(torch.load(tmp_path / "w.pt"), assign=True)
     assert layer.weight.device.type == "cpu"
-    assert gpu.recorder.storages
+    assert gpu.recorder.ledger.records
 
 
 # --- data -----------------------------------------------------------------------------------------

@@ -62,10 +62,10 @@ class LiveTape:
 
 def _real_tape(recorder: Any) -> Tape:
     """Build the tape of real tensors: the training's device is the one that held most memory."""
-    peaks = {k: v for k, v in recorder.peak_bytes.items() if k != "meta"}
+    peaks = {k: v for k, v in recorder.ledger.peak_bytes.items() if k != "meta"}
     gpus = {k: v for k, v in peaks.items() if k.startswith("cuda")}
     device = max(gpus or peaks or {"cpu": 0}, key=lambda k: (gpus or peaks or {"cpu": 0})[k])
-    tape: Tape = recorder.tape(device=device, granularity_bytes=recorder.granularity_bytes)
+    tape: Tape = recorder.tape(device=device, granularity_bytes=recorder.ledger.granularity_bytes)
     return tape
 
 

@@ -16,7 +16,8 @@ from trainworthy.estimate.gpu_kernels import gemm_shape
 from trainworthy.estimate.metas import element_bytes, scaled_traffic
 from trainworthy.estimate.op_classes import base_name, op_class
 from trainworthy.estimate.rewrite import NewLeaf, Site, each_leaf, map_signatures, rewrite
-from trainworthy.tape.record import PHASES, Leaf, Row, Signature, Tape, TensorMeta
+from trainworthy.tape.nodes import Leaf
+from trainworthy.tape.record import PHASES, Row, Signature, Tape, TensorMeta
 
 __all__ = [
     "Changed",

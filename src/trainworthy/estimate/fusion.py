@@ -21,7 +21,8 @@ from trainworthy.estimate.costs import FUSED, FUSED_ELEMENTWISE, FUSED_REDUCTION
 from trainworthy.estimate.metas import touched_bytes
 from trainworthy.estimate.op_classes import LAID_OUT, op_class
 from trainworthy.estimate.rewrite import NewLeaf, Rows, rewrite
-from trainworthy.tape.record import PHASES, Leaf, Row, Signature, Tape, TensorMeta
+from trainworthy.tape.nodes import Leaf
+from trainworthy.tape.record import PHASES, Row, Signature, Tape, TensorMeta
 
 __all__ = ["compiled"]
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from trainworthy.estimate.costs import Cost
 from trainworthy.estimate.timeline import NOTHING, Run, kernel, on_host
-from trainworthy.tape.record import Leaf, Node, Repeat, Tape, num_ints
+from trainworthy.tape.nodes import Leaf, Node, Repeat, num_ints
+from trainworthy.tape.record import Tape
 
 __all__ = ["Call", "Instruction", "Loop", "Plain", "Sync", "Wait", "program_of"]
 

@@ -11,18 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from trainworthy.tape.record import (
-    Leaf,
-    Node,
-    Repeat,
-    Row,
-    Segment,
-    Signature,
-    StorageClass,
-    Tape,
-    TensorMeta,
-    num_ints,
-)
+from trainworthy.tape.nodes import Leaf, Node, Repeat, num_ints
+from trainworthy.tape.record import Row, Segment, Signature, StorageClass, Tape, TensorMeta
 
 __all__ = ["NewLeaf", "Numbers", "Rows", "Site", "each_leaf", "map_signatures", "numbers_of", "on_device", "rewrite"]
 

@@ -13,7 +13,8 @@ from trainworthy.estimate.host_costs import LOOP, loop_modules
 from trainworthy.estimate.host_heap import Block, HostHeap
 from trainworthy.estimate.op_classes import op_class
 from trainworthy.estimate.op_cost import OpTime, op_time
-from trainworthy.tape.record import PHASES, Leaf, Phase, Signature, Tape, TensorMeta, leaves
+from trainworthy.tape.nodes import Leaf, leaves
+from trainworthy.tape.record import PHASES, Phase, Signature, Tape, TensorMeta
 
 if TYPE_CHECKING:
     from trainworthy.estimate.machine import Machine

@@ -9,18 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trainworthy.tape.record import (
-    PHASES,
-    Collective,
-    Leaf,
-    Phase,
-    ProcessGroup,
-    Signature,
-    Source,
-    Tape,
-    fill_template,
-    leaves,
-)
+from trainworthy.tape.nodes import Leaf, fill_template, leaves
+from trainworthy.tape.record import PHASES, Collective, Phase, ProcessGroup, Signature, Source, Tape
 
 POINT_TO_POINT = frozenset({"send", "recv"})
 _WAITS = ("wait", "wait_tensor")

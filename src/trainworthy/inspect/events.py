@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trainworthy.tape.record import Leaf, Node, Repeat, Tape, num_ints
+from trainworthy.tape.nodes import Leaf, Node, Repeat, num_ints
+from trainworthy.tape.record import Tape
 
 
 class Event(NamedTuple):

@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from itertools import product
 
-from trainworthy.tape.record import PHASES, Leaf, ModuleInfo, Node, Phase, Tape, fill_template, num_ints
+from trainworthy.tape.nodes import Leaf, Node, fill_template, num_ints
+from trainworthy.tape.record import PHASES, ModuleInfo, Phase, Tape
 
 Key = tuple[str, tuple[int, ...]]  # module template and the numbers that fill it
 

@@ -6,18 +6,8 @@ from dataclasses import dataclass, replace
 
 from trainworthy.inspect.allocator_note import AllocatorAnswer, allocator_answer
 from trainworthy.tape.memory import HeldStorages, MemoryPoint, MemoryTimeline
-from trainworthy.tape.record import (
-    KINDS,
-    PHASES,
-    Leaf,
-    Node,
-    Phase,
-    Source,
-    Tape,
-    count_ops,
-    fill_template,
-    shift,
-)
+from trainworthy.tape.nodes import Leaf, Node, count_ops, fill_template, shift
+from trainworthy.tape.record import KINDS, PHASES, Phase, Source, Tape
 
 _CACHING_GRANULARITY_BYTES = 512  # a tape that counts in this unit was recorded for the CUDA caching allocator
 

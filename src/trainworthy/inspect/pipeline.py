@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from trainworthy.inspect.collectives import POINT_TO_POINT, Call
-from trainworthy.tape.record import PHASES, Phase, Tape, leaves
+from trainworthy.tape.nodes import leaves
+from trainworthy.tape.record import PHASES, Phase, Tape
 
 Direction = Literal["F", "B"]
 

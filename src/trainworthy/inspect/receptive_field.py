@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from trainworthy.formulas.conv import axis_padding
 from trainworthy.formulas.receptive_field import Field, grow, hull
 from trainworthy.inspect.instances import module_instances
-from trainworthy.tape.record import PHASES, Leaf, ModuleInfo, Row, Signature, Tape, fill_template, leaves
+from trainworthy.tape.nodes import Leaf, fill_template, leaves
+from trainworthy.tape.record import PHASES, ModuleInfo, Row, Signature, Tape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

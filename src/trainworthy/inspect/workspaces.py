@@ -13,7 +13,8 @@ from typing import NamedTuple
 from trainworthy.errors import UnknownGpuError
 from trainworthy.hardware import gpu_row
 from trainworthy.inspect.events import Event, memory_events
-from trainworthy.tape.record import PHASES, Leaf, Node, Signature, Tape, TensorMeta, count_ops
+from trainworthy.tape.nodes import Leaf, Node, count_ops
+from trainworthy.tape.record import PHASES, Signature, Tape, TensorMeta
 
 # Matrix products that go through cuBLAS; its first one takes the library's workspace from PyTorch's allocator. The
 # backward pass runs in a thread of autograd's, which has a cuBLAS handle of its own and so takes another (seen on an

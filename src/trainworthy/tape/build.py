@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainworthy.tape.fold import fold
 from trainworthy.tape.modules import split_template
-from trainworthy.tape.record import (
-    PHASES,
-    Kind,
-    Leaf,
-    ParameterGroup,
-    Row,
-    Segment,
-    StorageClass,
-    Tape,
-)
+from trainworthy.tape.nodes import Leaf
+from trainworthy.tape.record import PHASES, Kind, ParameterGroup, Row, Segment, StorageClass, Tape
 
 if TYPE_CHECKING:
     from trainworthy.tape.recorder import Recorder
@@ -65,7 +57,7 @@ class _Builder:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self.ops = list(recorder.ops)
-        self.storages = list(recorder.storages)
+        self.storages = list(recorder.ledger.records)
         names = recorder.modules.display_paths()
         self.templates: dict[str, int] = {}
         self.places: list[tuple[int, tuple[int, ...]]] = []

@@ -56,7 +56,7 @@ def note_wait(recorder: Recorder, ticket: Ticket) -> None:
         return
     phase, module, source = recorder._place([])
     # A script may let go of a result before it waits.
-    alive = [i for i, storage in enumerate(ticket.storages) if recorder.storages[storage].death is None]
+    alive = [i for i, storage in enumerate(ticket.storages) if recorder.ledger.records[storage].death is None]
     metas = tuple([ticket.metas[i] for i in alive])
     key = ("c10d.wait", metas)
     number = recorder._signature_ids.get(key)

@@ -12,17 +12,15 @@ from trainworthy.errors import TapeError
 from trainworthy.tape.encode import BIRTHS, MAX_DEPTH, ints_of_rows
 from trainworthy.tape.fold import MAX_NESTING
 from trainworthy.tape.lifetimes import check_lifetimes
+from trainworthy.tape.nodes import Leaf, Node, Repeat
 from trainworthy.tape.record import (
     COLLECTIVE_KINDS,
     KINDS,
     PHASES,
     Collective,
-    Leaf,
     ModuleInfo,
-    Node,
     ParameterGroup,
     ProcessGroup,
-    Repeat,
     Row,
     Segment,
     Signature,

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainworthy.errors import TapeError
+from trainworthy.tape.nodes import Leaf, Node
 from trainworthy.tape.record import (
     Collective,
-    Leaf,
     ModuleInfo,
-    Node,
     ParameterGroup,
     Row,
     Signature,

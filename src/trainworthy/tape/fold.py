@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import chain
 from operator import sub
 
-from trainworthy.tape.record import Leaf, Node, Repeat
+from trainworthy.tape.nodes import Leaf, Node, Repeat
 
 MAX_NESTING = 8
 _MAX_CANDIDATES = 8

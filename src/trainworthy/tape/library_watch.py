@@ -21,9 +21,9 @@ def resizes_followed(recorder: Recorder) -> Iterator[None]:
 
     def resize_(storage: torch.UntypedStorage, size: int) -> Any:
         out = resize(storage, size)
-        record = recorder._live.get(storage._cdata)
+        record = recorder.ledger.live.get(storage._cdata)
         if record is not None and record.size_bytes != size:
-            recorder._resize(record, size)
+            recorder.ledger.resize(record, size, recorder.steps.current)
         return out
 
     owner.resize_ = resize_

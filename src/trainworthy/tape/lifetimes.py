@@ -6,8 +6,9 @@ from array import array
 from collections.abc import Sequence
 
 from trainworthy.errors import TapeError
+from trainworthy.tape.nodes import Leaf, Node, Repeat, leaves, shift
 from trainworthy.tape.progressions import BIRTH, MODULE, USE, Lengths, Piece, block_slots, multiplicity, pieces
-from trainworthy.tape.record import Leaf, Node, Repeat, Row, Tape, leaves, shift
+from trainworthy.tape.record import Row, Tape
 
 # A tape is checked operation by operation, so its length has limits (a step of a 405B model: 20,000 operations).
 MAX_OPS = 2_000_000

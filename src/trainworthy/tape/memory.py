@@ -11,20 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trainworthy.tape.record import (
-    KINDS,
-    PHASES,
-    Kind,
-    Leaf,
-    Node,
-    Phase,
-    Source,
-    Tape,
-    count_ops,
-    fill_template,
-    leaves,
-    shift,
-)
+from trainworthy.tape.nodes import Leaf, Node, count_ops, fill_template, leaves, shift
+from trainworthy.tape.record import KINDS, PHASES, Kind, Phase, Source, Tape
 
 _MAX_POINTS = 1500
 

@@ -13,7 +13,8 @@ from itertools import pairwise
 from math import gcd
 from typing import NamedTuple
 
-from trainworthy.tape.record import Leaf, Node, Repeat, Row, num_ints
+from trainworthy.tape.nodes import Leaf, Node, Repeat, num_ints
+from trainworthy.tape.record import Row
 
 MODULE, BIRTH, USE, DEATH = range(4)
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.tape.autograd import BackwardWatch, frame_at
@@ -23,6 +22,7 @@ from trainworthy.tape.build import RawOp, StorageRecord, build_tape
 from trainworthy.tape.collective_record import Ticket, note_wait, record_collective
 from trainworthy.tape.collectives import GroupTable
 from trainworthy.tape.flops import op_cost, sparse_parts
+from trainworthy.tape.ledger import Ledger
 from trainworthy.tape.library_watch import libraries_left_alone, resizes_followed, swaps_let
 from trainworthy.tape.modules import ModuleTracker
 from trainworthy.tape.operators import (
@@ -32,9 +32,7 @@ from trainworthy.tape.operators import (
     host_syncs,
     is_causal,
     is_fake,
-    is_wrapper,
     passed_on,
-    plain_tensors,
 )
 from trainworthy.tape.record import PHASES, Collective, Kind, Signature, Tape, TensorMeta
 from trainworthy.tape.source import SourceFinder
@@ -54,19 +52,11 @@ _shape: Callable[[torch.Tensor], torch.Size] = _base.shape.__get__
 _requires_grad: Callable[[torch.Tensor], bool] = _tensor.requires_grad.__get__
 
 
-class _Death(weakref.ref):  # type: ignore[type-arg]
-    """Weak reference to a storage that knows its record."""
-
-    __slots__ = ("key", "record")
-    record: StorageRecord
-    key: int
-
-
 class Recorder(TorchDispatchMode):
     """Records operations while it is entered.
 
     ``only`` decides, from the tensors of an operation, whether it is recorded (default: all).
-    ``allocated_bytes`` holds the bytes alive for each device as the recording goes on.
+    ``ledger`` holds the storages, and the bytes alive for each device as the recording goes on.
     """
 
     def __init__(
@@ -81,21 +71,18 @@ class Recorder(TorchDispatchMode):
         self.modules = ModuleTracker()
         self.steps = StepCounter(self)
         self.backward = BackwardWatch(self)
-        self.granularity_bytes = granularity_bytes
         # Whether work is being given to another stream than the one that computes, and who follows what it does.
         self.is_beside: Callable[[], bool] = lambda: False
         self.on_async_collective: Callable[[Any, Ticket], None] = lambda func, ticket: None
         self.ops: list[RawOp] = []
-        self.storages: list[StorageRecord] = []
-        self.allocated_bytes: dict[str, int] = {}
-        self.peak_bytes: dict[str, int] = {}
+        self.ledger = Ledger(self.ops, granularity_bytes)
+        self.mark = self.ledger.mark
         self.paused = False
         self._blind = False
         self.signatures: list[Signature] = []
         self._only = only
         self._phase_now = _OTHER
         self._signature_ids: dict[Any, int] = {}
-        self._live: dict[int, StorageRecord] = {}
         self._names: dict[Any, Described] = {}
         self.groups = GroupTable()
         self._dtypes: dict[torch.dtype, str] = {}
@@ -137,7 +124,7 @@ class Recorder(TorchDispatchMode):
     def tape(self, **fields: Any) -> Tape:
         """Build the tape of what was recorded so far."""
         groups = tuple(self.groups.groups)
-        return build_tape(self, **{"granularity_bytes": self.granularity_bytes, "groups": groups, **fields})
+        return build_tape(self, **{"granularity_bytes": self.ledger.granularity_bytes, "groups": groups, **fields})
 
     # --- recording ------------------------------------------------------------------------------
 
@@ -250,7 +237,7 @@ class Recorder(TorchDispatchMode):
         """Tell whether a tensor comes from neither the model nor what was computed from it in a step."""
         if tensor.layout is not torch.strided:
             return True
-        record = self._live.get(tensor.untyped_storage()._cdata)
+        record = self.ledger.of(tensor)
         if record is None or record.kind == "input":
             return True
         return record.kind is None and (record.phase == _DATA or record.step == 0)
@@ -285,7 +272,7 @@ class Recorder(TorchDispatchMode):
 
     def _device(self, tensor: torch.Tensor) -> str:
         if tensor.layout is torch.strided:
-            record = self._live.get(tensor.untyped_storage()._cdata)
+            record = self.ledger.of(tensor)
             if record is not None:
                 return record.device
         return str(tensor.device)
@@ -298,16 +285,16 @@ class Recorder(TorchDispatchMode):
             records = [self._storage(p, index, origin, source, module) for p in parts]
             return records[-1]
         storage = tensor.untyped_storage()
-        record = self._live.get(storage._cdata)
+        record = self.ledger.live.get(storage._cdata)
         if record is None:
             # An input that was never an output lived before the recording began, or was made by
             # operations that are left out.
             birth = index if origin is not None or self._only is not None else -1
-            record = self._new_storage(storage, str(tensor.device), birth, origin or "outside")
+            record = self.ledger.open(storage, str(tensor.device), birth, origin or "outside", self.steps.current)
             record.source, record.module = source, module
             record.phase = self._phase_now
         elif record.size_bytes != (size := storage.nbytes()):
-            record = self._resize(record, size)
+            record = self.ledger.resize(record, size, self.steps.current)
         if origin is None and record.kind is None:
             self._note_first_use(tensor, record)
         return record
@@ -321,53 +308,6 @@ class Recorder(TorchDispatchMode):
         elif phase in {_FORWARD, _LOSS} and (record.phase in {_DATA, _OTHER} or record.origin == "outside"):
             record.kind = "input"
 
-    def _new_storage(self, storage: torch.UntypedStorage, device: str, birth: int, origin: str) -> StorageRecord:
-        size = storage.nbytes()
-        record = StorageRecord(len(self.storages), size, device, birth, origin)
-        record.step = self.steps.current
-        self.storages.append(record)
-        key = storage._cdata
-        ref = _Death(storage, self._died)
-        ref.record, ref.key = record, key
-        record.ref = ref
-        self._live[key] = record
-        self._count(device, self._rounded(size))
-        return record
-
-    def _rounded(self, size: int) -> int:
-        unit = self.granularity_bytes
-        return -(-size // unit) * unit
-
-    def _count(self, device: str, change: int) -> None:
-        total = self.allocated_bytes.get(device, 0) + change
-        self.allocated_bytes[device] = total
-        if total > self.peak_bytes.get(device, 0):
-            self.peak_bytes[device] = total
-
-    def _resize(self, record: StorageRecord, size: int) -> StorageRecord:
-        """Follow a storage that gets other memory: FSDP frees its by resizing to 0, and takes it back so."""
-        ref = record.ref
-        self._close(record)
-        fresh = StorageRecord(len(self.storages), size, record.device, len(self.ops), record.origin)
-        fresh.kind, fresh.step, fresh.phase = record.kind, self.steps.current, record.phase
-        fresh.source, fresh.module = record.source, record.module
-        self.storages.append(fresh)
-        ref.record, fresh.ref = fresh, ref
-        self._live[ref.key] = fresh
-        self._count(fresh.device, self._rounded(size))
-        return fresh
-
-    def _close(self, record: StorageRecord) -> None:
-        record.death = len(self.ops)
-        record.ref = None
-        self._count(record.device, -self._rounded(record.size_bytes))
-
-    def _died(self, ref: _Death) -> None:
-        record = ref.record
-        self._close(record)
-        if self._live.get(ref.key) is record:
-            del self._live[ref.key]
-
     def adopt(self, tensor: torch.Tensor, kind: Kind | None, origin: str) -> None:
         """Follow a storage that no operation made (a parameter turned virtual)."""
         module = self.modules.current
@@ -380,33 +320,14 @@ class Recorder(TorchDispatchMode):
         """Return the line that brought the storage of ``tensor`` to life, if it is known."""
         if tensor.layout is not torch.strided:
             return None
-        record = self._live.get(tensor.untyped_storage()._cdata)
+        record = self.ledger.of(tensor)
         return str(self.finder.sources[record.source]) if record and record.source else None
-
-    def mark(self, tensors: Iterable[Any], kind: Kind, *, overwrite: bool = False) -> None:
-        """Say what the storages of ``tensors`` are, unless that is known already."""
-        for tensor in tensors:
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or is_lazy(tensor):
-                continue  # these have no storage
-            if is_wrapper(type(tensor)):
-                self.mark(plain_tensors(tensor), kind, overwrite=overwrite)
-                continue
-            if tensor.layout is not torch.strided:
-                self.mark(sparse_parts(tensor), kind, overwrite=overwrite)
-                continue
-            record = self._live.get(tensor.untyped_storage()._cdata)
-            if record is not None and (record.kind is None or overwrite):
-                record.kind = kind
 
     def mark_saved(self) -> None:
         """Mark what the forward pass left alive for the backward pass that begins."""
         step = self.steps.current
         phases = {_FORWARD, _LOSS, _BACKWARD} if self.backward.made_graph else {_FORWARD, _LOSS}
-        for record in self._live.values():
-            if record.kind is None and record.phase in phases and record.step == step:
-                record.kind = "activation"
+        self.ledger.mark_where(lambda record: record.phase in phases and record.step == step, "activation")
 
     def _note_parameter(self, tensor: torch.Tensor, record: StorageRecord) -> None:
         record.kind = "parameter"

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from trainworthy.tape.record import (
-    PHASES,
-    Kind,
-    Leaf,
-    Op,
-    Storage,
-    Tape,
-    TensorInfo,
-    TensorMeta,
-    fill_template,
-    leaves,
-)
+from trainworthy.tape.nodes import Leaf, fill_template, leaves
+from trainworthy.tape.record import PHASES, Kind, Op, Storage, Tape, TensorInfo, TensorMeta
 
 
 class Unfolder:

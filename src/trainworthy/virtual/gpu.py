@@ -147,7 +147,7 @@ class VirtualGpu:
         used_gpu = device.startswith("cuda")
         return recorder.tape(
             device=device,
-            granularity_bytes=recorder.granularity_bytes,
+            granularity_bytes=recorder.ledger.granularity_bytes,
             notes={
                 "gpu": self.row.id if self.row else None, "gpu_name": self.name,
                 "driver_memory_bytes": self.row.memory_bytes if self.row else None,
@@ -171,7 +171,7 @@ class VirtualGpu:
 
     def _fullest_device(self) -> str:
         """Return the GPU that held most; the CPU if none was used."""
-        peaks = {name: size for name, size in self.recorder.peak_bytes.items() if name.startswith("cuda")}
+        peaks = {name: size for name, size in self.recorder.ledger.peak_bytes.items() if name.startswith("cuda")}
         return max(peaks, key=lambda name: peaks[name]) if peaks else "cpu"
 
     def _workspace_bytes(self) -> int:

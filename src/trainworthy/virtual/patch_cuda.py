@@ -71,13 +71,13 @@ def _memory(gpu: VirtualGpu) -> dict[str, Any]:
         return str(resolve_device(device) or Gpus.current)
 
     def allocated(device: Any = None) -> int:
-        return gpu.recorder.allocated_bytes.get(name(device), 0)
+        return gpu.recorder.ledger.allocated_bytes.get(name(device), 0)
 
     def peak(device: Any = None) -> int:
-        return gpu.recorder.peak_bytes.get(name(device), 0)
+        return gpu.recorder.ledger.peak_bytes.get(name(device), 0)
 
     def reset(device: Any = None) -> None:
-        gpu.recorder.peak_bytes[name(device)] = allocated(device)
+        gpu.recorder.ledger.peak_bytes[name(device)] = allocated(device)
 
     def info(device: Any = None) -> tuple[int, int]:
         total = gpu.total_memory_bytes
@@ -105,7 +105,7 @@ def _memory(gpu: VirtualGpu) -> dict[str, Any]:
 
 
 def _is_used(gpu: VirtualGpu) -> bool:
-    return any(name.startswith("cuda") for name in gpu.recorder.peak_bytes)
+    return any(name.startswith("cuda") for name in gpu.recorder.ledger.peak_bytes)
 
 
 def _device_answers(gpu: VirtualGpu) -> dict[str, Any]:

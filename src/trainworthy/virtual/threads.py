@@ -58,7 +58,7 @@ def threads_followed(gpu: VirtualGpu) -> Iterator[None]:
         start(self)
 
     threading.Thread.start = follow  # type: ignore[method-assign]
-    Owner.process, Owner.used = os.getpid(), lambda: bool(gpu.recorder.peak_bytes.get("cuda:0"))
+    Owner.process, Owner.used = os.getpid(), lambda: bool(gpu.recorder.ledger.peak_bytes.get("cuda:0"))
     try:
         yield
     finally:

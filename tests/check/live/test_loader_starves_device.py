@@ -8,7 +8,8 @@ from torch import nn
 
 import trainworthy as tw
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import Batch, LiveFacts
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_steps import Batch
 from trainworthy.check.rules.loader_starves_device import find
 
 

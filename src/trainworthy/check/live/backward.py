@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import Backward, ChainFault
+from trainworthy.check.live.facts_steps import Backward, ChainFault
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain

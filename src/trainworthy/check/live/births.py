@@ -8,7 +8,7 @@ from typing import Any
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.backward import BackwardWatch
-from trainworthy.check.live.facts import NonFinite
+from trainworthy.check.live.facts_steps import NonFinite
 from trainworthy.check.live.operators import OperatorWatch, Record
 from trainworthy.check.live.watch import Watch, read
 

@@ -12,7 +12,7 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad
 
-from trainworthy.check.live.facts import Clip
+from trainworthy.check.live.facts_steps import Clip
 from trainworthy.check.live.gradients import Gradients
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch

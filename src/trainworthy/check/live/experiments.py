@@ -20,7 +20,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from trainworthy.check.dry.equal_sizes import Again, of_moves
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import LiveFacts, Probe
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_steps import Probe
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.masks import mask_is_inverted, masked_call
 from trainworthy.check.live.outputs import difference, outputs

@@ -15,8 +15,9 @@ from trainworthy.check.finding import SEVERITIES, Finding, Place, Severity
 from trainworthy.check.live.backward import BackwardWatch
 from trainworthy.check.live.births import Births
 from trainworthy.check.live.clipping import ClipWatch
-from trainworthy.check.live.facts import Kept, LiveFacts
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.facts_setup import LeftOut
+from trainworthy.check.live.facts_steps import Kept
 from trainworthy.check.live.freezing import look_at_freezing
 from trainworthy.check.live.gradients import Gradients
 from trainworthy.check.live.judge import judge

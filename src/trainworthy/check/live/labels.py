@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainworthy.check.live.facts import LossTargets
 from trainworthy.check.live.facts_seldom import MaskedEnd, SoftTargets
+from trainworthy.check.live.facts_steps import LossTargets
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch
 

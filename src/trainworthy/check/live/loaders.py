@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import Batch, Loader
 from trainworthy.check.live.facts_seldom import PendingWindow
+from trainworthy.check.live.facts_steps import Batch, Loader
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch, plain
 

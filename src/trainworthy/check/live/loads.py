@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from trainworthy.check.live.facts import StateLoad
+from trainworthy.check.live.facts_steps import StateLoad
 from trainworthy.check.live.watch import Watch
 
 

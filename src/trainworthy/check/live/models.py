@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.backward import walk
-from trainworthy.check.live.facts import Input, NormDrift, SharedModule, Unoptimised
+from trainworthy.check.live.facts_steps import Input, NormDrift, SharedModule, Unoptimised
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.names import unwrap

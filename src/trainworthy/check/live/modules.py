@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from trainworthy.check.live.facts import Forward
+from trainworthy.check.live.facts_steps import Forward
 from trainworthy.check.live.watch import Watch
 
 Listener = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]

@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
-from trainworthy.check.live.facts import Broadcast, Dropout
 from trainworthy.check.live.facts_seldom import Draw, Upscaled
+from trainworthy.check.live.facts_steps import Broadcast, Dropout
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
 from trainworthy.formulas.broadcast import doubly_expanded

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import Step
 from trainworthy.check.live.facts_seldom import MixedGradients
+from trainworthy.check.live.facts_steps import Step
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.updates import Rhythm, Updates
@@ -154,11 +154,16 @@ class OptimizerWatch:
             low_precision=updates.low_precision(),
             alike_rows=tuple(name(p) for (p, _), same in zip(rows, alike, strict=True) if same),
         ))  # fmt: skip
+        self._end_step(optimizer, state["place"], parameters)
+
+    def _end_step(self, optimizer: Optimizer, place: Place, parameters: list[torch.Tensor]) -> None:
+        """Tell those who listen that a step is over, and begin the next one."""
+        watch = self.watch
         self.stepped[id(optimizer)] = weakref.ref(optimizer)
         if watch.step < 4:
-            self._note_mixed(optimizer, state["place"], parameters)
+            self._note_mixed(optimizer, place, parameters)
         for listener in self.before_end:
-            listener(state["place"])
+            listener(place)
         watch.step += 1
         self.backwards_since_step = 0
         watch.facts.num_steps = watch.step

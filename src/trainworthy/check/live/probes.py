@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainworthy.check.live.facts import LiveFacts, Probe
+from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_steps import Probe
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.masks import mask_is_inverted, masked_call
 from trainworthy.check.live.models import Call

@@ -22,8 +22,8 @@ from torch import distributed as dist
 from torch import nn
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts import Replicas
 from trainworthy.check.live.facts_setup import SameBatches
+from trainworthy.check.live.facts_steps import Replicas
 from trainworthy.check.live.placements import (
     PARTS,
     Replica,

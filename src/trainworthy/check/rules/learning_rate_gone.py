@@ -13,10 +13,14 @@ How sure:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trainworthy.check.finding import Evidence, Hit
-from trainworthy.check.live.facts import LiveFacts, Step
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+
+if TYPE_CHECKING:
+    from trainworthy.check.live.facts_steps import Step
 
 BAD = """\
 import torch

@@ -18,11 +18,15 @@ How sure:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trainworthy.check.finding import Hit, Place
-from trainworthy.check.live.facts import LiveFacts, Shape
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
+
+if TYPE_CHECKING:
+    from trainworthy.check.live.facts_steps import Shape
 
 BAD = """\
 import torch

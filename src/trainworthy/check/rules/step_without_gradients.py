@@ -16,13 +16,17 @@ How sure:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Evidence, Hit
-from trainworthy.check.live.facts import LiveFacts, Step
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
+
+if TYPE_CHECKING:
+    from trainworthy.check.live.facts_steps import Step
 
 BAD = """\
 import torch
