@@ -10,7 +10,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, Context, LoopNode
-from trainworthy.check.static.queries import body_of, once_per_place, receiver
+from trainworthy.check.static.queries import once_per_place, receiver
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
 
@@ -141,8 +141,6 @@ class _Trained:
 
     def has(self, call: Call, backward: Call) -> bool:
         """Say whether what a call is a method of is trained by the function that a backward pass stands in."""
-        if _freezes(backward):
-            return False  # it is an input that is learned
         if is_module(call.owner):
             return id(call.owner) in self.objects or self._wrapped(call.owner)
         name = receiver(call)
@@ -176,20 +174,6 @@ class _Trained:
     def _wrapped(self, owner: Value) -> bool:
         inner = owner.attrs.get("module") if isinstance(owner, Instance) else None
         return inner is not None and id(inner) in self.objects
-
-
-def _freezes(backward: Call) -> bool:
-    """Say whether the function of a backward pass sets `requires_grad = False` before an optimizer of an input."""
-    nodes = walk(body_of(backward.context)) if backward.context.function is not None else []
-    frozen = any(
-        isinstance(one, ast.Assign)
-        and any(getattr(target, "attr", "") == "requires_grad" for target in one.targets)
-        and isinstance(one.value, ast.Constant)
-        and one.value.value is False
-        for one in nodes
-    )
-    asked = any(getattr(one, "attr", "") == "requires_grad_" for one in nodes)
-    return frozen and asked
 
 
 def _as_the_caller_says(call: Call, name: str, wanted: Function | None) -> str:
