@@ -133,6 +133,7 @@ def versions(git: Path, pair: dict[str, Any], commit: str) -> list[Said] | None:
     with tempfile.TemporaryDirectory() as folder:
         if not export(git, commit, Path(folder)) or not (Path(folder) / pair["path"]).exists():
             return None
+        (Path(folder) / ".git").mkdir(exist_ok=True)  # as in a clone: the whole folder is one project
         files = [str(Path(folder) / one) for one in (pair["path"], *pair.get("check", ()))]
         options = ["--isolated", "--format", "json", "--select", pair["code"], "--jobs", "1"]
         command = [sys.executable, "-m", "trainworthy", "check", *files, *options]

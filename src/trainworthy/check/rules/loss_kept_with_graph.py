@@ -23,6 +23,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Edit, Evidence, Hit, Place
@@ -79,7 +80,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for kept in kept_graphs(analysis):
         if kept.statement not in seen:
             seen.add(kept.statement)
-            yield _hit(analysis, kept.statement, kept.loss, analysis.place(kept.backward))
+            hit = _hit(analysis, kept.statement, kept.loss, analysis.place(kept.backward))
+            yield replace(hit, severity="hint") if kept.few else hit
     for operation in analysis.operations:
         node = operation.node
         if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or not operation.context.loops:

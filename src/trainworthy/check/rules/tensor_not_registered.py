@@ -123,7 +123,7 @@ def _no_parameter_any_more(store: Store) -> str | None:
     call = value if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) else None
     if call is None or not isinstance(call.func, ast.Attribute) or not _is_new_parameter(call.func.value):
         return None
-    return f".{call.func.attr}()" if call.func.attr in ("cuda", "to", "float", "double", "half", "clone") else None
+    return f".{call.func.attr}()" if call.func.attr in ("cuda", "to", "double", "half", "clone") else None
 
 
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}

@@ -1,7 +1,8 @@
 """Gradients are set to zero between backward and step.
 
 What it finds:
-    In one body: `backward`, then `zero_grad`, then the step, of one optimizer.
+    In one body: `backward`, then `zero_grad`, then the step, of one optimizer; also if another `backward` follows, but
+    `zero_grad` stands before the first one, too, and nothing in between can have used its gradients.
 
 Why:
     The step sees no gradients and changes nothing (or only decays the weights).
@@ -18,7 +19,14 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, same_object, same_turn
+from trainworthy.check.static.queries import (
+    always_with,
+    once_per_place,
+    optimizer_steps,
+    receiver,
+    same_object,
+    same_turn,
+)
 
 BAD = """\
 import torch
@@ -48,6 +56,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at zero_grad of an optimizer that steps right after."""
     steps = list(optimizer_steps(analysis))
     backwards = list(analysis.method_calls("backward"))
+    yield from _between_two_clearings(analysis, list(analysis.method_calls("step")), backwards)
     for zero in once_per_place(analysis.method_calls("zero_grad")):
         later = [
             one for one in steps if same_object(one, zero) and one.at > zero.at and same_turn(one.context, zero.context)
@@ -69,6 +78,42 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 ),
                 fix="Call `zero_grad()` before `backward()`, or after `step()`.",
             )
+
+
+def _between_two_clearings(analysis: Analysis, steps: list[Call], backwards: list[Call]) -> Iterator[Hit]:
+    """Yield clearings of gradients that no step can have used since the clearing before."""
+    for zero in once_per_place(analysis.method_calls("zero_grad")):
+        later = [one for one in steps if receiver(one) == receiver(zero) and one.at > zero.at]
+        step = next((one for one in later if same_turn(one.context, zero.context)), None)
+        wasted = _wasted(analysis, zero, backwards, steps) if step is not None else None
+        if step is not None and wasted is not None:
+            yield Hit(
+                place=analysis.place(zero.node, zero.context),
+                message="gradients are set to zero before a step has used them: those of this loss are lost",
+                evidence=(
+                    Evidence("they are computed here", analysis.place(wasted.node, wasted.context)),
+                    Evidence("the next step is here", analysis.place(step.node, step.context)),
+                ),
+                fix="Step before the next `zero_grad()`.",
+            )
+
+
+def _wasted(analysis: Analysis, zero: Call, backwards: list[Call], steps: list[Call]) -> Call | None:
+    """Return a backward pass between two clearings of one optimizer whose gradients nothing can have used."""
+    clears = [one for one in analysis.method_calls("zero_grad") if receiver(one) == receiver(zero)]
+    first = [one for one in clears if one.at < zero.at and same_turn(one.context, zero.context)]
+    if not first:
+        return None
+    for backward in backwards:
+        if not first[-1].at < backward.at < zero.at or not same_turn(backward.context, zero.context):
+            continue
+        if not always_with(first[-1].context, backward.context) or not always_with(backward.context, zero.context):
+            continue
+        inner = [one for one in analysis.all_calls if backward.at < one.at < zero.at]
+        stepped = any(backward.at < one.at < zero.at for one in steps)
+        if not stepped and all(one.method in _HARMLESS or one.name.startswith("builtins.") for one in inner):
+            return backward
+    return None
 
 
 def _stepped(steps: list[Call], at: int, zero: Call) -> bool:

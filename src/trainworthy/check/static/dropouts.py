@@ -32,7 +32,7 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
             if rate.value and _follows_nothing(call):
                 yield call, f"`dropout_p` is {rate.value!r} whatever the mode"
         elif isinstance(call.node.func, ast.Attribute) and _is_an_own_dropout(call, own) and _follows_nothing(call):
-            yield call, f"`{own[_place_of(call)]}` drops whatever the mode"
+            yield _where_it_draws(analysis, call) or call, f"`{own[_place_of(call)]}` drops whatever the mode"
         elif (
             isinstance(rate, ast.Attribute)
             and _follows_nothing(call)
@@ -54,6 +54,14 @@ def _own_dropouts(analysis: Analysis) -> dict[tuple[object, str], str]:
         if "dropout" in cls.node.name.lower() and draws and not _asks_for_the_mode(cls.node):
             found[(store.owner.cls, store.target.attr)] = cls.node.name
     return found
+
+
+def _where_it_draws(analysis: Analysis, call: Call) -> Call | None:
+    """Return the call that draws in what a call leads to, if that stands in this file."""
+    for one in analysis.all_calls:
+        if call in one.context.callers and one.context.source is analysis.source and _draws(one.node.func):
+            return one
+    return None
 
 
 def _draws(node: ast.AST) -> bool:

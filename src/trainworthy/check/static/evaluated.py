@@ -75,7 +75,9 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
             continue
         if (in_a_module(call) and not _is_own_evaluation(call)) or (not layers and _acts(call)):
             continue
-        whole = (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
+        whole = not _has_backward(body) and (
+            (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
+        )
         if not (_evaluates(call) or (whole and not layers)) or (not layers and _learns_from_it(analysis, call)):
             continue
         if layers or whole or _may_have_layers(analysis, call):

@@ -19,11 +19,12 @@ Body = Def | ast.Module
 
 
 class Kept(NamedTuple):
-    """A statement that adds a loss with its graph, the loss, and the backward pass that used it."""
+    """A statement that adds a loss with its graph, the loss, the backward pass that used it, and if for a few turns."""
 
     statement: ast.AugAssign | ast.Assign
     loss: ast.expr
     backward: ast.AST
+    few: bool = False
 
 
 def kept_graphs(analysis: Analysis) -> Iterator[Kept]:
@@ -56,7 +57,8 @@ def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def
                     if target is None or _is_cut(body, name, first, line):
                         continue
                     if _starts_as_number(target, function, owner, loop) and not _is_bound_anew(target, function, loop):
-                        yield Kept(node, _summand(node, name), backward)  # type: ignore[arg-type]
+                        few = _ends_soon(target, function, loop)
+                        yield Kept(node, _summand(node, name), backward, few)  # type: ignore[arg-type]
 
 
 def _in_steps_of_lightning(function: Def, owner: ast.ClassDef) -> Iterator[Kept]:
@@ -246,3 +248,12 @@ def _is_bound_anew(target: ast.Name | ast.Attribute, function: Body, loop: ast.F
 
 def _adds_to(node: ast.expr, text: str) -> bool:
     return isinstance(node, ast.BinOp) and text in (ast.unparse(node.left), ast.unparse(node.right))
+
+
+def _ends_soon(target: ast.Name | ast.Attribute, function: Body, loop: ast.For | ast.While) -> bool:
+    """Say whether a sum begins anew every few turns, or is one of a few repeats within a turn over the data."""
+    text = ast.unparse(target)
+    if any(isinstance(one, ast.Assign) and any(text in _targets(each) for each in one.targets) for one in walk(loop)):
+        return True
+    around = [one for one in own_nodes(function) if isinstance(one, ast.For) and one is not loop and loop in walk(one)]
+    return any("epoch" not in ast.unparse(one.target) and "range" not in ast.unparse(one.iter) for one in around)
