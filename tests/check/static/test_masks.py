@@ -32,7 +32,9 @@ def bound(body: str) -> tuple[Bindings, ast.expr]:
         ("return ~~mask", Side("mask", True)),
         ("keep = ~pad_mask\n    return keep.bool()", Side("pad_mask", False)),
         ("mask = ~pad_mask\n    return ~mask", Side("pad_mask", True)),
-        ("mask = x > 0\n    return mask", Side("mask", True)),
+        ("mask = x > 0\n    return mask", Side("mask", True, bound=2)),
+        ("return mask.ne(0)", Side("mask", True)),
+        ("return mask.eq(0)", Side("mask", False)),
     ],
 )
 def test_a_side_is_known_through_its_forms(body: str, side: Side) -> None:
