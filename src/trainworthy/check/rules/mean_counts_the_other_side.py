@@ -93,7 +93,9 @@ def _other_side(source: Source, names: Bindings, above: ast.expr, below: ast.exp
     if not any(_is_a_sum(one) for one in parts):
         return None
     kept = [
-        (side, one) for one in parts if (side := _kept(source, names, one)) is not None and side.mask == counted.mask
+        (side, one)
+        for one in parts
+        if (side := _kept(source, names, one)) is not None and side.is_of_same_mask(counted)
     ]
     if kept and all(side.of_mask != counted.of_mask for side, _ in kept):
         return kept[0]

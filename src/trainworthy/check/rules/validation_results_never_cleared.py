@@ -38,10 +38,10 @@ class Model(lightning.LightningModule):
         self.validation_losses = []
 
     def validation_step(self, batch, index):
-        self.validation_losses.append(self.net(batch).mean())  # <- TW383
+        self.validation_losses.append(self.net(batch).mean())
 
     def on_validation_epoch_end(self):
-        self.log("loss", torch.stack(self.validation_losses).mean())
+        self.log("loss", torch.stack(self.validation_losses).mean())  # <- TW383
 """
 
 GOOD = """\
@@ -140,16 +140,18 @@ def _never_cleared(
         if _cleared_outside(analysis, name):
             continue
         begun.discard(name)
+        read = _first_read(end, name) if end in analysis.nodes.get(ast.FunctionDef, []) else at
         yield Hit(
-            place=analysis.place(at),
-            message=f"`self.{name}` still holds what the validation before gathered: nothing empties it",
-            evidence=(Evidence("this is made of all of it", analysis.place(_header(end))),),
+            place=analysis.place(read),
+            message=f"`self.{name}` still holds what was gathered in the epochs before: nothing empties it",
+            evidence=(Evidence("it grows here", analysis.place(at)),),
             fix=f"Empty `self.{name}` at the end of `{end.name}`.",
         )
 
 
-def _header(method: ast.FunctionDef) -> ast.AST:
-    return method.args if method.args.args else method
+def _first_read(end: ast.FunctionDef, name: str) -> ast.AST:
+    reads = [one for one in walk(end) if isinstance(one, ast.Attribute) and one.attr == name and _is_self(one.value)]
+    return min(reads, key=lambda one: (one.lineno, one.col_offset))
 
 
 def _begun(init: ast.FunctionDef | None) -> set[str]:

@@ -62,6 +62,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         for call in names.calls:
             subject = _subject(analysis.source, call)
             masked = _masked(analysis.source, names, subject) if subject is not None else None
+            if masked is not None and _name(call) in _LARGEST and not _is_made_here(names, masked):
+                continue
             if masked is not None and not _is_masked_again(names, masked, call):
                 yield Hit(
                     place=analysis.place(call),
@@ -98,6 +100,17 @@ def _masked(source: Source, names: Bindings, subject: ast.expr) -> ast.expr | No
         sides = [side_of(names, one) is not None for one in (value.left, value.right)]
         return value if sum(sides) == 1 else None
     return None
+
+
+def _name(call: ast.Call) -> str:
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+
+
+def _is_made_here(names: Bindings, masked: ast.expr) -> bool:
+    """Say whether what is masked comes out of a call in this function: what is handed in may be probabilities."""
+    filled = masked.func.value if isinstance(masked, ast.Call) and isinstance(masked.func, ast.Attribute) else masked
+    value = names.value_before(filled) if isinstance(filled, ast.Name) else filled
+    return isinstance(value, ast.Call)
 
 
 def _is_small(node: ast.expr) -> bool:

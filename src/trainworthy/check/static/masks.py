@@ -20,15 +20,21 @@ class Side:
     Attributes:
         mask: The name of the mask, as it is written.
         of_mask: Whether they are those of the mask.
+        bound: The line that bound the name last above that place; 0 if none did.
     """
 
     mask: str
     of_mask: bool
+    bound: int = 0
+
+    def is_of_same_mask(self, other: Side) -> bool:
+        """Say whether both mean places of one mask."""
+        return (self.mask, self.bound) == (other.mask, other.bound)
 
     @property
     def other(self) -> Side:
         """The other places."""
-        return Side(self.mask, not self.of_mask)
+        return Side(self.mask, not self.of_mask, self.bound)
 
 
 def side_of(names: Bindings, node: ast.expr, depth: int = 4) -> Side | None:
@@ -43,7 +49,8 @@ def side_of(names: Bindings, node: ast.expr, depth: int = 4) -> Side | None:
             return inner
     if isinstance(node, ast.Name | ast.Attribute):
         text = ast.unparse(node)
-        return Side(text, True) if "mask" in text.rpartition(".")[2].lower() else None
+        above = [one.lineno for one in names.stores.get(text, ()) if one.lineno < node.lineno]
+        return Side(text, True, max(above, default=0)) if "mask" in text.rpartition(".")[2].lower() else None
     form, inverted = _unwrapped(node)
     found = None if form is None else side_of(names, form, depth)
     return found.other if found is not None and inverted else found
@@ -65,6 +72,8 @@ def _unwrapped(node: ast.expr) -> tuple[ast.expr | None, bool]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         if node.func.attr == "logical_not":
             return (node.args[0] if node.args else node.func.value), True
+        if node.func.attr in ("eq", "ne") and len(node.args) == 1 and is_zero(node.args[0]):
+            return node.func.value, node.func.attr == "eq"
         return (node.func.value, False) if node.func.attr in _KEEPS else (None, False)
     return None, False
 
