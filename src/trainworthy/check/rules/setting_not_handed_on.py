@@ -112,7 +112,7 @@ def _is_own(keyword: ast.keyword) -> bool:
 
 def _takes(analysis: Analysis, called: str, name: str) -> bool:
     """Say whether a function or class of the project takes an argument of a name, or hands it on to one that does."""
-    head = re.compile(rf"^(def|class) {called}\b", re.MULTILINE)
+    head = re.compile(rf"^\s*(def|class) {called}\b", re.MULTILINE)
     for file in project_files(analysis.source.path) or (analysis.source.path,):
         text = analysis.source.text if file == analysis.source.path else text_of(file)
         if name in text and head.search(text) is not None:
@@ -125,10 +125,12 @@ def _takes(analysis: Analysis, called: str, name: str) -> bool:
 def _defined(text: str) -> dict[str, ast.AST]:
     """Return the functions and classes of a program by name."""
     try:
-        body = ast.parse(text).body
+        every = walk(ast.parse(text))
     except (SyntaxError, ValueError):
         return {}
-    return {one.name: one for one in body if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+    methods = {inner for one in every if isinstance(one, ast.ClassDef) for inner in one.body}
+    found = [one for one in every if isinstance(one, ast.FunctionDef | ast.ClassDef) and one not in methods]
+    return {one.name: one for one in reversed(found)}
 
 
 def _makers(node: ast.AST) -> list[ast.FunctionDef]:
