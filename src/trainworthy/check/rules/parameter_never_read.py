@@ -1,8 +1,8 @@
 """A function never reads a parameter that its callers set.
 
 What it finds:
-    `def __init__(self, dim, extra_norm=False)` that never reads `extra_norm`, when another line of the project gives it
-    something else than the default.
+    `def __init__(self, dim, extra_norm=False)` that never reads `extra_norm`, or only keeps it as an attribute that
+    nothing reads, when another line of the project gives it something else than the default.
 
 Why:
     What the caller asked for has no effect: the norm is not there, the rate is the one that is written down.
@@ -10,8 +10,8 @@ Why:
 How sure:
     The function is called by its name with a value that is not the default; the parameter's name is that of something
     that changes what is learned. Silent for methods other than `__init__`, for functions that are decorated, take
-    `**options`, are stubs, or say in their text that the parameter is not used; and where other functions of the
-    project have the same parameters in the same places, as those that are chosen by name.
+    `**options`, are stubs, or say in their text that the parameter is not used. A warning for dropout, masks, weights,
+    norms and the like; a hint for others, which are often there for the sake of a like function.
 """
 
 from __future__ import annotations
@@ -58,10 +58,14 @@ _CHANGES = re.compile(
     r"temperature|margin|sigma|std|weights?|masks?|lengths?|seed|shuffle|smoothing|reduction|clip|threshold|steps|"
     r"frozen|freeze|residual|bidirectional|causal|gain|augment|transform|noise|sigmoid|softmax|power|dilations)(_|$)"
 )
+_STRONG = re.compile(
+    r"(^|_)(drop|dropout|masks?|weights?|temperature|norm|bias|activation|act|classes|layers|seed|shuffle|smoothing|"
+    r"reduction|lr|decay|noise|augment)(_|$)"
+)
 _SAYS_SO = "unused|ignored|not used|n't use|not use|compat|deprecated|no effect|placeholder|dummy"
 
 
-@rule(code="TW875", severity="warning")
+@rule(code="TW875", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at parameters with a default."""
     if "torch" not in analysis.source.words or "save_hyperparameters" in analysis.source.words:
@@ -86,6 +90,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     message=f"`{called}` never reads its `{name}`",
                     evidence=(Evidence(f"here it is {place[1]}", place[0]),),
                     fix="Use it, or remove it.",
+                    severity="warning" if _STRONG.search(name) else None,
                 )
 
 
