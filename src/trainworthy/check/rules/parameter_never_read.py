@@ -8,10 +8,11 @@ Why:
     What the caller asked for has no effect: the norm is not there, the rate is the one that is written down.
 
 How sure:
-    The function is called by its name with a value that is not the default; the parameter's name is that of something
-    that changes what is learned. Silent for methods other than `__init__`, for functions that are decorated, take
-    `**options`, are stubs, or say in their text that the parameter is not used. A warning for dropout, masks, weights,
-    norms and the like; a hint for others, which are often there for the sake of a like function.
+    The function is called by its name, in its file or one that imports it, with a value that is not the default; the
+    parameter's name is that of something that changes what is learned. Silent for methods other than `__init__`, for
+    functions that are decorated, take `**options`, are stubs, or say in their text that the parameter is not used. A
+    warning for dropout, masks, weights, norms and the like; a hint for others, which are often there for the sake of a
+    like function.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
@@ -120,7 +122,8 @@ def _given(
     positional = [one.arg for one in (*node.args.posonlyargs, *node.args.args)][1 if bound else 0 :]
     for file in project_files(analysis.source.path) or (analysis.source.path,):
         text = analysis.source.text if file == analysis.source.path else text_of(file)
-        if called not in text or ("/test" in file and file != analysis.source.path):
+        here = file == analysis.source.path
+        if called not in text or not (here or _imports(analysis.source.path, file, called)):
             continue
         for line, call in _calls(text, called):
             value = next((one.value for one in call.keywords if one.arg == name), None)
@@ -131,6 +134,18 @@ def _given(
                 continue
             return Place(file, line, None, line, None), ast.unparse(value)
     return None
+
+
+def _imports(path: str, file: str, called: str) -> bool:
+    """Say whether another file means what is defined in the first by a name: by its import, or as there is one only."""
+    text = text_of(file)
+    definition = rf"^\s*(def|class) {called}\b"
+    if "/test" in file or re.search(definition, text, re.MULTILINE):
+        return False
+    if re.search(rf"^\s*from [\w.]*\b{Path(path).stem} import [^#=]*?\b{called}\b", text, re.MULTILINE):
+        return True
+    files = project_files(path) or ()
+    return sum(len(re.findall(definition, text_of(one), re.MULTILINE)) for one in files if called in text_of(one)) == 1
 
 
 @lru_cache(maxsize=1024)
