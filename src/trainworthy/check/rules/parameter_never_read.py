@@ -120,11 +120,8 @@ def _given(
 ) -> tuple[Place, str] | None:
     """Return a place of the project where a parameter gets something else than its default, and what."""
     positional = [one.arg for one in (*node.args.posonlyargs, *node.args.args)][1 if bound else 0 :]
-    for file in project_files(analysis.source.path) or (analysis.source.path,):
+    for file in _mentioning(analysis.source.path, called):
         text = analysis.source.text if file == analysis.source.path else text_of(file)
-        here = file == analysis.source.path
-        if called not in text or not (here or _imports(analysis.source.path, file, called)):
-            continue
         for line, call in _calls(text, called):
             value = next((one.value for one in call.keywords if one.arg == name), None)
             at = positional.index(name) if name in positional else len(call.args)
@@ -134,6 +131,16 @@ def _given(
                 continue
             return Place(file, line, None, line, None), ast.unparse(value)
     return None
+
+
+@lru_cache(maxsize=256)
+def _mentioning(path: str, called: str) -> tuple[str, ...]:
+    """Return the files of a project that may call what one of them defines."""
+    return tuple(
+        file
+        for file in project_files(path) or (path,)
+        if file == path or (called in text_of(file) and _imports(path, file, called))
+    )
 
 
 def _imports(path: str, file: str, called: str) -> bool:

@@ -70,11 +70,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words or "save_hyperparameters" in analysis.source.words:
         return
     for cls in analysis.nodes.get(ast.ClassDef, []):
-        unread = _unread(analysis, cls) if isinstance(cls, ast.ClassDef) else {}
-        calls = [one for one in walk(cls) if isinstance(one, ast.Call)] if unread else []
-        for call in calls:
+        calls = [one for one in walk(cls) if isinstance(one, ast.Call) and _gets_own(one)]
+        unread = _unread(analysis, cls) if calls and isinstance(cls, ast.ClassDef) else {}
+        for call in calls if unread else ():
             given = {one.arg for one in call.keywords}
-            if None in given or not isinstance(call.func, ast.Name) or not any(_is_own(one) for one in call.keywords):
+            if None in given or not isinstance(call.func, ast.Name):
                 continue
             for name in unread:
                 written = any(isinstance(one, ast.Starred) or name in ast.unparse(one) for one in call.args)
@@ -102,6 +102,10 @@ def _unread(analysis: Analysis, cls: ast.ClassDef) -> dict[str, ast.Assign]:
     text = analysis.source.code
     return {name: one for name, one in kept.items()
             if not re.search(rf"\.{name}\b(?!\s*=[^=])|['\"]{name}['\"]", text)}  # fmt: skip
+
+
+def _gets_own(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and any(_is_own(one) for one in call.keywords)
 
 
 def _is_own(keyword: ast.keyword) -> bool:
