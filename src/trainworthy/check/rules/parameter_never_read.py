@@ -78,22 +78,29 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if node.decorator_list or node.args.kwarg is not None or is_stub(node) or (owner and node.name != "__init__"):
             continue
         defaults = {name: one for name, one in _defaults(node).items() if _CHANGES.search(name)}
-        names = bindings_of(node) if defaults else None
-        for name, default in defaults.items():
-            if names is None or name in names.stores or name.startswith("_"):
-                continue
-            if names.is_read(name) and not (owner and _is_only_kept(analysis, node, owner, name)):
-                continue
-            called = getattr(owner, "name", "") if owner is not None else node.name
-            place = _given(analysis, node, called, name, default, bound=owner is not None)
-            if place is not None and not _says_that_it_is_ignored(analysis, node, name):
-                yield Hit(
-                    place=_header(analysis, node),
-                    message=f"`{called}` never reads its `{name}`",
-                    evidence=(Evidence(f"here it is {place[1]}", place[0]),),
-                    fix="Use it, or remove it.",
-                    severity="warning" if _STRONG.search(name) else None,
-                )
+        called = getattr(owner, "name", "") if owner is not None else node.name
+        found = {name: place for name in _unread(analysis, node, owner, defaults)
+                 if (place := _given(analysis, node, called, name, defaults[name], bound=owner is not None))}  # fmt: skip
+        found = {name: place for name, place in found.items() if not _says_that_it_is_ignored(analysis, node, name)}
+        if found:
+            listed = "`, `".join(found)
+            yield Hit(
+                place=_header(analysis, node),
+                message=f"`{called}` never reads its `{listed}`",
+                evidence=tuple(Evidence(f"here it is {given}", place) for place, given in found.values()),
+                fix="Use it, or remove it." if len(found) == 1 else "Use them, or remove them.",
+                severity="warning" if any(_STRONG.search(name) for name in found) else None,
+            )
+
+
+def _unread(analysis: Analysis, node: Def, owner: ast.AST | None, defaults: dict[str, ast.expr]) -> Iterator[str]:
+    """Yield the parameters that a function never reads, or only keeps for nobody."""
+    names = bindings_of(node) if defaults else None
+    for name in defaults:
+        if names is None or name in names.stores or name.startswith("_"):
+            continue
+        if not names.is_read(name) or (owner and _is_only_kept(analysis, node, owner, name)):
+            yield name
 
 
 def _is_only_kept(analysis: Analysis, node: Def, owner: ast.AST, name: str) -> bool:
