@@ -10,7 +10,7 @@ Why:
 How sure:
     The statement stands in the function's own body, under no condition, and nothing before it mentions the name, which
     has no default: every caller has to give it. Silent for `forward`, for methods of classes with a base of their own,
-    and for decorated functions and stubs.
+    and for decorated functions and stubs. A hint, for most such parameters are only left over.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def neighbours(positions, r_max, batch):
 """
 
 
-@rule(code="TW835", severity="warning")
+@rule(code="TW835", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the plain statements of functions."""
     if "torch" not in analysis.source.words:

@@ -1,7 +1,8 @@
-"""A loss, a mask or a penalty is computed and never used.
+"""A loss, a mask, a weight or a target is computed and never used.
 
 What it finds:
-    `consistency_loss = F.mse_loss(a, b)` or `causal_mask = torch.triu(...)` in a function that never reads it.
+    `consistency_loss = F.mse_loss(a, b)`, `causal_mask = torch.triu(...)` or `advantages = (a - a.mean()) / a.std()`
+    in a function that never reads it.
 
 Why:
     What was meant to be learned from is left out of the sum, what was meant to be hidden is seen.
@@ -47,7 +48,11 @@ def step(model, teacher, x, y):
     return loss + consistency_loss
 """
 
-_WATCHED = re.compile(r"(^|_)(loss|mask|penalty|advantages?|regulari[sz]ation)(_?\d)?$")
+_WATCHED = re.compile(
+    r"(^|_)(loss|mask|penalty|advantages?|regulari[sz]ation|reg|rewards?|returns|weights?|targets?|labels?|noise|bias|"
+    r"coef|coeff|scale|grads?|gradients?|sigma|temperature|ratio|weighted|normali[sz]ed|scaled|clipped|masked)(_?\d)?$|"
+    r"^(weighted|normali[sz]ed|scaled|clipped|masked)_"
+)
 _TAKES = frozenset("get pop item append load next size numel len state_dict getattr copy clone".split())
 
 

@@ -2,7 +2,8 @@
 
 What it finds:
     `Block(width, dropuot=0.1)` or `Block(width, drop_rate=0.1)` where `Block` has a parameter `dropout` and takes
-    `**options`, too, without ever reading them.
+    `**options`, too, without ever reading them. Also `Decoder(dim=64, depth=2, dim_head=32)` of x-transformers, whose
+    attention takes `attn_dim_head`.
 
 Why:
     Nothing says that there is no such argument: the block is made with its default.
@@ -69,6 +70,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the keywords of calls."""
     if "torch" not in analysis.source.words:
         return
+    yield from _without_prefix(analysis)
     for call in once_per_place(one for one in analysis.all_calls if one.node.keywords):
         function = called_function(call)
         if function is None or function.decorators or function.node.args.kwarg is None:
@@ -89,6 +91,29 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     message=f"`{keyword.arg}` goes into `**{rest}`, which nothing reads",
                     evidence=(Evidence("the function", where._replace(end_line=where.line, end_column=None)),),
                     fix=f"Is `{meant}` meant?",
+                )
+
+
+# What the attention and the feed-forward layers of x-transformers take, and its stacks of them only by prefix.
+_BY_PREFIX = {
+    **dict.fromkeys(
+        "dim_head num_mem_kv flash qk_norm talking_heads one_kv_head kv_heads sparse_topk".split(), "attn_"
+    ),
+    **dict.fromkeys("glu swish relu_squared mult".split(), "ff_"),
+}
+_STACKS = ("Decoder", "Encoder", "AttentionLayers", "CrossAttender")
+
+
+def _without_prefix(analysis: Analysis) -> Iterator[Hit]:
+    """Yield what x-transformers takes by prefix only."""
+    for call in once_per_place(analysis.calls(*(f"x_transformers.{one}" for one in _STACKS))):
+        for keyword in call.node.keywords:
+            prefix = _BY_PREFIX.get(keyword.arg or "", "")
+            if prefix and call.context.source is analysis.source:
+                yield Hit(
+                    place=analysis.place(keyword, call.context),
+                    message=f"`{keyword.arg}` is of the layers in it, which get what begins with `{prefix}`",
+                    fix=f"Write `{prefix}{keyword.arg}`.",
                 )
 
 

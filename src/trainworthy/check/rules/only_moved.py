@@ -9,7 +9,7 @@ Why:
 
 How sure:
     The whole function is looked at, functions within it included. Targets of networks that learn without them are often
-    moved with the rest: then the copy is for nothing, no more.
+    moved with the rest: then the copy is for nothing, no more, so that this is a hint.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ def _moved(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
                 place=analysis.source.place(statement),
                 message=f"`{name}` is moved to the device, and nothing uses it",
                 fix="Hand it to the model or the loss, or leave it where it is.",
+                severity="hint",
             )
 
 

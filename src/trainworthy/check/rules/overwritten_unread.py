@@ -10,7 +10,7 @@ Why:
 How sure:
     Both statements stand in one block, nothing between them mentions the name, and the second is not made of it. The
     first is computed from something that the second reads as well. Silent where the same is computed twice, as for a
-    measurement, and for names that begin with an underscore.
+    measurement, and for names that begin with an underscore. A warning if a layer's result is lost, a hint otherwise.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def _in_block(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
                     message=f"`{name}` is computed here and overwritten before anything reads it",
                     evidence=(Evidence("overwritten here", analysis.source.place(statement)),),
                     fix=f"Make the second of `{name}`, or remove the first.",
+                    severity=None if "self." in ast.unparse(first.value) else "hint",
                 )
         for one in mentioned & pending.keys():
             del pending[one]

@@ -1,17 +1,18 @@
 """A function never reads a parameter that its callers set.
 
 What it finds:
-    `def __init__(self, dim, extra_norm=False)` that never reads `extra_norm`, when another line of the project gives it
-    something else than the default.
+    `def __init__(self, dim, extra_norm=False)` that never reads `extra_norm`, or only keeps it as an attribute that
+    nothing reads, when another line of the project gives it something else than the default.
 
 Why:
     What the caller asked for has no effect: the norm is not there, the rate is the one that is written down.
 
 How sure:
-    The function is called by its name with a value that is not the default; the parameter's name is that of something
-    that changes what is learned. Silent for methods other than `__init__`, for functions that are decorated, take
-    `**options`, are stubs, or say in their text that the parameter is not used; and where other functions of the
-    project have the same parameters in the same places, as those that are chosen by name.
+    The function is called by its name, in its file or one that imports it, with a value that is not the default; the
+    parameter's name is that of something that changes what is learned. Silent for methods other than `__init__`, for
+    functions that are decorated, take `**options`, are stubs, or say in their text that the parameter is not used. A
+    warning for dropout, masks, weights, norms and the like; a hint for others, which are often there for the sake of a
+    like function.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
@@ -58,10 +60,14 @@ _CHANGES = re.compile(
     r"temperature|margin|sigma|std|weights?|masks?|lengths?|seed|shuffle|smoothing|reduction|clip|threshold|steps|"
     r"frozen|freeze|residual|bidirectional|causal|gain|augment|transform|noise|sigmoid|softmax|power|dilations)(_|$)"
 )
+_STRONG = re.compile(
+    r"(^|_)(drop|dropout|masks?|weights?|temperature|norm|bias|activation|act|classes|layers|seed|shuffle|smoothing|"
+    r"reduction|lr|decay|noise|augment)(_|$)"
+)
 _SAYS_SO = "unused|ignored|not used|n't use|not use|compat|deprecated|no effect|placeholder|dummy"
 
 
-@rule(code="TW875", severity="warning")
+@rule(code="TW875", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at parameters with a default."""
     if "torch" not in analysis.source.words or "save_hyperparameters" in analysis.source.words:
@@ -72,21 +78,29 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if node.decorator_list or node.args.kwarg is not None or is_stub(node) or (owner and node.name != "__init__"):
             continue
         defaults = {name: one for name, one in _defaults(node).items() if _CHANGES.search(name)}
-        names = bindings_of(node) if defaults else None
-        for name, default in defaults.items():
-            if names is None or name in names.stores or name.startswith("_"):
-                continue
-            if names.is_read(name) and not (owner and _is_only_kept(analysis, node, owner, name)):
-                continue
-            called = getattr(owner, "name", "") if owner is not None else node.name
-            place = _given(analysis, node, called, name, default, bound=owner is not None)
-            if place is not None and not _says_that_it_is_ignored(analysis, node, name):
-                yield Hit(
-                    place=_header(analysis, node),
-                    message=f"`{called}` never reads its `{name}`",
-                    evidence=(Evidence(f"here it is {place[1]}", place[0]),),
-                    fix="Use it, or remove it.",
-                )
+        called = getattr(owner, "name", "") if owner is not None else node.name
+        found = {name: place for name in _unread(analysis, node, owner, defaults)
+                 if (place := _given(analysis, node, called, name, defaults[name], bound=owner is not None))}  # fmt: skip
+        found = {name: place for name, place in found.items() if not _says_that_it_is_ignored(analysis, node, name)}
+        if found:
+            listed = "`, `".join(found)
+            yield Hit(
+                place=_header(analysis, node),
+                message=f"`{called}` never reads its `{listed}`",
+                evidence=tuple(Evidence(f"here it is {given}", place) for place, given in found.values()),
+                fix="Use it, or remove it." if len(found) == 1 else "Use them, or remove them.",
+                severity="warning" if any(_STRONG.search(name) for name in found) else None,
+            )
+
+
+def _unread(analysis: Analysis, node: Def, owner: ast.AST | None, defaults: dict[str, ast.expr]) -> Iterator[str]:
+    """Yield the parameters that a function never reads, or only keeps for nobody."""
+    names = bindings_of(node) if defaults else None
+    for name in defaults:
+        if names is None or name in names.stores or name.startswith("_"):
+            continue
+        if not names.is_read(name) or (owner and _is_only_kept(analysis, node, owner, name)):
+            yield name
 
 
 def _is_only_kept(analysis: Analysis, node: Def, owner: ast.AST, name: str) -> bool:
@@ -113,10 +127,8 @@ def _given(
 ) -> tuple[Place, str] | None:
     """Return a place of the project where a parameter gets something else than its default, and what."""
     positional = [one.arg for one in (*node.args.posonlyargs, *node.args.args)][1 if bound else 0 :]
-    for file in project_files(analysis.source.path) or (analysis.source.path,):
+    for file in _mentioning(analysis.source.path, called):
         text = analysis.source.text if file == analysis.source.path else text_of(file)
-        if called not in text or ("/test" in file and file != analysis.source.path):
-            continue
         for line, call in _calls(text, called):
             value = next((one.value for one in call.keywords if one.arg == name), None)
             at = positional.index(name) if name in positional else len(call.args)
@@ -126,6 +138,28 @@ def _given(
                 continue
             return Place(file, line, None, line, None), ast.unparse(value)
     return None
+
+
+@lru_cache(maxsize=256)
+def _mentioning(path: str, called: str) -> tuple[str, ...]:
+    """Return the files of a project that may call what one of them defines."""
+    return tuple(
+        file
+        for file in project_files(path) or (path,)
+        if file == path or (called in text_of(file) and _imports(path, file, called))
+    )
+
+
+def _imports(path: str, file: str, called: str) -> bool:
+    """Say whether another file means what is defined in the first by a name: by its import, or as there is one only."""
+    text = text_of(file)
+    definition = rf"^\s*(def|class) {called}\b"
+    if "/test" in file or re.search(definition, text, re.MULTILINE):
+        return False
+    if re.search(rf"^\s*from [\w.]*\b{Path(path).stem} import [^#=]*?\b{called}\b", text, re.MULTILINE):
+        return True
+    files = project_files(path) or ()
+    return sum(len(re.findall(definition, text_of(one), re.MULTILINE)) for one in files if called in text_of(one)) == 1
 
 
 @lru_cache(maxsize=1024)

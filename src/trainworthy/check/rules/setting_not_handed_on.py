@@ -70,11 +70,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words or "save_hyperparameters" in analysis.source.words:
         return
     for cls in analysis.nodes.get(ast.ClassDef, []):
-        unread = _unread(analysis, cls) if isinstance(cls, ast.ClassDef) else {}
-        calls = [one for one in walk(cls) if isinstance(one, ast.Call)] if unread else []
-        for call in calls:
+        calls = [one for one in walk(cls) if isinstance(one, ast.Call) and _gets_own(one)]
+        unread = _unread(analysis, cls) if calls and isinstance(cls, ast.ClassDef) else {}
+        for call in calls if unread else ():
             given = {one.arg for one in call.keywords}
-            if None in given or not isinstance(call.func, ast.Name) or not any(_is_own(one) for one in call.keywords):
+            if None in given or not isinstance(call.func, ast.Name):
                 continue
             for name in unread:
                 written = any(isinstance(one, ast.Starred) or name in ast.unparse(one) for one in call.args)
@@ -104,6 +104,10 @@ def _unread(analysis: Analysis, cls: ast.ClassDef) -> dict[str, ast.Assign]:
             if not re.search(rf"\.{name}\b(?!\s*=[^=])|['\"]{name}['\"]", text)}  # fmt: skip
 
 
+def _gets_own(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and any(_is_own(one) for one in call.keywords)
+
+
 def _is_own(keyword: ast.keyword) -> bool:
     """Say whether an argument is the object's setting of that name."""
     value = keyword.value
@@ -112,7 +116,7 @@ def _is_own(keyword: ast.keyword) -> bool:
 
 def _takes(analysis: Analysis, called: str, name: str) -> bool:
     """Say whether a function or class of the project takes an argument of a name, or hands it on to one that does."""
-    head = re.compile(rf"^(def|class) {called}\b", re.MULTILINE)
+    head = re.compile(rf"^\s*(def|class) {called}\b", re.MULTILINE)
     for file in project_files(analysis.source.path) or (analysis.source.path,):
         text = analysis.source.text if file == analysis.source.path else text_of(file)
         if name in text and head.search(text) is not None:
@@ -125,10 +129,12 @@ def _takes(analysis: Analysis, called: str, name: str) -> bool:
 def _defined(text: str) -> dict[str, ast.AST]:
     """Return the functions and classes of a program by name."""
     try:
-        body = ast.parse(text).body
+        every = walk(ast.parse(text))
     except (SyntaxError, ValueError):
         return {}
-    return {one.name: one for one in body if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+    methods = {inner for one in every if isinstance(one, ast.ClassDef) for inner in one.body}
+    found = [one for one in every if isinstance(one, ast.FunctionDef | ast.ClassDef) and one not in methods]
+    return {one.name: one for one in reversed(found)}
 
 
 def _makers(node: ast.AST) -> list[ast.FunctionDef]:

@@ -70,7 +70,7 @@ _COMMON = frozenset(
 _HOOK = re.compile(r"^(on_|configure_|test_|_?__)|_hook$|^forward$")
 
 # Decorators that hand a function's arguments on as they are.
-_KEEPS_ARGUMENTS = re.compile(r"^(torch\.)?(no_grad|enable_grad|inference_mode)\b|^(static|class)method$")
+_KEEPS_ARGUMENTS = re.compile(r"^(\w+\.)?(no_grad|enable_grad|inference_mode)\b|^(static|class)method$")
 
 
 @rule(code="TW845", severity="warning")

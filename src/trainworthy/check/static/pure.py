@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import lru_cache
 
 from trainworthy.check.static.tree import walk
 
 _LIBRARIES = ("torch.", "np.", "numpy.", "F.", "math.", "nn.functional.")
+# What draws random numbers, writes, waits or sets something.
+_CHANGES_STATE = re.compile(
+    r"rand|multinomial|bernoulli|normal_?$|dropout|seed|shuffle|permutation|choice|generator|load|save|distributed|dist\.|"
+    r"cuda|set_|backward|autograd|compile|jit|synchronize|manual|init|print|\.ops\.|library|profiler|append|update"
+)
 _BUILTINS = frozenset("len range sum max min abs float int tuple list zip isinstance round sorted enumerate".split())
 _METHODS = frozenset(
     "mean sum std var abs exp log sqrt pow view reshape transpose permute unsqueeze squeeze size dim float long half "
@@ -53,6 +59,8 @@ def _changes_nothing(call: ast.Call) -> bool:
     text = ast.unparse(call.func)
     if text in _BUILTINS:
         return True
+    if _CHANGES_STATE.search(text):
+        return False
     return (text.startswith(_LIBRARIES) and not text.endswith("_")) or getattr(call.func, "attr", "") in _METHODS
 
 
