@@ -83,21 +83,30 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     known = {call.node: ran for call in analysis.all_calls if (ran := called_function(call)) is not None}
     here = _functions_here(analysis)
     changed: dict[ast.AST, _Change | None] = {}
-    for caller in functions_of(analysis.nodes):
-        for one in own_nodes(caller):
-            call = one.value if isinstance(one, ast.Assign) else None
-            if not isinstance(one, ast.Assign) or not isinstance(call, ast.Call):
-                continue
-            source, function = _called(analysis, call, known, here)
-            if source is None or function is None or function is caller or _SAYS_SO.search(function.name):
-                continue
-            if function not in changed:
-                changed[function] = _changed_and_returned(function)
-            change = changed[function]
-            hits = list(_kept_apart(analysis, caller, one, (source, function), change)) if change is not None else []
-            yield from hits
-            if hits and source is analysis.source:  # which is said of the function, once
-                changed[function] = None
+    for one in analysis.nodes.get(ast.Assign, ()):
+        call = one.value if isinstance(one, ast.Assign) else None
+        if not isinstance(one, ast.Assign) or not isinstance(call, ast.Call):
+            continue
+        source, function = _called(analysis, call, known, here)
+        if source is None or function is None or _SAYS_SO.search(function.name):
+            continue
+        if function not in changed:
+            changed[function] = _changed_and_returned(function)
+        change = changed[function]
+        caller = _function_around(analysis, one) if change is not None else None
+        if change is None or caller is None or caller is function:
+            continue
+        hits = list(_kept_apart(analysis, caller, one, (source, function), change))
+        yield from hits
+        if hits and source is analysis.source:  # which is said of the function, once
+            changed[function] = None
+
+
+def _function_around(analysis: Analysis, node: ast.AST) -> Def | None:
+    while (node := analysis.parents.get(node, node)) in analysis.parents:
+        if isinstance(node, Def):
+            return node
+    return None
 
 
 def _functions_here(analysis: Analysis) -> dict[str, Def]:

@@ -54,6 +54,7 @@ _ENDS = frozenset(
     # of an interval or a box
     "start end begin min max lo hi low high first last lower upper top bottom left right".split()
 )
+_SIZES = frozenset("dim dims size channel channels feature features units width in out".split())  # layers share them
 _ABOUT = frozenset({"device", "dtype", "shape", "ndim", "size", "dim", "numel", "len", "getattr"})
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _NEAR = 6  # statements between a line and its copy
@@ -84,17 +85,28 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _alike(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, ast.stmt, list[tuple[str, str, ast.AST]]]]:
     """Yield each statement with the nearest above that is built alike, and the names of both side by side."""
-    built: list[tuple[str, list[ast.AST], ast.stmt]] = []
+    above: list[tuple[tuple[object, ...], ast.stmt]] = []
     for statement in body:
         if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Expr):
             continue
+        kind = _kind(statement)
+        near = [one for other, one in above[: -_NEAR - 1 : -1] if other == kind]
         parts: list[ast.AST] = []
-        form = _form(statement, parts)
-        near = built[: -_NEAR - 1 : -1]
-        other = next((one for one in near if one[0] == form and len(one[1]) > 1), None)
-        if other is not None:
-            yield other[2], statement, [(_text(a), _text(b), b) for a, b in zip(other[1], parts, strict=True)]
-        built.append((form, parts, statement))
+        form = _form(statement, parts) if near else ""
+        for one in near if len(parts) > 1 else ():
+            its: list[ast.AST] = []
+            if _form(one, its) == form:
+                yield one, statement, [(_text(a), _text(b), b) for a, b in zip(its, parts, strict=True)]
+                break
+        above.append((kind, statement))
+
+
+def _kind(statement: ast.Assign | ast.AugAssign | ast.Expr) -> tuple[object, ...]:
+    """Say roughly how a statement is built."""
+    value = statement.value
+    if not isinstance(value, ast.Call):
+        return type(statement), type(value)
+    return type(statement), type(value.func), getattr(value.func, "attr", ""), len(value.args), len(value.keywords)
 
 
 def _bodies(function: Def) -> Iterator[list[ast.stmt]]:
@@ -152,6 +164,8 @@ def _half_changed(
     if any(_WORD.findall(part).count(old) > 1 for one, two, _ in pairs for part in (one, two)):
         return None  # a place in a grid: `index_0_1`
     text = left[0][0]
+    if _SIZES & {*_WORD.findall(text)}:
+        return None
     if new in _WORD.findall(text) or any(new in _WORD.findall(one) for one, _, _ in pairs):
         return None
     wanted = "".join(new if part == old else part for part in re.findall(rf"{_WORD.pattern}|[^a-zA-Z0-9]+", text))
@@ -160,7 +174,8 @@ def _half_changed(
     else:
         stored = [one.lineno for one in names.stores.get(wanted, ())]
         there = wanted in names.parameters or any(line < statement.lineno for line in stored)
-    return (node, wanted) if there and wanted != text else None
+    loads = {text for _, text, part in pairs if isinstance(getattr(part, "ctx", None), ast.Load)}
+    return (node, wanted) if there and wanted not in loads else None
 
 
 def _change(one: str, two: str) -> tuple[str, str] | None:
