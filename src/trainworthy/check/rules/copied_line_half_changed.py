@@ -56,6 +56,7 @@ _ENDS = frozenset(
     "start end begin min max lo hi low high first last lower upper top bottom left right".split()
 )
 _SIZES = frozenset("dim dims size channel channels feature features units width in out".split())  # layers share them
+_ITEMS = frozenset({"k", "v", "key", "value", "i", "j", "x", "y"})  # what loops go through
 _ABOUT = frozenset({"device", "dtype", "shape", "ndim", "size", "dim", "numel", "len", "getattr"})
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _Part = ast.stmt | ast.expr
@@ -195,7 +196,7 @@ def _half_changed(
     if any(_WORD.findall(part).count(old) > 1 for one, two, _ in pairs for part in (one, two)):
         return None  # a place in a grid: `index_0_1`
     text = left[0][0]
-    if _SIZES & {*_WORD.findall(text)}:
+    if _SIZES & {*_WORD.findall(text)} or text in _ITEMS:
         return None
     if new in _WORD.findall(text) or any(new in _WORD.findall(one) for one, _, _ in pairs):
         return None
