@@ -171,6 +171,7 @@ def _form(node: ast.AST, parts: list[ast.AST]) -> str:
         return f"Call({_form(node.func.value, parts)}.{node.func.attr} {rest})"
     own = [getattr(node, "arg", ""), type(getattr(node, "op", None)).__name__]
     own += [type(one).__name__ for one in getattr(node, "ops", ())]
+    own += [str(one is None) for one in (node.lower, node.upper)] if isinstance(node, ast.Slice) else []
     return f"{type(node).__name__}{own}({','.join(_form(one, parts) for one in children(node))})"
 
 
