@@ -10,7 +10,7 @@ Why:
 How sure:
     The function is the project's and known, and both names match exactly and have three letters or more. Silent where
     the same function is called in both orders, as for a symmetrical measure, and where the caller or the function says
-    that it turns things round.
+    that it turns things round; and in tests, which try both.
 """
 
 from __future__ import annotations
@@ -55,10 +55,14 @@ _TURNS = re.compile(
     re.IGNORECASE,
 )
 
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
+
 
 @rule(code="TW836", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of the project's functions."""
+    if _TEST.search(analysis.source.path.replace("\\", "/")):
+        return
     orders: dict[tuple[object, frozenset[str]], set[tuple[str, str]]] = {}
     found: list[tuple[Call, Function, tuple[str, str]]] = []
     for call in once_per_place(iter(analysis.all_calls)):
