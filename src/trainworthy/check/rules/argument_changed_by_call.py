@@ -9,8 +9,9 @@ Why:
     something else than the code says.
 
 How sure:
-    The function is the project's, it writes into the argument on every way and returns that same object, and the
-    caller gives the result another name. Silent about functions whose name says so (`relu_`, `fill`, `update`).
+    The function is the project's, or stands for all classes of one of its modules from which one is taken by name. It
+    writes into the argument on every way and returns that same object, and the caller gives the result another name.
+    Silent about functions whose name says so (`relu_`, `fill`, `update`).
 """
 
 from __future__ import annotations
@@ -83,21 +84,30 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     known = {call.node: ran for call in analysis.all_calls if (ran := called_function(call)) is not None}
     here = _functions_here(analysis)
     changed: dict[ast.AST, _Change | None] = {}
-    for caller in functions_of(analysis.nodes):
-        for one in own_nodes(caller):
-            call = one.value if isinstance(one, ast.Assign) else None
-            if not isinstance(one, ast.Assign) or not isinstance(call, ast.Call):
-                continue
-            source, function = _called(analysis, call, known, here)
-            if source is None or function is None or function is caller or _SAYS_SO.search(function.name):
-                continue
-            if function not in changed:
-                changed[function] = _changed_and_returned(function)
-            change = changed[function]
-            hits = list(_kept_apart(analysis, caller, one, (source, function), change)) if change is not None else []
-            yield from hits
-            if hits and source is analysis.source:  # which is said of the function, once
-                changed[function] = None
+    for one in analysis.nodes.get(ast.Assign, ()):
+        call = one.value if isinstance(one, ast.Assign) else None
+        if not isinstance(one, ast.Assign) or not isinstance(call, ast.Call):
+            continue
+        source, function = _called(analysis, call, known, here)
+        if source is None or function is None or _SAYS_SO.search(function.name):
+            continue
+        if function not in changed:
+            changed[function] = _changed_and_returned(function)
+        change = changed[function]
+        caller = _function_around(analysis, one) if change is not None else None
+        if change is None or caller is None or caller is function:
+            continue
+        hits = list(_kept_apart(analysis, caller, one, (source, function), change))
+        yield from hits
+        if hits and source is analysis.source:  # which is said of the function, once
+            changed[function] = None
+
+
+def _function_around(analysis: Analysis, node: ast.AST) -> Def | None:
+    while (node := analysis.parents.get(node, node)) in analysis.parents:
+        if isinstance(node, Def):
+            return node
+    return None
 
 
 def _functions_here(analysis: Analysis) -> dict[str, Def]:
@@ -118,7 +128,40 @@ def _called(
     func = call.func
     own = isinstance(func, ast.Attribute) and getattr(func.value, "id", "") in ("self", "cls")
     name = func.id if isinstance(func, ast.Name) else func.attr if own and isinstance(func, ast.Attribute) else ""
+    if own and name not in here:
+        return _one_of_a_module(analysis, name)
     return analysis.source, here.get(name)
+
+
+def _one_of_a_module(analysis: Analysis, attribute: str) -> tuple[Source | None, Def | None]:
+    """Return a method that stands for those of all classes of a module, if all of them change what they return.
+
+    An attribute may be made by name: ``self.head = getattr(heads, name)(...)``.
+    """
+    modules = {
+        made.func.args[0].id
+        for one in analysis.nodes.get(ast.Assign, ())
+        if isinstance(one, ast.Assign) and getattr(one.targets[0], "attr", "") == attribute
+        for made in [one.value]
+        if isinstance(made, ast.Call)
+        and isinstance(made.func, ast.Call)
+        and getattr(made.func.func, "id", "") == "getattr"
+        and isinstance(made.func.args[0], ast.Name)
+    }
+    for one in analysis.nodes.get(ast.ImportFrom, ()) if len(modules) == 1 else ():
+        for name in one.names if isinstance(one, ast.ImportFrom) else ():
+            if (name.asname or name.name) in modules and isinstance(one, ast.ImportFrom):
+                full = f"{one.module}.{name.name}" if one.module else name.name
+                source = analysis.project.find(full, importer=analysis.source.path, level=one.level)
+                methods = _forwards(source) if source is not None else []
+                if methods and all(_changed_and_returned(each) is not None for each in methods):
+                    return source, methods[0]
+    return None, None
+
+
+def _forwards(source: Source) -> list[Def]:
+    classes = [one for one in source.tree.body if isinstance(one, ast.ClassDef)]
+    return [one for cls in classes for one in cls.body if isinstance(one, Def) and one.name == "forward"]
 
 
 def _changed_and_returned(function: Def) -> _Change | None:
@@ -132,16 +175,25 @@ def _changed_and_returned(function: Def) -> _Change | None:
     for at, name in enumerate(names):
         if name in ("self", "cls"):
             continue
-        places = [number for number, part in enumerate(parts) if isinstance(part, ast.Name) and part.id == name]
+        places = [number for number, part in enumerate(parts) if _is_or_changes(part, name)]
         if not places:
             continue
-        change = _change(function.body, name)
+        change = _change(function.body, name) or (None if isinstance(parts[places[0]], ast.Name) else returns[0])
         rebound = any(
             isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in walk(function)
         )
         if change is not None and not rebound:
             return _Change(at, places[0] if isinstance(value, ast.Tuple) else None, change)
     return None
+
+
+def _is_or_changes(node: ast.expr, name: str) -> bool:
+    """Say whether an expression is a variable, perhaps through methods that change it."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _METHOD.match(node.func.attr):
+        if node.func.attr in _NO_CHANGE:
+            return False
+        node = node.func.value
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _change(body: list[ast.stmt], name: str) -> ast.stmt | None:

@@ -8,8 +8,9 @@ Why:
     Nothing fails where both are of one kind: sizes, losses, masks or logits go where the other belongs.
 
 How sure:
-    The function is the project's and known, and both names match exactly. Silent where the same function is called in
-    both orders, as for a symmetrical measure, and where the caller or the function says that it turns things round.
+    The function is the project's and known, and both names match exactly and have three letters or more. Silent where
+    the same function is called in both orders, as for a symmetrical measure, and where the caller or the function says
+    that it turns things round; and in tests, which try both.
 """
 
 from __future__ import annotations
@@ -54,10 +55,14 @@ _TURNS = re.compile(
     re.IGNORECASE,
 )
 
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
+
 
 @rule(code="TW836", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of the project's functions."""
+    if _TEST.search(analysis.source.path.replace("\\", "/")):
+        return
     orders: dict[tuple[object, frozenset[str]], set[tuple[str, str]]] = {}
     found: list[tuple[Call, Function, tuple[str, str]]] = []
     for call in once_per_place(iter(analysis.all_calls)):
@@ -90,7 +95,7 @@ def _pairs(call: Call, function: Function) -> Iterator[tuple[tuple[str, str], bo
     given = [_name(one) for one in call.node.args[: len(names)]]
     for at, one in enumerate(given):
         for other, two in enumerate(given[at + 1 :], start=at + 1):
-            if one and two and one != two and {one, two} == {names[at], names[other]}:
+            if len(one) > 2 and len(two) > 2 and one != two and {one, two} == {names[at], names[other]}:
                 yield (one, two), one == names[other]
 
 

@@ -2,7 +2,8 @@
 
 What it finds:
     `loss_a = criterion(out_a, target_a)` and below it `loss_b = criterion(out_b, target_a)`, when there is a
-    `target_b`; `meter_b.update(loss_a)` below `meter_a.update(loss_a)`, when there is a `loss_b`.
+    `target_b`; `meter_b.update(loss_a)` below `meter_a.update(loss_a)`, when there is a `loss_b`. Also terms of a sum,
+    entries of a dict and arguments by name: `weight_a * loss_a + weight_b * loss_a`.
 
 Why:
     One loss, one norm or one curve is computed from the other's values, and nothing fails.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
@@ -54,8 +55,11 @@ _ENDS = frozenset(
     # of an interval or a box
     "start end begin min max lo hi low high first last lower upper top bottom left right".split()
 )
+_SIZES = frozenset("dim dims size channel channels feature features units width in out".split())  # layers share them
+_ITEMS = frozenset({"k", "v", "key", "value", "i", "j", "x", "y"})  # what loops go through
 _ABOUT = frozenset({"device", "dtype", "shape", "ndim", "size", "dim", "numel", "len", "getattr"})
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
+_Part = ast.stmt | ast.expr
 _NEAR = 6  # statements between a line and its copy
 
 
@@ -70,40 +74,80 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and getattr(one.value, "id", "") == "self"
     }
     for function in functions_of(analysis.nodes):
-        for body in _bodies(function):
-            for above, below, pairs in _alike(body):
+        for group in _groups(function):
+            for above, below, pairs in _alike(group):
                 found = _half_changed(bindings_of(function), attributes, below, pairs)
                 if found is not None:
-                    kept, wanted = found
+                    kept, wanted = ast.unparse(found[0]), found[1]
                     yield Hit(
-                        place=analysis.place(kept),
-                        message=f"all but `{ast.unparse(kept)}` was changed from the line above: there is a `{wanted}`",
-                        evidence=(Evidence("the line that it is a copy of", analysis.place(above)),),
+                        place=analysis.place(found[0]),
+                        message=f"all but `{kept}` was changed from what stands above: there is a `{wanted}`",
+                        evidence=(Evidence("what it is a copy of", analysis.place(above)),),
                     )
 
 
-def _alike(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, ast.stmt, list[tuple[str, str, ast.AST]]]]:
-    """Yield each statement with the nearest above that is built alike, and the names of both side by side."""
-    built: list[tuple[str, list[ast.AST], ast.stmt]] = []
-    for statement in body:
-        if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Expr):
+def _alike(group: Sequence[_Part]) -> Iterator[tuple[_Part, _Part, list[tuple[str, str, ast.AST]]]]:
+    """Yield each part of a group with the nearest above that is built alike, and the names of both side by side."""
+    above: dict[tuple[object, ...], list[tuple[int, _Part]]] = {}
+    forms: dict[_Part, tuple[str, list[ast.AST]]] = {}
+    for at, one in enumerate(group):
+        if not isinstance(one, ast.Assign | ast.AugAssign | ast.Expr | ast.Call | ast.BinOp | ast.Tuple):
             continue
-        parts: list[ast.AST] = []
-        form = _form(statement, parts)
-        near = built[: -_NEAR - 1 : -1]
-        other = next((one for one in near if one[0] == form and len(one[1]) > 1), None)
-        if other is not None:
-            yield other[2], statement, [(_text(a), _text(b), b) for a, b in zip(other[1], parts, strict=True)]
-        built.append((form, parts, statement))
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Name):
+            continue  # one thing for both
+        near = above.setdefault(_kind(one), [])
+        for where, other in near[::-1]:
+            if at - where > _NEAR:
+                break
+            for each in (other, one):
+                if each not in forms:
+                    parts: list[ast.AST] = []
+                    forms[each] = (_form(each, parts), parts)
+            form, its = forms[one]
+            if len(its) > 1 and forms[other][0] == form:
+                pairs = zip(forms[other][1], its, strict=True)
+                yield other, one, [(_text(a), _text(b), b) for a, b in pairs]
+                break
+        near.append((at, one))
 
 
-def _bodies(function: Def) -> Iterator[list[ast.stmt]]:
+def _kind(statement: _Part) -> tuple[object, ...]:
+    """Say roughly how a part is built."""
+    value = statement.value if isinstance(statement, ast.Assign | ast.AugAssign | ast.Expr) else statement
+    if not isinstance(value, ast.Call):
+        return type(statement), type(value)
+    return type(statement), type(value.func), getattr(value.func, "attr", ""), len(value.args), len(value.keywords)
+
+
+def _groups(function: Def) -> Iterator[Sequence[_Part]]:
+    """Yield what stands side by side in a function: statements, terms of a sum, entries, arguments by name."""
     yield function.body
     for one in own_nodes(function):
+        if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Add):
+            yield _terms(one)
+        elif isinstance(one, ast.Tuple | ast.List) and len(one.elts) > 1:
+            yield one.elts
+        elif isinstance(one, ast.Dict) and len(one.keys) > 1:
+            yield [_pair(key, value) for key, value in zip(one.keys, one.values, strict=True) if key is not None]
+        elif isinstance(one, ast.Call) and len(one.keywords) > 1:
+            yield [_pair(ast.Constant(each.arg), each.value) for each in one.keywords if each.arg]
         for part in ("body", "orelse"):
             body = getattr(one, part, None)
             if isinstance(body, list) and len(body) > 1:
                 yield body
+
+
+def _terms(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [*_terms(node.left), node.right]
+    return [node]
+
+
+def _pair(key: ast.expr, value: ast.expr) -> ast.expr:
+    """Put a name and what is given under it together; what has no other names in it needs no look."""
+    if not isinstance(value, ast.Call | ast.BinOp):
+        return value
+    return ast.copy_location(ast.Tuple([key, value], ast.Load()), value)
 
 
 def _form(node: ast.AST, parts: list[ast.AST]) -> str:
@@ -127,6 +171,7 @@ def _form(node: ast.AST, parts: list[ast.AST]) -> str:
         return f"Call({_form(node.func.value, parts)}.{node.func.attr} {rest})"
     own = [getattr(node, "arg", ""), type(getattr(node, "op", None)).__name__]
     own += [type(one).__name__ for one in getattr(node, "ops", ())]
+    own += [str(one is None) for one in (node.lower, node.upper)] if isinstance(node, ast.Slice) else []
     return f"{type(node).__name__}{own}({','.join(_form(one, parts) for one in children(node))})"
 
 
@@ -135,7 +180,7 @@ def _text(node: ast.AST) -> str:
 
 
 def _half_changed(
-    names: Bindings, attributes: set[str], statement: ast.stmt, pairs: list[tuple[str, str, ast.AST]]
+    names: Bindings, attributes: set[str], statement: _Part, pairs: list[tuple[str, str, ast.AST]]
 ) -> tuple[ast.expr, str] | None:
     """Return the one name that was not changed, and what it would be."""
     changes = {_change(one, two) for one, two, _ in pairs if one != two}
@@ -152,6 +197,8 @@ def _half_changed(
     if any(_WORD.findall(part).count(old) > 1 for one, two, _ in pairs for part in (one, two)):
         return None  # a place in a grid: `index_0_1`
     text = left[0][0]
+    if _SIZES & {*_WORD.findall(text)} or text in _ITEMS:
+        return None
     if new in _WORD.findall(text) or any(new in _WORD.findall(one) for one, _, _ in pairs):
         return None
     wanted = "".join(new if part == old else part for part in re.findall(rf"{_WORD.pattern}|[^a-zA-Z0-9]+", text))
@@ -160,7 +207,8 @@ def _half_changed(
     else:
         stored = [one.lineno for one in names.stores.get(wanted, ())]
         there = wanted in names.parameters or any(line < statement.lineno for line in stored)
-    return (node, wanted) if there and wanted != text else None
+    loads = {text for _, text, part in pairs if isinstance(getattr(part, "ctx", None), ast.Load)}
+    return (node, wanted) if there and wanted not in loads else None
 
 
 def _change(one: str, two: str) -> tuple[str, str] | None:

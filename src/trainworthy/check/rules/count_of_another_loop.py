@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_of, own_nodes
+from trainworthy.check.static.bindings import Def, bindings_of, functions_around, functions_of, own_nodes
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -94,10 +94,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the counts of functions with nested loops."""
     if not analysis.source.words & {"torch", "numpy"}:
         return
-    for function in functions_of(analysis.nodes):
-        counts = [one for one in own_nodes(function) if _is_count(one)]
+    counts = [one for one in analysis.nodes.get(ast.AugAssign, ()) if isinstance(one, ast.AugAssign) and _is_count(one)]
+    counts = [one for one in counts if isinstance(analysis.parents.get(one), _Loop)]
+    for function in functions_around(analysis.nodes, [one.lineno for one in counts]):
         for one in counts:
-            if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name):
+            inside = function.lineno < one.lineno <= (function.end_lineno or 0)
+            if inside and isinstance(one.target, ast.Name):
                 inner = _inner_loop(analysis, function, one, one.target.id)
                 if inner is not None:
                     yield Hit(
@@ -106,6 +108,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                         evidence=(Evidence("it is compared and cleared in this loop", analysis.place(inner)),),
                         fix="Count in the inner loop.",
                     )
+    asking = [one for one in analysis.nodes.get(ast.Assign, ()) if isinstance(one, ast.Assign) and _asked(one)]
+    for function in functions_around(analysis.nodes, [one.lineno for one in asking]):
         yield from _read_once(analysis, function)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_of, own_nodes
+from trainworthy.check.static.bindings import Def, bindings_of, functions_around, own_nodes
 
 BAD = """\
 import torch
@@ -76,6 +76,7 @@ _ENDS = frozenset(  # of edges, pairs and directions, which libraries define the
     "row col rows cols src dst source target tgt u v i j x y a b query key value head tail start end edge_index".split()
 )
 _DIRECTIONS = frozenset("in out inp output encoder decoder enc dec up down".split())
+_SIZES = frozenset("dim dims channels size width features num n lr rate depth heads hidden units kernel stride".split())
 _Pairs = dict[str, tuple[str, ast.AST]]  # the name under which something is stored: its own name, and where
 
 
@@ -84,7 +85,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what each function stores under a name."""
     if not analysis.source.words & {"torch", "numpy"}:
         return
-    for function in functions_of(analysis.nodes):
+    for function in functions_around(analysis.nodes, _suspicious(analysis)):
         if _TURNS.search(function.name):
             continue
         for pairs in _groups(function):
@@ -104,8 +105,48 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     )
 
 
+def _suspicious(analysis: Analysis) -> list[int]:
+    """Return the lines where something is stored under a name that is also that of something else stored nearby."""
+    lines = []
+    for node in (*analysis.nodes.get(ast.Call, ()), *analysis.nodes.get(ast.Dict, ())):
+        pairs = _pairs(node)
+        if any(value != name and value in pairs for name, (value, _) in pairs.items()):
+            lines.append(getattr(node, "lineno", 0))
+    crossed: dict[tuple[str, str], int] = {}
+    for node in analysis.nodes.get(ast.Assign, ()):
+        pair = _attribute(node)
+        if pair is not None and pair[0] != pair[1]:
+            crossed[pair] = getattr(node, "lineno", 0)
+    return lines + [line for (name, value), line in crossed.items() if (value, name) in crossed]
+
+
+def _attribute(node: ast.AST) -> tuple[str, str] | None:
+    """Return the attribute of `self` that a statement sets, and the variable that it sets it to."""
+    target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+    if (
+        not isinstance(node, ast.Assign)
+        or not isinstance(target, ast.Attribute)
+        or not isinstance(node.value, ast.Name)
+    ):
+        return None
+    return (target.attr.lstrip("_"), node.value.id) if getattr(target.value, "id", "") == "self" else None
+
+
+def _pairs(node: ast.AST) -> _Pairs:
+    """Return what a call or a dict gives under which name, as far as it is called by a name itself."""
+    if isinstance(node, ast.Call):
+        return {one.arg: (one.value.id, node) for one in node.keywords if one.arg and isinstance(one.value, ast.Name)}
+    found: _Pairs = {}
+    for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
+        if isinstance(key, ast.Constant) and isinstance(key.value, str) and isinstance(value, ast.Name):
+            found[key.value] = (value.id, node)
+    return found
+
+
 def _is_there(function: Def, name: str, where: ast.AST) -> bool:
     """Say whether a function has something of its own under a name."""
+    if _has_direction(name) or {*name.lower().split("_")} & _SIZES:  # a layer may well be as wide as another
+        return False
     bound = bindings_of(function)
     own = any(one.lineno < getattr(where, "lineno", 0) for one in bound.stores.get(name, ()))
     return isinstance(where, ast.Call | ast.Dict) and (own or name in bound.parameters)
@@ -122,21 +163,13 @@ def _groups(function: Def) -> Iterator[_Pairs]:
     attributes: _Pairs = {}
     calls: list[tuple[str, _Pairs]] = []
     for node in sorted(own_nodes(function), key=lambda one: getattr(one, "lineno", 0)):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Attribute):
-            target = node.targets[0]
-            if getattr(target.value, "id", "") == "self" and isinstance(node.value, ast.Name):
-                attributes[target.attr.lstrip("_")] = (node.value.id, node)
+        pair = _attribute(node)
+        if pair is not None:
+            attributes[pair[0]] = (pair[1], node)
         elif isinstance(node, ast.Dict):
-            keys = [one.value if isinstance(one, ast.Constant) else None for one in node.keys]
-            named = zip(keys, node.values, strict=True)
-            yield {
-                key: (value.id, node) for key, value in named if isinstance(key, str) and isinstance(value, ast.Name)
-            }
+            yield _pairs(node)
         elif isinstance(node, ast.Call) and len(node.keywords) > 1:
-            given: _Pairs = {
-                one.arg: (one.value.id, node) for one in node.keywords if one.arg and isinstance(one.value, ast.Name)
-            }
-            calls.append((ast.unparse(node.func), given))
+            calls.append((ast.unparse(node.func), _pairs(node)))
     yield attributes
     for func, pairs in calls:
         if sum(one == func for one, _ in calls) == 1 and not _TURNS.search(func):

@@ -72,6 +72,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the lists and tuples of each class."""
     if not analysis.source.words & {"torch", "numpy"}:
         return
+    if not _in_two_orders(analysis):
+        return
     for node in analysis.nodes.get(ast.ClassDef, ()):
         groups: dict[frozenset[str], _Places] = defaultdict(lambda: defaultdict(list))
         for names, where, kind in _displays(node):
@@ -88,6 +90,17 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     message=f"the order is {', '.join(usual)} everywhere else, and {', '.join(rare)} here",
                     evidence=(Evidence("as here", analysis.place(orders[usual][0][0])),),
                 )
+
+
+def _in_two_orders(analysis: Analysis) -> bool:
+    """Say whether the same names stand in two orders anywhere."""
+    orders: dict[frozenset[str], tuple[str, ...]] = {}
+    for kind in (ast.Tuple, ast.List):
+        for node in analysis.nodes.get(kind, ()):
+            for names, _, _ in _named(node, "") if isinstance(node, ast.expr) else ():
+                if orders.setdefault(frozenset(names), names) != names:
+                    return True
+    return False
 
 
 def _displays(cls: ast.AST) -> Iterator[tuple[tuple[str, ...], ast.AST, str]]:

@@ -22,7 +22,7 @@ from itertools import pairwise
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_of, own_nodes
+from trainworthy.check.static.bindings import Def, bindings_of, functions_around, own_nodes
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -63,7 +63,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         one in text for one in ("loss", "acc", "score", "error")
     ):
         return
-    for function in functions_of(analysis.nodes):
+    texts = [one for one in analysis.nodes.get(ast.Constant, ()) if isinstance(one, ast.Constant) and _is_measure(one)]
+    for function in functions_around(analysis.nodes, [one.lineno for one in texts]):
         records = sorted(
             _records(function), key=lambda one: (getattr(one[3], "lineno", 0), getattr(one[3], "col_offset", 0))
         )
@@ -78,6 +79,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                         message=f"`{ast.unparse(two[2])}` is recorded as `{two[0]}`, as it is as `{one[0]}`",
                         evidence=(Evidence("here, too", analysis.place(one[3])),),
                     )
+
+
+def _is_measure(node: ast.Constant) -> bool:
+    """Say whether a text names a loss or a score, with another word."""
+    if not isinstance(node.value, str) or not 4 < len(node.value) < 60:
+        return False
+    words = _WORD.findall(node.value)
+    return len(words) > 1 and not _MEASURES.isdisjoint(word.lower() for word in words)
 
 
 def _records(function: Def) -> Iterator[_Record]:
