@@ -1,11 +1,12 @@
-"""Every rank opens a TensorBoard writer on the same folder.
+"""Every rank opens a TensorBoard writer on the same folder, or a run of its own.
 
 What it finds:
-    `SummaryWriter(...)` made by every process of a program that elsewhere asks which rank it is before it logs.
+    `SummaryWriter(...)` made, or `wandb.init(...)` called, by every process of a program that elsewhere asks which rank
+    it is before it logs.
 
 Why:
     Each rank creates an event file in the folder: curves are drawn several times, most of them empty, and names of
-    runs that hold the time differ from rank to rank.
+    runs that hold the time differ from rank to rank. With `wandb.init` there is a run for each rank, all but one empty.
 
 How sure:
     The file asks for the main process or rank in other places; neither the writer, nor the calls of the function that
@@ -48,14 +49,14 @@ if writer is not None:
 @rule(code="TW429", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at writers."""
-    if "SummaryWriter" not in analysis.source.words:
+    if not analysis.source.words & {"SummaryWriter", "wandb"}:
         return
-    made = [one for one in analysis.nodes.get(ast.Call, ()) if called(one) == "SummaryWriter"]
+    made = [one for one in analysis.nodes.get(ast.Call, ()) if called(one) == "SummaryWriter" or _starts_a_run(one)]
     if not made:
         return
     parents = analysis.parents
-    logs = _logs_of_one_rank(analysis)
     for node in made:
+        logs = _logs_of_one_rank(analysis, of_runs=called(node) == "init")
         if logs is None or on_one_rank(node, parents) or _speaks_of_ranks(node, scope_of(node, parents)):
             continue
         yield Hit(
@@ -66,12 +67,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         )
 
 
-def _logs_of_one_rank(analysis: Analysis) -> ast.AST | None:
+def _starts_a_run(node: ast.AST) -> bool:
+    """Say whether a call starts a run of Weights and Biases that is not one of a group."""
+    if not isinstance(node, ast.Call) or called(node) != "init" or ast.unparse(node.func) != "wandb.init":
+        return False
+    return not any(one.arg in (None, "group", "mode") for one in node.keywords)
+
+
+def _logs_of_one_rank(analysis: Analysis, of_runs: bool) -> ast.AST | None:
     """Return a write to a writer that one rank makes."""
     for node in analysis.nodes.get(ast.Call, ()):
-        if called(node) in ("add_scalar", "add_scalars", "add_image", "add_figure") and rank_condition(
-            node, analysis.parents
-        ):
+        if of_runs:
+            logs = (
+                called(node) == "log" and ast.unparse(node.func) == "wandb.log" if isinstance(node, ast.Call) else False
+            )
+        else:
+            logs = called(node) in ("add_scalar", "add_scalars", "add_image", "add_figure")
+        if logs and rank_condition(node, analysis.parents) is not None:
             return node
     return None
 

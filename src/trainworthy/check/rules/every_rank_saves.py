@@ -117,7 +117,11 @@ def _unlike_the_others(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_save(node: ast.Call) -> bool:
     func = node.func
-    return isinstance(func, ast.Attribute) and func.attr == "save" and getattr(func.value, "id", "") == "torch"
+    return (
+        isinstance(func, ast.Attribute)
+        and func.attr == "save"
+        and getattr(func.value, "id", "") in ("torch", "th", "pt")
+    )
 
 
 def _holds_a_model(node: ast.Call, function: ast.AST) -> bool:

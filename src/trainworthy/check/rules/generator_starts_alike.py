@@ -77,7 +77,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _is_made(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.Generator", "Generator")
+    return called(node) == "Generator" and "random" not in ast.unparse(node)
 
 
 def _draw(scope: ast.AST, name: str) -> ast.Call | None:

@@ -71,7 +71,9 @@ _LOOPS = ast.For | ast.While | ast.AsyncFor
 @rule(code="TW428", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the ways out of loops."""
-    if not analysis.source.words & COLLECTIVES or "torch" not in analysis.source.words:
+    words = analysis.source.words
+    meetings = COLLECTIVES | {"backward"} if words & {"DistributedDataParallel", "Accelerator"} else COLLECTIVES
+    if not words & meetings or not words & {"torch", "accelerate"}:
         return
     for node in [*analysis.nodes.get(ast.Break, ()), *analysis.nodes.get(ast.Return, ())]:
         condition = rank_condition(node, analysis.parents)
@@ -80,7 +82,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         if node not in set(_below(condition.body)) or _tells_the_others(condition):
             continue
-        met = [one for one in walk(loop) if called(one) in COLLECTIVES and _is_of_all(one, loop, analysis.parents)]
+        met = [one for one in walk(loop) if called(one) in meetings and _is_of_all(one, loop, analysis.parents)]
         after = [one for one in met if not _is_below(one, condition, analysis.parents)]
         if after:
             yield Hit(

@@ -60,7 +60,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not _is_a_loss(scope, analysis.parents):
             continue
         under = subject(node)
-        if under is not None and _is_reduced_square(followed(under, scope), scope):
+        if under is not None and _can_be_zero(followed(under, scope), scope):
             yield Hit(
                 place=analysis.place(node),
                 message="the root's gradient is infinite where this is exactly zero",
@@ -79,9 +79,23 @@ def _is_a_loss(scope: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
         return False
     around = parents.get(scope)
     names = scope.name.lower() + (" " + around.name.lower() if isinstance(around, ast.ClassDef) else "")
-    if "loss" not in names and "criterion" not in names:
+    if not any(word in names for word in ("loss", "criterion", "penalty")):
         return False
     return not any(str(getattr(one, "attr", "") or getattr(one, "id", "")) in _QUIET for one in walk(scope))
+
+
+def _can_be_zero(node: ast.expr, scope: ast.AST) -> bool:
+    return _is_reduced_square(node, scope) or _is_cut_at_zero(node)
+
+
+def _is_cut_at_zero(node: ast.expr) -> bool:
+    """Say whether numbers below zero are set to zero: `clamp(min=0)`."""
+    if not isinstance(node, ast.Call):
+        return False
+    if called(node) == "relu":
+        return True
+    least = keyword(node, "min") or next(iter(arguments_after_subject(node)), None)
+    return called(node) in ("clamp", "clamp_min") and isinstance(least, ast.Constant) and least.value == 0
 
 
 def _is_reduced_square(node: ast.expr, scope: ast.AST) -> bool:
@@ -108,4 +122,10 @@ def _is_square(node: ast.expr, scope: ast.AST) -> bool:
 
 
 def _is_difference(node: ast.expr) -> bool:
+    """Say whether something is a difference, or a gradient, which is zero where nothing changes."""
+    if isinstance(node, ast.Name | ast.Attribute):
+        return "grad" in ast.unparse(node).lower()
+    if isinstance(node, ast.Call) and called(node) in ("view", "reshape", "flatten"):
+        inner = subject(node)
+        return inner is not None and _is_difference(inner)
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)

@@ -49,7 +49,7 @@ def crop(image):
 """
 
 _SEEDED = re.compile(r"\b(?:manual_seed|seed_everything|set_seed|set_random_seed|seed_all)\(\s*[\w.\[\]\"'() +]*\w")
-_SYSTEM = ("torch.Generator().seed", "torch.seed", "secrets.randbits", "secrets.randbelow")
+_SYSTEM = re.compile(r"^(?:(?:torch|th|pt)\.)?(?:Generator\(.*\)|torch|th|pt)\.seed$|^secrets\.rand(?:bits|below)$")
 
 
 @rule(code="TW619", severity="hint")
@@ -63,7 +63,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(node.value, ast.Call) or called(node.value) not in ("seed", "randbits", "randbelow"):
             continue
         source = ast.unparse(node.value.func)
-        if "seed" in ast.unparse(node.targets[0]).lower() and source in _SYSTEM and _project_is_seeded(analysis):
+        if "seed" in ast.unparse(node.targets[0]).lower() and _SYSTEM.search(source) and _project_is_seeded(analysis):
             yield Hit(
                 place=analysis.place(node),
                 message=f"`{source}()` asks the system: runs with the same seed differ",

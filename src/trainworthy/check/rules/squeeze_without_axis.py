@@ -16,6 +16,7 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
@@ -58,7 +59,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if of is None or arguments_after_subject(node) or node.keywords:
             continue
         scope = scope_of(node, analysis.parents)
-        why = _grown(of, scope) or _last_of_one(of, scope, analysis) or _relied_upon(node, analysis)
+        why = (
+            _grown(of, scope)
+            or _last_of_one(of, scope, analysis)
+            or _relied_upon(node, analysis)
+            or _is_compared(node, scope, analysis)
+        )
         if why:
             yield Hit(
                 place=analysis.place(node),
@@ -117,7 +123,7 @@ def _last_of_one(of: ast.expr, scope: ast.AST, analysis: Analysis) -> str:
 
 
 def _ends_in_one(node: ast.expr) -> bool:
-    """Say whether a layer's last axis has size one."""
+    """Say whether a layer's last axis, or a convolution's channels, have size one; or an initialised such layer's."""
     if not isinstance(node, ast.Call):
         return False
     if called(node) == "Sequential" and node.args:
@@ -125,8 +131,10 @@ def _ends_in_one(node: ast.expr) -> bool:
         if called(last) in ("Sigmoid", "Tanh", "Softplus", "ReLU") and len(node.args) > 1:
             last = node.args[-2]
         return _ends_in_one(last)
-    size = keyword(node, "out_features") or (node.args[1] if len(node.args) > 1 else None)
-    return called(node) == "Linear" and isinstance(size, ast.Constant) and size.value == 1
+    size = keyword(node, "out_features", "out_channels") or (node.args[1] if len(node.args) > 1 else None)
+    if called(node) in ("Linear", "LazyLinear", "Conv1d", "Conv2d"):
+        return isinstance(size, ast.Constant) and size.value == 1
+    return "init" in called(node) and bool(node.args) and _ends_in_one(node.args[0])
 
 
 def _relied_upon(node: ast.Call, analysis: Analysis) -> str:
@@ -158,3 +166,40 @@ def _counts_axes(use: ast.AST, parents: dict[ast.AST, ast.AST]) -> str:
     if called(call) in _ALONG and (use in call.args or isinstance(around, ast.keyword)) and axis is not None:
         return f"and `{called(call)}` goes along an axis of what is left"
     return ""
+
+
+_LOSSES = re.compile(r"(?:^|_)(?:loss|criterion|crit|mse|bce|cross_entropy|l1)|loss(?:_fn|_func|_f)?$", re.IGNORECASE)
+
+
+def _is_compared(node: ast.Call, scope: ast.AST, analysis: Analysis) -> str:
+    """Say that the squeezed output of a model goes into a loss, in a loop over a loader whose last batch may be one."""
+    if "drop_last" in analysis.source.words or not _in_a_loader_loop(node, analysis.parents):
+        return ""
+    made = _through(node.func.value, scope) if isinstance(node.func, ast.Attribute) else node
+    if not isinstance(made, ast.Call) or not re.search(r"(?:^|[._])(?:model|net)\d?$", ast.unparse(made.func).lower()):
+        return ""
+    around = analysis.parents.get(node)
+    uses: list[ast.AST] = [node]
+    if isinstance(around, ast.Assign) and isinstance(around.targets[0], ast.Name):
+        uses = [
+            one
+            for one in walk(scope)
+            if isinstance(one, ast.Name)
+            and one.id == around.targets[0].id
+            and isinstance(one.ctx, ast.Load)
+            and followed(one, scope, 1) is node
+        ]
+    for use in uses:
+        call = analysis.parents.get(use)
+        if isinstance(call, ast.Call) and use in call.args and _LOSSES.search(called(call)) and len(call.args) > 1:
+            return "the batch's as well if one sample is left over"
+    return ""
+
+
+def _in_a_loader_loop(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether a loop over batches of a loader, with a backward pass, is around."""
+    while node in parents and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        node = parents[node]
+        if isinstance(node, ast.For) and "loader" in ast.unparse(node.iter).lower():
+            return any(called(one) == "backward" for one in walk(node))
+    return False
