@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of, own_nodes
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.tree import own, walk
 
 BAD = """\
 import torch
@@ -123,13 +123,13 @@ def _used_after_change(
     """Return where a base is changed, and where its alias is used afterwards."""
     again = min((one.lineno for one in names.stores.get(name, ()) if one.lineno > made.lineno), default=None)
     says_old = bool(_OLD.search(name))
-    for one in sorted(own_nodes(names.function), key=lambda n: getattr(n, "lineno", 0)):
+    for one in own(names.function):
         if getattr(one, "lineno", 0) <= (made.end_lineno or 0) or not isinstance(one, ast.stmt):
             continue
         if _rebinds(one, base):
             return None
-        own = any(isinstance(n, ast.Name) and n.id == name for n in walk(one))
-        if (says_old or own) and _changes(one, base, own and sliced):
+        mentions = any(isinstance(n, ast.Name) and n.id == name for n in walk(one))
+        if (says_old or mentions) and _changes(one, base, mentions and sliced):
             later = [read for read in names.reads.get(name, ()) if read.lineno > (one.end_lineno or one.lineno)
                      and (again is None or read.lineno < again)]  # fmt: skip
             return (one, later[0]) if later else None

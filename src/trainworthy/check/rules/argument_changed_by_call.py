@@ -24,10 +24,10 @@ from typing import NamedTuple
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, functions_of, own_nodes
+from trainworthy.check.static.bindings import Def, functions_of
 from trainworthy.check.static.queries import called_function
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -167,7 +167,7 @@ def _forwards(source: Source) -> list[Def]:
 def _changed_and_returned(function: Def) -> _Change | None:
     """Return which argument a function changes in place, at which place of its result it stands, and where."""
     names = [one.arg for one in function.args.args]
-    returns = [one for one in own_nodes(function) if isinstance(one, ast.Return)]
+    returns = [one for one in own(function) if isinstance(one, ast.Return)]
     if len(returns) != 1 or returns[0].value is None:
         return None
     value = returns[0].value

@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, own_nodes
-from trainworthy.check.static.tree import children
+from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of
+from trainworthy.check.static.tree import children, own
 
 BAD = """\
 import torch
@@ -122,7 +122,7 @@ def _kind(statement: _Part) -> tuple[object, ...]:
 def _groups(function: Def) -> Iterator[Sequence[_Part]]:
     """Yield what stands side by side in a function: statements, terms of a sum, entries, arguments by name."""
     yield function.body
-    for one in own_nodes(function):
+    for one in own(function):
         if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Add):
             yield _terms(one)
         elif isinstance(one, ast.Tuple | ast.List) and len(one.elts) > 1:

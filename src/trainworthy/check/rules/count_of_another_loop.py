@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_around, functions_of, own_nodes
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.bindings import Def, bindings_of, functions_around, functions_of
+from trainworthy.check.static.tree import own, walk
 
 BAD = """\
 import torch
@@ -151,7 +151,7 @@ def _clears(analysis: Analysis, name: ast.Name) -> bool:
 def _read_once(analysis: Analysis, function: Def) -> Iterator[Hit]:
     """Yield counts that are asked for above a loop which lets them grow and compares the old one."""
     names = None
-    for one in own_nodes(function):
+    for one in own(function):
         asked = _asked(one)
         if not asked or not isinstance(one, ast.Assign) or not isinstance(one.targets[0], ast.Name):
             continue
@@ -160,7 +160,7 @@ def _read_once(analysis: Analysis, function: Def) -> Iterator[Hit]:
         names = names or bindings_of(function)
         if len(names.stores.get(name, ())) != 1:
             continue
-        for loop in (each for each in own_nodes(function) if isinstance(each, _Loop)):
+        for loop in (each for each in own(function) if isinstance(each, _Loop)):
             if loop.lineno < one.lineno or not _compares(loop, name):
                 continue
             again = next(

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_of, own_nodes
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.bindings import Def, bindings_of, functions_of
+from trainworthy.check.static.tree import children, own, walk
 
 BAD = """\
 import torch
@@ -101,13 +101,13 @@ def _changed(function: Def, name: str) -> ast.AST | None:
     """Return where a function changes a parameter in place that it never gives another value."""
     if _is_replaced(function, name):
         return None
-    changes = (one for one in own_nodes(function) if _changes(one, name))
+    changes = (one for one in own(function) if _changes(one, name))
     return min(changes, key=lambda one: getattr(one, "lineno", 0), default=None)
 
 
 def _is_replaced(function: Def, name: str) -> bool:
     """Say whether a parameter is given another value, which it is not by `+=`."""
-    added = {one.target for one in own_nodes(function) if isinstance(one, ast.AugAssign)}
+    added = {one.target for one in own(function) if isinstance(one, ast.AugAssign)}
     return any(one not in added for one in bindings_of(function).stores.get(name, ()))
 
 
@@ -124,7 +124,7 @@ def _changed_as_attribute(analysis: Analysis, function: Def, name: str) -> ast.A
     """Return where a class changes the attribute that is the default itself."""
     kept = [
         one.targets[0]
-        for one in own_nodes(function)
+        for one in own(function)
         if isinstance(one, ast.Assign)
         and isinstance(one.value, ast.Name)
         and one.value.id == name

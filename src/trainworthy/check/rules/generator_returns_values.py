@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, functions_of, own_nodes
+from trainworthy.check.static.bindings import Def, functions_of
 from trainworthy.check.static.everywhere import project_files, text_of
+from trainworthy.check.static.tree import own
 
 BAD = """\
 import torch
@@ -73,11 +74,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for function in functions_of(analysis.nodes):
         if not isinstance(function, ast.FunctionDef) or not _is_plain(function):
             continue
-        own = list(own_nodes(function))
-        yields: list[ast.AST] = [one for one in own if isinstance(one, ast.Yield | ast.YieldFrom)]
+        nodes = own(function)
+        yields: list[ast.AST] = [one for one in nodes if isinstance(one, ast.Yield | ast.YieldFrom)]
         if not yields or _is_a_coroutine(analysis, yields):
             continue
-        lost = [one for one in own if isinstance(one, ast.Return) and one.value is not None and _says_much(one.value)]
+        lost = [one for one in nodes if isinstance(one, ast.Return) and one.value is not None and _says_much(one.value)]
         if not lost or _value_is_asked_for(analysis, function):
             continue
         for one in lost:

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.assigned import called, keyword, own_nodes_of, scope_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.assigned import called, keyword, scope_of
+from trainworthy.check.static.tree import own, walk
 
 BAD = """\
 import torch
@@ -82,7 +82,8 @@ def _is_made(node: ast.expr) -> bool:
 
 def _draw(scope: ast.AST, name: str) -> ast.Call | None:
     """Return a draw from the generator."""
-    for one in own_nodes_of(scope):
+    nodes = own(scope) if isinstance(scope, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) else ()
+    for one in nodes:
         if isinstance(one, ast.Call) and called(one) in _DRAWS:
             given = keyword(one, "generator")
             if isinstance(given, ast.Name) and given.id == name:

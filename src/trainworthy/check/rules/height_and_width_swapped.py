@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_of, own_nodes
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.bindings import Def, bindings_of, functions_of
+from trainworthy.check.static.tree import own, walk
 
 BAD = """\
 import cv2
@@ -81,7 +81,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         sides = _sides(function)
         if not sides or _TURNS.search(analysis.source.segment(function)):
             continue
-        for call in (one for one in own_nodes(function) if isinstance(one, ast.Call)):
+        for call in (one for one in own(function) if isinstance(one, ast.Call)):
             size, width_first = _size(call)
             pair = [getattr(one, "id", "") for one in size.elts] if isinstance(size, ast.Tuple) else []
             if len(pair) != 2 or pair[0] not in sides or pair[1] not in sides:
@@ -113,7 +113,7 @@ def _sides(function: Def) -> dict[str, tuple[str, ast.AST]]:
     """Return which names hold a height and which a width, and where they are from."""
     found: dict[str, tuple[str, ast.AST]] = {}
     stores = bindings_of(function).stores
-    assignments = [one for one in own_nodes(function) if isinstance(one, ast.Assign) and len(one.targets) == 1]
+    assignments = [one for one in own(function) if isinstance(one, ast.Assign) and len(one.targets) == 1]
     for one in sorted(assignments, key=lambda node: node.lineno):
         target = one.targets[0]
         names = [getattr(part, "id", "") for part in target.elts] if isinstance(target, ast.Tuple) else []

@@ -25,9 +25,9 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, functions_of, own_nodes
+from trainworthy.check.static.bindings import Def, functions_of
 from trainworthy.check.static.running_sums import loss_of_backward
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import Const, Sequence, Tensor
 
 BAD = """\
@@ -95,7 +95,7 @@ def _switched_on_losses(analysis: Analysis) -> Iterator[Hit]:
 def _blocks(function: ast.Module | Def) -> Iterator[list[ast.stmt]]:
     """Yield the bodies of a function and of what branches and loops in it."""
     yield function.body
-    for node in own_nodes(function):
+    for node in own(function):
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, None)
             if isinstance(block, list) and not isinstance(node, ast.ClassDef | Def):

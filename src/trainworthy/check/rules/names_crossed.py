@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_around, own_nodes
+from trainworthy.check.static.bindings import Def, bindings_of, functions_around
+from trainworthy.check.static.tree import own
 
 BAD = """\
 import torch
@@ -162,7 +163,7 @@ def _groups(function: Def) -> Iterator[_Pairs]:
     """Yield what a function stores side by side: attributes of `self`, entries of a dict, arguments of a call."""
     attributes: _Pairs = {}
     calls: list[tuple[str, _Pairs]] = []
-    for node in sorted(own_nodes(function), key=lambda one: getattr(one, "lineno", 0)):
+    for node in own(function):
         pair = _attribute(node)
         if pair is not None:
             attributes[pair[0]] = (pair[1], node)

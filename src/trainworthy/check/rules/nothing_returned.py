@@ -21,10 +21,10 @@ from functools import lru_cache
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import functions_of, is_stub, own_nodes
+from trainworthy.check.static.bindings import functions_of, is_stub
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, called_function, is_expected_to_raise, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -105,7 +105,7 @@ def _has_no_value(node: ast.FunctionDef) -> bool:
         return False
     if node.name.startswith("__") or any(isinstance(one, ast.Raise) for one in node.body):
         return False
-    for one in own_nodes(node):
+    for one in own(node):
         if isinstance(one, ast.Yield | ast.YieldFrom) or (isinstance(one, ast.Return) and one.value is not None):
             return False
     return True

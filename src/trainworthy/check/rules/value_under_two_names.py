@@ -22,8 +22,8 @@ from itertools import pairwise
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_around, own_nodes
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.bindings import Def, bindings_of, functions_around
+from trainworthy.check.static.tree import own, walk
 
 BAD = """\
 import torch
@@ -90,7 +90,7 @@ def _is_measure(node: ast.Constant) -> bool:
 
 
 def _records(function: Def) -> Iterator[_Record]:
-    for node in own_nodes(function):
+    for node in own(function):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and len(node.value.args) > 1:
             call = node.value
             name, rest = call.args[0], [ast.unparse(one) for one in (*call.args[2:], *call.keywords)]

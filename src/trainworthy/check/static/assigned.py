@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from functools import lru_cache
 
-from trainworthy.check.static.tree import children
+from trainworthy.check.static.tree import own
 
-_SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+_Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
+_Given = dict[str, list[tuple[int, ast.expr | None]]]
 
 
 def scope_of(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST:
@@ -20,24 +20,19 @@ def scope_of(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST:
     return node
 
 
-@lru_cache(maxsize=2048)
-def own_nodes_of(scope: ast.AST) -> tuple[ast.AST, ...]:
-    """Return what stands in a function or module itself, in the order of the text."""
-    found: list[ast.AST] = []
-    left = list(children(scope))
-    while left:
-        one = left.pop()
-        found.append(one)
-        if not isinstance(one, _SCOPES):
-            left += children(one)
-    return tuple(sorted(found, key=lambda one: (getattr(one, "lineno", 0), getattr(one, "col_offset", 0))))
+def _given(scope: ast.AST) -> _Given:
+    """Return what each name of a function or file is given, with the line; kept with the node."""
+    kept = scope.__dict__
+    if "_given" not in kept:
+        kept["_given"] = _all_given(scope) if isinstance(scope, _Scope) else {}
+    found: _Given = kept["_given"]
+    return found
 
 
-@lru_cache(maxsize=2048)
-def _given(scope: ast.AST) -> dict[str, list[tuple[int, ast.expr | None]]]:
-    found: dict[str, list[tuple[int, ast.expr | None]]] = defaultdict(list)
+def _all_given(scope: _Scope) -> _Given:
+    found: _Given = defaultdict(list)
     plain: set[ast.AST] = set()
-    for node in own_nodes_of(scope):
+    for node in own(scope):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             plain.add(node.targets[0])
             found[node.targets[0].id].append((node.end_lineno or node.lineno, node.value))

@@ -6,9 +6,8 @@ import ast
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import lru_cache
 
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import walk
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 _SEE_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
@@ -109,10 +108,13 @@ def _pairs(node: ast.Assign) -> Iterator[tuple[str, ast.expr]]:
                 yield one.id, given
 
 
-@lru_cache(maxsize=4096)
 def bindings_of(function: Def) -> Bindings:
     """Return the names of a function; several rules ask for those of each."""
-    return Bindings(function)
+    kept = function.__dict__
+    if "_bindings" not in kept:
+        kept["_bindings"] = Bindings(function)
+    found: Bindings = kept["_bindings"]
+    return found
 
 
 def functions_around(nodes: dict[type[ast.AST], list[ast.AST]], lines: list[int]) -> Iterator[Def]:
@@ -145,13 +147,3 @@ def is_stub(node: Def) -> bool:
     """Say whether a function is there to be overridden: it does nothing, or only raises."""
     body = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
     return all(isinstance(one, ast.Pass | ast.Raise | ast.Assert | ast.Import | ast.ImportFrom) for one in body)
-
-
-def own_nodes(node: Def | ast.Module) -> Iterator[ast.AST]:
-    """Yield what stands in a function, or a file, itself, not in functions and classes defined in it."""
-    left: list[ast.AST] = list(node.body)
-    while left:
-        one = left.pop()
-        yield one
-        if not isinstance(one, Def | ast.Lambda | ast.ClassDef):
-            left += children(one)

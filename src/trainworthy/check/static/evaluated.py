@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import own_nodes
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_loss_module, is_module, is_pretrained
 from trainworthy.check.static.facts import Call
@@ -19,7 +18,7 @@ from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
 from trainworthy.check.static.source import Source, kept_with_source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import Function, Instance
 
 _STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm|DropPath)\w*$")
@@ -189,13 +188,13 @@ class _Mentions(NamedTuple):
 @kept_with_source
 def _functions_of(source: Source) -> tuple[_Mentions, ...]:
     return tuple(
-        _Mentions(node.name, frozenset(_called(own_nodes(node))), _turn_evaluation_on(list(own_nodes(node))))
+        _Mentions(node.name, frozenset(_called(own(node))), _turn_evaluation_on(own(node)))
         for node in walk(source.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
 
 
-def _turn_evaluation_on(nodes: list[ast.AST]) -> bool:
+def _turn_evaluation_on(nodes: Iterable[ast.AST]) -> bool:
     """Say whether any of some nodes does, or may."""
     called = {one.func for one in nodes if isinstance(one, ast.Call)}
     return any(turns_evaluation_on(one) for one in nodes if one not in called)
@@ -230,7 +229,7 @@ class _Reach:
             if not more:
                 break
             self.names |= more
-        top = list(own_nodes(analysis.source.tree))
+        top = own(analysis.source.tree)
         self.top_calls = _called(top)
         self.top = _turn_evaluation_on(top) or bool(self.top_calls & self.names)
         self.callers: dict[str, set[str]] = {}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, own_nodes
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.bindings import Def
+from trainworthy.check.static.tree import children, own, walk
 
 _FRESH = frozenset({"zeros", "tensor", "zeros_like", "scalar_tensor", "FloatTensor", "Tensor"})
 _OFF = re.compile(r"no_grad|inference_mode")
@@ -47,7 +47,7 @@ def kept_graphs(analysis: Analysis) -> Iterator[Kept]:
 
 
 def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def]) -> Iterator[Kept]:
-    for loop in own_nodes(function):
+    for loop in own(function):
         if isinstance(loop, ast.For | ast.While):
             body = list(_of_one_turn(loop))
             for name, backward in _sent_back(body, helpers):
@@ -63,7 +63,7 @@ def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def
 
 def _in_steps_of_lightning(function: Def, owner: ast.ClassDef) -> Iterator[Kept]:
     """Yield what a `training_step` adds to an attribute and returns as the loss: the trainer goes back through it."""
-    returned = [one for one in own_nodes(function) if isinstance(one, ast.Return) and one.value is not None]
+    returned = [one for one in own(function) if isinstance(one, ast.Return) and one.value is not None]
     for one in returned:
         value = one.value
         if isinstance(value, ast.Dict):
@@ -71,7 +71,7 @@ def _in_steps_of_lightning(function: Def, owner: ast.ClassDef) -> Iterator[Kept]
             value = next((v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "loss"), None)
         if not isinstance(value, ast.Name):
             continue
-        body = list(own_nodes(function))
+        body = own(function)
         for node in body:
             target = _sum_with(node, value.id)
             if not isinstance(target, ast.Attribute) or _is_cut(body, value.id, _line(node) - 1, one.lineno):
@@ -137,7 +137,7 @@ def _is_an_engine(node: ast.expr) -> bool:
 
 
 def _returned_losses(helper: Def) -> tuple[set[str], list[ast.expr]]:
-    nodes = list(own_nodes(helper))
+    nodes = own(helper)
     places = {loss_of_backward(one): one.lineno for one in nodes if isinstance(one, ast.Call)}
     losses = {one for one, at in places.items() if one and not _is_cut(nodes, one, at, helper.end_lineno or 0)}
     return losses, [one.value for one in nodes if isinstance(one, ast.Return) and one.value is not None]
@@ -189,7 +189,7 @@ def _is_loss_with_graph(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def _is_cut(body: list[ast.AST], name: str, first: int, line: int) -> bool:
+def _is_cut(body: Iterable[ast.AST], name: str, first: int, line: int) -> bool:
     """Say whether a name is bound anew between two lines: by then it may be a number, or have no graph."""
     for node in body:
         is_between = isinstance(node, ast.Assign) and first < node.lineno <= line
@@ -255,5 +255,5 @@ def _ends_soon(target: ast.Name | ast.Attribute, function: Body, loop: ast.For |
     text = ast.unparse(target)
     if any(isinstance(one, ast.Assign) and any(text in _targets(each) for each in one.targets) for one in walk(loop)):
         return True
-    around = [one for one in own_nodes(function) if isinstance(one, ast.For) and one is not loop and loop in walk(one)]
+    around = [one for one in own(function) if isinstance(one, ast.For) and one is not loop and loop in walk(one)]
     return any("epoch" not in ast.unparse(one.target) and "range" not in ast.unparse(one.iter) for one in around)

@@ -1,7 +1,8 @@
 """What stands in a tree: as ``ast.walk``, for many rules that look at the same nodes.
 
-A node's children are found once and kept with it, and for a definition all that is below it. Marks are left out:
-``ast.Load()``, ``ast.Add()`` and the like are shared by a whole tree, and stand in ``ctx``, ``op`` and ``ops``.
+A node's children are found once and kept with it, and for a definition all that is below it. Kept so, and not in a
+cache beside it, they go when the tree goes. Marks are left out: ``ast.Load()``, ``ast.Add()`` and the like are shared
+by a whole tree, and stand in ``ctx``, ``op`` and ``ops``.
 """
 
 from __future__ import annotations
@@ -61,3 +62,27 @@ def _children(node: ast.AST) -> tuple[ast.AST, ...]:
         elif type(value) not in _NO_NODES:
             found.append(value)
     return tuple(found)
+
+
+_SCOPES = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef})
+
+
+def own(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> Sequence[ast.AST]:
+    """Return what stands in a function, or a file, itself, not in functions and classes in it, in the text's order."""
+    kept = node.__dict__
+    if "_own" not in kept:
+        kept["_own"] = _own(node.body)
+    found: Sequence[ast.AST] = kept["_own"]
+    return found
+
+
+def _own(body: Sequence[ast.AST]) -> tuple[ast.AST, ...]:
+    found: list[ast.AST] = list(body)
+    for one in found:  # which grows
+        if type(one) not in _SCOPES:
+            found += children(one)
+    return tuple(sorted(found, key=_position))
+
+
+def _position(node: ast.AST) -> tuple[int, int]:
+    return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
