@@ -1,14 +1,14 @@
 """`forward` of a module is called instead of the module.
 
 What it finds:
-    `model.forward(x)` where `model` is a module from torch, a DDP wrapper, or one of yours that has hooks.
+    `model.forward(x)` where `model` is a module from torch, a wrapper such as DDP, or one of yours.
 
 Why:
-    Hooks are left out: those of DDP, FSDP, checkpointing, quantisation, spectral norm and profilers.
+    Hooks are left out: those of `fully_shard`, of weight norm, quantisation and profilers, and your own. What
+    DataParallel, DistributedDataParallel and FullyShardedDataParallel do stands in their `forward`, and is done.
 
 How sure:
-    An error for wrappers such as DDP, whose gradients are then not averaged; a hint for other modules.
-    `super().forward(x)` and a module's calls on itself are not reported.
+    A hint: most modules have no hooks. `super().forward(x)` and a module's calls on itself are not reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Edit, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import WRAPPERS, is_module
+from trainworthy.check.static.external import is_module
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.values import Instance
 
@@ -49,13 +49,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         if not isinstance(func, ast.Attribute) or getattr(func.value, "id", "") in ("self", "cls"):
             continue
-        wrapped = owner.type in WRAPPERS
         text = analysis.segment(func.value, call.context)
         place = analysis.place(func, call.context)
         yield Hit(
             place=place,
-            message="the wrapper's work is left out" if wrapped else "hooks are left out",
+            message="hooks are left out",
             fix=f"Call the module: `{text}(...)`.",
             edits=(Edit(place, text),),
-            severity="error" if wrapped else None,
         )
