@@ -3,7 +3,7 @@
 What it finds:
     `mask.flatten(2).any()`, `x.view(len(x), -1).all()`: axes are put together only to be reduced, and then the axis is
     not named. And a result of `any()`, `all()`, `mean()` and the like without an axis that is used as if it had axes:
-    `m.unsqueeze(-1)`, `m[:, None]`, `m.view(m.shape + (1,))`.
+    `m.unsqueeze(1)`, `m.transpose(0, 1)`.
 
 Why:
     The mask, scale or score is one number for the whole batch. It broadcasts to every shape, so that nothing fails.

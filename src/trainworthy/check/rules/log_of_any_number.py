@@ -101,11 +101,7 @@ def _layers_of(cls: ast.ClassDef) -> frozenset[str]:
 def _is_layer(node: ast.expr) -> bool:
     if called(node) == "Sequential" and isinstance(node, ast.Call) and node.args and not node.keywords:
         return _is_layer(node.args[-1])
-    return (
-        called(node) in _LAYERS
-        and isinstance(node, ast.Call)
-        and ast.unparse(node.func).startswith(("nn.", "torch.nn."))
-    )
+    return called(node) in _LAYERS and isinstance(node, ast.Call) and "nn." in ast.unparse(node.func)
 
 
 def _layer(node: ast.expr, scope: ast.AST, layers: frozenset[str], depth: int = 6) -> ast.Call | None:

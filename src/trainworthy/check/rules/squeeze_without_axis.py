@@ -1,8 +1,9 @@
 """A squeeze without an axis also drops the batch, time or action axis when its size is one.
 
 What it finds:
-    `torch.stack(values).squeeze()`, `head(x).squeeze()` where the head ends with `Linear(..., 1)`, and a squeezed
-    tensor whose axes are then counted: `scatter(x.squeeze(), index, dim=0)`, `x.squeeze().mean(dim=1)`.
+    `torch.stack(values).squeeze()`, `self.head(x).squeeze()` where the head ends with `Linear(..., 1)`, a squeezed
+    tensor that is scattered along an axis, and `model(x).squeeze()` that goes into a loss in a loop over a loader whose
+    last batch may be small.
 
 Why:
     `squeeze()` drops every axis of size one: with one sample left over in the last batch, one step, one atom or one
@@ -10,7 +11,7 @@ Why:
 
 How sure:
     The axis that is meant is known, or the code after it relies on the axes that stay. Whether another axis ever has
-    size one is not seen here: a hint. `trainworthy check --depth dry` says it of a run with other sizes (TW160).
+    size one is not seen here: a hint. A rehearsal with other sizes says it for sure (TW160).
 """
 
 from __future__ import annotations
