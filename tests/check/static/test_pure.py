@@ -1,6 +1,7 @@
 import ast
 
 import pytest
+
 from trainworthy.check.static.pure import is_pure
 
 
