@@ -9,8 +9,8 @@ Why:
     Evaluation, sampling or resizing goes by a number that nobody chose, whatever the object was made with.
 
 How sure:
-    The class itself calls the method, and no call in its file gives the argument; the project reads the
-    setting, and this method does not. Silent if another file that knows the class gives the argument.
+    The class itself calls the method, and no call in its file gives the argument; the method does not read the
+    setting. Silent if another file that knows the class gives the argument.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.everywhere import is_read_in_project, project_files, text_of
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -91,8 +91,6 @@ def _in_class(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Hit]:
             own = any(one in settings for one in walk(method))
             if len(reads) == len(settings) or own or not _is_always_left_out(analysis, cls, method, name):
                 continue
-            if not reads and is_read_in_project(analysis.source.path, name) is not True:
-                continue
             yield Hit(
                 place=analysis.source.place(default),
                 message=f"`{method.name}` always goes by {ast.unparse(default)}, never by `self.{name}`",
@@ -112,7 +110,7 @@ def _is_always_left_out(analysis: Analysis, cls: ast.ClassDef, method: ast.Funct
     """Say whether the class calls its method, and nobody in the file ever gives it the argument."""
     place = [one.arg for one in method.args.args].index(name)
     calls = [one for one in analysis.nodes.get(ast.Call, []) if isinstance(one, ast.Call)]
-    calls = [one for one in calls if getattr(one.func, "attr", getattr(one.func, "id", "")) == method.name]
+    calls = [one for one in calls if getattr(one.func, "attr", "") == method.name]
     inside = set(walk(cls))
     own = [one for one in calls if one in inside and ast.unparse(one.func).startswith("self.")]
     for call in calls:
