@@ -89,7 +89,7 @@ def _may_have_layers(analysis: Analysis, call: Call) -> bool:
     """Say whether a program trains, and the network's classes have such layers; its project, if they are not known."""
     if not _has_backward(analysis.source.tree) or "torch" not in analysis.source.words:
         return False
-    if isinstance(call.owner, Instance) and call.owner.cls is not None:
+    if call.name.endswith(".__call__") and isinstance(call.owner, Instance) and call.owner.cls is not None:
         classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
         return any(_LAYER.search(cls.source.segment(cls.node)) for cls in classes)
     if analysis.mentions(*_STATEFUL_WORDS):
