@@ -86,9 +86,9 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
 
 def _may_have_layers(analysis: Analysis, call: Call) -> bool:
     """Say whether a program trains, and the network's classes have such layers; its project, if they are not known."""
-    if "backward" not in analysis.source.words or "torch" not in analysis.source.words:
+    if not _has_backward(analysis.source.tree) or "torch" not in analysis.source.words:
         return False
-    if isinstance(call.owner, Instance) and call.owner.cls is not None:
+    if call.name.endswith(".__call__") and isinstance(call.owner, Instance) and call.owner.cls is not None:
         classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
         return any(_LAYER.search(cls.source.segment(cls.node)) for cls in classes)
     if analysis.mentions(*_STATEFUL_WORDS):
@@ -248,7 +248,7 @@ class _Reach:
         if any(name in self.names and _SETS_UP.search(name) for name in members):
             return True
         seen: set[str] = set()
-        left = {function.name}
+        left = {function.name, *_functions_around(function)}
         while left:
             name = left.pop()
             seen.add(name)
@@ -270,6 +270,13 @@ def _others_may_evaluate(source: Source, name: str) -> bool:
 
 
 _EVAL_TEXT = re.compile(r"\.eval\(\s*\)|\.train\(\s*(mode\s*=\s*)?False|eval_mode|set_eval")
+
+
+def _functions_around(function: Function) -> set[str]:
+    """Return the names of the functions that a function is defined in: they prepare what it uses."""
+    first = function.node.lineno
+    outer = [one for one in walk(function.source.tree) if isinstance(one, ast.FunctionDef) and one.lineno < first]
+    return {one.name for one in outer if first <= (one.end_lineno or 0)}
 
 
 def _members_around(function: Function) -> set[str]:
