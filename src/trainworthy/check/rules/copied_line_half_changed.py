@@ -191,9 +191,11 @@ def _half_changed(
     if change is None or _ENDS & set(change):  # an end is often measured from the start
         return None
     old, new = change
-    others = [part for one, two, part in pairs if one != two]
-    if (len(new) < 2 or new.isdigit()) and all(isinstance(getattr(one, "ctx", None), ast.Store) for one in others):
+    others = [(one, two, part) for one, two, part in pairs if one != two]
+    if new.isdigit() and len({(one, two) for one, two, _ in others}) == 1:
         return None  # computed twice, or a row of layers
+    if len(new) < 2 and all(isinstance(getattr(part, "ctx", None), ast.Store) for _, _, part in others):
+        return None
     left = [(two, node) for one, two, node in pairs if one == two and old in _WORD.findall(two)]
     node = left[0][1] if len(left) == 1 else None
     if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
