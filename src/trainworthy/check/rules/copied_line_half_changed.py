@@ -213,8 +213,11 @@ def _half_changed(
     else:
         stored = [one.lineno for one in names.stores.get(wanted, ())]
         there = wanted in names.parameters or any(line < statement.lineno for line in stored)
-    loads = {text for _, text, part in pairs if isinstance(getattr(part, "ctx", None), ast.Load)}
-    return (node, wanted) if there and wanted not in loads else None
+    elsewhere = any(  # not `f(a, a)` and `f(a, b)`
+        (one, two) != (text, wanted) or not isinstance(getattr(part, "ctx", None), ast.Load)
+        for one, two, part in others
+    )
+    return (node, wanted) if there and elsewhere else None
 
 
 def _change(one: str, two: str) -> tuple[str, str] | None:
