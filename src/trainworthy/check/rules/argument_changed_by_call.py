@@ -234,7 +234,12 @@ def _kept_apart(
         if not isinstance(target, ast.Tuple) or change.result >= len(target.elts):
             return
         target = target.elts[change.result]
-    if given is None or isinstance(target, ast.Starred) or ast.unparse(target) == ast.unparse(given):
+    if (
+        given is None
+        or isinstance(target, ast.Starred)
+        or getattr(target, "id", "") == "_"
+        or ast.unparse(target) == ast.unparse(given)
+    ):
         return
     if _used_later(caller, statement, given, ast.unparse(target)):
         both = f"`{ast.unparse(target)}` and `{ast.unparse(given)}`"

@@ -55,6 +55,7 @@ _TURNS = re.compile(
     re.IGNORECASE,
 )
 
+_DIRECTIONS = frozenset("in out inp input output encoder decoder enc dec".split())
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 
 
@@ -95,8 +96,15 @@ def _pairs(call: Call, function: Function) -> Iterator[tuple[tuple[str, str], bo
     given = [_name(one) for one in call.node.args[: len(names)]]
     for at, one in enumerate(given):
         for other, two in enumerate(given[at + 1 :], start=at + 1):
+            if _has_direction(one, two):
+                continue
             if len(one) > 2 and len(two) > 2 and one != two and {one, two} == {names[at], names[other]}:
                 yield (one, two), one == names[other]
+
+
+def _has_direction(one: str, two: str) -> bool:
+    """Say whether names are the two ends of something that may be built the other way round, as a decoder is."""
+    return bool(_DIRECTIONS & {*one.split("_"), *two.split("_")})
 
 
 def _name(node: ast.expr) -> str:

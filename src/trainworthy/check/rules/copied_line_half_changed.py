@@ -52,8 +52,9 @@ def losses(criterion, model_a, model_b, x, target_a, target_b):
 
 _WORD = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]*|\d+")
 _ENDS = frozenset(
-    # of an interval or a box
-    "start end begin min max lo hi low high first last lower upper top bottom left right".split()
+    # of an interval or a box; parts of a product that are crossed
+    "real imag img re im sin cos start end begin min max lo hi low high first last lower upper top bottom left "
+    "right".split()
 )
 _SIZES = frozenset("dim dims size channel channels feature features units width in out".split())  # layers share them
 _ITEMS = frozenset({"k", "v", "key", "value", "i", "j", "x", "y"})  # what loops go through
@@ -190,6 +191,11 @@ def _half_changed(
     if change is None or _ENDS & set(change):  # an end is often measured from the start
         return None
     old, new = change
+    others = [(one, two, part) for one, two, part in pairs if one != two]
+    if new.isdigit() and len({(one, two) for one, two, _ in others}) == 1:
+        return None  # computed twice, or a row of layers
+    if len(new) < 2 and all(isinstance(getattr(part, "ctx", None), ast.Store) for _, _, part in others):
+        return None
     left = [(two, node) for one, two, node in pairs if one == two and old in _WORD.findall(two)]
     node = left[0][1] if len(left) == 1 else None
     if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
@@ -207,8 +213,11 @@ def _half_changed(
     else:
         stored = [one.lineno for one in names.stores.get(wanted, ())]
         there = wanted in names.parameters or any(line < statement.lineno for line in stored)
-    loads = {text for _, text, part in pairs if isinstance(getattr(part, "ctx", None), ast.Load)}
-    return (node, wanted) if there and wanted not in loads else None
+    elsewhere = any(  # not `f(a, a)` and `f(a, b)`
+        (one, two) != (text, wanted) or not isinstance(getattr(part, "ctx", None), ast.Load)
+        for one, two, part in others
+    )
+    return (node, wanted) if there and elsewhere else None
 
 
 def _change(one: str, two: str) -> tuple[str, str] | None:

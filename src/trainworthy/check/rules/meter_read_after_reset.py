@@ -77,6 +77,7 @@ _ASKED = frozenset(
     {"compute", "value", "get_average", "get_value", "average", "mean", "get_metric", "result", "get_avg"}
 )
 _HARMLESS = frozenset({"print", "len", "range", "str", "float", "int", "isinstance", "format", "round", "min", "max"})
+_RUNS = re.compile(r"timer|clock|watch|profiler", re.IGNORECASE)  # what goes on by itself
 _TEST = re.compile(r"(^|[/_])(tests?|testing|conftest)([/_.]|$)")
 
 
@@ -118,7 +119,8 @@ def _reset(statement: ast.stmt) -> str:
     call = statement.value if isinstance(statement, ast.Expr) else None
     if not isinstance(call, ast.Call) or call.args or call.keywords or not isinstance(call.func, ast.Attribute):
         return ""
-    return _written(call.func.value) if call.func.attr in _RESETS else ""
+    name = _written(call.func.value) if call.func.attr in _RESETS else ""
+    return "" if _RUNS.search(name) else name
 
 
 def _zeroed(statement: ast.stmt) -> str:
@@ -182,6 +184,8 @@ def _may_update(part: ast.AST, name: str) -> bool:
             func = one.func
             called = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
             owner = ast.unparse(func.value) if isinstance(func, ast.Attribute) else ""
+            if name.startswith("self.") and not owner and called not in _HARMLESS:
+                return True
             if (owner and name.startswith(f"{owner}.")) or (
                 called not in _HARMLESS and _UPDATES.search(called.lower())
             ):

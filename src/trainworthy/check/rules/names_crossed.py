@@ -9,7 +9,7 @@ Why:
 
 How sure:
     Both names are crossed in one statement or one body. Silent about functions that swap or turn, and about calls that
-    are made both ways, such as attention in both directions.
+    are made both ways, such as attention in both directions, and in tests.
 """
 
 from __future__ import annotations
@@ -78,13 +78,14 @@ _ENDS = frozenset(  # of edges, pairs and directions, which libraries define the
 )
 _DIRECTIONS = frozenset("in out inp output encoder decoder enc dec up down".split())
 _SIZES = frozenset("dim dims channels size width features num n lr rate depth heads hidden units kernel stride".split())
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _Pairs = dict[str, tuple[str, ast.AST]]  # the name under which something is stored: its own name, and where
 
 
 @rule(code="TW816", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what each function stores under a name."""
-    if not analysis.source.words & {"torch", "numpy"}:
+    if not analysis.source.words & {"torch", "numpy"} or _TEST.search(analysis.source.path.replace("\\", "/")):
         return
     for function in functions_around(analysis.nodes, _suspicious(analysis)):
         if _TURNS.search(function.name):
