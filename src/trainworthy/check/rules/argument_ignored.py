@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 
 
-def loss_of(logits, targets, weight=None):
+def loss_of(logits, targets, weight):
     return F.cross_entropy(logits, targets)
 
 
@@ -49,7 +49,7 @@ import torch
 import torch.nn.functional as F
 
 
-def loss_of(logits, targets, weight=None):
+def loss_of(logits, targets, weight):
     return F.cross_entropy(logits, targets, weight=weight)
 
 
