@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The parameter keeps its default until it is changed, and what changes it adds to it: an entry of a fixed name, which
-    every call writes anew, is left alone.
+    every call writes anew, is left alone. Said once of a function, and as a hint only where no program of the project
+    calls it, or makes objects of the class, twice without the argument.
 """
 
 from __future__ import annotations

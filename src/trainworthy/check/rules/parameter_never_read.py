@@ -79,15 +79,17 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         defaults = {name: one for name, one in _defaults(node).items() if _CHANGES.search(name)}
         called = getattr(owner, "name", "") if owner is not None else node.name
-        found = {name: place for name in _unread(analysis, node, owner, defaults)
-                 if (place := _given(analysis, node, called, name, defaults[name], bound=owner is not None))}  # fmt: skip
-        found = {name: place for name, place in found.items() if not _says_that_it_is_ignored(analysis, node, name)}
+        found = {}
+        for name in _unread(analysis, node, owner, defaults):
+            given = _given(analysis, node, called, name, defaults[name], bound=owner is not None)
+            if given is not None and not _says_that_it_is_ignored(analysis, node, name):
+                found[name] = given
         if found:
             listed = "`, `".join(found)
             yield Hit(
                 place=_header(analysis, node),
                 message=f"`{called}` never reads its `{listed}`",
-                evidence=tuple(Evidence(f"here it is {given}", place) for place, given in found.values()),
+                evidence=tuple(Evidence(f"here it is {value}", place) for place, value in found.values()),
                 fix="Use it, or remove it." if len(found) == 1 else "Use them, or remove them.",
                 severity="warning" if any(_STRONG.search(name) for name in found) else None,
             )
