@@ -101,6 +101,23 @@ def test_a_broken_cell_leaves_the_others() -> None:
     assert sorted((one.code, one.place.cell) for one in result.findings) == [("TW105", 3), ("TW901", 2)]
 
 
+def test_a_cell_for_a_terminal_is_left_out() -> None:
+    typed = ("$ cd here\n$ python train.py --lr 1", "docker-compose up", "cd $HOME/x\nmake-project new")
+    assert check(notebook("import torch", *typed, "y = torch.zeros(3)"), "x.ipynb").findings == ()
+    mixed = check(notebook("wget https://example.org/a.zip\nimport torch\ny = torch.zeros(3"), "x.ipynb")
+    assert [one.code for one in mixed.findings] == ["TW901"]
+
+
+def test_what_is_said_of_a_parameter_is_not_said_again_of_a_call() -> None:
+    program = (
+        "import torch\n\n\ndef drop(x, dropout=0.0):\n    x = x + 1\n    return x\n\n\n"
+        "drop(torch.zeros(2), dropout=0.5)\n"
+    )
+    found = check(program.encode(), "x.py", Config(select=("TW844", "TW875"))).findings
+    assert [(one.code, one.place.line) for one in found] == [("TW875", 4)]
+    assert [one.code for one in check(program.encode(), "x.py", Config(select=("TW844",))).findings] == ["TW844"]
+
+
 def test_a_broken_cell_may_bind_a_name() -> None:
     use = "import torch\ndef run(x):\n    return model(torch.relu(x))"
     assert [one.code for one in check(notebook(use), "x.ipynb").findings] == ["TW831"]

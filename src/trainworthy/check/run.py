@@ -75,7 +75,7 @@ def collect(results: Sequence[FileResult], config: Config) -> CheckResult:
         if one.place.path in paths and not config.ignored_in(one.place.path, one.code)
     }
     noqas = [noqa for result in results for noqa in result.noqas]
-    findings = without_silenced(found.values(), noqas)
+    findings = _told_once(without_silenced(found.values(), noqas))
     rules = selected(config)
     if "TW890" in rules:
         codes = set(rules)
@@ -87,6 +87,21 @@ def collect(results: Sequence[FileResult], config: Config) -> CheckResult:
         lines=sum(one.lines for one in results),
         rules=tuple(rules),
     )
+
+
+def _told_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Leave out what is said of a call if the same is said of the parameter, where the function is defined."""
+    told = [one for one in findings if one.code == "TW875" and one.severity == "warning"]
+
+    def is_told(finding: Finding) -> bool:
+        parameter = finding.message.rpartition("its ")[2]
+        return finding.code == "TW844" and any(
+            place is not None and place[:2] == one.place[:2] and parameter in one.message
+            for one in told
+            for _, place in finding.evidence
+        )
+
+    return [one for one in findings if not is_told(one)]
 
 
 @lru_cache(maxsize=16)

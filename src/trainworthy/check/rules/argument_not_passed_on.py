@@ -5,7 +5,8 @@ What it finds:
     loss of torch which has that option, and gives it to no call. Likewise one with a parameter `generator` that draws
     random numbers and never reads it; and one that calls the project's own function without an argument that both have,
     when it never reads it, only keeps it as an attribute that nothing reads, or, being a mask, only applies it by
-    itself; and a call without the root or source rank that the function hands to another one.
+    itself; and a call without the root or source rank that the function hands to another one, unless it reads the
+    call's result before that one: every rank needs such a result.
 
 Why:
     The loss uses its own default whatever the caller says: `reduction="none"` gives a mean.
@@ -13,14 +14,15 @@ Why:
 How sure:
     The parameter is at most compared with something, and torch's loss has an option of that name. Silent if the
     function gives the option to any call, computes with it, or keeps it. The project's function reads its parameter,
-    which has a default; a mask's is None, and it selects nothing here. Said of the first of several calls. Who a
-    function is handed to, or what it overrides, may want the parameter, and `**unused` says so; a default that is none
-    of the texts that the other function knows says that they are not the same.
+    which has a default; a mask's is None, and it selects nothing here. Said of the first of several calls. Silent in
+    tests' private helpers. Who a function is handed to, or what it overrides, may want the parameter, and `**unused`
+    says so; a default that is none of the texts that the other function knows says that they are not the same.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -112,6 +114,8 @@ def _lacks(analysis: Analysis, call: Call) -> Iterator[str]:
         return
     if call.starred or isinstance(function.node, ast.Lambda) or function.decorators:
         return
+    if function.name.startswith("_") and function.name != "__init__" and _TEST.search(analysis.source.path):
+        return
     if analysis.mentions("save_hyperparameters") or _is_handed_on(analysis, function):
         return
     own = {arg.arg for arg in _parameters(function.node)} - _of_the_interface(function)
@@ -185,16 +189,28 @@ def _is_chosen(function: Function, call: Call, name: str) -> bool:
     return given or (rest is not None and rest.arg.lstrip("_").startswith(("unused", "ignored")))
 
 
+_TEST = re.compile(r"(^|[/\\])tests?[/\\]|(^|[/\\])test_[^/\\]*$|_test\.py$")
 _RANKS = frozenset({"root_rank", "src", "dst", "src_rank", "dst_rank"})
 
 
 def _goes_to_another(function: ast.AST, call: Call, name: str) -> bool:
     """Say whether a parameter is handed on as it is to another call of a function, under no condition of its own."""
     others = [one for one in walk(function) if isinstance(one, ast.Call) and one is not call.node]
-    given = [arg for one in others for arg in (*one.args, *[keyword.value for keyword in one.keywords])]
+    given = [arg for one in others for arg in _values(one)]
     handed = any(isinstance(one, ast.Name) and one.id == name for one in given)
     text = ast.unparse(call.node.func)
-    return handed and not any(ast.unparse(one.func) == text for one in others)
+    if not handed or any(ast.unparse(one.func) == text for one in others):
+        return False
+    takers = [one.lineno for one in others if any(getattr(n, "id", "") == name for n in _values(one))]
+    kept = [each.id for one in walk(function) if isinstance(one, ast.Assign) and one.value is call.node
+            for each in one.targets if isinstance(each, ast.Name)]  # fmt: skip
+    after = (call.node.end_lineno or call.node.lineno, max(takers, default=0))
+    reads = [one for one in walk(function) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)]
+    return not any(one.id in kept and after[0] < one.lineno < after[1] for one in reads)
+
+
+def _values(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *[one.value for one in call.keywords]]
 
 
 _COMMON = frozenset(

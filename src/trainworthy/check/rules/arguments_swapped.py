@@ -10,7 +10,8 @@ Why:
 How sure:
     The function is the project's and known, and both names match exactly and have three letters or more. Silent where
     the same function is called in both orders, as for a symmetrical measure, and where the caller or the function says
-    that it turns things round; and in tests, which try both.
+    that it turns things round, as a decoder does, also one whose layers are made beside those of its encoder; and in
+    tests, which try both.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ _TURNS = re.compile(
 )
 
 _DIRECTIONS = frozenset("in out inp input output encoder decoder enc dec".split())
+_MIRRORS = re.compile(r"Dec(?![a-z])|Decod|Up(?![a-z])|Upsampl|Deconv|Unpool|Transpose|Inverse")
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 
 
@@ -65,6 +67,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if _TEST.search(analysis.source.path.replace("\\", "/")):
         return
     orders: dict[tuple[object, frozenset[str]], set[tuple[str, str]]] = {}
+    straight: set[tuple[object, frozenset[str]]] = set()  # layers that a function makes with two names in their order
     found: list[tuple[Call, Function, tuple[str, str]]] = []
     for call in once_per_place(iter(analysis.all_calls)):
         function = called_function(call)
@@ -72,10 +75,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         for pair, wrong in _pairs(call, function):
             orders.setdefault((function.node, frozenset(pair)), set()).add(pair)
+            if not wrong and function.name == "__init__":
+                straight.add((call.context.function, frozenset(pair)))
             if wrong:
                 found.append((call, function, pair))
     for call, function, pair in found:
         both_ways = len(orders[(function.node, frozenset(pair))]) > 1
+        if function.name == "__init__" and function.owner is not None:
+            both_ways |= _MIRRORS.search(function.owner.node.name) is not None
+            both_ways |= (call.context.function, frozenset(pair)) in straight
         inside = call.context.function.name if call.context.function is not None else ""
         turned = _TURNS.search(inside) or _TURNS.search(function.name) or call.context.function is function
         if both_ways or turned or is_expected_to_raise(call.node, analysis.parents):

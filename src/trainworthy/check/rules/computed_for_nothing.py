@@ -9,7 +9,8 @@ Why:
 
 How sure:
     The name is read nowhere in the function, also not in functions within it or by `locals()`. Silent in tests, for
-    values that are taken from something and not computed, and for names that begin with an underscore.
+    values that are taken from something and not computed, for names that begin with an underscore, and for what is
+    handed, to be replaced by the result, to a function that may do more than compute.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_around
 from trainworthy.check.static.tree import walk
@@ -53,6 +55,9 @@ _WATCHED = re.compile(
     r"coef|coeff|scale|grads?|gradients?|sigma|temperature|ratio|weighted|normali[sz]ed|scaled|clipped|masked)(_?\d)?$|"
     r"^(weighted|normali[sz]ed|scaled|clipped|masked)_"
 )
+_LIBRARIES = ("torch.", "np.", "numpy.", "F.", "math.", "nn.functional.")
+_COMPUTE = frozenset("min max abs sum round float int len list tuple sorted".split())
+_EFFECTS = re.compile(r"save|log|print|record|update|track|check|write|plot|report|compare|keep")  # of methods
 _TAKES = frozenset("get pop item append load next size numel len state_dict getattr copy clone".split())
 
 
@@ -89,4 +94,17 @@ def _is_watched(statement: ast.Assign) -> bool:
 
 
 def _is_for_nothing(names: Bindings, name: str) -> bool:
-    return not names.is_used(name) and name not in names.parameters and not names.opaque
+    if names.is_used(name) or name in names.parameters or names.opaque:
+        return False
+    return not any(name == target and _is_handed_over(one.value, name) for one, target in names.plain_assignments())
+
+
+def _is_handed_over(value: ast.expr, name: str) -> bool:
+    """Say whether a value is made by a function that gets what the name held, and may print, save or compare it."""
+    if not isinstance(value, ast.Call) or ast.unparse(value.func).startswith(_LIBRARIES):
+        return False
+    called = last_name(value.func)
+    if called in _COMPUTE or (isinstance(value.func, ast.Attribute) and not _EFFECTS.search(called)):
+        return False
+    given = [*value.args, *[one.value for one in value.keywords]]
+    return any(isinstance(one, ast.Name) and one.id == name for each in given for one in walk(each))

@@ -11,7 +11,8 @@ Why:
 How sure:
     Both lines are built alike and stand in one block; one word changes to another one in all names but one; the name
     with the other word exists and was given a value above. Silent about the ends of an interval, places in a grid,
-    devices and shapes, and in tests, which compare one thing with another all the time.
+    devices and shapes, numbered things that are made alike, numbered members of an ensemble (they get equal arguments
+    elsewhere in the function), and in tests, which compare one thing with another all the time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of
-from trainworthy.check.static.tree import children, own
+from trainworthy.check.static.tree import children, own, walk
 
 BAD = """\
 import torch
@@ -78,7 +79,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         for group in _groups(function):
             for above, below, pairs in _alike(group):
                 found = _half_changed(bindings_of(function), attributes, below, pairs)
-                if found is not None:
+                if found is not None and not _is_of_an_ensemble(function, below, pairs):
                     kept, wanted = ast.unparse(found[0]), found[1]
                     yield Hit(
                         place=analysis.place(found[0]),
@@ -218,6 +219,32 @@ def _half_changed(
         for one, two, part in others
     )
     return (node, wanted) if there and elsewhere else None
+
+
+def _is_of_an_ensemble(function: Def, statement: _Part, pairs: list[tuple[str, str, ast.AST]]) -> bool:
+    """Say whether numbered things are made alike or called alike, as two layers, or two critics of one state, are.
+
+    The latter only if the function gives two such members equal arguments elsewhere.
+    """
+    changed = [(one, two, node) for one, two, node in pairs if one != two]
+    change = _change(*changed[0][:2]) if changed else None
+    if change is None or not all(word.isdigit() for word in change) or not isinstance(statement, ast.Assign):
+        return False
+    called = {one.func for one in walk(statement.value) if isinstance(one, ast.Call)}
+    read = [node for _, _, node in changed if not isinstance(getattr(node, "ctx", None), ast.Store)]
+    if any(node not in called for node in read):
+        return False
+    return not read or _are_called_alike(function, change, called)
+
+
+def _are_called_alike(function: Def, change: tuple[str, str], here: set[ast.expr]) -> bool:
+    """Say whether a function gives equal arguments to two things that differ in that word alone, elsewhere."""
+    known: dict[str, list[str]] = {}
+    for one in own(function):
+        if isinstance(one, ast.Call) and one.args and one.func not in here:
+            given = ", ".join(ast.unparse(each) for each in (*one.args, *one.keywords))
+            known.setdefault(given, []).append(_text(one.func))
+    return any(_change(a, b) in (change, change[::-1]) for group in known.values() for a in group for b in group)
 
 
 def _change(one: str, two: str) -> tuple[str, str] | None:

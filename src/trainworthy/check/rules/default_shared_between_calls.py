@@ -10,18 +10,21 @@ Why:
 
 How sure:
     The parameter keeps its default until it is changed, and what changes it adds to it: an entry of a fixed name, which
-    every call writes anew, is left alone.
+    every call writes anew, is left alone. Said once of a function, and as a hint only where no program of the project
+    calls it, or makes objects of the class, twice without the argument.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_of
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.tree import children, own, walk
 
 BAD = """\
@@ -71,6 +74,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if not analysis.source.words & {"torch", "numpy"}:
         return
     for function in functions_of(analysis.nodes):
+        found: dict[str, tuple[ast.AST, ast.expr]] = {}
         for name, default in _mutable(function):
             if name.startswith("_") or any(one in name.lower() for one in _CACHES):
                 continue
@@ -78,12 +82,58 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if change is None and function.name == "__init__":
                 change = _changed_as_attribute(analysis, function, name)
             if change is not None:
-                yield Hit(
-                    place=analysis.place(change),
-                    message=f"this changes the default of `{name}` for every later call",
-                    evidence=(Evidence("the default, made once", analysis.place(default)),),
-                    fix=f"Take None as the default, and make a new one: {name} = [] if {name} is None else {name}",
-                )
+                found[name] = change, default
+        if found:
+            yield _hit(analysis, function, found)
+
+
+def _hit(analysis: Analysis, function: Def, found: dict[str, tuple[ast.AST, ast.expr]]) -> Hit:
+    """Say all that is shared of one function at once."""
+    name, (change, _) = min(found.items(), key=lambda one: getattr(one[1][0], "lineno", 0))
+    others = f", and those of `{'`, `'.join(one for one in found if one != name)}`" if len(found) > 1 else ""
+    return Hit(
+        place=analysis.place(change),
+        message=f"this changes the default of `{name}` for every later call{others}",
+        evidence=tuple(Evidence("the default, made once", analysis.place(one)) for _, one in found.values()),
+        fix=f"Take None as the default, and make a new one: {name} = [] if {name} is None else {name}",
+        severity=None if _is_called_again(analysis, function, found) else "hint",
+    )
+
+
+def _is_called_again(analysis: Analysis, function: Def, names: Collection[str]) -> bool:
+    """Say whether one program calls a function, or makes objects of a class, twice without the arguments."""
+    cls = analysis.parents.get(function)
+    if isinstance(cls, ast.ClassDef) and function.name != "__init__":
+        return True
+    called = cls.name if isinstance(cls, ast.ClassDef) else function.name
+    if _calls_in(analysis.source.tree, called, names) > 1:
+        return True
+    here = str(Path(analysis.source.path).resolve())
+    for file in project_files(analysis.source.path) or ():
+        text = text_of(file)
+        if called not in text or not file.endswith(".py") or str(Path(file).resolve()) == here:
+            continue
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        if _calls_in(tree, called, names) > 1:
+            return True
+    return False
+
+
+def _calls_in(node: ast.AST, called: str, names: Collection[str]) -> int:
+    """Count the calls of a name that do not give some arguments; branches exclude each other, a loop goes twice."""
+    if isinstance(node, ast.If):
+        either = (sum(_calls_in(one, called, names) for one in body) for body in (node.body, node.orelse))
+        return _calls_in(node.test, called, names) + max(either)
+    found = sum(_calls_in(one, called, names) for one in ast.iter_child_nodes(node))
+    if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == called:
+        found += all(one.arg is not None and one.arg not in names for one in node.keywords)
+    return 2 * found if isinstance(node, _LOOPS) else found
+
+
+_LOOPS = ast.For | ast.While | ast.ListComp | ast.GeneratorExp | ast.DictComp | ast.SetComp
 
 
 def _mutable(function: Def) -> Iterator[tuple[str, ast.expr]]:

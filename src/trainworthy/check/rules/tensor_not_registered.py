@@ -10,8 +10,9 @@ Why:
 
 How sure:
     The value is surely a tensor of torch's, made without a device, and goes straight into an operation of another
-    method. Silent if the attribute is ever moved (`.to`, `.cuda`, `.type_as`, `new_tensor`, `.device`), set in
-    another method, put into a list, or if the class overrides `_apply`, `to` or `cuda`.
+    method. Silent if it is made of one number that the program says, as such a tensor computes with those of any
+    device; if the attribute is ever moved (`.to`, `.cuda`, `.type_as`, `new_tensor`, `.device`), set in another method,
+    put into a list, or if the class overrides `_apply`, `to` or `cuda`.
 
 When it is wrong:
     The module never leaves the CPU, and the tensor is a constant.
@@ -29,7 +30,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.tree import children, walk
-from trainworthy.check.static.values import UNKNOWN, Instance, ProjectClass, Tensor
+from trainworthy.check.static.values import UNKNOWN, Const, Instance, ProjectClass, Tensor, Value
 
 BAD = """\
 import torch
@@ -147,14 +148,32 @@ def _is_plain_tensor(store: Store) -> bool:
     ):
         return False
     source = getattr(store.node, "value", None)
-    return source is not None and not any(
-        getattr(one, "attr", "") in (*_MOVES, "Parameter", "Buffer")
-        or getattr(one, "arg", "") == "device"
-        or getattr(one, "id", "") in ("Parameter", "Buffer")
-        for one in walk(source)
-        if not (isinstance(one, ast.keyword) and one.arg == "dtype")
-        and not (isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id == "torch")
+    return (
+        source is not None
+        and not _is_one_number(value)
+        and not any(
+            getattr(one, "attr", "") in (*_MOVES, "Parameter", "Buffer")
+            or getattr(one, "arg", "") == "device"
+            or getattr(one, "id", "") in ("Parameter", "Buffer")
+            for one in walk(source)
+            if not (isinstance(one, ast.keyword) and one.arg == "dtype")
+            and not (isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id == "torch")
+        )
     )
+
+
+def _is_one_number(value: Value) -> bool:
+    """Say whether a tensor has no axes: one number, known from the program, or a function of such a tensor."""
+    call = value.made_by if isinstance(value, Tensor) else None
+    first = call.args[0] if call is not None and call.args else None
+    if call is None or first is None or len(call.args) > 1:
+        return False
+    if isinstance(first, Const):
+        return call.name in ("torch.tensor", "torch.as_tensor") and isinstance(first.value, int | float)
+    return call.name in _ELEMENTWISE and _is_one_number(first)
+
+
+_ELEMENTWISE = frozenset(f"torch.{name}" for name in "sqrt rsqrt exp log abs square".split())
 
 
 def _made_by_an_initialiser(store: Store) -> bool:

@@ -8,7 +8,8 @@ Why:
     found here.
 
 How sure:
-    Certain for the Python that runs trainworthy; newer syntax needs a newer Python.
+    Certain for the Python that runs trainworthy; newer syntax needs a newer Python. A notebook's cell that shows what
+    to type in a terminal is left out without a word.
 """
 
 from __future__ import annotations

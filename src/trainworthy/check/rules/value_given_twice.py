@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The function is the project's and known, the second parameter has a number as its default, and the value's name has
-    a word in common with the first parameter and none with the second.
+    a word in common, of more than one letter, with the first parameter and none with the second. Silent about numbers
+    of groups, which a depthwise convolution has as many of as channels, and where a value is given three times.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def prepared(optimizer, warmup_steps, total_updates):
     return schedule(optimizer, warmup_steps, total_updates)
 """
 
+_GROUPS = frozenset({"g", "group", "groups", "num_groups", "n_groups"})
 _WORD = re.compile(r"[a-z]+|[A-Z][a-z]*|\d+")
 
 
@@ -83,9 +85,11 @@ def _twice(call: Call, function: Function) -> tuple[str, str, str] | None:
     given = call.node.args[: len(params)]
     for at, one in enumerate(given):
         text = ast.unparse(one) if isinstance(one, ast.Name | ast.Attribute) else ""
+        if sum(ast.unparse(each) == text for each in given) > 2:
+            continue
         for other, two in enumerate(given[at + 1 :], start=at + 1):
             second = params[other].arg
-            if text and ast.unparse(two) == text and _is_offset(defaults.get(second)):
+            if text and second not in _GROUPS and ast.unparse(two) == text and _is_offset(defaults.get(second)):
                 said = _words(text.rpartition(".")[2])
                 if said & _words(params[at].arg) and not said & _words(second):
                     return text, params[at].arg, second
@@ -100,4 +104,4 @@ def _is_offset(default: ast.expr | None) -> bool:
 
 
 def _words(name: str) -> set[str]:
-    return {one.lower().rstrip("s") for one in _WORD.findall(name)}
+    return {one.lower().rstrip("s") for one in _WORD.findall(name) if len(one) > 1 or one.isdigit()}

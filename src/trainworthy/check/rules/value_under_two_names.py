@@ -9,7 +9,8 @@ Why:
 
 How sure:
     Both names are alike but for one word, and name a loss or a score; the value is called by the first word and not by
-    the second, or something else in the function is called by the second.
+    the second, or something else in the function is called by the second. Nothing in the value is bound anew between
+    the two.
 """
 
 from __future__ import annotations
@@ -106,6 +107,13 @@ def _records(function: Def) -> Iterator[_Record]:
                 yield target.slice.value, ast.unparse(target.value), node.value, node
 
 
+def _is_bound_between(function: Def, one: _Record, two: _Record) -> bool:
+    """Say whether a name in the value of two records gets another value between them."""
+    stores, first = bindings_of(function).stores, getattr(one[3], "end_lineno", 0)
+    read = {part.id for part in walk(two[2]) if isinstance(part, ast.Name)}
+    return any(first < store.lineno < getattr(two[3], "lineno", 0) for name in read for store in stores.get(name, ()))
+
+
 def _is_copied(function: Def, one: _Record, two: _Record) -> bool:
     """Say whether the second of two records has the value of the first, and one of its own is there."""
     first, second = (_WORD.findall(record[0]) for record in (one, two))
@@ -123,7 +131,12 @@ def _is_copied(function: Def, one: _Record, two: _Record) -> bool:
         return False
     names = [str(getattr(part, "id", "") or getattr(part, "attr", "")) for part in walk(two[2])]
     said = {word.lower() for name in names for word in _WORD.findall(name)}
-    if not said or other in said or any(other in word or word in other for word in said if len(word) > 2):
+    if (
+        _is_bound_between(function, one, two)
+        or not said
+        or other in said
+        or any(other in word or word in other for word in said if len(word) > 2)
+    ):
         return False
     bound = bindings_of(function)
     there = any(

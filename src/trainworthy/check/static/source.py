@@ -24,6 +24,10 @@ _COMMENT_LINE = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _UTF8_UNDER_ANOTHER_NAME = re.compile(rb"\A((?:[^\n]*\n)?[ \t]*#[^\n]*?coding[:=][ \t]*)future[-_]fstrings")
 _MAGIC = ("%", "!", "?")
 _COMMANDS = frozenset("cat cd clear cp ldir ls mkdir mv pip pwd rm rmdir".split())
+# What a cell begins with that shows what to type in a terminal, and what a line of Python looks like.
+_TYPED = _COMMANDS | frozenset("apt apt-get bash conda curl docker docker-compose export git pip3 python python3 sh "
+                               "source sudo wget".split())  # fmt: skip
+_PYTHON = re.compile(r"\s*(import \w|from \S+ import |def \w+\(|class \w+[(:]|print\b|[\w.]+ = |\w+\()")
 _CELL_MAGIC_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
@@ -243,7 +247,18 @@ def _cell_lines(cell: str) -> tuple[list[str], tuple[int, str] | None]:
             return text, None
         except UnreadableError as error:
             problem = (error.line, error.message)
-    return [""] * len(lines), problem
+    return [""] * len(lines), None if _is_for_a_terminal(lines) else problem
+
+
+def _is_for_a_terminal(lines: list[str]) -> bool:
+    """Say whether a cell that is no Python shows what to type elsewhere: it begins with a command, and imports nothing.
+
+    >>> [_is_for_a_terminal([one]) for one in ("$ python train.py", "docker-compose up", "print 'a'", "git = = 1")]
+    [True, True, False, False]
+    """
+    first = next((line.split() for line in lines if line.strip() and not line.lstrip().startswith("#")), [""])
+    is_command = first[0] in _TYPED and len(first) > 1 and first[1][0] not in "=.([,:"
+    return (first[0] == "$" or is_command) and not any(_PYTHON.match(line) for line in lines)
 
 
 def _without_indent(lines: list[str]) -> list[str]:
