@@ -43,10 +43,87 @@ PICKLED_MODEL = {
 }
 
 
-@pytest.mark.parametrize("project", [PICKLED_MODEL], ids=["pickled model"])
+# Who calls the evaluation turns gradients off.
+CALLED_WITHOUT_GRADIENTS = {
+    "scoring.py": """
+        import torch
+
+
+        def validation(model, criterion, loader):
+            total = torch.zeros(())
+            for x, y in loader:
+                total += criterion(model(x), y)
+            return total
+        """,
+    "train.py": """
+        import torch
+
+        from scoring import validation
+
+
+        def train(model, criterion, optimizer, loader, held_out):
+            for x, y in loader:
+                model.train()
+                optimizer.zero_grad()
+                criterion(model(x), y).backward()
+                optimizer.step()
+                model.eval()
+                with torch.no_grad():
+                    print(validation(model, criterion, held_out))
+        """,
+}
+
+# A test makes a model with a layer that nothing calls.
+LAYER_LEFT_ALONE_IN_A_TEST = {
+    "tests/test_counter.py": """
+        import torch
+        from torch import nn
+
+
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.used = nn.Linear(4, 4)
+                self.other = nn.Linear(4, 4)
+
+            def forward(self, x):
+                return self.used(x)
+
+
+        def test_counts_what_is_called():
+            assert Model()(torch.rand(2, 4)).shape == (2, 4)
+        """,
+}
+
+PROJECTS = {
+    "pickled model": PICKLED_MODEL,
+    "called without gradients": CALLED_WITHOUT_GRADIENTS,
+    "layer left alone in a test": LAYER_LEFT_ALONE_IN_A_TEST,
+}
+
+
+@pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
 def test_nothing_is_said(project: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("")
     for name, text in project.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(dedent(text), encoding="utf-8")
     assert [one.code for one in check_paths([str(tmp_path)], Config()).findings if one.severity != "hint"] == []
+
+
+def test_evaluation_is_reported_if_one_caller_keeps_gradients_on(tmp_path: Path) -> None:
+    project = {
+        **CALLED_WITHOUT_GRADIENTS,
+        "report.py": """
+        from scoring import validation
+
+
+        def report(model, criterion, loader):
+            return validation(model, criterion, loader)
+        """,
+    }
+    (tmp_path / "pyproject.toml").write_text("")
+    for name, text in project.items():
+        (tmp_path / name).write_text(dedent(text), encoding="utf-8")
+    found = check_paths([str(tmp_path)], Config()).findings
+    assert [(one.code, Path(one.place.path).name) for one in found] == [("TW703", "scoring.py")]

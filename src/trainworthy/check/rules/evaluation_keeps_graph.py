@@ -9,7 +9,8 @@ Why:
 
 How sure:
     Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs in the functions on
-    the way, around a call of one of them, or in a decorator; and where the parameters are frozen.
+    the way, around a call of one of them, in other files of the project as well, or in a decorator; where the
+    parameters are frozen. A hint where inputs are `volatile` in a program that was written for torch before 0.4.
 
 In real steps:
     A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
@@ -98,13 +99,40 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         ]
         if any(names_in(one) & _GRADIENTS or _OFF.search(ast.unparse(one)) for one in around):
             continue
+        old = _is_volatile(loop) and not {"item", "no_grad"} & analysis.source.words
+        if old and _rounds_an_element(loop):  # which no torch does that builds a graph here
+            continue
         done |= {body, call.node}
         yield Hit(
             place=analysis.place(here.node, here.context),
-            message="the graph of every batch is built and never used",
+            message=("`volatile` has no effect since torch 0.4: " if old else "")
+            + "the graph of every batch is built and never used",
+            severity="hint" if old else None,
             evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
             fix="Put it under `with torch.no_grad():`, or decorate the function.",
         )
+
+
+def _is_volatile(loop: ast.AST) -> bool:
+    """Say whether a loop is written for torch before 0.4: its inputs are volatile, and it reads numbers of `.data`."""
+    given = any(
+        isinstance(one, ast.keyword)
+        and one.arg == "volatile"
+        and isinstance(one.value, ast.Constant)
+        and one.value.value is True
+        for one in walk(loop)
+    )
+    return given and any(
+        isinstance(one, ast.Subscript) and isinstance(one.value, ast.Attribute) and one.value.attr == "data"
+        for one in walk(loop)
+    )
+
+
+def _rounds_an_element(loop: ast.AST) -> bool:
+    """Say whether `round(x.data[...], digits)` occurs: elements were numbers before torch 0.4, tensors since."""
+    calls = [one for one in walk(loop) if isinstance(one, ast.Call) and getattr(one.func, "id", "") == "round"]
+    rounded = [one.args[0] for one in calls if len(one.args) == 2 and isinstance(one.args[0], ast.Subscript)]
+    return any(getattr(one.value, "attr", "") == "data" for one in rounded)
 
 
 def _beginning(analysis: Analysis, evals: list[Call], call: Call) -> Iterator[tuple[Call, Call]]:
@@ -175,7 +203,10 @@ def _is_repeated(mode: Call, here: Call, evals: list[Call]) -> bool:
 
 def _may_be_a_model(call: Call) -> bool:
     """Say whether what is called is a module, or something unknown that may be one."""
-    return is_module(call.owner) if call.name.endswith("__call__") else not call.name or call.name.startswith("?.")
+    if call.name.endswith("__call__"):
+        return is_module(call.owner)
+    of_keras = any(one.arg == "training" for one in call.node.keywords)  # `model(x, training=False)`
+    return not of_keras and (not call.name or call.name.startswith("?."))
 
 
 def _same_model(mode: Call, call: Call) -> bool:

@@ -9,7 +9,8 @@ Why:
 
 How sure:
     An optimizer has the model's parameters, and nothing in the loop, called functions included, sets training mode or
-    is named for it. Silent if the loop is left in that turn.
+    is named for it. Silent if the loop is left in that turn, or if all turns of it either train or evaluate. A hint if
+    all layers of the model are known, and the same in both modes.
 
 In real steps:
     Three steps in a row whose forward pass has gradients while the model, which has dropout or BatchNorm, is in
@@ -25,6 +26,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.modes import kept_evaluation_modes
+from trainworthy.check.static.without_modes import is_the_same_in_both_modes
 
 BAD = """\
 import torch
@@ -61,10 +63,13 @@ for epoch in range(3):
 @rule(code="TW313", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at eval() of the model that the same loop trains."""
-    for call, backward in kept_evaluation_modes(analysis):
+    for call, backward, model in kept_evaluation_modes(analysis):
+        same = is_the_same_in_both_modes(model)
         yield Hit(
             place=analysis.place(call.node, call.context),
-            message="the next turn of the loop trains in evaluation mode",
+            message="the next turn of the loop trains in evaluation mode"
+            + ("; the layers of this model are the same in both" if same else ""),
+            severity="hint" if same else None,
             evidence=(Evidence("it is trained here", analysis.place(backward.node, backward.context)),),
             fix="Call `model.train()` before training goes on.",
         )

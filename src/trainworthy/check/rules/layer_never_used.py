@@ -9,7 +9,8 @@ Why:
     gradient, which DDP refuses and a checkpoint carries along.
 
 How sure:
-    Silent where layers are reached in another way: `children()`, `getattr`, the name as a text, `_modules`.
+    Silent where layers are reached in another way: `children()`, `getattr`, the name as a text, `_modules`; where the
+    name says that it is not used; and in tests. A hint where the layer has no parameters.
 
 When it is wrong:
     A checkpoint of an older version is to be loaded strictly.
@@ -29,7 +30,7 @@ from trainworthy.check.static.external import is_loss_module, is_module
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import names_in
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Instance, ProjectClass
+from trainworthy.check.static.values import Instance, ProjectClass, Value
 
 BAD = """\
 import torch
@@ -62,6 +63,12 @@ class Block(nn.Module):
 """
 
 _OTHER_WAYS = re.compile(r"children\(|named_modules\(|_modules\b|getattr\(|__dict__|vars\(|\bglobals\(|\.modules\(")
+_ON_PURPOSE = re.compile(r"(^|_)(unused|dummy|not_?used)($|_)")
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
+_NO_PARAMETERS = re.compile(
+    r"^torch\.nn\.(\w+\.)*(\w*Dropout\w*|Identity|(Un)?[Ff]latten|(Unf|F)old|Upsample\w*|Pixel\w+|\w*(Pad|Pool)\dd|"
+    r"(Log)?Soft\w+|Hard\w+|(Leaky|R)?ReLU6?|(Log)?Sigmoid|Tanh\w*|SiLU|GELU|[CS]?ELU|GLU|Mish|Threshold)$"
+)
 _CONTAINERS = ("torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.Parameter", "torch.nn.ParameterList")
 
 
@@ -73,6 +80,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if store.node in seen or not _is_a_layer(analysis, store) or not isinstance(store.target, ast.Attribute):
             continue
         seen.add(store.node)
+        if _ON_PURPOSE.search(store.target.attr) or _TEST.search(analysis.source.path):
+            continue
         function = store.context.function
         cls = function.owner if function is not None else None
         if cls is None or not any(isinstance(one, ast.FunctionDef) and one.name == "forward" for one in cls.node.body):
@@ -82,7 +91,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 place=analysis.place(store.node, store.context),
                 message=f"`self.{store.target.attr}` is never used",
                 fix="Call it in `forward`, or remove it.",
+                severity="hint" if _has_no_parameters(store.value) else None,
             )
+
+
+def _has_no_parameters(value: Value) -> bool:
+    """Say whether a layer of torch's has nothing that is trained, moved or saved."""
+    return isinstance(value, Instance) and _NO_PARAMETERS.search(value.type) is not None
 
 
 def _is_a_layer(analysis: Analysis, store: Store) -> bool:

@@ -10,7 +10,7 @@ Why:
 
 How sure:
     Silent if the list is handed on (to `nn.Sequential(*self.name)`, `ModuleList`, `add_module`, `setattr`) or its
-    layers are kept in other attributes, too.
+    layers are kept in other attributes, too; and if the class freezes an item and moves it by hand.
 
 In real steps:
     Parameters in the graph of a loss that are in no model that ran and in no optimizer, and did not change.
@@ -217,8 +217,25 @@ def _uses(cls: ast.ClassDef, attribute: str) -> bool:
             callee = parent.func if isinstance(parent, ast.Call) else None
             if not (isinstance(callee, ast.Name) and callee.id in ("enumerate", "zip", "len", "reversed", "range")):
                 return True
+    if _is_fixed_and_moved(cls, attribute):
+        return True
     text = ast.dump(cls)
     return "add_module" in text or "register_module" in text or "'setattr'" in text or _asks_for_parameters(cls)
+
+
+def _is_fixed_and_moved(cls: ast.ClassDef, attribute: str) -> bool:
+    """Say whether a class freezes what it hides in a list, and moves it by hand: `self.filter[0] = ....to(device)`."""
+    fixed = moved = False
+    for node in walk(cls):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            item = node.func.value
+            of_it = isinstance(item, ast.Subscript) and getattr(item.value, "attr", "") == attribute
+            off = [*node.args, *(one.value for one in node.keywords)]
+            fixed = fixed or (
+                of_it and node.func.attr == "requires_grad_" and [getattr(one, "value", None) for one in off] == [False]
+            )
+            moved = moved or (of_it and node.func.attr in ("to", "cuda"))
+    return fixed and moved
 
 
 def _asks_for_parameters(cls: ast.ClassDef) -> bool:

@@ -13,7 +13,7 @@ Why:
 How sure:
     The function is read as a whole, inner functions included. Silent about functions that are decorated, that hand
     their names on by `locals()` or `save_hyperparameters`, about stubs, and about parameters that methods have for the
-    sake of an interface.
+    sake of an interface, and about a constant for a part within another if one of the same class gets the parameter.
 """
 
 from __future__ import annotations
@@ -130,13 +130,21 @@ def _defaults_written_out(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
             continue
         handed = [one for one in given if one.arg == name and getattr(one.value, "id", "") == name]
         asked = any(isinstance(one, ast.Compare) and name in ast.unparse(one) for one in walk(names.function))
-        if len(handed) > 1 and not asked:
+        if len(handed) > 1 and not asked and not _is_a_part_of_its_own(names, keyword, handed):
             yield Hit(
                 place=analysis.source.place(keyword),
                 message=f"`{name}` is {value.value!r} here whatever `{names.function.name}` was given",
                 evidence=(Evidence("here it is handed on", analysis.source.place(handed[0])),),
                 fix=f"Write `{name}={name}`.",
             )
+
+
+def _is_a_part_of_its_own(names: Bindings, keyword: ast.keyword, handed: list[ast.keyword]) -> bool:
+    """Say whether a part is made with the constant inside of another, and one of its class with the parameter."""
+    call = next(one for one in names.calls if keyword in one.keywords)
+    same = [one for one in names.calls if ast.unparse(one.func) == ast.unparse(call.func)]
+    known = any(one in handed for other in same for one in other.keywords)
+    return known and any(one is not call and call in walk(one) for one in names.calls)
 
 
 def _is_of_an_interface(cls: ProjectClass, node: Def) -> bool:

@@ -6,11 +6,13 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Context
-from trainworthy.check.static.source import Source, kept_with_source
+from trainworthy.check.static.source import Source, UnreadableError, kept_with_source, read_source
 from trainworthy.check.static.tree import walk
 
 CONTEXTS = ("torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled")
@@ -28,8 +30,10 @@ class GradientsOff:
 
     def __init__(self, analysis: Analysis) -> None:
         self.everywhere = bool(_FROZEN.search(analysis.source.code)) or _switched_for_good(analysis.source.tree)
-        known = [_known(one) for one in analysis.sources if one is analysis.source or _speaks_of_it(one)]
+        speaking = [one for one in analysis.sources if one is analysis.source or _speaks_of_it(one)]
+        known = [_known(one) for one in speaking]
         self._names = {name for quiet, _ in known for name in quiet}
+        self._decorators = {name for one in speaking for name in _quiet_decorators(one)}
         self._spread({node.name: node for _, functions in known for node in functions})
 
     def _spread(self, left: dict[str, _Body]) -> None:
@@ -46,10 +50,52 @@ class GradientsOff:
         if self.everywhere or context.under(*CONTEXTS) or any(_OFF.search(one.name) for one in context.withs):
             return True
         outermost = context.callers[0].context.function if context.callers else context.function
+        frames = [one for one in (context.function, *(c.context.function for c in context.callers)) if one is not None]
+        if any(self._is_decorated(one.node) for one in frames):
+            return True
         if outermost is None:
             return False  # the whole way here is known
-        frames = [context.function, *(one.context.function for one in context.callers)]
-        return any(one is not None and (one.name in self._names or _is_quiet(one.node)) for one in frames)
+        if any(one.name in self._names or _is_quiet(one.node) for one in frames):
+            return True
+        return _only_called_quietly(outermost.source.path, outermost.name)
+
+    def _is_decorated(self, node: ast.AST) -> bool:
+        """Say whether a decorator turns gradients off, by its name or as the project writes it."""
+        names = [last_name(getattr(one, "func", one)) for one in getattr(node, "decorator_list", ())]
+        return any(one in self._decorators or _OFF.search(one) for one in names)
+
+
+@lru_cache(maxsize=512)
+def _only_called_quietly(path: str, name: str) -> bool:
+    """Say whether other files of the project import a function, and none calls it with gradients on."""
+    imports = re.compile(rf"^\s*(from|import)\b.*\b{re.escape(Path(path).stem)}\b", re.MULTILINE)
+    found = False
+    for file in project_files(path) or ():
+        text = text_of(file)
+        if name not in text or not imports.search(text) or Path(file).samefile(path):
+            continue
+        try:
+            tree = read_source(file).tree
+        except UnreadableError:
+            return False
+        if any(isinstance(node, _Body) and node.name == name for node in walk(tree)):
+            return False  # it has one of its own, and which is called is not clear
+        calls = _calls_of(tree, name)
+        quiet = [node for node in walk(tree) if _is_quiet(node)]
+        found = found or bool(calls)
+        if calls - {one for block in (*_quiet_blocks(tree), *quiet) for one in _calls_of(block, name)}:
+            return False
+    return found
+
+
+def _calls_of(node: ast.AST, name: str) -> set[ast.AST]:
+    return {one for one in walk(node) if isinstance(one, ast.Call) and last_name(one.func) == name}
+
+
+@kept_with_source
+def _quiet_decorators(source: Source) -> frozenset[str]:
+    """Name the functions of a file that would turn gradients off if they were decorators: such a block is in them."""
+    return frozenset(one.name for one in _known(source)[1] if next(_quiet_blocks(one), None) is not None)
 
 
 @kept_with_source

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.facts import Call, Context, LoopNode
+from trainworthy.check.static.facts import Call, LoopNode
 from trainworthy.check.static.queries import once_per_place, receiver
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
@@ -23,8 +23,8 @@ _MODE_SET = re.compile(r"\.training\s*=[^=]")
 # --- evaluation mode that stays -------------------------------------------------------------------------------------
 
 
-def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
-    """Yield pairs of an `eval()` and the backward pass that the next turn of their loop runs in that mode."""
+def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call, Value]]:
+    """Yield an `eval()`, the backward pass that the next turn of their loop runs in that mode, and the model."""
     backwards = list(analysis.method_calls("backward"))
     if not backwards or any(_MODE_SET.search(source.code) for source in analysis.sources):
         return
@@ -35,7 +35,7 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
         if call.node in done or call.node.args or call.node.keywords or call.context.under("torch.jit"):
             continue
         for backward in backwards:
-            loop = _innermost_shared(backward.context, call.context)
+            loop = _innermost_shared(backward, call)
             elsewhere = call.context.function is not backward.context.function
             if loop is None or not (call.at > backward.at or elsewhere or _begins_a_turn(call, loop)):
                 continue
@@ -44,7 +44,7 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call]]:
             if _comes_back(analysis, call, back, loop) or _leaves(loop, call):
                 continue
             done.add(call.node)
-            yield _in_this_file(analysis, call, loop), backward
+            yield _in_this_file(analysis, call, loop), backward, call.owner
             break
 
 
@@ -71,10 +71,33 @@ def _in_this_file(analysis: Analysis, call: Call, loop: LoopNode) -> Call:
     return next((one for one in call.context.callers if loop in one.context.loops), call)
 
 
-def _innermost_shared(a: Context, b: Context) -> LoopNode | None:
-    others = set(b.all_loops())
-    shared = [loop for loop in a.all_loops() if loop in others and isinstance(loop, ast.For | ast.While)]
-    return shared[-1] if shared else None
+def _innermost_shared(a: Call, b: Call) -> LoopNode | None:
+    """Return the innermost loop that may run both: not one whose turns all take the one way or the other."""
+    others = set(b.context.all_loops())
+    shared = [loop for loop in a.context.all_loops() if loop in others and isinstance(loop, ast.For | ast.While)]
+    return next((loop for loop in reversed(shared) if not _either_or(a, b, loop)), None)
+
+
+def _either_or(a: Call, b: Call, loop: LoopNode) -> bool:
+    """Say whether contrary values of a name that a loop does not set lead to two calls."""
+    held = {(test.id, truth) for test, truth in _conditions_in(a, loop) if isinstance(test, ast.Name)}
+    others = {(test.id, truth) for test, truth in _conditions_in(b, loop) if isinstance(test, ast.Name)}
+    contrary = {name for name, truth in others if (name, not truth) in held}
+    stored = {one.id for one in walk(loop) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    return bool(contrary - stored)
+
+
+def _conditions_in(call: Call, loop: LoopNode) -> Iterator[tuple[ast.expr, bool]]:
+    """Yield what must be so or not for a call, among the conditions of the function that a loop stands in."""
+    for one in (*call.context.callers, call):
+        left = list(one.context.branches) if loop in one.context.loops else []
+        for test, truth in left:  # which grows
+            if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+                left.append((test.operand, not truth))
+            elif isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) is truth:
+                left += [(part, truth) for part in test.values]
+            else:
+                yield test, truth
 
 
 def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode) -> bool:

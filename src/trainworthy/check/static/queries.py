@@ -10,7 +10,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module, is_optimizer
 from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import UNKNOWN, Function, Instance, Sequence, Value
+from trainworthy.check.static.values import UNKNOWN, Function, Instance, ProjectClass, Ref, Sequence, Value
 
 CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss.__call__", "torch.nn.functional.cross_entropy")
 NLL = ("torch.nn.NLLLoss.__call__", "torch.nn.functional.nll_loss")
@@ -131,13 +131,30 @@ def inner_modules(value: Value) -> list[Instance]:
 
 def in_a_module(call: Call) -> bool:
     """Say whether a call stands in a method of a module: its mode and graph are the business of who uses the module."""
-    function = call.context.function
-    if function is None or function.owner is None:
+    owner = _class_around(call.context)
+    if owner is None:
         return False
-    owner = function.owner
     if is_module(owner.prototype or Instance(owner.outside_base())):
         return True
+    bases = [base for cls in owner.order() for base in cls.bases if isinstance(base, Ref)]
+    if any(is_module(Instance(base.name)) for base in bases):  # beside ABC and the like
+        return True
     return "forward" in owner.members and bool(owner.bases) and not owner.fully_known()  # imports that go in a circle
+
+
+def _class_around(context: Context) -> ProjectClass | None:
+    """Return the class whose method runs here; a function that is made within a method is a part of it."""
+    inner = context.function
+    for outer in (one.context.function for one in reversed(context.callers)):
+        if inner is None or inner.owner is not None or outer is None or not _is_within(inner, outer):
+            break
+        inner = outer
+    return inner.owner if inner is not None else None
+
+
+def _is_within(inner: Function, outer: Function) -> bool:
+    first = inner.node.lineno
+    return inner.source is outer.source and outer.node.lineno < first <= (outer.node.end_lineno or 0)
 
 
 def called_function(call: Call) -> Function | None:
