@@ -28,7 +28,7 @@ def ecosystem_page() -> dict[Path, str]:
     lines = [
         "# Findings in public projects", "",
         *_summary(data), "",
-        *_first_look(manifest["first_look"]), "",
+        *(line for one in manifest["first_look"] for line in (*_first_look(one), "")),
         "A verdict says whether the source confirms what the message claims, not whether the authors should care:",
         "tests and examples do some of it on purpose.", "",
         "## Errors and warnings", "",
@@ -73,7 +73,8 @@ def _first_look(one: Row) -> list[str]:
     """Say how often the rules were wrong on what they had never seen."""
     names = [name.partition("/")[2] for name in one["projects"]]
     return [
-        f"How often the rules are wrong on code they have never seen: on {', '.join(names[:-1])} and {names[-1]}",
+        f"How often {one['of']} were wrong on code they had never seen, on {one['date']}:",
+        f"on {', '.join(names[:-1])} and {names[-1]}",
         f"({one['lines']:,} lines) they reported {one['severe']} errors and warnings before anything was mended there,",
         f"{1000 * one['severe'] / one['lines']:.2f} in 1,000 lines, of which {one['false']} were false",
         f"({100 * one['false'] / one['severe']:.0f} %).",

@@ -22,7 +22,15 @@ def test_every_pair_names_two_commits_a_rule_and_a_half() -> None:
         assert one["parent"] != one["fix"]
         if one["code"] or not one["half"].startswith(("fresh-2-", "fresh-3-")):
             assert one["depth"] in rules[one["code"]].depths
-        assert one["half"] in ("seen", "held-out", "fresh", "fresh-2-train", "fresh-2-test", "fresh-3-train")
+        assert one["half"] in (
+            "seen",
+            "held-out",
+            "fresh",
+            "fresh-2-train",
+            "fresh-2-test",
+            "fresh-3-train",
+            "fresh-3-test",
+        )
         assert one.get("kind", "domain") == "domain"
         assert one["where"]
         assert one["what"]
