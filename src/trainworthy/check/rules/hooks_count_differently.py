@@ -9,8 +9,8 @@ Why:
     collects in one batch, the second takes a batch too late, or `every - 1` batches later.
 
 How sure:
-    Both frameworks document the order. Both hooks stand in one class of callbacks and ask the same thing of the same
-    counter.
+    Both frameworks document the order, and the file knows one of them. Both hooks stand in one class of callbacks and
+    ask the same thing of the same counter.
 """
 
 from __future__ import annotations
@@ -68,13 +68,14 @@ _BEFORE = frozenset(
     "before_train_batch training_step".split()
 )
 _AFTER = frozenset({"on_train_batch_end", "batch_end"})
+_FRAMEWORKS = frozenset({"lightning", "pytorch_lightning", "composer"})
 _COUNTERS = (".global_step", ".timestamp.batch.value", ".timestamp.batch", ".batches_seen")
 
 
 @rule(code="TW316", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at classes with hooks before and after the count."""
-    if not analysis.source.words & _AFTER:
+    if not analysis.source.words & _AFTER or not analysis.source.words & _FRAMEWORKS:
         return
     for node in analysis.nodes.get(ast.ClassDef, ()):
         methods = [one for one in node.body if isinstance(one, Def)] if isinstance(node, ast.ClassDef) else []
