@@ -179,8 +179,10 @@ def _changed_and_returned(function: Def) -> _Change | None:
         if not places:
             continue
         change = _change(function.body, name) or (None if isinstance(parts[places[0]], ast.Name) else returns[0])
+        in_place = {one.target for one in walk(function) if isinstance(one, ast.AugAssign)}
         rebound = any(
-            isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in walk(function)
+            isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) and one not in in_place
+            for one in walk(function)
         )
         if change is not None and not rebound:
             return _Change(at, places[0] if isinstance(value, ast.Tuple) else None, change)

@@ -79,8 +79,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     for node in analysis.nodes.get(ast.ClassDef, ()):
         methods = [one for one in node.body if isinstance(one, Def)] if isinstance(node, ast.ClassDef) else []
-        before = [asked for one in methods if one.name in _BEFORE for asked in _asked(one)]
-        after = [asked for one in methods if one.name in _AFTER for asked in _asked(one)]
+        helpers = {one.name for one in methods if one.name not in _BEFORE | _AFTER and _answers(one)}
+        before = [asked for one in methods if one.name in _BEFORE for asked in _asked(one, helpers)]
+        after = [asked for one in methods if one.name in _AFTER for asked in _asked(one, helpers)]
         for text, test in after:
             same = next((where for other, where in before if other == text), None)
             if same is not None:
@@ -92,9 +93,17 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
 
 
-def _asked(method: Def) -> Iterator[tuple[str, ast.Compare]]:
-    """Yield the questions of the kind `counter % every == 0`."""
+def _answers(method: Def) -> bool:
+    """Say whether a method returns the answer to such a question."""
+    returned = {part for one in walk(method) if isinstance(one, ast.Return) for part in walk(one)}
+    return any(asked in returned for _, asked in _asked(method, set()))
+
+
+def _asked(method: Def, helpers: set[str]) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the questions of the kind `counter % every == 0`, and calls of methods that answer one."""
     for one in walk(method):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in helpers:
+            yield ast.unparse(one), one
         if (
             not isinstance(one, ast.Compare)
             or not isinstance(one.left, ast.BinOp)

@@ -127,8 +127,10 @@ def _kind(node: ast.expr) -> str:
         inner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
         kinds = {_kind(one) for one in (*inner, *node.args[:1])} - {""}
         return kinds.pop() if len(kinds) == 1 else ""
+    key = ""
     while isinstance(node, ast.Subscript):
+        key = node.slice.value if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str) else key
         node = node.value
-    name = (node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")).lower()
+    name = (key or (node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", ""))).lower()
     predicted, true = bool(_PREDICTED.search(name)), bool(_TRUE.search(name))
     return "" if predicted == true else "prediction" if predicted else "target"
