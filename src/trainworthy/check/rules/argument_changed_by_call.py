@@ -179,8 +179,10 @@ def _changed_and_returned(function: Def) -> _Change | None:
         if not places:
             continue
         change = _change(function.body, name) or (None if isinstance(parts[places[0]], ast.Name) else returns[0])
+        in_place = {one.target for one in walk(function) if isinstance(one, ast.AugAssign)}
         rebound = any(
-            isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in walk(function)
+            isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) and one not in in_place
+            for one in walk(function)
         )
         if change is not None and not rebound:
             return _Change(at, places[0] if isinstance(value, ast.Tuple) else None, change)
@@ -241,7 +243,7 @@ def _kept_apart(
         or ast.unparse(target) == ast.unparse(given)
     ):
         return
-    if _used_later(caller, statement, given, ast.unparse(target)):
+    if _used_later(analysis, caller, statement, given):
         both = f"`{ast.unparse(target)}` and `{ast.unparse(given)}`"
         own = source is analysis.source
         here = change.statement if own else statement
@@ -256,7 +258,7 @@ def _kept_apart(
         )
 
 
-def _used_later(caller: Def, statement: ast.Assign, given: ast.expr, target: str) -> bool:
+def _used_later(analysis: Analysis, caller: Def, statement: ast.Assign, given: ast.expr) -> bool:
     """Say whether what was handed in, or the dict it is in, is used after a statement."""
     root = given
     if isinstance(root, ast.Subscript) and isinstance(root.slice, ast.Constant) and isinstance(root.slice.value, str):
@@ -269,5 +271,16 @@ def _used_later(caller: Def, statement: ast.Assign, given: ast.expr, target: str
         if isinstance(one, ast.Name) and one.id == root.id and one.lineno > (statement.end_lineno or 0)
     ]
     later.sort(key=lambda one: (one.lineno, one.col_offset))
-    reads = [one for one in later if isinstance(one.ctx, ast.Load)]
-    return bool(reads)
+    if later and _is_bound_anew(analysis, later[0], statement):
+        return False
+    return any(isinstance(one.ctx, ast.Load) for one in later)
+
+
+def _is_bound_anew(analysis: Analysis, name: ast.Name, statement: ast.Assign) -> bool:
+    """Say whether a name stands for something else from there on, in the block of a statement."""
+    above = analysis.parents.get(name)
+    above = analysis.parents.get(above) if isinstance(above, ast.Tuple) else above
+    if not isinstance(above, ast.Assign) or not isinstance(name.ctx, ast.Store):
+        return False
+    made_of_it = any(isinstance(one, ast.Name) and one.id == name.id for one in walk(above.value))
+    return not made_of_it and analysis.parents.get(above) is analysis.parents.get(statement)

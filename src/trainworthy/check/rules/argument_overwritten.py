@@ -10,7 +10,8 @@ Why:
 How sure:
     The statement stands in the function's own body, under no condition, and nothing before it mentions the name, which
     has no default: every caller has to give it. Silent for `forward`, for methods of classes with a base of their own,
-    and for decorated functions and stubs. A hint, for most such parameters are only left over.
+    for decorated functions and stubs, and for what is handed on to be called. A hint, for most such parameters are only
+    left over.
 """
 
 from __future__ import annotations
@@ -59,12 +60,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if names.opaque:
             continue
         for statement, name in bound:
-            if _is_first_mention(names, statement, name):
+            if _is_first_mention(names, statement, name) and not _is_handed_on(analysis, node.name):
                 yield Hit(
                     place=analysis.source.place(statement),
                     message=f"`{name}` is overwritten before anything reads what `{node.name}` was given",
                     fix="Use the parameter, or give the new value another name.",
                 )
+
+
+def _is_handed_on(analysis: Analysis, name: str) -> bool:
+    """Say whether a function is given to others: whoever calls it says what it has to take."""
+    for kind, field in ((ast.Name, "id"), (ast.Attribute, "attr")):
+        for one in analysis.nodes.get(kind, ()):
+            above = analysis.parents.get(one)
+            called = isinstance(above, ast.Call) and above.func is one
+            if getattr(one, field) == name and isinstance(getattr(one, "ctx", None), ast.Load) and not called:
+                return True
+    return False
 
 
 def _required(node: Def) -> set[str]:

@@ -9,7 +9,7 @@ Why:
 
 How sure:
     The names differ by one letter within a word, not at its end; no file of the project reads the misspelt one; the
-    other one is both set and read in this file, on the same object.
+    other one is both set and read in this file, on the same object, and not in the statement that sets the first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import is_read_in_project
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import os
@@ -68,13 +69,24 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if len(name) < _SHORTEST or name in {attr for _, attr in read}:
             continue
         for other in sorted(attr for at, attr in read if at == holder and (at, attr) in stored):
-            if _is_misspelt(name, other) and is_read_in_project(analysis.source.path, name) is False:
+            if (
+                _is_misspelt(name, other)
+                and not _is_second_name(analysis, stored[holder, name], other)
+                and is_read_in_project(analysis.source.path, name) is False
+            ):
                 yield Hit(
                     place=analysis.source.place(stored[holder, name]),
                     message=f"nothing reads `{holder}.{name}`; `{holder}.{other}` is what is asked for",
                     evidence=(Evidence("it is read here", analysis.source.place(read[holder, other])),),
                     fix=f"Write `{holder}.{other}`.",
                 )
+
+
+def _is_second_name(analysis: Analysis, stored: ast.AST, other: str) -> bool:
+    """Say whether the statement that sets an attribute has the other one in it, too."""
+    statement = analysis.parents.get(stored)
+    every = walk(statement) if isinstance(statement, ast.Assign) else []
+    return any(isinstance(one, ast.Attribute) and one.attr == other for one in every)
 
 
 def _is_misspelt(name: str, right: str) -> bool:

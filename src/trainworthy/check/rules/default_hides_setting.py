@@ -9,8 +9,8 @@ Why:
     Evaluation, sampling or resizing goes by a number that nobody chose, whatever the object was made with.
 
 How sure:
-    The class itself calls the method, and no call in its file gives the argument; the method does not read the
-    setting. Silent if another file that knows the class gives the argument.
+    The class itself calls the method, no call in its file gives the argument, and nothing is handed the method; it does
+    not read the setting. Silent if another file that knows the class gives the argument.
 """
 
 from __future__ import annotations
@@ -111,6 +111,9 @@ def _is_always_left_out(analysis: Analysis, cls: ast.ClassDef, method: ast.Funct
     place = [one.arg for one in method.args.args].index(name)
     calls = [one for one in analysis.nodes.get(ast.Call, []) if isinstance(one, ast.Call)]
     calls = [one for one in calls if getattr(one.func, "attr", "") == method.name]
+    mentions = [one for one in analysis.nodes.get(ast.Attribute, []) if getattr(one, "attr", "") == method.name]
+    if len(mentions) > len(calls):  # handed on, to be called by others
+        return False
     inside = set(walk(cls))
     own = [one for one in calls if one in inside and ast.unparse(one.func).startswith("self.")]
     for call in calls:

@@ -10,7 +10,7 @@ Why:
 
 How sure:
     The same line stands in two or more methods, the value is made of that attribute alone, and the loading method
-    neither makes it nor calls a method of its own that does.
+    neither makes it nor calls a method of its own that does, and hands the object to no function.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Agent:
 """
 
 _LOADS = re.compile(r"(^|_)(load|restore|resume|set_state|setstate)")
+_MODULES = frozenset({"torch", "numpy", "math", "functional"})
+_ASKS = frozenset({"super", "getattr", "hasattr", "isinstance", "type", "print"})
 _WRITES = frozenset({"copy_", "load_state_dict", "fill_", "set_"})
 
 
@@ -76,15 +78,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at classes that load something."""
     if "torch" not in analysis.source.words:
         return
+    modules = _modules(analysis)
     for node in analysis.nodes.get(ast.ClassDef, ()):
         methods = [one for one in node.body if isinstance(one, Def)] if isinstance(node, ast.ClassDef) else []
         loading = [one for one in methods if _LOADS.search(one.name)]
-        derived = _derived(methods) if loading else {}
+        derived = _derived(methods, modules) if loading else {}
         for method in loading if derived else ():
             yield from _stale(analysis, methods, method, derived)
 
 
-def _derived(methods: list[Def]) -> dict[str, list[tuple[str, ast.Assign]]]:
+def _modules(analysis: Analysis) -> set[str]:
+    """Return the names under which a file has the modules of functions."""
+    imports = (*analysis.nodes.get(ast.Import, ()), *analysis.nodes.get(ast.ImportFrom, ()))
+    names = [one for node in imports if isinstance(node, ast.Import | ast.ImportFrom) for one in node.names]
+    return {one.asname or one.name for one in names if one.name.rpartition(".")[2] in _MODULES} | {"self"}
+
+
+def _derived(methods: list[Def], modules: set[str]) -> dict[str, list[tuple[str, ast.Assign]]]:
     """Return, for each attribute, the attributes that several methods make of it alone, in one way."""
     made: dict[tuple[str, str], dict[str, ast.Assign]] = defaultdict(dict)
     sources: dict[tuple[str, str], str] = {}
@@ -95,7 +105,7 @@ def _derived(methods: list[Def]) -> dict[str, list[tuple[str, ast.Assign]]]:
                 continue
             read = {_own(part) for part in walk(one.value)} - {""}
             names = {part.id for part in walk(one.value) if isinstance(part, ast.Name)}
-            if len(read) == 1 and target not in read and names <= {"self", "torch", "np", "math", "F"}:
+            if len(read) == 1 and target not in read and names <= modules:
                 key = (target, ast.unparse(one.value))
                 made[key].setdefault(method.name, one)
                 sources[key] = next(iter(read))
@@ -111,7 +121,9 @@ def _stale(
 ) -> Iterator[Hit]:
     """Yield the places where a method loads an attribute and leaves what is derived from it."""
     names = {one.name: one for one in methods}
-    sets = _set_by(method, names)
+    if any(isinstance(one, ast.Call) and _is_handed_self(one) for one in walk(method)):
+        return
+    sets = _set_by([method], names)
     for statement in walk(method):
         loaded = _loaded(statement)
         for other, where in derived.get(loaded, ()):
@@ -124,17 +136,21 @@ def _stale(
                 )
 
 
-def _set_by(method: Def, names: dict[str, Def]) -> set[str]:
-    """Return the attributes that a method sets, or one that it calls."""
-    found = {_own(one) for one in walk(method) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}
-    for one in walk(method):
-        called = names.get(_own(one.func)) if isinstance(one, ast.Call) else None
-        if called is not None and called is not method:
-            found |= {
-                _own(part)
-                for part in walk(called)
-                if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
-            }
+def _is_handed_self(call: ast.Call) -> bool:
+    """Say whether a function gets the whole object, and may set what it likes."""
+    return getattr(call.func, "id", "") not in _ASKS and any(getattr(one, "id", "") == "self" for one in call.args)
+
+
+def _set_by(reached: list[Def], names: dict[str, Def]) -> set[str]:
+    """Return the attributes that a method sets, or one that it leads to."""
+    found: set[str] = set()
+    for method in reached:
+        for one in walk(method):
+            called = names.get(_own(one.func)) if isinstance(one, ast.Call) else None
+            if called is not None and called not in reached:
+                reached.append(called)
+            elif isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store):
+                found.add(_own(one))
     return found
 
 

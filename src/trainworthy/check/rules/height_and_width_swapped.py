@@ -10,7 +10,8 @@ Why:
 
 How sure:
     Both numbers come from one shape or size in the same function, and the function that gets them is one of NumPy,
-    torch, OpenCV or PIL whose order is known. Silent in functions that turn or transpose.
+    torch, OpenCV or PIL whose order is known. Silent in functions that turn or transpose, and about a `size` that is a
+    setting of an object.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ _WIDTH = re.compile(
     r"(^|_)(w|width|cols)(\d*$|_|$)|^(im|img|new|out|old|orig|src|dst|pad|mask|org)w$|^(W|width\w*)\d*$", re.IGNORECASE
 )
 _TURNS = re.compile(r"rotat|rot90|transpos|flip|swapaxes|permute|\.T\b|portrait|landscape|orientation", re.IGNORECASE)
+_SETTINGS = re.compile(r"^(self|cls|.*\b_?(cfg|config|conf|args|opts?|options|settings|hparams|params))$")
 _WIDTH_FIRST = {"cv2.resize": 1, "cv2.warpAffine": 2, "cv2.warpPerspective": 2}
 _HEIGHT_FIRST = frozenset(
     {"F.interpolate", "nn.functional.interpolate", "torch.nn.functional.interpolate", "F.upsample"}
@@ -144,6 +146,8 @@ def _order(value: ast.expr, names: list[str]) -> list[tuple[str, str]] | None:
         return None
     pair = [names[at[0]], names[at[1]]]
     if isinstance(value, ast.Attribute) and value.attr == "size" and len(names) == 2:
+        if _SETTINGS.match(ast.unparse(value.value)):
+            return None
         return [(pair[0], "width"), (pair[1], "height")]
     text = ast.unparse(value)
     is_shape = re.search(r"\.shape(\[(:2|-2:|2:|:-1|1:)\])?$|\.size\(\)(\[(-2:|2:)\])?$", text)

@@ -9,8 +9,8 @@ Why:
     collects in one batch, the second takes a batch too late, or `every - 1` batches later.
 
 How sure:
-    Both frameworks document the order. Both hooks stand in one class of callbacks and ask the same thing of the same
-    counter.
+    Both frameworks document the order, and the file knows one of them. Both hooks stand in one class of callbacks and
+    ask the same thing of the same counter.
 """
 
 from __future__ import annotations
@@ -68,18 +68,20 @@ _BEFORE = frozenset(
     "before_train_batch training_step".split()
 )
 _AFTER = frozenset({"on_train_batch_end", "batch_end"})
+_FRAMEWORKS = frozenset({"lightning", "pytorch_lightning", "composer"})
 _COUNTERS = (".global_step", ".timestamp.batch.value", ".timestamp.batch", ".batches_seen")
 
 
 @rule(code="TW316", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at classes with hooks before and after the count."""
-    if not analysis.source.words & _AFTER:
+    if not analysis.source.words & _AFTER or not analysis.source.words & _FRAMEWORKS:
         return
     for node in analysis.nodes.get(ast.ClassDef, ()):
         methods = [one for one in node.body if isinstance(one, Def)] if isinstance(node, ast.ClassDef) else []
-        before = [asked for one in methods if one.name in _BEFORE for asked in _asked(one)]
-        after = [asked for one in methods if one.name in _AFTER for asked in _asked(one)]
+        helpers = {one.name for one in methods if one.name not in _BEFORE | _AFTER and _answers(one)}
+        before = [asked for one in methods if one.name in _BEFORE for asked in _asked(one, helpers)]
+        after = [asked for one in methods if one.name in _AFTER for asked in _asked(one, helpers)]
         for text, test in after:
             same = next((where for other, where in before if other == text), None)
             if same is not None:
@@ -91,9 +93,17 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
 
 
-def _asked(method: Def) -> Iterator[tuple[str, ast.Compare]]:
-    """Yield the questions of the kind `counter % every == 0`."""
+def _answers(method: Def) -> bool:
+    """Say whether a method returns the answer to such a question."""
+    returned = {part for one in walk(method) if isinstance(one, ast.Return) for part in walk(one)}
+    return any(asked in returned for _, asked in _asked(method, set()))
+
+
+def _asked(method: Def, helpers: set[str]) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the questions of the kind `counter % every == 0`, and calls of methods that answer one."""
     for one in walk(method):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in helpers:
+            yield ast.unparse(one), one
         if (
             not isinstance(one, ast.Compare)
             or not isinstance(one.left, ast.BinOp)

@@ -8,7 +8,8 @@ Why:
     The caller's tensor, often a weight that is being initialised, stays as it was before that line.
 
 How sure:
-    The value is a new tensor, not a view of the old one, and nothing later writes into it.
+    The value is a new tensor, not a view of the old one, and nothing later writes into it. Silent if the old tensor has
+    a second name.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not _IN_PLACE.search(node.name) or first in ("self", "cls"):
             continue
         names = bindings_of(node)
-        last = [one for one, name in names.plain_assignments() if name == first][-1:]
+        plain = list(names.plain_assignments())
+        if any(isinstance(one.value, ast.Name) and one.value.id == first for one, _ in plain):
+            continue
+        last = [one for one, name in plain if name == first][-1:]
         for statement in last:
             if _is_new(statement.value, first) and _is_changed(node, first):
                 yield Hit(

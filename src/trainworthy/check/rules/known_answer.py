@@ -10,7 +10,7 @@ Why:
 
 How sure:
     The parameter's default is True or False and its annotation allows no None; the number comes from a parameter with a
-    number as its default, and the branches are of one `if`.
+    number as its default and is reckoned with in that branch, and the branches are of one `if`.
 """
 
 from __future__ import annotations
@@ -129,12 +129,20 @@ def _numbers_and_texts(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(first, ast.If) or not isinstance(branch, ast.If):
             continue
         method, number = _compared_with_text(first.test), _compared_with_text(branch.test)
-        if method and number and number != method and number in _numbers(analysis, branch):
+        if not method or number in ("", method) or not _is_reckoned_with(branch, number):
+            continue
+        if number in _numbers(analysis, branch):
             yield Hit(
                 place=analysis.source.place(branch.test),
                 message=f"`{number}` is a number: it never equals a text",
                 fix=f"Is `{method}` meant?",
             )
+
+
+def _is_reckoned_with(branch: ast.If, number: str) -> bool:
+    """Say whether a branch takes something for a number, and not for one or a word."""
+    every = [inner for one in branch.body for inner in walk(one) if isinstance(inner, ast.BinOp)]
+    return any(ast.unparse(side) == number for one in every for side in (one.left, one.right))
 
 
 def _compared_with_text(node: ast.expr) -> str:

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import bindings_of, functions_around
+from trainworthy.check.static.bindings import functions_around
+from trainworthy.check.static.tree import own
 
 BAD = """\
 import torch
@@ -53,7 +54,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at lists of texts that are appended."""
     found = [one for one in analysis.nodes.get(ast.Call, []) if isinstance(one, ast.Call) and _appends_texts(one)]
     for node in functions_around(analysis.nodes, [one.lineno for one in found]) if found else ():
-        calls = bindings_of(node).calls
+        calls = [one for one in own(node) if isinstance(one, ast.Call)]
         for one in found:
             beside = next((other for other in calls if _puts_text(other) and _holder(other) == _holder(one)), None)
             if beside is not None and one in calls:

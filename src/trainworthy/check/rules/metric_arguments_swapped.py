@@ -8,8 +8,8 @@ Why:
     relative errors are divided by the prediction, and a confusion matrix is transposed.
 
 How sure:
-    What is called is named as a metric, is no function of the file or of scikit-learn, and both arguments are called
-    what they are.
+    What is called is named as a metric, is no function of the file or of scikit-learn and no object of such a class,
+    and both arguments are called what they are.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.tree import walk
 
@@ -105,7 +106,19 @@ def _named_otherwise(analysis: Analysis) -> set[str]:
                 for one in node.names
                 if not one.name.startswith("torchmetrics")
             }
-    return found
+    return found | _made_of(analysis, found)
+
+
+def _made_of(analysis: Analysis, classes: set[str]) -> set[str]:
+    """Return the names and attributes that hold an object of such a class."""
+    return {
+        last_name(target)
+        for one in analysis.nodes.get(ast.Assign, ())
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Call) and isinstance(one.value.func, ast.Name)
+        if one.value.func.id in classes and one.value.func.id[0].isupper()
+        for target in one.targets
+        if isinstance(target, ast.Name | ast.Attribute)
+    }
 
 
 def _kind(node: ast.expr) -> str:
@@ -114,8 +127,10 @@ def _kind(node: ast.expr) -> str:
         inner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
         kinds = {_kind(one) for one in (*inner, *node.args[:1])} - {""}
         return kinds.pop() if len(kinds) == 1 else ""
+    key = ""
     while isinstance(node, ast.Subscript):
+        key = node.slice.value if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str) else key
         node = node.value
-    name = (node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")).lower()
+    name = (key or (node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", ""))).lower()
     predicted, true = bool(_PREDICTED.search(name)), bool(_TRUE.search(name))
     return "" if predicted == true else "prediction" if predicted else "target"

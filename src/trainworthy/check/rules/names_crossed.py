@@ -9,7 +9,8 @@ Why:
 
 How sure:
     Both names are crossed in one statement or one body. Silent about functions that swap or turn, and about calls that
-    are made both ways, such as attention in both directions, and in tests.
+    are made both ways, such as attention in both directions, where one stands in for the other that is None, and in
+    tests.
 """
 
 from __future__ import annotations
@@ -100,6 +101,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                         evidence=(Evidence("and the other way round", analysis.place(back[1])),),
                     )
                 elif value != name and back is not None and back[0] == value and _is_there(function, name, where):
+                    if _is_asked_for(analysis, name, where):
+                        continue
                     yield Hit(
                         place=analysis.place(where),
                         message=f"`{value}` is stored as `{value}` and as `{name}`, and there is a `{name}`",
@@ -152,6 +155,15 @@ def _is_there(function: Def, name: str, where: ast.AST) -> bool:
     bound = bindings_of(function)
     own = any(one.lineno < getattr(where, "lineno", 0) for one in bound.stores.get(name, ()))
     return isinstance(where, ast.Call | ast.Dict) and (own or name in bound.parameters)
+
+
+def _is_asked_for(analysis: Analysis, name: str, where: ast.AST) -> bool:
+    """Say whether a branch around a place asks whether something is None: another value may stand in for it."""
+    node = where
+    while (node := analysis.parents.get(node, node)) in analysis.parents and not isinstance(node, Def):
+        if isinstance(node, ast.If | ast.IfExp) and re.search(rf"\b{name} is (not )?None", ast.unparse(node.test)):
+            return True
+    return False
 
 
 def _has_direction(*names: str) -> bool:

@@ -9,7 +9,8 @@ Why:
 
 How sure:
     The whole function is looked at, functions within it included. Targets of networks that learn without them are often
-    moved with the rest: then the copy is for nothing, no more, so that this is a hint.
+    moved with the rest: then the copy is for nothing, no more, so that this is a hint. Silent about what is called as a
+    module is, which moves in place.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def contrastive(a, b, temperature):
 """
 
 _SCALES = re.compile(r"(^|_)(temperature|temp|tau|scale|alpha|beta|gamma|margin|sigma|coefficient|coef|coeff)$")
+_MODULES = re.compile(r"(^|_)(model|net|network|module|ema|teacher|student|criterion|loss_fn)\d*$")
 _KEEPS = frozenset({"cuda", "to", "float", "long", "detach", "contiguous"})
 _Assigned = dict[str, list[tuple[ast.AST, ast.expr]]]
 
@@ -83,7 +85,7 @@ def _moved(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
     for name in moved if len(moved) > 1 else ():
         own = {one for _, value in assigned[name] for one in walk(value)}
         others = [one for one in moved if one != name and any(read not in own for read in names.reads[one])]
-        if name.startswith("_") or name in names.declared or not others:
+        if name.startswith("_") or _MODULES.search(name) or name in names.declared or not others:
             continue
         if all(one in own for one in names.reads.get(name, [])):
             statement = next(one for one, value in assigned[name] if _is_moved(value, name))

@@ -104,7 +104,8 @@ def _in_two_orders(analysis: Analysis) -> bool:
 
 
 def _displays(cls: ast.AST) -> Iterator[tuple[tuple[str, ...], ast.AST, str]]:
-    for node in walk(cls):
+    within = {part for one in walk(cls) if isinstance(one, ast.ClassDef) and one is not cls for part in walk(one)}
+    for node in (one for one in walk(cls) if one not in within):
         if isinstance(node, ast.Return) and node.value is not None:
             yield from _named(node.value, "returned")
         elif isinstance(node, ast.Assign) and len(node.targets) == 1:

@@ -8,8 +8,9 @@ Why:
     What was asked for has no effect: all columns are read.
 
 How sure:
-    No file of the project reads the attribute, or has its name in quotes. What is called gets other settings of the
-    object by their names, and has a parameter of this name, or hands its `**options` on to something that has.
+    No file of the project reads the attribute, or has its name in quotes, and the class does not ask for all that it
+    has. What is called gets other settings of the object by their names, and has a parameter of this name, or hands its
+    `**options` on to something that has.
 """
 
 from __future__ import annotations
@@ -92,6 +93,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _unread(analysis: Analysis, cls: ast.ClassDef) -> dict[str, ast.Assign]:
     """Return the parameters that a constructor keeps under their names, and that its file never reads."""
     init = next((one for one in cls.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+    if any(
+        ast.unparse(one) in ("vars(self)", "self.__dict__")
+        for one in walk(cls)
+        if isinstance(one, ast.Call | ast.Attribute)
+    ):
+        return {}
     kept = {}
     for one in walk(init) if init is not None else ():
         target = one.targets[0] if isinstance(one, ast.Assign) else None

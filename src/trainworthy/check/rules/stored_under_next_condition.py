@@ -8,8 +8,8 @@ Why:
     One of two settings only has an effect if the other one is on.
 
 How sure:
-    The two branches follow each other, the second holds the only use of the value from there on, and does to it what
-    the first does: both are sums or products with it.
+    The two branches follow each other and do not ask the same, the second holds the only use of the value from there
+    on, and does to it what the first does: both are sums or products with it.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def _pairs(body: list[ast.stmt]) -> Iterator[tuple[ast.Assign, ast.Assign, str]]
     for first, second in itertools.pairwise(body):
         if not isinstance(first, ast.If) or not isinstance(second, ast.If) or first.orelse or second.orelse:
             continue
+        if _asks_that_too(second.test, first.test):
+            continue
         made, stored = first.body[-1], second.body[0]
         if len(second.body) > 1 or not isinstance(made, ast.Assign) or not isinstance(stored, ast.Assign):
             continue
@@ -96,6 +98,12 @@ def _pairs(body: list[ast.stmt]) -> Iterator[tuple[ast.Assign, ast.Assign, str]]
         kept = isinstance(stored.targets[0], ast.Attribute | ast.Subscript)
         if name and kept and _works_on(made.value, name) and _works_on(stored.value, name):
             yield made, stored, name
+
+
+def _asks_that_too(test: ast.expr, other: ast.expr) -> bool:
+    """Say whether a condition is another one, or that and more."""
+    parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
+    return any(ast.unparse(one) == ast.unparse(other) for one in parts)
 
 
 def _works_on(value: ast.expr, name: str) -> bool:

@@ -10,7 +10,7 @@ Why:
 
 How sure:
     The sum is bound once, to a number, above the outer loop, and divided in it, after the inner loop, by the length of
-    what the inner one goes through.
+    what the inner one goes through. Silent if it is divided by the number of epochs, too, or an older sum is taken off.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def _in_loop(analysis: Analysis, scope: ast.Module | Def, outer: _Loop) -> Itera
             start = _bound_once(scope, outer, name)
             if start is None:
                 continue
-            mean = next((one for one in walk(outer) if _is_mean(one, name, inner)), None)
+            means = (one for one in walk(outer) if _is_mean(one, name, inner))
+            mean = next((one for one in means if not _is_over_all(analysis, one, outer)), None)
             if mean is not None:
                 yield Hit(
                     place=analysis.place(mean),
@@ -82,6 +83,14 @@ def _in_loop(analysis: Analysis, scope: ast.Module | Def, outer: _Loop) -> Itera
                     evidence=(Evidence("it is set to its start once, here", analysis.place(start)),),
                     fix=f"Set `{name}` to 0 at the head of each turn.",
                 )
+
+
+def _is_over_all(analysis: Analysis, mean: ast.AST, outer: _Loop) -> bool:
+    """Say whether a mean is divided further, by the number of turns so far."""
+    above = analysis.parents.get(mean)
+    turn = {one.id for one in walk(outer.target) if isinstance(one, ast.Name)} if isinstance(outer, ast.For) else set()
+    divides = isinstance(above, ast.BinOp) and isinstance(above.op, ast.Div) and above.left is mean
+    return divides and isinstance(above, ast.BinOp) and any(getattr(one, "id", "") in turn for one in walk(above.right))
 
 
 def _counts(value: ast.expr) -> bool:
@@ -133,6 +142,8 @@ def _is_mean(node: ast.AST, name: str, inner: ast.For) -> bool:
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div) or node.lineno <= (inner.end_lineno or 0):
         return False
     if not any(isinstance(one, ast.Name) and one.id == name for one in walk(node.left)):
+        return False
+    if any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub) for one in walk(node.left)):
         return False
     by = node.right
     if not isinstance(by, ast.Call) or getattr(by.func, "id", "") != "len" or len(by.args) != 1:
