@@ -46,6 +46,24 @@ def test_cases_are_found_on_the_marked_lines(case: Case, tmp_path: Path) -> None
     assert found_here == case.marked(case.file), case.program
 
 
+@pytest.mark.parametrize("code", ["TW411", "TW576", "TW836"])
+def test_tests_of_a_project_are_left_alone(code: str) -> None:
+    data = all_rules()[code].bad.encode()
+    for path, silent in (("tests/test_program.py", True), ("program.py", False)):
+        result = collect([check_file(path, EVERYTHING, data=data, project=Project())], EVERYTHING)
+        assert (code not in {one.code for one in result.findings}) == silent
+
+
+def test_scalers_are_a_warning_where_gradients_are_clipped_before_they_are_unscaled() -> None:
+    bad = all_rules()["TW653"].bad
+    clip = "    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+    clipped = bad.replace("    scaler.step", clip + "    scaler.step")
+    unscaled = clipped.replace(clip, "    scaler.unscale_(optimizer)\n" + clip)
+    for program, severity in ((bad, "hint"), (clipped, "warning"), (unscaled, "hint")):
+        result = collect([check_file("program.py", EVERYTHING, data=program.encode(), project=Project())], EVERYTHING)
+        assert [one.severity for one in result.findings if one.code == "TW653"] == [severity]
+
+
 @pytest.mark.parametrize("rule", all_rules().values(), ids=lambda rule: rule.code)
 def test_page_has_its_sections(rule: Rule) -> None:
     for heading in ("What it finds:", "Why:", "How sure:"):

@@ -11,7 +11,8 @@ Why:
 How sure:
     The function is the project's, or stands for all classes of one of its modules from which one is taken by name. It
     writes into the argument on every way and returns that same object, and the caller gives the result another name.
-    Silent about functions whose name says so (`relu_`, `fill`, `update`).
+    Silent about functions whose name says so (`relu_`, `fill`, `update`), about a dict to which the function only adds
+    an entry, and in tests. A hint, since the original may be meant to change.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def collate(batch, mask_id):
 
 _SAYS_SO = re.compile(r"_$|in_?place|^_?(set|update|fill|init|register|add|build|make|load|apply_|write|append|patch)")
 _METHOD = re.compile(r"^[a-z]\w*[a-z0-9]_$")
+_MAPPING = re.compile(r"\b(\w*[Dd]ict|\w*Mapping|BatchEncoding)\b")
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _NO_CHANGE = frozenset({"requires_grad_", "retain_grad_", "share_memory_"})
 
 
@@ -76,10 +79,11 @@ class _Change(NamedTuple):
     statement: ast.stmt
 
 
-@rule(code="TW576", severity="warning")
+@rule(code="TW576", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls whose result is kept."""
-    if not analysis.source.words & {"torch", "numpy"}:
+    path = analysis.source.path.replace("\\", "/")
+    if not analysis.source.words & {"torch", "numpy"} or _TEST.search(path):
         return
     known = {call.node: ran for call in analysis.all_calls if (ran := called_function(call)) is not None}
     here = _functions_here(analysis)
@@ -178,7 +182,7 @@ def _changed_and_returned(function: Def) -> _Change | None:
         places = [number for number, part in enumerate(parts) if _is_or_changes(part, name)]
         if not places:
             continue
-        change = _change(function.body, name) or (None if isinstance(parts[places[0]], ast.Name) else returns[0])
+        change = _change(function, name) or (None if isinstance(parts[places[0]], ast.Name) else returns[0])
         in_place = {one.target for one in walk(function) if isinstance(one, ast.AugAssign)}
         rebound = any(
             isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) and one not in in_place
@@ -198,15 +202,13 @@ def _is_or_changes(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def _change(body: list[ast.stmt], name: str) -> ast.stmt | None:
-    """Return the first statement right in a body that writes into a tensor or array."""
-    for one in body:
+def _change(function: Def, name: str) -> ast.stmt | None:
+    """Return the first statement right in a function that writes into a tensor or array."""
+    for one in function.body:
         if isinstance(one, ast.Assign):
             for target in one.targets:
                 if isinstance(target, ast.Subscript) and getattr(target.value, "id", "") == name:
-                    return (
-                        None if isinstance(target.slice, ast.Constant) and isinstance(target.slice.value, str) else one
-                    )
+                    return None if _is_entry(function, target, name) else one
         elif isinstance(one, ast.AugAssign):
             target = one.target
             if isinstance(target, ast.Subscript) and getattr(target.value, "id", "") == name:
@@ -218,6 +220,28 @@ def _change(body: list[ast.stmt], name: str) -> ast.stmt | None:
                     return None if call.func.attr in _NO_CHANGE else one
                 call = call.func.value
     return None
+
+
+def _is_entry(function: Def, target: ast.Subscript, name: str) -> bool:
+    """Say whether what is written is an entry of a dict, which the function does not read."""
+    if _is_word(target.slice):
+        return True
+    annotation = next((one.annotation for one in function.args.args if one.arg == name), None)
+    parts = [
+        one for one in walk(function)
+        if isinstance(one, ast.Subscript | ast.Attribute) and getattr(one.value, "id", "") == name
+    ]  # fmt: skip
+    is_dict = any(
+        _is_word(one.slice) if isinstance(one, ast.Subscript) else one.attr in ("items", "keys", "values", "setdefault")
+        for one in parts
+    )
+    if not is_dict and (annotation is None or not _MAPPING.search(ast.unparse(annotation))):
+        return False
+    return all(one is target or ast.unparse(one) != ast.unparse(target) for one in parts)
+
+
+def _is_word(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _kept_apart(
@@ -252,7 +276,7 @@ def _kept_apart(
             why = ("it is changed here", source.place(change.statement))
         yield Hit(
             place=analysis.place(here),
-            message=f"{both} are one tensor, which `{function.name}` changes",
+            message=f"{both} are one object, which `{function.name}` changes",
             evidence=(Evidence(*why),),
             fix=f"Clone `{name}` first.",
         )

@@ -16,7 +16,8 @@ How sure:
     function gives the option to any call, computes with it, or keeps it. The project's function reads its parameter,
     which has a default; a mask's is None, and it selects nothing here. Said of the first of several calls. Silent in
     tests' private helpers. Who a function is handed to, or what it overrides, may want the parameter, and `**unused`
-    says so; a default that is none of the texts that the other function knows says that they are not the same.
+    says so; a default that is none of the texts that the other function knows says that they are not the same. A
+    warning where metadata do not reach what would take them.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ def _left_out(analysis: Analysis) -> Iterator[Hit]:
             message=f"`{name}` is a parameter here and of what is called, which does not get it{others}",
             evidence=(Evidence("the function", analysis.place(function_node, first.context)),),
             fix=f"Write `{name}={name}`.",
+            severity="warning" if name.startswith("meta") else None,
         )
 
 

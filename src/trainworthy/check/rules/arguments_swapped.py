@@ -10,8 +10,9 @@ Why:
 How sure:
     The function is the project's and known, and both names match exactly and have three letters or more. Silent where
     the same function is called in both orders, as for a symmetrical measure, and where the caller or the function says
-    that it turns things round, as a decoder does, also one whose layers are made beside those of its encoder; and in
-    tests, which try both.
+    that it turns things round, as a decoder does, also one whose layers are made beside those of its encoder; for names
+    that say `in` and `out`, or that a loop over something reversed binds; and in tests, which try both. A hint, since
+    the results may be turned round again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, is_expected_to_raise, once_per_place
+from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -58,10 +60,11 @@ _TURNS = re.compile(
 
 _DIRECTIONS = frozenset("in out inp input output encoder decoder enc dec".split())
 _MIRRORS = re.compile(r"Dec(?![a-z])|Decod|Up(?![a-z])|Upsampl|Deconv|Unpool|Transpose|Inverse")
+_MIRROR_FUNCTIONS = re.compile(r"(^|_)(dec|decoder|up|upsampl\w*|upscale|deconv|unpool)(_|$)")
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 
 
-@rule(code="TW836", severity="warning")
+@rule(code="TW836", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of the project's functions."""
     if _TEST.search(analysis.source.path.replace("\\", "/")):
@@ -81,8 +84,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 found.append((call, function, pair))
     for call, function, pair in found:
         both_ways = len(orders[(function.node, frozenset(pair))]) > 1
-        if function.name == "__init__" and function.owner is not None:
-            both_ways |= _MIRRORS.search(function.owner.node.name) is not None
+        both_ways |= _is_mirror(function) or _is_of_a_reversed_loop(analysis, call.node, pair)
+        if function.name == "__init__":
             both_ways |= (call.context.function, frozenset(pair)) in straight
         inside = call.context.function.name if call.context.function is not None else ""
         turned = _TURNS.search(inside) or _TURNS.search(function.name) or call.context.function is function
@@ -108,6 +111,34 @@ def _pairs(call: Call, function: Function) -> Iterator[tuple[tuple[str, str], bo
                 continue
             if len(one) > 2 and len(two) > 2 and one != two and {one, two} == {names[at], names[other]}:
                 yield (one, two), one == names[other]
+
+
+def _is_mirror(function: Function) -> bool:
+    """Say whether the name of a function, or of the class that it makes, is that of a layer that leads back."""
+    if function.name == "__init__" and function.owner is not None:
+        return _MIRRORS.search(function.owner.node.name) is not None
+    return bool(_MIRRORS.search(function.name) or _MIRROR_FUNCTIONS.search(function.name))
+
+
+def _is_of_a_reversed_loop(analysis: Analysis, node: ast.AST, pair: tuple[str, str]) -> bool:
+    """Say whether a loop around, over something reversed, binds one of two names."""
+    loops: list[ast.For | ast.AsyncFor | ast.comprehension] = []
+    while (node := analysis.parents.get(node, node)) in analysis.parents:
+        if isinstance(node, ast.For | ast.AsyncFor):
+            loops.append(node)
+        loops += getattr(node, "generators", ())
+    for loop in loops:
+        bound = {one.id for one in walk(loop.target) if isinstance(one, ast.Name)}
+        if bound & {*pair} and any(_is_reversed(one) for one in walk(loop.iter)):
+            return True
+    return False
+
+
+def _is_reversed(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "id", "") == "reversed"
+    step = node.slice.step if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) else None
+    return step is not None and ast.unparse(step) == "-1"
 
 
 def _has_direction(one: str, two: str) -> bool:

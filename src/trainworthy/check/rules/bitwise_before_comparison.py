@@ -10,6 +10,7 @@ Why:
 
 How sure:
     Certain how Python reads it. Arithmetic with bits, `flags == value & 0xFF`, has no condition in it.
+    Silent where both operands are one name: `a > b & b < c` means what it says.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         for at, side in enumerate(sides):
             if not isinstance(side, ast.BinOp) or not isinstance(side.op, ast.BitAnd | ast.BitOr):
                 continue
-            if _in_parentheses(analysis, side):
+            if _in_parentheses(analysis, side) or _is_one_name(side):
                 continue
             middle = 0 < at < len(sides) - 1
             if middle or _is_condition(side.right if at else side.left):
@@ -79,6 +80,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     fix="Put each comparison into parentheses.",
                 )
                 break
+
+
+def _is_one_name(node: ast.BinOp) -> bool:
+    """Say whether both operands are the same name, which is the result, too."""
+    return isinstance(node.left, ast.Name) and isinstance(node.right, ast.Name) and node.left.id == node.right.id
 
 
 def _in_parentheses(analysis: Analysis, node: ast.expr) -> bool:

@@ -8,11 +8,12 @@ Why:
     gathered in every step. PyTorch recommends DistributedDataParallel even on one machine.
 
 How sure:
-    A hint about speed; results are right, apart from batch statistics.
+    A hint about speed; results are right, apart from batch statistics. Silent in tests.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
@@ -33,10 +34,14 @@ from torch.nn.parallel import DistributedDataParallel
 model = DistributedDataParallel(nn.Linear(4, 4), device_ids=[0])
 """
 
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
+
 
 @rule(code="TW411", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls."""
+    if _TEST.search(analysis.source.path.replace("\\", "/")):
+        return
     for call in once_per_place(analysis.calls("torch.nn.DataParallel")):
         yield Hit(
             place=analysis.place(call.node, call.context),

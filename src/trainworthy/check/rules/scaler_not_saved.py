@@ -10,6 +10,7 @@ Why:
 
 How sure:
     The scaler, the saving and the loading are all in one file, in which no state of a scaler is mentioned.
+    A hint, and a warning where gradients are clipped without `unscale_`: the scale changes the steps there.
 """
 
 from __future__ import annotations
@@ -69,8 +70,10 @@ _SAVED = re.compile(
     r"scaler\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*scaler\w*['\"]\s*[:\]]|amp\.state_dict|loss_scaler=|scaler=loss_scaler|save_state\("
 )
 
+_CLIPS = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm"})
 
-@rule(code="TW653", severity="warning")
+
+@rule(code="TW653", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at programs that resume with a scaler."""
     words = analysis.source.words
@@ -90,6 +93,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 place=analysis.place(made),
                 message="a resumed run starts its gradient scale anew: the checkpoint does not hold the scaler",
                 evidence=(Evidence("the optimizer's state is restored here", analysis.place(loads[0])),),
+                severity="warning" if words & _CLIPS and "unscale_" not in words else None,
                 fix="Save `scaler.state_dict()` beside the optimizer's, and load it.",
             )
             return

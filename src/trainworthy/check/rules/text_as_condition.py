@@ -8,7 +8,7 @@ Why:
     The branch is always taken: dropout, augmentation or gradients are on in every mode, and the check checks nothing.
 
 How sure:
-    Certain: a text that is not empty, or a pair, is true.
+    Certain: a text that is not empty, or a pair, is true. A warning, since other values may be refused elsewhere.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def loader(data, mode):
 """
 
 
-@rule(code="TW866", severity="error")
+@rule(code="TW866", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the tests of branches, loops and assertions."""
     for kind in (ast.If, ast.While, ast.IfExp, ast.Assert):
