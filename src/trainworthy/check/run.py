@@ -90,16 +90,16 @@ def collect(results: Sequence[FileResult], config: Config) -> CheckResult:
 
 
 def _told_once(findings: Sequence[Finding]) -> list[Finding]:
-    """Leave out what is said of a call if the same is said of the parameter, where the function is defined."""
-    told = [one for one in findings if one.code == "TW875" and one.severity == "warning"]
+    """Leave out the hint at a parameter, where the function is defined, if the same is said of a call."""
+    told = [one for one in findings if one.code == "TW844"]
 
     def is_told(finding: Finding) -> bool:
-        parameter = finding.message.rpartition("its ")[2]
-        return finding.code == "TW844" and any(
-            place is not None and place[:2] == one.place[:2] and parameter in one.message
-            for one in told
-            for _, place in finding.evidence
-        )
+        if finding.code != "TW875":
+            return False
+        where = finding.place[:2]
+        said = [one for one in told if any(place is not None and place[:2] == where for _, place in one.evidence)]
+        names = {one.message.rpartition("its ")[2] for one in said}
+        return names.issuperset(finding.message.rpartition("its ")[2].split(", "))
 
     return [one for one in findings if not is_told(one)]
 

@@ -12,8 +12,7 @@ Why:
 
 How sure:
     The function is known, its parameter is mentioned nowhere in it, and it is a plain function or a method of a module
-    that is not one of several with a common base. The argument is not None, and not what the default is. Not
-    said where TW875 says it, as a warning, of the parameter.
+    that is not one of several with a common base. The argument is not None, and not what the default is.
 """
 
 from __future__ import annotations

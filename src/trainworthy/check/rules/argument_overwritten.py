@@ -10,8 +10,8 @@ Why:
 How sure:
     The statement stands in the function's own body, under no condition, and nothing before it mentions the name, which
     has no default: every caller has to give it. Silent for `forward`, for methods of classes with a base of their own,
-    for decorated functions and stubs, and for what is handed on to be called. A hint, for most such parameters are only
-    left over.
+    for decorated functions and stubs, and for what is handed out as a value, in a dictionary, a list or as a callback,
+    and so has to take what its like takes. A hint, for most such parameters are only left over.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not bound or is_stub(node) or node.decorator_list or _is_of_an_interface(owners.get(node), node):
             continue
         names = bindings_of(node)
-        if names.opaque:
+        if names.opaque or _is_handed_out(analysis, node.name):
             continue
         for statement, name in bound:
-            if _is_first_mention(names, statement, name) and not _is_handed_on(analysis, node.name):
+            if _is_first_mention(names, statement, name):
                 yield Hit(
                     place=analysis.source.place(statement),
                     message=f"`{name}` is overwritten before anything reads what `{node.name}` was given",
@@ -68,15 +68,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
 
 
-def _is_handed_on(analysis: Analysis, name: str) -> bool:
-    """Say whether a function is given to others: whoever calls it says what it has to take."""
-    for kind, field in ((ast.Name, "id"), (ast.Attribute, "attr")):
-        for one in analysis.nodes.get(kind, ()):
-            above = analysis.parents.get(one)
-            called = isinstance(above, ast.Call) and above.func is one
-            if getattr(one, field) == name and isinstance(getattr(one, "ctx", None), ast.Load) and not called:
-                return True
-    return False
+def _is_handed_out(analysis: Analysis, name: str) -> bool:
+    """Say whether a function of that name is a value in the file, and not only called."""
+    called = {one.func for one in analysis.nodes.get(ast.Call, []) if isinstance(one, ast.Call)}
+    values = [one for kind in (ast.Name, ast.Attribute) for one in analysis.nodes.get(kind, []) if one not in called]
+    return any(name in (getattr(one, "id", ""), getattr(one, "attr", "")) for one in values
+               if isinstance(getattr(one, "ctx", None), ast.Load))  # fmt: skip
 
 
 def _required(node: Def) -> set[str]:

@@ -9,7 +9,8 @@ Why:
 
 How sure:
     The names differ by one letter within a word, not at its end; no file of the project reads the misspelt one; the
-    other one is both set and read in this file, on the same object, and not in the statement that sets the first.
+    other one is both set and read in this file, on the same object, and not in the statement that sets the first: on
+    `self`, in the class or its bases, on another name with a mention in the function that sets the misspelt one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.everywhere import is_read_in_project
 from trainworthy.check.static.tree import walk
 
@@ -72,6 +74,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if (
                 _is_misspelt(name, other)
                 and not _is_second_name(analysis, stored[holder, name], other)
+                and _is_of_one_object(analysis, holder, name, other)
                 and is_read_in_project(analysis.source.path, name) is False
             ):
                 yield Hit(
@@ -87,6 +90,34 @@ def _is_second_name(analysis: Analysis, stored: ast.AST, other: str) -> bool:
     statement = analysis.parents.get(stored)
     every = walk(statement) if isinstance(statement, ast.Assign) else []
     return any(isinstance(one, ast.Attribute) and one.attr == other for one in every)
+
+
+def _is_of_one_object(analysis: Analysis, holder: str, name: str, other: str) -> bool:
+    """Say whether one class with its bases, or the function that sets the misspelt attribute, knows both."""
+    classes = [one for one in analysis.nodes.get(ast.ClassDef, []) if isinstance(one, ast.ClassDef)]
+    functions = list(functions_of(analysis.nodes))
+    named = {cls.name: cls for cls in classes}
+    scopes: list[list[ast.AST]] = [[one] for one in functions]
+    scopes += [_family(one, named) for one in classes] if holder == "self" else []
+    known = [_attributes(scope, holder) for scope in scopes]
+    if holder != "self" and not any((name, True) in one for one in known):  # at the top of the file
+        return True
+    return any((name, True) in one and one & {(other, True), (other, False)} for one in known)
+
+
+def _attributes(scope: list[ast.AST], holder: str) -> set[tuple[str, bool]]:
+    """Return the attributes of a name in some part of the program, and whether they are set there."""
+    every = [one for part in scope for one in walk(part) if isinstance(one, ast.Attribute)]
+    return {(one.attr, isinstance(one.ctx, ast.Store)) for one in every if getattr(one.value, "id", "") == holder}
+
+
+def _family(cls: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> list[ast.AST]:
+    """Return a class and those of its bases, and of theirs, that the file defines."""
+    found: list[ast.ClassDef] = [cls]
+    for one in found:
+        bases = [classes.get(ast.unparse(base).rpartition(".")[2]) for base in one.bases]
+        found += [base for base in bases if base is not None and base not in found]
+    return list(found)
 
 
 def _is_misspelt(name: str, right: str) -> bool:

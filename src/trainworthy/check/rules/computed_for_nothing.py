@@ -9,8 +9,9 @@ Why:
 
 How sure:
     The name is read nowhere in the function, also not in functions within it or by `locals()`. Silent in tests, for
-    values that are taken from something and not computed, for names that begin with an underscore, and for what is
-    handed, to be replaced by the result, to a function that may do more than compute.
+    values that are taken from something or only moved, and not computed, for truth values (`bias is not None`), for
+    names that begin with an underscore, for what is handed, to be replaced by the result, to a function that may do
+    more than compute, and for calls that compile, register or are given the name as a text.
 """
 
 from __future__ import annotations
@@ -58,7 +59,13 @@ _WATCHED = re.compile(
 _LIBRARIES = ("torch.", "np.", "numpy.", "F.", "math.", "nn.functional.")
 _COMPUTE = frozenset("min max abs sum round float int len list tuple sorted".split())
 _EFFECTS = re.compile(r"save|log|print|record|update|track|check|write|plot|report|compare|keep")  # of methods
-_TAKES = frozenset("get pop item append load next size numel len state_dict getattr copy clone".split())
+_TAKES = frozenset(
+    "get pop item append load next size numel len state_dict getattr copy clone bool isinstance hasattr "
+    "callable".split()
+)
+_MOVES = frozenset("to type type_as float double half long int bool cuda cpu detach contiguous".split())
+_LOADS = re.compile(r"compile|register|exten[st]ion|load_(inline|helper|library|module)|import_module|CDLL|jit")
+_TRUTHS = (ast.Is, ast.IsNot, ast.In, ast.NotIn)
 
 
 @rule(code="TW894", severity="warning")
@@ -89,8 +96,26 @@ def _is_watched(statement: ast.Assign) -> bool:
     if not isinstance(target, ast.Name) or target.id.startswith("_") or not _WATCHED.search(target.id.lower()):
         return False
     if isinstance(value, ast.Call):
-        return bool(value.args) and getattr(value.func, "attr", getattr(value.func, "id", "")) not in _TAKES
-    return isinstance(value, ast.BinOp | ast.Compare)
+        effects = _LOADS.search(ast.unparse(value.func)) is not None or _is_given_text(value, target.id)
+        return bool(value.args) and last_name(value.func) not in _TAKES and not effects and not _is_only_moved(value)
+    if isinstance(value, ast.Compare):
+        return not any(isinstance(one, _TRUTHS) for one in value.ops)
+    return isinstance(value, ast.BinOp)
+
+
+def _is_given_text(call: ast.Call, name: str) -> bool:
+    """Say whether a call is given a name as a text: what it makes is known by it elsewhere."""
+    given = [*call.args, *[one.value for one in call.keywords]]
+    return any(isinstance(one, ast.Constant) and one.value == name for one in given)
+
+
+def _is_only_moved(value: ast.expr) -> bool:
+    """Say whether a value is taken from something and brought to a device or type."""
+    while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in _MOVES:
+        value = value.func.value
+    while isinstance(value, ast.Attribute | ast.Subscript):
+        value = value.value
+    return isinstance(value, ast.Name)
 
 
 def _is_for_nothing(names: Bindings, name: str) -> bool:

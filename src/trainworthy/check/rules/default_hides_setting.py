@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The class itself calls the method, no call in its file gives the argument, and nothing is handed the method; it does
-    not read the setting. Silent if another file that knows the class gives the argument.
+    not read the setting. Silent if another file calls a method of that name with the argument, or a subclass hands it
+    on by `super()`.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Learner:
 def collect(env, policy, max_length):
     return [env.step(policy(one)) for one in range(max_length)]
 """
+
+_LONGEST = 3000  # letters of a call's arguments
 
 
 @rule(code="TW885", severity="warning")
@@ -122,14 +125,40 @@ def _is_always_left_out(analysis: Analysis, cls: ast.ClassDef, method: ast.Funct
             return False
         if any(isinstance(one, ast.Starred) for one in call.args):
             return False
-    return bool(own) and not _is_given_elsewhere(analysis, cls.name, method.name, name)
+    return bool(own) and not _is_given_elsewhere(analysis, method.name, name, place)
 
 
-def _is_given_elsewhere(analysis: Analysis, cls: str, method: str, name: str) -> bool:
-    """Say whether another file that knows the class may give the argument."""
-    given = re.compile(rf"\b{method}\([^()]*\b{name}\s*=")
+def _is_given_elsewhere(analysis: Analysis, method: str, name: str, place: int) -> bool:
+    """Say whether another file may give the argument: to any method of that name, or on to that of the base."""
     texts = [text_of(one) for one in project_files(analysis.source.path) or ()]
-    return any(cls in text and given.search(text) is not None for text in texts if text != analysis.source.text)
+    return any(is_given_in(text, method, name, place) for text in texts if text != analysis.source.text)
+
+
+def is_given_in(text: str, method: str, name: str, place: int) -> bool:
+    """Say whether a program calls a method with an argument, by its name or, with `super()`, at its place.
+
+    >>> (
+    ...     is_given_in("model.decode(x, beam=one(2))", "decode", "beam", 3),
+    ...     is_given_in("x.decode(3)", "decode", "beam", 1),
+    ... )
+    (True, False)
+    >>> is_given_in("super().decode(x, 3)", "decode", "beam", 2)
+    True
+    """
+    for match in re.finditer(rf"(\bsuper\([^()]*\))?\.{method}\(", text):
+        given, ends = [""], match.end()
+        depth = 1
+        for letter in text[ends : ends + _LONGEST]:
+            depth += (letter in "([{") - (letter in ")]}")
+            if depth == 0:
+                break
+            given = [*given, ""] if depth == 1 and letter == "," else [*given[:-1], given[-1] + letter]
+        given = [one.strip() for one in given if one.strip()]
+        if any(re.match(rf"{name}\s*=", one) for one in given):
+            return True
+        if match[1] and (len(given) >= place or any(one.startswith("*") for one in given)):
+            return True
+    return False
 
 
 def _hidden(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Hit]:

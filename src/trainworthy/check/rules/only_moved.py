@@ -8,9 +8,9 @@ Why:
     What was prepared never arrives: the model is not conditioned, the logits are not divided.
 
 How sure:
-    The whole function is looked at, functions within it included. Targets of networks that learn without them are often
-    moved with the rest: then the copy is for nothing, no more, so that this is a hint. Silent about what is called as a
-    module is, which moves in place.
+    The whole function is looked at, functions within it included. Of what is moved: silent about modules, which move in
+    place, about targets, labels and lengths, which are often moved with the rest, without gradients, in functions that
+    predict, evaluate or generate, and in tests. A hint, for at times the copy is for nothing, no more.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ def contrastive(a, b, temperature):
 
 _SCALES = re.compile(r"(^|_)(temperature|temp|tau|scale|alpha|beta|gamma|margin|sigma|coefficient|coef|coeff)$")
 _MODULES = re.compile(r"(^|_)(model|net|network|module|ema|teacher|student|criterion|loss_fn)\d*$")
+_MOVED_WITH_THE_REST = re.compile(r"(^|_)(y|ys|targets?|labels?|tgt|gt|len|lens|lengths?)(_|$)")
+_NO_LEARNING = re.compile(r"(^|_)(predict|eval|infer|valid|test|generate(_|$)|sample(_|$))")
+_OFF = re.compile(r"no_grad|inference_mode")
 _KEEPS = frozenset({"cuda", "to", "float", "long", "detach", "contiguous"})
 _Assigned = dict[str, list[tuple[ast.AST, ast.expr]]]
 
@@ -80,12 +83,16 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _moved(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
     """Yield what is moved as others are, and read by nothing else."""
+    if "/test" in analysis.source.path or _NO_LEARNING.search(names.function.name) or _is_without_gradients(names):
+        return
     assigned = _assigned(names)
     moved = [name for name, values in assigned.items() if any(_is_moved(value, name) for _, value in values)]
     for name in moved if len(moved) > 1 else ():
         own = {one for _, value in assigned[name] for one in walk(value)}
         others = [one for one in moved if one != name and any(read not in own for read in names.reads[one])]
-        if name.startswith("_") or _MODULES.search(name) or name in names.declared or not others:
+        if name.startswith("_") or name in names.declared or not others or _MODULES.search(name):
+            continue
+        if _MOVED_WITH_THE_REST.search(name.lower()):
             continue
         if all(one in own for one in names.reads.get(name, [])):
             statement = next(one for one, value in assigned[name] if _is_moved(value, name))
@@ -95,6 +102,12 @@ def _moved(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
                 fix="Hand it to the model or the loss, or leave it where it is.",
                 severity="hint",
             )
+
+
+def _is_without_gradients(names: Bindings) -> bool:
+    """Say whether gradients are off in a function, or in a block of it."""
+    blocks = [one.context_expr for node in walk(names.function) if isinstance(node, ast.With) for one in node.items]
+    return any(_OFF.search(ast.unparse(one)) for one in (*names.function.decorator_list, *blocks))
 
 
 def _assigned(names: Bindings) -> _Assigned:

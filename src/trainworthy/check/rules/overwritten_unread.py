@@ -10,7 +10,8 @@ Why:
 How sure:
     Both statements stand in one block, nothing between them mentions the name, and the second is not made of it. The
     first is computed from something that the second reads as well. Silent where the same is computed twice, as for a
-    measurement, and for names that begin with an underscore. A warning if a layer's result is lost, a hint otherwise.
+    measurement, for names that begin with an underscore, and for `torch.zeros` and the like, which only stand in for
+    what comes. A warning if the result of a layer of `self` is lost, a hint otherwise.
 """
 
 from __future__ import annotations
@@ -78,10 +79,17 @@ def _is_of_tensors(value: ast.expr) -> bool:
     """Say whether a value is computed by operators, torch or a layer, not by something that may do more than that."""
     if isinstance(value, ast.Call):
         text = ast.unparse(value.func)
+        if text.rpartition(".")[2] in _PLACEHOLDERS:
+            return False
         return text.startswith(("torch.", "F.", "nn.functional.", "np.")) or _LAYER.search(text) is not None
     return isinstance(value, ast.BinOp)
 
 
+def _is_of_a_layer(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and _LAYER.search(ast.unparse(value.func)) is not None
+
+
+_PLACEHOLDERS = frozenset("zeros zeros_like ones ones_like empty empty_like full full_like".split())
 _LAYER = re.compile(
     r"^self\.\w*(norm|bn|ln|conv|linear|fc|proj|drop|relu|act|gelu|pool|embed|layer|block|head|attn|attention|mlp|ffn|up|"
     r"down|encoder|decoder|lstm|gru|rnn)\d*\w*$"
@@ -102,7 +110,7 @@ def _in_block(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
                     message=f"`{name}` is computed here and overwritten before anything reads it",
                     evidence=(Evidence("overwritten here", analysis.source.place(statement)),),
                     fix=f"Make the second of `{name}`, or remove the first.",
-                    severity=None if "self." in ast.unparse(first.value) else "hint",
+                    severity=None if _is_of_a_layer(first.value) else "hint",
                 )
         for one in mentioned & pending.keys():
             del pending[one]

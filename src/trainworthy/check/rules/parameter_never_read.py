@@ -11,8 +11,7 @@ How sure:
     The function is called by its name, in its file or one that imports it, with a value that is not the default; the
     parameter's name is that of something that changes what is learned. Silent for methods other than `__init__`, for
     functions that are decorated, take `**options`, are stubs, or say in their text that the parameter is not used. A
-    warning for dropout, masks, weights, norms and the like; a hint for others, which are often there for the sake of a
-    like function.
+    hint, for such parameters are often there for the sake of a like function; not said where TW844 says it of a call.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ import torch
 from torch import nn
 
 
-def block(width, activation=nn.ReLU, dropout=0.0):  # <- TW875
+def block(width, activation=nn.ReLU, drop=0.0):  # <- TW875
     return nn.Sequential(nn.Linear(width, width), activation())
 
 
-model = nn.Sequential(block(8, dropout=0.1), block(8, dropout=0.2))
+model = nn.Sequential(block(8, drop=0.1), block(8, drop=0.2))
 """
 
 GOOD = """\
@@ -47,11 +46,11 @@ import torch
 from torch import nn
 
 
-def block(width, activation=nn.ReLU, dropout=0.0):
-    return nn.Sequential(nn.Linear(width, width), activation(), nn.Dropout(dropout))
+def block(width, activation=nn.ReLU, drop=0.0):
+    return nn.Sequential(nn.Linear(width, width), activation(), nn.Dropout(drop))
 
 
-model = nn.Sequential(block(8, dropout=0.1), block(8, dropout=0.2))
+model = nn.Sequential(block(8, drop=0.1), block(8, drop=0.2))
 """
 
 _CHANGES = re.compile(
@@ -59,10 +58,6 @@ _CHANGES = re.compile(
     r"eps|epsilon|norm|activation|act|rate|lr|decay|warmup|drop|dropout|scale|scaling|gamma|alpha|beta|lambda|lmbda|tau|"
     r"temperature|margin|sigma|std|weights?|masks?|lengths?|seed|shuffle|smoothing|reduction|clip|threshold|steps|"
     r"frozen|freeze|residual|bidirectional|causal|gain|augment|transform|noise|sigmoid|softmax|power|dilations)(_|$)"
-)
-_STRONG = re.compile(
-    r"(^|_)(drop|dropout|masks?|weights?|temperature|norm|bias|activation|act|classes|layers|seed|shuffle|smoothing|"
-    r"reduction|lr|decay|noise|augment)(_|$)"
 )
 _SAYS_SO = "unused|ignored|not used|n't use|not use|compat|deprecated|no effect|placeholder|dummy"
 
@@ -91,7 +86,6 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message=f"`{called}` never reads its `{listed}`",
                 evidence=tuple(Evidence(f"here it is {value}", place) for place, value in found.values()),
                 fix="Use it, or remove it." if len(found) == 1 else "Use them, or remove them.",
-                severity="warning" if any(_STRONG.search(name) for name in found) else None,
             )
 
 

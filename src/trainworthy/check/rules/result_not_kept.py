@@ -10,7 +10,8 @@ Why:
     blurred. The methods that change their tensor end in an underscore.
 
 How sure:
-    Certain for tensors, arrays, text and pictures, and for methods that only they have. Silent within `try`,
+    Certain for tensors, arrays, text and pictures, and for methods that only they have; a warning for text, for
+    `x.to(...)` and for `sorted`, as what comes next often does without. Silent within `try`, for `torch.cat` of one,
     `with pytest.raises(...)` and other contexts that expect an exception, and where the call may be there to warm
     something up (a bare call in a loop that does nothing else).
 
@@ -113,6 +114,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             place=analysis.place(call.node, call.context),
             message=f"the result of `{call.method}` is thrown away; {_what(call)} stays as it was",
             fix=f"Assign the result, or use `{call.method}_` where there is one.",
+            severity="warning" if call.method == "to" or call.name == "builtins.sorted" else None,
         )
 
 
@@ -165,6 +167,7 @@ def _texts(analysis: Analysis) -> Iterator[Hit]:
                 place=analysis.source.place(call),
                 message=f"the result of `{func.attr}` is thrown away; the text stays as it was",
                 fix="Assign the result.",
+                severity="warning",
             )
 
 
@@ -219,7 +222,11 @@ def _whole(statement: ast.AST) -> list[ast.AST]:
 def _pure(call: Call) -> bool:
     if call.name in _FUNCTIONS:
         into = call.name == "numpy.clip" and len(call.node.args) > _CLIP_ARGUMENTS
-        return not into and not any(isinstance(one, ast.Constant) and one.value is True for one in call.node.args)
+        return (
+            not into
+            and not _joins_one(call)
+            and not any(isinstance(one, ast.Constant) and one.value is True for one in call.node.args)
+        )
     if not isinstance(call.node.func, ast.Attribute):
         return False
     if isinstance(call.owner, Tensor) and call.owner.library == "numpy.ndarray":
@@ -227,6 +234,13 @@ def _pure(call: Call) -> bool:
     if isinstance(call.owner, Tensor):
         return call.owner.library == "torch.Tensor" and call.method in _TENSOR_ONLY | _SHARED
     return call.name.startswith("?.") and call.method in _TENSOR_ONLY and bool(call.node.args or call.node.keywords)
+
+
+def _joins_one(call: Call) -> bool:
+    """Say whether a list of one tensor is joined, which makes it again."""
+    given = call.node.args[0] if call.node.args else None
+    return call.name == "torch.cat" and isinstance(given, ast.List | ast.Tuple) and [
+        isinstance(one, ast.Starred) for one in given.elts] == [False]  # fmt: skip
 
 
 def _expects_exceptions(analysis: Analysis) -> set[ast.AST]:
