@@ -95,9 +95,76 @@ LAYER_LEFT_ALONE_IN_A_TEST = {
         """,
 }
 
+EMBEDDINGS_BESIDE_OTHERS = {
+    "other.py": """
+        from torch import nn
+
+        net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
+        """,
+    "paths.py": """
+        import torch
+        from torch_geometric.nn import MetaPath2Vec
+
+
+        @torch.no_grad()
+        def save_embedding(model):
+            for kind in ("paper", "author"):
+                torch.save(model(kind).cpu(), f"{kind}.pt")
+
+
+        def main(graph, paths):
+            model = MetaPath2Vec(graph, 128, paths, 64, 7).to("cuda")
+            optimizer = torch.optim.SparseAdam(list(model.parameters()), lr=0.01)
+            for positive, negative in model.loader(batch_size=128, shuffle=True):
+                optimizer.zero_grad()
+                model.loss(positive, negative).backward()
+                optimizer.step()
+            save_embedding(model)
+
+
+        if __name__ == "__main__":
+            main(*torch.load("graph.pt", weights_only=True))
+        """,
+}
+ONE_BY_ONE = {
+    "data.py": """
+        from torch.utils.data import DataLoader
+
+
+        def made_loader(data, train, size):
+            if train:
+                return DataLoader(data, batch_size=size, shuffle=True)
+            return DataLoader(data, batch_size=1, shuffle=False)
+        """,
+    "validation.py": """
+        import torch
+        import torch.nn.functional as F
+
+
+        def validate(model, loader):
+            model.eval()
+            total = 0.0
+            with torch.no_grad():
+                for x, y in loader:
+                    total += F.cross_entropy(model(x), y).item()
+            return total / len(loader.dataset)
+        """,
+    "run.py": """
+        from data import made_loader
+        from validation import validate
+
+
+        def run(model, data):
+            loader = made_loader(data, False, 8)
+            print(validate(model, loader))
+        """,
+}
+
 PROJECTS = {
     "pickled model": PICKLED_MODEL,
     "called without gradients": CALLED_WITHOUT_GRADIENTS,
+    "embeddings beside other programs": EMBEDDINGS_BESIDE_OTHERS,
+    "loss of one sample after the other": ONE_BY_ONE,
     "layer left alone in a test": LAYER_LEFT_ALONE_IN_A_TEST,
 }
 

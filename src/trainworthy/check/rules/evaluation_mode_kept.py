@@ -9,8 +9,9 @@ Why:
 
 How sure:
     An optimizer has the model's parameters, and nothing in the loop, called functions included, sets training mode or
-    is named for it. Silent if the loop is left in that turn, or if all turns of it either train or evaluate. A hint if
-    all layers of the model are known, and the same in both modes.
+    is named for it. Silent if the loop is left in that turn, if all turns of it either train or evaluate, or if the
+    function that trains begins with `eval()` of the same model: then it is meant. A hint if all layers of the model
+    are known, and the same in both modes.
 
 In real steps:
     Three steps in a row whose forward pass has gradients while the model, which has dropout or BatchNorm, is in

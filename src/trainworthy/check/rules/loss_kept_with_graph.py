@@ -9,7 +9,8 @@ Why:
     The sum holds the graph of every batch, so memory grows until the epoch ends.
 
 How sure:
-    The sum starts as a number and nothing calls `backward` on it or hands it to a function that might.
+    The sum starts as a number and nothing calls `backward` on it or hands it to a function that might. Silent where
+    the sum begins anew in the loop, or in a loop around it that is none of epochs: it never holds many graphs.
 
 In real steps:
     At two steps or more, the graphs of three or more losses from at least three steps ago were alive.
@@ -23,7 +24,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Edit, Evidence, Hit, Place
@@ -80,8 +80,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for kept in kept_graphs(analysis):
         if kept.statement not in seen:
             seen.add(kept.statement)
-            hit = _hit(analysis, kept.statement, kept.loss, analysis.place(kept.backward))
-            yield replace(hit, severity="hint") if kept.few else hit
+            if not kept.few:
+                yield _hit(analysis, kept.statement, kept.loss, analysis.place(kept.backward))
     for operation in analysis.operations:
         node = operation.node
         if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or not operation.context.loops:

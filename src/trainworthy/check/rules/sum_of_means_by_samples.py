@@ -10,7 +10,8 @@ Why:
 
 How sure:
     The loss is one of torch's with its default reduction, `mean()` without an axis, or a sum of these, and is not
-    multiplied by anything that is a count. Silent with batches of one sample.
+    multiplied by anything that is a count. Silent with batches of one sample, also of a loader that is handed over and
+    may come from another file of the project. Said once of a sum.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.batch_means import is_batch_mean, stripped
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -52,6 +54,7 @@ def evaluate(model, loader):
 """
 
 _ONE = re.compile(r"batch_size\s*=\s*1\b|batch_size['\"]\s*:\s*1\b")
+_ONE_OF_LOADER = re.compile(r"DataLoader\([^()]*\bbatch_size\s*=\s*1\b")
 
 
 @rule(code="TW572", severity="warning")
@@ -59,6 +62,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at divisions by the length of a data set."""
     if not {"torch", "len"} <= analysis.source.words or _ONE.search(analysis.source.code):
         return
+    seen: set[ast.AST] = set()
     for quotient in [*analysis.nodes.get(ast.BinOp, []), *analysis.nodes.get(ast.AugAssign, [])]:
         parts = _divided(quotient)
         data = _counted(parts[1]) if parts is not None else None
@@ -67,7 +71,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         around = _scope(analysis, quotient)
         for added, loop in _added(around, ast.unparse(parts[0])):
             outside = not any(one is quotient for one in walk(loop))
-            if outside and _is_over(analysis, loop.iter, data) and is_batch_mean(analysis, around, added.value):
+            means = outside and _is_over(analysis, loop.iter, data) and is_batch_mean(analysis, around, added.value)
+            if means and added not in seen and not _may_be_one_by_one(analysis, around, data):
+                seen.add(added)
                 yield Hit(
                     place=analysis.place(quotient),
                     message=f"means of batches are added up and divided by the number of samples, `len({data})`",
@@ -75,6 +81,20 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     fix="Divide by the number of batches, or add `loss.item() * len(x)`.",
                 )
                 break
+
+
+def _may_be_one_by_one(analysis: Analysis, around: ast.AST, data: str) -> bool:
+    """Say whether a loader is handed to a function, and what the project binds to its name may have batches of one."""
+    name = data.partition(".")[0]
+    if name not in {one.arg for one in walk(around) if isinstance(one, ast.arg)} - {"self"}:
+        return False
+    texts = [text_of(one) for one in project_files(analysis.source.path) or ()]
+    bound = re.compile(rf"\b{re.escape(name)}\b[\w \t,]*=\s*[\w.]*?(\w+)(\([^()]*)")
+    made = [one for text in texts if name in text for one in bound.findall(text)]
+    makers = [re.compile(rf"\b(def|class)\s+{re.escape(called)}\b") for called, _ in made]
+    return any(_ONE_OF_LOADER.search(called + given) for called, given in made) or any(
+        _ONE_OF_LOADER.search(text) and any(one.search(text) for one in makers) for text in texts
+    )
 
 
 def _divided(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:

@@ -12,8 +12,8 @@ Why:
 How sure:
     In the source: neither `.eval(` nor `.train(False)` occurs on the way to the call, or at all where the model is not
     trained in the same function, and no trainer of another library is imported. It says nothing of models whose layers
-    are not known unless the program, or one that imports it, has such layers. Sure of the mode. Dropout at evaluation
-    (Monte Carlo), update_bn of averaged weights, and filling a buffer are meant to be so.
+    are not known unless the program, a file that it imports or one that imports it, has such layers. Sure of the mode.
+    Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer are meant to be so.
 """
 
 from __future__ import annotations

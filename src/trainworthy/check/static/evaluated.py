@@ -32,7 +32,6 @@ _STATEFUL_WORDS = (
     "drop_rate",
     "drop_path",
     "DropPath",
-    "torchvision",
 )
 _LAYER = re.compile(r"Dropout|BatchNorm|dropout|DropPath|drop_path")
 _MODE_NAME = re.compile(r"eval_?mode|set_?eval|to_?eval|eval_on|evaluating|test_?mode|set_?mode|set_?train|train_?mode")
@@ -91,10 +90,29 @@ def _may_have_layers(analysis: Analysis, call: Call) -> bool:
     if call.name.endswith(".__call__") and isinstance(call.owner, Instance) and call.owner.cls is not None:
         classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
         return any(_LAYER.search(cls.source.segment(cls.node)) for cls in classes)
-    if analysis.mentions(*_STATEFUL_WORDS):
+    if analysis.mentions(*_STATEFUL_WORDS) or (analysis.mentions("torchvision") and analysis.mentions("models")):
         return True
-    files = project_files(analysis.source.path)
-    return files is not None and any(_LAYER.search(text_of(one)) for one in files)
+    return any(_LAYER.search(text) for text in _texts_that_belong_to(analysis.source))
+
+
+def _texts_that_belong_to(source: Source) -> Iterator[str]:
+    """Yield what a program imports or what imports it, from its folder, one around or in it; all for a part of one."""
+    here = Path(source.path).resolve()
+    imported = {
+        part
+        for one in walk(source.tree)
+        if isinstance(one, ast.Import | ast.ImportFrom)
+        for name in (getattr(one, "module", "") or "", *(alias.name for alias in one.names))
+        for part in name.split(".")
+    }
+    imports = re.compile(rf"^\s*(from|import)\b.*\b{re.escape(here.stem)}\b", re.MULTILINE)
+    for path in project_files(source.path) or ():
+        other = Path(path).resolve()
+        near = here.parent.is_relative_to(other.parent) or other.parent.is_relative_to(here.parent)
+        if "__main__" not in source.code or (
+            near and (other.stem in imported or other.parent.name in imported or imports.search(text_of(path)))
+        ):
+            yield text_of(path)
 
 
 def _is_own_evaluation(call: Call) -> bool:
@@ -291,7 +309,12 @@ _SETS_UP = re.compile(r"^__|setup|set_|_set|load|build|prepare|init|config|^on_|
 
 
 def _called(nodes: Iterable[ast.AST]) -> set[str]:
-    return {last_name(one.func) for one in nodes if isinstance(one, ast.Call)}
+    """Name what is called, or handed over, as to what times it or runs it in a pool: it is called there."""
+    calls = [one for one in nodes if isinstance(one, ast.Call)]
+    given = [arg for one in calls for arg in (*one.args, *(each.value for each in one.keywords))]
+    methods = (one for one in given if isinstance(one, ast.Attribute) and last_name(one.value) == "self")
+    handed = {last_name(one) for one in (*methods, *(one for one in given if isinstance(one, ast.Name)))}
+    return {last_name(one.func) for one in calls} | handed
 
 
 def _siblings_have_layers(analysis: Analysis) -> bool:
@@ -328,7 +351,7 @@ def _called_like_a_model(call: Call) -> bool:
     own = isinstance(call.owner, Instance) and call.owner.cls is not None and is_module(call.owner)
     if call.name and not call.name.startswith("?.") and not (own and call.name.endswith("__call__")):
         return False
-    named = last_name(call.node.func).strip("_").lower() in _MODELS
+    named = last_name(call.node.func).strip("_") in _MODELS  # a capitalised name is a class
     return named and bool(call.node.args or call.node.keywords)
 
 

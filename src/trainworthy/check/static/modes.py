@@ -31,7 +31,8 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call, Valu
     trained = _Trained(analysis)
     back = [call for call in analysis.method_calls("train") if _may_turn_training_on(call)]
     done: set[ast.AST] = set()
-    for call in analysis.method_calls("eval"):  # each of the ways that lead to it
+    evals = list(analysis.method_calls("eval"))
+    for call in evals:  # each of the ways that lead to it
         if call.node in done or call.node.args or call.node.keywords or call.context.under("torch.jit"):
             continue
         for backward in backwards:
@@ -41,11 +42,36 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call, Valu
                 continue
             if not trained.has(call, backward):
                 continue
-            if _comes_back(analysis, call, back, loop) or _leaves(loop, call):
+            if (
+                _comes_back(analysis, call, back, loop)
+                or _leaves(loop, call)
+                or _is_meant(trained, evals, backward, loop)
+            ):
                 continue
             done.add(call.node)
             yield _in_this_file(analysis, call, loop), backward, call.owner
             break
+
+
+def _is_meant(trained: _Trained, evals: list[Call], backward: Call, loop: LoopNode) -> bool:
+    """Say whether the function that trains begins with an `eval()` of what it trains, in each turn of a loop around."""
+    function = backward.context.function
+    return function is not None and any(
+        one.context.function is function
+        and one.at < backward.at
+        and loop in one.context.all_loops()
+        and not one.context.loops
+        and any(isinstance(line, ast.Expr) and line.value is one.node for line in getattr(function.node, "body", ()))
+        and trained.has(one, backward)
+        and not any(_is_quiet_use(call, one, backward) for call in trained.calls)
+        for one in evals
+    )
+
+
+def _is_quiet_use(call: Call, first: Call, last: Call) -> bool:
+    """Say whether a model is called without gradients between two other calls of one function."""
+    between = first.at < call.at < last.at and call.context.function is first.context.function
+    return between and call.context.under(*NO_GRAD) and ast.unparse(call.node.func) == receiver(first)
 
 
 def _begins_a_turn(call: Call, loop: LoopNode) -> bool:

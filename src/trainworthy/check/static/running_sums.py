@@ -253,7 +253,8 @@ def _adds_to(node: ast.expr, text: str) -> bool:
 def _ends_soon(target: ast.Name | ast.Attribute, function: Body, loop: ast.For | ast.While) -> bool:
     """Say whether a sum begins anew every few turns, or is one of a few repeats within a turn over the data."""
     text = ast.unparse(target)
-    if any(isinstance(one, ast.Assign) and any(text in _targets(each) for each in one.targets) for one in walk(loop)):
+    begun = [one for one in walk(loop) if isinstance(one, ast.Assign) and not _adds_to(one.value, text)]
+    if any(text in _targets(each) for one in begun for each in one.targets):
         return True
     around = [one for one in own(function) if isinstance(one, ast.For) and one is not loop and loop in walk(one)]
     return any("epoch" not in ast.unparse(one.target) and "range" not in ast.unparse(one.iter) for one in around)
