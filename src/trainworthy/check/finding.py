@@ -57,6 +57,7 @@ class Hit:
         fix: What to write instead, in words or code; None if that depends on what was meant.
         edits: The same as replacements; only where they are safe.
         severity: If this hit is less or more sure than its rule usually is.
+        defects: What it speaks of, if other rules speak of the same: a finding is left out where graver ones have all.
     """
 
     place: Place
@@ -65,6 +66,7 @@ class Hit:
     fix: str | None = None
     edits: tuple[Edit, ...] = ()
     severity: Severity | None = None
+    defects: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class Finding:
         evidence: Why.
         fix: What to write instead.
         edits: The same as replacements.
+        defects: What it speaks of, if other rules speak of the same.
     """
 
     code: str
@@ -92,6 +95,7 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     fix: str | None = None
     edits: tuple[Edit, ...] = ()
+    defects: frozenset[str] = frozenset()
 
     @property
     def order(self) -> tuple[int, str, int, int, int, str]:

@@ -113,7 +113,7 @@ class Rule:
         """Sign a hit with the rule's code and name."""
         return Finding(
             code=self.code, name=self.name, severity=hit.severity or self.severity, depth=depth, place=hit.place,
-            message=hit.message, evidence=hit.evidence, fix=hit.fix, edits=hit.edits,
+            message=hit.message, evidence=hit.evidence, fix=hit.fix, edits=hit.edits, defects=hit.defects,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from trainworthy.check.config import Config
-from trainworthy.check.finding import Finding, Hit, Place, Severity
+from trainworthy.check.finding import SEVERITIES, Finding, Hit, Place, Severity
 from trainworthy.check.noqa import Noqa, read_noqas, unused, without_silenced
 from trainworthy.check.rule import Rule, all_rules
 from trainworthy.check.static.analysis import Analysis
@@ -90,16 +90,15 @@ def collect(results: Sequence[FileResult], config: Config) -> CheckResult:
 
 
 def _told_once(findings: Sequence[Finding]) -> list[Finding]:
-    """Leave out the hint at a parameter, where the function is defined, if the same is said of a call."""
-    told = [one for one in findings if one.code == "TW844"]
+    """Leave out what graver findings say already."""
+    told: dict[str, int] = {}
+    for one in findings:
+        for defect in one.defects:
+            told[defect] = min(told.get(defect, len(SEVERITIES)), SEVERITIES.index(one.severity))
 
     def is_told(finding: Finding) -> bool:
-        if finding.code != "TW875":
-            return False
-        where = finding.place[:2]
-        said = [one for one in told if any(place is not None and place[:2] == where for _, place in one.evidence)]
-        names = {one.message.rpartition("its ")[2] for one in said}
-        return names.issuperset(finding.message.rpartition("its ")[2].split(", "))
+        own = SEVERITIES.index(finding.severity)
+        return bool(finding.defects) and all(told[defect] < own for defect in finding.defects)
 
     return [one for one in findings if not is_told(one)]
 

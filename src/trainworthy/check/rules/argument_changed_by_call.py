@@ -25,8 +25,8 @@ from typing import NamedTuple
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, functions_of
-from trainworthy.check.static.queries import called_function
+from trainworthy.check.static.bindings import Def, function_around, functions_of
+from trainworthy.check.static.queries import called_function, is_a_test
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import Function
@@ -67,7 +67,6 @@ def collate(batch, mask_id):
 _SAYS_SO = re.compile(r"_$|in_?place|^_?(set|update|fill|init|register|add|build|make|load|apply_|write|append|patch)")
 _METHOD = re.compile(r"^[a-z]\w*[a-z0-9]_$")
 _MAPPING = re.compile(r"\b(\w*[Dd]ict|\w*Mapping|BatchEncoding)\b")
-_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _NO_CHANGE = frozenset({"requires_grad_", "retain_grad_", "share_memory_"})
 
 
@@ -82,8 +81,7 @@ class _Change(NamedTuple):
 @rule(code="TW576", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls whose result is kept."""
-    path = analysis.source.path.replace("\\", "/")
-    if not analysis.source.words & {"torch", "numpy"} or _TEST.search(path):
+    if not analysis.source.words & {"torch", "numpy"} or is_a_test(analysis.source):
         return
     known = {call.node: ran for call in analysis.all_calls if (ran := called_function(call)) is not None}
     here = _functions_here(analysis)
@@ -98,20 +96,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if function not in changed:
             changed[function] = _changed_and_returned(function)
         change = changed[function]
-        caller = _function_around(analysis, one) if change is not None else None
+        caller = function_around(analysis.parents, one) if change is not None else None
         if change is None or caller is None or caller is function:
             continue
         hits = list(_kept_apart(analysis, caller, one, (source, function), change))
         yield from hits
         if hits and source is analysis.source:  # which is said of the function, once
             changed[function] = None
-
-
-def _function_around(analysis: Analysis, node: ast.AST) -> Def | None:
-    while (node := analysis.parents.get(node, node)) in analysis.parents:
-        if isinstance(node, Def):
-            return node
-    return None
 
 
 def _functions_here(analysis: Analysis) -> dict[str, Def]:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, bindings_of
+from trainworthy.check.static.bindings import Bindings, bindings_of, unread_parameter
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
@@ -88,6 +88,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     message=f"`{function.name}` never reads its `{name}`",
                     evidence=(Evidence("the function", function.source.place(function.node)),),
                     fix="Use it there, or remove the parameter.",
+                    defects=frozenset({unread_parameter(function.source, function.node, name)}),
                 )
 
 
@@ -161,8 +162,12 @@ def _written_out(analysis: Analysis) -> Iterator[Hit]:
             found = _instead(node, name)
             if found is not None:
                 at, why = found
-                yield Hit(place=analysis.place(at), message=f"`{node.name}` never reads its `{name}`: {why}",
-                          fix="Use the parameter.")  # fmt: skip
+                yield Hit(
+                    place=analysis.place(at),
+                    message=f"`{node.name}` never reads its `{name}`: {why}",
+                    fix="Use the parameter.",
+                    defects=frozenset({unread_parameter(analysis.source, node, name)}),
+                )
 
 
 _MOST_STATEMENTS = 60
@@ -260,6 +265,7 @@ def _instead_of_a_size(analysis: Analysis, scope: ast.AST, names: Bindings, name
             place=analysis.place(found[0]),
             message=f"`{names.function.name}` never reads its `{name}`: its default is written here",
             fix="Use the parameter.",
+            defects=frozenset({unread_parameter(analysis.source, names.function, name)}),
         )
 
 

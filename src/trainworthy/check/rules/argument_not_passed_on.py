@@ -23,7 +23,6 @@ How sure:
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -31,7 +30,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import attribute_is_read
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import called_function, once_per_place
+from trainworthy.check.static.queries import called_function, is_a_test, once_per_place
 from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import Function, ProjectClass
 
@@ -116,7 +115,7 @@ def _lacks(analysis: Analysis, call: Call) -> Iterator[str]:
         return
     if call.starred or isinstance(function.node, ast.Lambda) or function.decorators:
         return
-    if function.name.startswith("_") and function.name != "__init__" and _TEST.search(analysis.source.path):
+    if function.name.startswith("_") and function.name != "__init__" and is_a_test(analysis.source):
         return
     if analysis.mentions("save_hyperparameters") or _is_handed_on(analysis, function):
         return
@@ -191,7 +190,6 @@ def _is_chosen(function: Function, call: Call, name: str) -> bool:
     return given or (rest is not None and rest.arg.lstrip("_").startswith(("unused", "ignored")))
 
 
-_TEST = re.compile(r"(^|[/\\])tests?[/\\]|(^|[/\\])test_[^/\\]*$|_test\.py$")
 _RANKS = frozenset({"root_rank", "src", "dst", "src_rank", "dst_rank"})
 
 

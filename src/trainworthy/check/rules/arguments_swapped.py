@@ -25,7 +25,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import called_function, is_expected_to_raise, once_per_place
+from trainworthy.check.static.queries import called_function, is_a_test, is_expected_to_raise, once_per_place
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function
 
@@ -61,13 +61,12 @@ _TURNS = re.compile(
 _DIRECTIONS = frozenset("in out inp input output encoder decoder enc dec".split())
 _MIRRORS = re.compile(r"Dec(?![a-z])|Decod|Up(?![a-z])|Upsampl|Deconv|Unpool|Transpose|Inverse")
 _MIRROR_FUNCTIONS = re.compile(r"(^|_)(dec|decoder|up|upsampl\w*|upscale|deconv|unpool)(_|$)")
-_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 
 
 @rule(code="TW836", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of the project's functions."""
-    if _TEST.search(analysis.source.path.replace("\\", "/")):
+    if is_a_test(analysis.source):
         return
     orders: dict[tuple[object, frozenset[str]], set[tuple[str, str]]] = {}
     straight: set[tuple[object, frozenset[str]]] = set()  # layers that a function makes with two names in their order

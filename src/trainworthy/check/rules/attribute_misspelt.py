@@ -23,6 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.everywhere import is_read_in_project
+from trainworthy.check.static.slips import is_slip
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -72,7 +73,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         for other in sorted(attr for at, attr in read if at == holder and (at, attr) in stored):
             if (
-                _is_misspelt(name, other)
+                is_slip(name, other)
                 and not _is_second_name(analysis, stored[holder, name], other)
                 and _is_of_one_object(analysis, holder, name, other)
                 and is_read_in_project(analysis.source.path, name) is False
@@ -118,22 +119,3 @@ def _family(cls: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> list[ast.AST
         bases = [classes.get(ast.unparse(base).rpartition(".")[2]) for base in one.bases]
         found += [base for base in bases if base is not None and base not in found]
     return list(found)
-
-
-def _is_misspelt(name: str, right: str) -> bool:
-    """Say whether two names differ by one letter, left out, added, exchanged or swapped, within a word.
-
-    >>> _is_misspelt("distribued", "distributed"), _is_misspelt("encode", "encoder")
-    (True, False)
-    """
-    if name == right or abs(len(name) - len(right)) > 1:
-        return False
-    start = next((at for at, (a, b) in enumerate(zip(name, right, strict=False)) if a != b), min(len(name), len(right)))
-    ends = [(name[start:], right[start + 1 :]), (name[start + 1 :], right[start:])]
-    swapped = name[start : start + 2] == right[start : start + 2][::-1] and name[start + 2 :] == right[start + 2 :]
-    exchanged = name[start + 1 :] == right[start + 1 :] and len(name) == len(right)
-    if not (swapped or exchanged or any(a == b for a, b in ends)):
-        return False
-    rest = max(name, right, key=len)[start + 1 :]
-    letters = name[start : start + 1] + right[start : start + 1]
-    return start > 0 and len(rest.partition("_")[0]) > 1 and letters.isalpha() and letters.islower()

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import scope_of
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -91,17 +92,11 @@ def _bound_by_another(
     for one in walk(loop):
         if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store):
             return None
-    scope = _scope(analysis, loop)
-    others = [one for one in loops if name in bound[one] and one is not loop and _scope(analysis, one) is scope]
+    scope = scope_of(loop, analysis.parents)
+    others = [
+        one for one in loops if name in bound[one] and one is not loop and scope_of(one, analysis.parents) is scope
+    ]
     return others[0] if others and others[0].lineno < loop.lineno else None
-
-
-def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
-    while node in analysis.parents:
-        node = analysis.parents[node]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            break
-    return node
 
 
 def _computed_with(loop: ast.For, name: str) -> ast.Name | None:

@@ -27,6 +27,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.libraries import is_usual_name
 from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.words import says_changed
 
@@ -188,8 +189,7 @@ def _converted_from(node: ast.expr) -> Iterator[str]:
     """Yield the names that an expression is only another form of: `x.cpu().numpy()`, `torch.sigmoid(x)`."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         holder = node.func.value
-        library = isinstance(holder, ast.Name) and holder.id in _LIBRARIES
-        if library or (isinstance(holder, ast.Attribute) and ast.unparse(holder) in _LIBRARIES):
+        if is_usual_name(holder):
             yield from (one.id for one in node.args[:1] if isinstance(one, ast.Name))
             return
         if node.func.attr not in _FORMS:
@@ -199,7 +199,6 @@ def _converted_from(node: ast.expr) -> Iterator[str]:
         yield node.id
 
 
-_LIBRARIES = frozenset({"torch", "np", "numpy", "F", "nn.functional", "torch.nn.functional"})
 _FORMS = frozenset(
     "numpy cpu detach to float long int half double squeeze unsqueeze view reshape permute transpose softmax sigmoid "
     "log_softmax argmax clone flatten exp log item tolist contiguous cuda tanh type".split()

@@ -25,6 +25,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_around
+from trainworthy.check.static.libraries import is_usual_name
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -56,7 +57,6 @@ _WATCHED = re.compile(
     r"coef|coeff|scale|grads?|gradients?|sigma|temperature|ratio|weighted|normali[sz]ed|scaled|clipped|masked)(_?\d)?$|"
     r"^(weighted|normali[sz]ed|scaled|clipped|masked)_"
 )
-_LIBRARIES = ("torch.", "np.", "numpy.", "F.", "math.", "nn.functional.")
 _COMPUTE = frozenset("min max abs sum round float int len list tuple sorted".split())
 _EFFECTS = re.compile(r"save|log|print|record|update|track|check|write|plot|report|compare|keep")  # of methods
 _TAKES = frozenset(
@@ -126,7 +126,7 @@ def _is_for_nothing(names: Bindings, name: str) -> bool:
 
 def _is_handed_over(value: ast.expr, name: str) -> bool:
     """Say whether a value is made by a function that gets what the name held, and may print, save or compare it."""
-    if not isinstance(value, ast.Call) or ast.unparse(value.func).startswith(_LIBRARIES):
+    if not isinstance(value, ast.Call) or (isinstance(value.func, ast.Attribute) and is_usual_name(value.func)):
         return False
     called = last_name(value.func)
     if called in _COMPUTE or (isinstance(value.func, ast.Attribute) and not _EFFECTS.search(called)):

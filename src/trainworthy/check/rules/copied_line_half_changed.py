@@ -25,6 +25,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of
+from trainworthy.check.static.queries import is_a_test
 from trainworthy.check.static.tree import children, own, walk
 
 BAD = """\
@@ -60,7 +61,6 @@ _ENDS = frozenset(
 _SIZES = frozenset("dim dims size channel channels feature features units width in out".split())  # layers share them
 _ITEMS = frozenset({"k", "v", "key", "value", "i", "j", "x", "y"})  # what loops go through
 _ABOUT = frozenset({"device", "dtype", "shape", "ndim", "size", "dim", "numel", "len", "getattr"})
-_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _Part = ast.stmt | ast.expr
 _NEAR = 6  # statements between a line and its copy
 
@@ -68,7 +68,7 @@ _NEAR = 6  # statements between a line and its copy
 @rule(code="TW867", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Compare the statements of each block with those right above."""
-    if "torch" not in analysis.source.words or _TEST.search(analysis.source.path.replace("\\", "/")):
+    if "torch" not in analysis.source.words or is_a_test(analysis.source):
         return
     attributes = {
         one.attr

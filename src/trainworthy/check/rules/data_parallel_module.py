@@ -13,13 +13,12 @@ How sure:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.queries import is_a_test, once_per_place
 
 BAD = """\
 import torch.nn as nn
@@ -34,13 +33,11 @@ from torch.nn.parallel import DistributedDataParallel
 model = DistributedDataParallel(nn.Linear(4, 4), device_ids=[0])
 """
 
-_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
-
 
 @rule(code="TW411", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls."""
-    if _TEST.search(analysis.source.path.replace("\\", "/")):
+    if is_a_test(analysis.source):
         return
     for call in once_per_place(analysis.calls("torch.nn.DataParallel")):
         yield Hit(

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import scope_of
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -61,7 +62,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(inner, ast.For) or not isinstance(over, ast.Name):
             continue
         outer = _loops_around(analysis, inner)
-        scope = _scope(analysis, inner)
+        scope = scope_of(inner, analysis.parents)
         made = _made(scope, over.id)
         if not outer or made is None or any(isinstance(one, ast.Break | ast.Return) for one in walk(inner)):
             continue
@@ -97,14 +98,6 @@ def _loops_around(analysis: Analysis, node: ast.AST) -> list[ast.For | ast.While
             found.append(parent)
         child = parent
     return found
-
-
-def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
-    while node in analysis.parents:
-        node = analysis.parents[node]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            break
-    return node
 
 
 def _made(scope: ast.AST, name: str) -> ast.Assign | None:

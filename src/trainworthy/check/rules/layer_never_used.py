@@ -28,7 +28,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import attribute_is_read, read_by
 from trainworthy.check.static.external import is_loss_module, is_module
 from trainworthy.check.static.facts import Store
-from trainworthy.check.static.queries import names_in
+from trainworthy.check.static.queries import is_a_test, names_in
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance, ProjectClass, Value
 
@@ -64,7 +64,6 @@ class Block(nn.Module):
 
 _OTHER_WAYS = re.compile(r"children\(|named_modules\(|_modules\b|getattr\(|__dict__|vars\(|\bglobals\(|\.modules\(")
 _ON_PURPOSE = re.compile(r"(^|_)(unused|dummy|not_?used)($|_)")
-_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _NO_PARAMETERS = re.compile(
     r"^torch\.nn\.(\w+\.)*(\w*Dropout\w*|Identity|(Un)?[Ff]latten|(Unf|F)old|Upsample\w*|Pixel\w+|\w*(Pad|Pool)\dd|"
     r"(Log)?Soft\w+|Hard\w+|(Leaky|R)?ReLU6?|(Log)?Sigmoid|Tanh\w*|SiLU|GELU|[CS]?ELU|GLU|Mish|Threshold)$"
@@ -80,7 +79,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if store.node in seen or not _is_a_layer(analysis, store) or not isinstance(store.target, ast.Attribute):
             continue
         seen.add(store.node)
-        if _ON_PURPOSE.search(store.target.attr) or _TEST.search(analysis.source.path):
+        if _ON_PURPOSE.search(store.target.attr) or is_a_test(analysis.source):
             continue
         function = store.context.function
         cls = function.owner if function is not None else None

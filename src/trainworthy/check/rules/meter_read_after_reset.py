@@ -23,6 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def
+from trainworthy.check.static.queries import is_a_test
 from trainworthy.check.static.tree import children, walk
 
 BAD = """\
@@ -78,16 +79,13 @@ _ASKED = frozenset(
 )
 _HARMLESS = frozenset({"print", "len", "range", "str", "float", "int", "isinstance", "format", "round", "min", "max"})
 _RUNS = re.compile(r"timer|clock|watch|profiler", re.IGNORECASE)  # what goes on by itself
-_TEST = re.compile(r"(^|[/_])(tests?|testing|conftest)([/_.]|$)")
 
 
 @rule(code="TW847", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the statements after each reset, in its block."""
     source = analysis.source
-    if not source.words & {"torch", "numpy", "math", "tensorflow", "jax"} or _TEST.search(
-        source.path.replace("\\", "/")
-    ):
+    if not source.words & {"torch", "numpy", "math", "tensorflow", "jax"} or is_a_test(source):
         return
     for body in _bodies(analysis):
         for at, statement in enumerate(body[:-1]):

@@ -23,6 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_around
+from trainworthy.check.static.queries import is_a_test
 from trainworthy.check.static.tree import own
 
 BAD = """\
@@ -79,14 +80,13 @@ _ENDS = frozenset(  # of edges, pairs and directions, which libraries define the
 )
 _DIRECTIONS = frozenset("in out inp output encoder decoder enc dec up down".split())
 _SIZES = frozenset("dim dims channels size width features num n lr rate depth heads hidden units kernel stride".split())
-_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
 _Pairs = dict[str, tuple[str, ast.AST]]  # the name under which something is stored: its own name, and where
 
 
 @rule(code="TW816", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what each function stores under a name."""
-    if not analysis.source.words & {"torch", "numpy"} or _TEST.search(analysis.source.path.replace("\\", "/")):
+    if not analysis.source.words & {"torch", "numpy"} or is_a_test(analysis.source):
         return
     for function in functions_around(analysis.nodes, _suspicious(analysis)):
         if _TURNS.search(function.name):

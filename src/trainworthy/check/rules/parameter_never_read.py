@@ -25,7 +25,7 @@ from pathlib import Path
 from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, bindings_of, functions_of, is_stub
+from trainworthy.check.static.bindings import Def, bindings_of, functions_of, is_stub, unread_parameter
 from trainworthy.check.static.everywhere import project_files, setting_is_read, text_of
 from trainworthy.check.static.tree import walk
 
@@ -86,6 +86,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message=f"`{called}` never reads its `{listed}`",
                 evidence=tuple(Evidence(f"here it is {value}", place) for place, value in found.values()),
                 fix="Use it, or remove it." if len(found) == 1 else "Use them, or remove them.",
+                defects=frozenset(unread_parameter(analysis.source, node, name) for name in found),
             )
 
 

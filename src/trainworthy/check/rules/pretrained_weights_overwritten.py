@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, functions_of
+from trainworthy.check.static.bindings import Def, function_around, functions_of
 from trainworthy.check.static.initialisers import ALL_KINDS, initialised_kinds
 from trainworthy.check.static.tree import walk
 
@@ -193,15 +193,7 @@ def _is_conditional(analysis: Analysis, statement: ast.AST, function: Def) -> bo
 
 def _is_in_other_branch(analysis: Analysis, made: ast.AST, statement: ast.AST) -> bool:
     """Say whether two statements stand in different functions."""
-    return _function_around(analysis, made) is not _function_around(analysis, statement)
-
-
-def _function_around(analysis: Analysis, node: ast.AST) -> ast.AST | None:
-    while node in analysis.parents:
-        node = analysis.parents[node]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            return node
-    return None
+    return function_around(analysis.parents, made) is not function_around(analysis.parents, statement)
 
 
 def _loads_after(function: Def, statement: ast.stmt) -> bool:

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import scope_of
 from trainworthy.check.static.batch_means import is_batch_mean, stripped
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.tree import walk
@@ -68,7 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         data = _counted(parts[1]) if parts is not None else None
         if parts is None or data is None or _is_scaled(analysis.parents.get(quotient)):
             continue
-        around = _scope(analysis, quotient)
+        around = scope_of(quotient, analysis.parents)
         for added, loop in _added(around, ast.unparse(parts[0])):
             outside = not any(one is quotient for one in walk(loop))
             means = outside and _is_over(analysis, loop.iter, data) and is_batch_mean(analysis, around, added.value)
@@ -118,15 +119,6 @@ def _counted(node: ast.expr) -> str | None:
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "len" and len(node.args) == 1:
         return ast.unparse(node.args[0])
     return None
-
-
-def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
-    """Return the function, or the module, that something stands in."""
-    while node in analysis.parents:
-        node = analysis.parents[node]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            break
-    return node
 
 
 def _added(around: ast.AST, total: str) -> Iterator[tuple[ast.AugAssign, ast.For]]:

@@ -1,10 +1,11 @@
-"""What a name was last given before a place, by the tree alone; and which names a rank is asked for by."""
+"""What a name was last given before a place, by the tree alone."""
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
 
+from trainworthy.check.static.libraries import is_usual_name
 from trainworthy.check.static.tree import own
 
 _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
@@ -71,7 +72,7 @@ def called(node: ast.AST) -> str:
 def subject(node: ast.Call) -> ast.expr | None:
     """Return ``x`` of ``x.f()`` and of ``torch.f(x)``: what a method is called on, or a function is given first."""
     func = node.func
-    if isinstance(func, ast.Attribute) and not _is_library(func.value):
+    if isinstance(func, ast.Attribute) and not is_usual_name(func.value):
         return func.value
     return node.args[0] if node.args else None
 
@@ -79,15 +80,9 @@ def subject(node: ast.Call) -> ast.expr | None:
 def arguments_after_subject(node: ast.Call) -> list[ast.expr]:
     """Return the positional arguments other than the subject."""
     func = node.func
-    return node.args if isinstance(func, ast.Attribute) and not _is_library(func.value) else node.args[1:]
+    return node.args if isinstance(func, ast.Attribute) and not is_usual_name(func.value) else node.args[1:]
 
 
 def keyword(node: ast.Call, *names: str) -> ast.expr | None:
     """Return an argument given by one of some names."""
     return next((one.value for one in node.keywords if one.arg in names), None)
-
-
-def _is_library(node: ast.expr) -> bool:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return isinstance(node, ast.Name) and node.id in ("torch", "np", "numpy", "F", "jnp", "pt", "th", "math", "nn", "T")

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 
+from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import walk
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
@@ -147,3 +148,8 @@ def is_stub(node: Def) -> bool:
     """Say whether a function is there to be overridden: it does nothing, or only raises."""
     body = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
     return all(isinstance(one, ast.Pass | ast.Raise | ast.Assert | ast.Import | ast.ImportFrom) for one in body)
+
+
+def unread_parameter(source: Source, function: ast.AST, parameter: str) -> str:
+    """Name the defect that a function never reads a parameter: several rules see it, at the function or at a call."""
+    return f"{source.path}:{getattr(function, 'lineno', 0)} {parameter}"

@@ -28,6 +28,17 @@ def libraries(source: Source) -> dict[str, str]:
 
 
 _MODULES = frozenset({"nn", "functional", "optim"})
+_USUAL = frozenset({"torch", "th", "pt", "T", "nn", "F", "np", "numpy", "jnp", "math"})
+
+
+def is_usual_name(node: ast.expr) -> bool:
+    """Say whether an expression is a library by the name that everybody gives it, or a part of one.
+
+    For where a tree is all there is; with the file at hand, ``library_of`` knows.
+    """
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id in _USUAL
 
 
 def library_of(source: Source, node: ast.expr) -> str:

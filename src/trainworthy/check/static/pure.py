@@ -6,9 +6,9 @@ import ast
 import re
 from functools import lru_cache
 
+from trainworthy.check.static.libraries import is_usual_name
 from trainworthy.check.static.tree import walk
 
-_LIBRARIES = ("torch.", "np.", "numpy.", "F.", "math.", "nn.functional.")
 # What draws random numbers, writes, waits or sets something.
 _CHANGES_STATE = re.compile(
     r"rand|multinomial|bernoulli|normal_?$|dropout|seed|shuffle|permutation|choice|generator|load|save|distributed|dist\.|"
@@ -61,7 +61,8 @@ def _changes_nothing(call: ast.Call) -> bool:
         return True
     if _CHANGES_STATE.search(text):
         return False
-    return (text.startswith(_LIBRARIES) and not text.endswith("_")) or getattr(call.func, "attr", "") in _METHODS
+    of_library = isinstance(call.func, ast.Attribute) and is_usual_name(call.func) and not text.endswith("_")
+    return of_library or getattr(call.func, "attr", "") in _METHODS
 
 
 def _is_something_new(node: ast.FunctionDef, value: ast.expr | None) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module, is_optimizer
 from trainworthy.check.static.facts import Call, Context
+from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import UNKNOWN, Function, Instance, ProjectClass, Ref, Sequence, Value
 
@@ -161,6 +162,14 @@ def called_function(call: Call) -> Function | None:
     """Return the function of the project that a call runs, if that is known; a class's is its `__init__`."""
     function = call.function
     return None if function is None or isinstance(function.node, ast.Lambda) else function
+
+
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_|conftest)[^/]*$|_test\.py$")
+
+
+def is_a_test(source: Source) -> bool:
+    """Say whether a file is one of a project's tests, which do some things wrong on purpose."""
+    return _TEST.search(source.path.replace("\\", "/")) is not None
 
 
 def body_of(context: Context) -> ast.AST:

@@ -1,0 +1,53 @@
+"""What names were last given, by the tree alone."""
+
+from __future__ import annotations
+
+import ast
+
+from trainworthy.check.static.assigned import arguments_after_subject, called, followed, keyword, last_given, subject
+from trainworthy.check.static.tree import own
+
+TREE = ast.parse(
+    """\
+x = 1
+def f(a):
+    b = a.relu()
+    c = b
+    b += 1
+    for d in c:
+        pass
+    def inner():
+        c = 5
+    return c
+"""
+)
+FUNCTION = TREE.body[1]
+
+
+def test_the_last_plain_assignment_above_a_line_counts() -> None:
+    assert ast.unparse(last_given(FUNCTION, "c", 10)) == "b"  # type: ignore[arg-type]
+    assert last_given(FUNCTION, "c", 4) is None
+    assert last_given(FUNCTION, "d", 10) is None
+    assert last_given(FUNCTION, "x", 10) is None
+
+
+def test_names_are_followed_to_what_made_them() -> None:
+    end = FUNCTION.body[-1]  # type: ignore[attr-defined]
+    assert ast.unparse(followed(end.value, FUNCTION)) == "a.relu()"
+
+
+def test_what_stands_in_a_function_itself_is_in_the_order_of_the_text() -> None:
+    assert isinstance(FUNCTION, ast.FunctionDef)
+    lines = [one.lineno for one in own(FUNCTION) if isinstance(one, ast.stmt)]
+    assert lines == [3, 4, 5, 6, 7, 8, 10]  # not the 9 of the function within
+    assert own(FUNCTION) is own(FUNCTION)
+
+
+def test_a_call_is_taken_apart_in_both_styles() -> None:
+    for text in ("torch.nn.functional.softmax(x, 1, dtype=d)", "x.softmax(1, dtype=d)"):
+        call = ast.parse(text, mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert called(call) == "softmax"
+        assert ast.unparse(subject(call)) == "x"  # type: ignore[arg-type]
+        assert [ast.unparse(one) for one in arguments_after_subject(call)] == ["1"]
+        assert ast.unparse(keyword(call, "dtype")) == "d"  # type: ignore[arg-type]
