@@ -106,7 +106,7 @@ def _beside(found: Mapping[str, Any], what: str) -> tuple[str, str]:
 
 def checks(read: Read, when: When) -> str:
     """Return what ``check`` found in public code, how fast it is, and what the guard costs."""
-    found, speed, guard = read("ecosystem"), read("static_check"), read("guard")
+    found, speed, guard, on_gpu = read("ecosystem"), read("static_check"), read("guard"), read("guard_gpu")
     verdicts = [finding["verdict"] for finding in found["findings"]]
     size = sum(row["lines"] for row in found["repositories"])
     rows = [
@@ -116,11 +116,13 @@ def checks(read: Read, when: When) -> str:
         *(_speed(row) for row in speed["folders"]),
         _other_checkers(read("check_peers")["tables"]),
         ("a step while `guard` looks: MLP, CNN, GPT", _ratios(guard["looking"])),
+        (f"the same on an {on_gpu['device']}, wall time: the MLP (a step of {on_gpu['models']['mlp']['plain_ms']:.1f} ms), "
+         "ResNet-50, GPT-2 124M, both in bfloat16", _ratios(on_gpu["models"])),
         ("the same on two ranks, wall time: the MLP, and one of 1,024 units", _ratios(guard["ranks"])),
         ("a step after `guard` has removed itself", "; ".join(_left(*each) for each in guard["after"].items())),
     ]  # fmt: skip
     lines = [
-        f"**Checks** ({when(speed, 'static_check')}, `ecosystem`, `guard`):",
+        f"**Checks** ({when(speed, 'static_check')}, `ecosystem`, `guard`, `guard_gpu`):",
         "",
         "| what | measured |",
         "|---|---|",

@@ -9,6 +9,8 @@ from types import CodeType, FrameType
 
 from trainworthy.tape.record import Source
 
+Line = tuple[CodeType, "int | None"]
+
 _SKIP, _LIBRARY, _USER, _LOSS = 0, 1, 2, 3
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _OWN_RECIPES, _OWN_PARTS = f"{_PACKAGE}{os.sep}recipes{os.sep}", f"{_PACKAGE}{os.sep}parts{os.sep}"
@@ -35,7 +37,7 @@ class SourceFinder:
         self.roots = tuple(str(Path(root).resolve()) + os.sep for root in roots)
         self.base = Path(base or Path.cwd()).resolve()
         self.sources: list[Source] = [Source("", 0)]
-        self._ids: dict[tuple[object, ...], int] = {}
+        self._ids: dict[tuple[Line, Line | None], int] = {}
         self._kinds: dict[CodeType, int] = {}
 
     def find(self, frame: FrameType | None) -> tuple[int, bool]:
@@ -47,29 +49,39 @@ class SourceFinder:
             if kind is None:
                 kind = kinds[code] = self._classify(code)
             if kind == _USER:
-                return self._intern(frame, library), loss
+                return self.number((code, frame.f_lineno), library), loss
             if kind == _LIBRARY:
                 if library is None:
-                    library = frame
+                    library = (code, frame.f_lineno)
             elif kind == _LOSS:
                 loss = True
             frame = frame.f_back
-        return (self._intern(library, None) if library is not None else 0), loss
+        return (self.number(library, None) if library is not None else 0), loss
 
-    def find_above(self, frame: FrameType | None, stop: CodeType) -> int:
-        """Return the number of the user's innermost line that was called from ``stop``; 0 if there is none."""
+    def search(self, frame: FrameType | None, stop: CodeType) -> tuple[Line | None, Line | None, FrameType | None]:
+        """Walk up to the user's innermost line, or to the first frame of ``stop`` if that comes before.
+
+        Returns the user's line, the innermost line of a library on the way, and the frame of ``stop``, each or None.
+        """
         kinds, library = self._kinds, None
-        while frame is not None and frame.f_code is not stop:
+        while frame is not None:
             code = frame.f_code
+            if code is stop:
+                return None, library, frame
             kind = kinds.get(code)
             if kind is None:
                 kind = kinds[code] = self._classify(code)
             if kind == _USER:
-                return self._intern(frame, library)
+                return (code, frame.f_lineno), library, None
             if kind == _LIBRARY and library is None:
-                library = frame
+                library = (code, frame.f_lineno)
             frame = frame.f_back
-        return 0
+        return None, library, None
+
+    def find_above(self, frame: FrameType | None, stop: CodeType) -> int:
+        """Return the number of the user's innermost line that was called from ``stop``; 0 if there is none."""
+        user, library, _ = self.search(frame, stop)
+        return self.number(user, library) if user is not None else 0
 
     def is_user(self, code: CodeType) -> bool:
         """Tell whether ``code`` is the user's."""
@@ -79,19 +91,15 @@ class SourceFinder:
         """Return a file as reports show it: relative to where the rehearsal was started."""
         return self._relative(filename)
 
-    def _intern(self, frame: FrameType, library: FrameType | None) -> int:
-        code, line = frame.f_code, frame.f_lineno
-        key: tuple[object, ...] = (code, line)
-        if library is not None:
-            key = (code, line, library.f_code, library.f_lineno)
+    def number(self, user: Line, library: Line | None) -> int:
+        """Return the number of the source of a line, reached through a line of a library if one is given."""
+        key = (user, library)
         number = self._ids.get(key)
         if number is None:
-            via = None
-            if library is not None:
-                via = f"{_short(library.f_code.co_filename)}:{library.f_lineno}"
-            source = Source(self._relative(code.co_filename), line or 0, code.co_name, via)
+            code, line = user
+            via = f"{_short(library[0].co_filename)}:{library[1]}" if library is not None else None
             number = len(self.sources)
-            self.sources.append(source)
+            self.sources.append(Source(self._relative(code.co_filename), line or 0, code.co_name, via))
             self._ids[key] = number
         return number
 

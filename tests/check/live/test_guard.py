@@ -111,3 +111,98 @@ def test_the_lightning_callback(tmp_path: Any) -> None:
     )  # fmt: skip
     trainer.fit(Model(), torch.utils.data.DataLoader(data, batch_size=8))
     assert [f.code for f in callback.guard.findings if f.severity == "error"] == ["TW101"]
+
+
+def test_a_view_shares_the_record_of_what_it_shows() -> None:
+    """The logarithm made the NaN, not one of the views and copies after it."""
+    model = nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with tw.guard(steps=2, quiet=True) as guard:
+        for _ in range(2):
+            optimizer.zero_grad()
+            bad = torch.log(model(torch.randn(8, 4)) - 100)
+            first, second = bad.view(8, 2, 2).transpose(1, 2).chunk(2, dim=1)
+            (first.relu() + second.relu()).mean().backward()
+            optimizer.step()
+    (found,) = [one for one in guard.facts.nonfinite if one.what == "loss"]
+    assert (found.op, found.op_inputs_finite) == ("log", True)
+
+
+class _Library(nn.Module):
+    """Layers that torch calls, several calls below the user's line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.inner(x)
+        return self.inner(first) + torch.log(first - 100)
+
+
+def test_lines_are_told_apart_within_one_call_of_a_model() -> None:
+    model = _Library()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with tw.guard(steps=2, quiet=True) as guard:
+        model(torch.randn(8, 4)).mean().backward()
+        lines = {guard._watch.place_of(record.source).line for record in guard._operators.records}
+        optimizer.step()
+    first = _Library.forward.__code__.co_firstlineno
+    here = test_lines_are_told_apart_within_one_call_of_a_model.__code__.co_firstlineno
+    assert lines == {first + 1, first + 2, here + 4}
+
+
+def test_running_statistics_are_read_only_where_they_are_used() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    with tw.guard(steps=2, quiet=True) as guard:
+        model(torch.randn(8, 4)).mean().backward()
+        training = [record.op for record in guard._operators.records]
+        guard._operators.forget()
+        model.eval()(torch.randn(8, 4)).mean().backward()
+        evaluation = [record.op for record in guard._operators.records]
+    assert training == ["randn", "linear", "batch_norm", "mean"]
+    assert evaluation == ["randn", "linear", "", "", "batch_norm", "mean"]
+
+
+@pytest.mark.parametrize("overwritten", [False, True])
+def test_targets_are_looked_at_when_the_step_ends(overwritten: bool) -> None:
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with tw.guard(steps=2, quiet=True) as guard:
+        targets = torch.randint(3, (8,))
+        nn.functional.cross_entropy(model(torch.randn(8, 4)), targets).backward()
+        assert guard.facts.targets == []
+        if overwritten:
+            targets.zero_()
+        optimizer.step()
+    assert [one.num_counted for one in guard.facts.targets] == ([] if overwritten else [8])
+
+
+def test_equal_rows_are_found_among_weights_that_begin_alike() -> None:
+    """The third weight has equal corners and different rows."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    nn.init.constant_(model[1].weight, 0.5)
+    nn.init.constant_(model[2].weight, 0.5)
+    with torch.no_grad():
+        model[2].weight[0, 1:] = 1.0
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with tw.guard(model, optimizer, steps=2, quiet=True) as guard:
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.randn(8, 4))[:, 0].mean().backward()
+            optimizer.step()
+    assert [step.alike_rows for step in guard.facts.steps] == [(), ()]  # the gradients of their rows differ
+
+
+def test_rows_that_stay_equal_are_told() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1, bias=False))
+    nn.init.constant_(model[0].weight, 0.5)
+    nn.init.constant_(model[2].weight, 0.5)
+    nn.init.zeros_(model[0].bias)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with tw.guard(model, optimizer, steps=2, quiet=True) as guard:
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.rand(8, 4)).mean().backward()
+            optimizer.step()
+    assert [step.alike_rows for step in guard.facts.steps] == [("0.weight",), ("0.weight",)]

@@ -181,6 +181,7 @@ class Guard:
         return GuardError(tuple(worst)) if worst else None
 
     def _finish(self) -> None:
+        self._labels.step_ends()
         self._following.finish()
         self._around.finish()
 
@@ -194,6 +195,7 @@ class Guard:
         watch, facts = self._watch, self._watch.facts
         step = facts.steps[-1]
         losses = self._read_losses()
+        self._labels.step_ends()
         self._births.look(losses, step.nonfinite, place)
         self._following.step_ends(place)
         stepped = self._optimizers.stepped.values()

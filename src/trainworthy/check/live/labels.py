@@ -1,7 +1,12 @@
-"""Class targets beside the tokens that the model was given."""
+"""Class targets beside the tokens that the model was given.
+
+They are looked at when the step ends: what depends on their numbers would make the host wait for a GPU in the middle of
+the forward pass.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +20,25 @@ from trainworthy.check.live.watch import Watch
 _MAX_STEPS = 12
 _MIN_TOKENS = 32
 _SHIFTS = 4
+_MAX_PENDING = 16  # losses of a step, as in gradient accumulation
+_MAX_HOME = 1 << 16  # targets that are brought home as they are: a wait, instead of several
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A loss of this step; the versions tell whether its tensors still hold what it was given."""
+
+    step: int
+    source: int
+    num_classes: int
+    targets: torch.Tensor
+    ignore: int
+    padding: int | None
+    ids: torch.Tensor | None
+    versions: tuple[int, int]
+
+    def is_unchanged(self) -> bool:
+        return self.versions == _versions(self.targets, self.ids)
 
 
 class LabelWatch:
@@ -23,7 +47,16 @@ class LabelWatch:
     def __init__(self, watch: Watch, operators: OperatorWatch) -> None:
         self.watch = watch
         self.operators = operators
+        self._pending: list[_Pending] = []
+        self._padding: dict[tuple[int, int], int | None] = {}  # of a model and a number of classes
         operators.on_loss.append(self._loss)
+
+    def step_ends(self) -> None:
+        """Look at the targets of the losses since the last look; those written over since then are left out."""
+        for each in self._pending:
+            if each.is_unchanged():
+                self.watch.facts.targets.append(self._describe(each))
+        self._pending.clear()
 
     def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
         if name not in ("cross_entropy", "nll_loss") or self.watch.step >= _MAX_STEPS:
@@ -42,26 +75,32 @@ class LabelWatch:
         padding = self._padding_idx(int(scores.shape[1])) if reduced else None
         if padding is not None and isinstance(weight, torch.Tensor) and float(weight[padding]) == 0:
             padding = None
-        self.watch.facts.targets.append(self._describe(scores, targets, int(ignore), padding, source))
+        ids = next((t for t in self.operators.root_inputs.values() if t.dim() == 2 and _is_ids(t)), None)
+        if len(self._pending) >= _MAX_PENDING:
+            self.step_ends()
+        self._pending.append(_Pending(
+            self.watch.step, source, int(scores.shape[1]), targets, int(ignore), padding, ids, _versions(targets, ids)
+        ))  # fmt: skip
 
-    def _describe(
-        self, scores: torch.Tensor, targets: torch.Tensor, ignore: int, padding: int | None, source: int
-    ) -> LossTargets:
+    def _describe(self, loss: _Pending) -> LossTargets:
+        targets, ids, ignore, padding = loss.targets, loss.ids, loss.ignore, loss.padding
+        if targets.device.type != "cpu" and targets.numel() <= _MAX_HOME:
+            same_device = ids is not None and ids.device == targets.device
+            targets, ids = targets.cpu(), ids.cpu() if ids is not None and same_device else None
         counted = targets != ignore
         values = targets[counted]
-        num_classes = int(scores.shape[1] if scores.dim() != 1 else scores.shape[0])
         distinct = values.unique() if values.numel() else values
         share = None
         if padding is not None and padding != ignore and values.numel():
             share = float((values == padding).float().mean())
+        is_flat = targets.dim() == 1
         return LossTargets(
-            step=self.watch.step, place=self.watch.place_of(source), num_targets=targets.numel(),
-            num_counted=int(values.numel()), num_classes=num_classes, ignore_index=ignore,
-            ignored_is_class=0 <= ignore < num_classes, distinct=int(distinct.numel()),
-            matches=self._matches(targets, counted, source), padding_idx=padding, padding_share=share,
-            single_class=targets.dim() == 1 and values.numel() >= 4 and distinct.numel() == 1,
-            is_flat=targets.dim() == 1,
-            classes=frozenset(distinct[:64].tolist()) if targets.dim() == 1 else frozenset(),
+            step=loss.step, place=self.watch.place_of(loss.source), num_targets=targets.numel(),
+            num_counted=int(values.numel()), num_classes=loss.num_classes, ignore_index=ignore,
+            ignored_is_class=0 <= ignore < loss.num_classes, distinct=int(distinct.numel()),
+            matches=self._matches(loss, targets, counted, ids), padding_idx=padding, padding_share=share,
+            single_class=is_flat and values.numel() >= 4 and distinct.numel() == 1, is_flat=is_flat,
+            classes=frozenset(distinct[:64].tolist()) if is_flat else frozenset(),
         )  # fmt: skip
 
     def _soft(self, targets: torch.Tensor, source: int) -> None:
@@ -77,14 +116,22 @@ class LabelWatch:
         """Return the padding of the vocabulary that the classes are; a criterion on the stack is no model."""
         stack = [m for m in self.operators.modules.stack[:1] if not isinstance(m, nn.modules.loss._Loss)]
         models = stack or self.watch.names.alive()
+        key = (hash(tuple(map(id, models))), num_classes)
+        if key not in self._padding:
+            self._padding[key] = self._find_padding_idx(models, num_classes)
+        return self._padding[key]
+
+    @staticmethod
+    def _find_padding_idx(models: list[nn.Module], num_classes: int) -> int | None:
         found = {
             m.padding_idx for model in models for m in model.modules()
             if isinstance(m, nn.Embedding) and m.padding_idx is not None and m.num_embeddings == num_classes
         }  # fmt: skip
         return found.pop() if len(found) == 1 else None
 
-    def _matches(self, targets: torch.Tensor, counted: torch.Tensor, source: int) -> tuple[float, ...] | None:
-        ids = next((t for t in self.operators.root_inputs.values() if t.dim() == 2 and _is_ids(t)), None)
+    def _matches(
+        self, loss: _Pending, targets: torch.Tensor, counted: torch.Tensor, ids: torch.Tensor | None
+    ) -> tuple[float, ...] | None:
         if ids is None or targets.device != ids.device or targets.numel() % ids.shape[0]:
             return None
         length = targets.numel() // ids.shape[0]
@@ -100,10 +147,12 @@ class LabelWatch:
             shares.append(int(same.sum()) / total if total >= _MIN_TOKENS else 0.0)
         best = max(range(_SHIFTS), key=lambda k: shares[k])
         if shares[best] > 0.98 and not bool(mask.all()):
-            self._masked_end(ids, rows, mask, best, source)
+            self._masked_end(loss, ids, rows, mask, best)
         return tuple(shares)
 
-    def _masked_end(self, ids: torch.Tensor, rows: torch.Tensor, mask: torch.Tensor, shift: int, source: int) -> None:
+    def _masked_end(
+        self, loss: _Pending, ids: torch.Tensor, rows: torch.Tensor, mask: torch.Tensor, shift: int
+    ) -> None:
         """Note a tail of one token that is never a target, if the targets before it have nothing in common."""
         width = min(rows.shape[1], ids.shape[1] - shift)
         kept, aligned = mask[:, :width], ids[:, shift : shift + width]
@@ -115,10 +164,14 @@ class LabelWatch:
             return
         last = aligned[cut].gather(1, lengths[cut][:, None] - 1).unique().numel()
         self.watch.facts.masked_ends.append(MaskedEnd(
-            step=self.watch.step, place=self.watch.place_of(source), token=int(left), rows=int(cut.sum()),
+            step=loss.step, place=self.watch.place_of(loss.source), token=int(left), rows=int(cut.sum()),
             distinct_last=int(last),
         ))  # fmt: skip
 
 
 def _is_ids(tensor: torch.Tensor) -> bool:
     return tensor.dtype in (torch.int64, torch.int32)
+
+
+def _versions(targets: torch.Tensor, ids: torch.Tensor | None) -> tuple[int, int]:
+    return targets._version, ids._version if ids is not None else 0

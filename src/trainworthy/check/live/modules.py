@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from trainworthy.check.live.facts_steps import Forward
 from trainworthy.check.live.watch import Watch
+from trainworthy.tape.source import Line
 
+_Lines = tuple[Line | None, Line | None]  # the user's, and the innermost one of a library on the way to it
 Listener = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
 # These choose a fused path by whether a function mode is on; in evaluation they run as if nobody looked.
 _FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
@@ -31,12 +34,14 @@ class ModuleWatch:
         self.on_root_exit: list[Callable[[nn.Module, Any], None]] = []
         self.seen_norms: dict[int, _BatchNorm] = {}
         self._mode_layers: dict[int, tuple[tuple[str, ...], bool]] = {}
+        self._call_code = type(self).__init__.__code__  # of what replaces ``nn.Module.__call__``
+        self._callers: list[_Lines | None] = []  # of each call on the stack, once somebody asked
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Replace ``nn.Module.__call__`` while the context is open."""
         call = nn.Module.__call__
-        watch, stack = self.watch, self.stack
+        watch, stack, callers = self.watch, self.stack, self._callers
 
         def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if not watch.looking or watch.busy or watch.in_backward:
@@ -45,6 +50,7 @@ class ModuleWatch:
                 watch.rely_on("calls of models", self._root, module, args, kwargs)
             watch.names.called.add(id(module))
             stack.append(module)
+            callers.append(None)
             try:
                 if not module.training and isinstance(module, _FUSED):
                     with torch._C.DisableTorchFunction():
@@ -53,10 +59,12 @@ class ModuleWatch:
                     out = call(module, *args, **kwargs)
             finally:
                 stack.pop()
+                callers.pop()
             if not stack and watch.looking:
                 watch.rely_on("calls of models", self._left, module, out)
             return out
 
+        self._call_code = watched.__code__
         nn.Module.__call__ = watched  # type: ignore[method-assign]
         try:
             yield
@@ -67,6 +75,30 @@ class ModuleWatch:
     def _left(self, module: nn.Module, out: Any) -> None:
         for listener in self.on_root_exit:
             listener(module, out)
+
+    def source(self, frame: FrameType | None) -> int:
+        """Return the number of the user's innermost line that led to ``frame``.
+
+        What lies above the innermost call of a module stays as it is until that call returns, and is looked up once:
+        a model of a library has many operations, deep down.
+        """
+        user, library = self._line(frame, len(self.stack) - 1)
+        if user is None:
+            user, library = library, None
+        return self.watch.finder.number(user, library) if user is not None else 0
+
+    def _line(self, frame: FrameType | None, depth: int) -> _Lines:
+        user, library, call = self.watch.finder.search(frame, self._call_code)
+        if call is None:
+            return user, library
+        if depth < 0:  # a call that nobody follows
+            above = self._line(call.f_back, depth)
+        else:
+            known = self._callers[depth]
+            if known is None:
+                known = self._callers[depth] = self._line(call.f_back, depth - 1)
+            above = known
+        return above[0], library or above[1]
 
     def current_name(self) -> str:
         """Name the innermost module that runs; empty outside of all."""

@@ -24,7 +24,9 @@ PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the n
 _MAX_RECORDS = 50_000
 _MAX_DRAWS, _DRAW_STEPS = 100, 8
 
-_SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW, _RESIZE = range(12)
+_SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW, _RESIZE, _SAME = (
+    range(13)
+)
 _NAMES = {
     _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ "
     "__radd__ __rsub__ __rmul__ __rtruediv__",
@@ -39,6 +41,10 @@ _NAMES = {
     _MASK: "masked_fill masked_fill_ where full full_like triu tril fill_ new_full tensor as_tensor",
     _DRAW: "multinomial",
     _RESIZE: "interpolate upsample",
+    # What comes out is finite if what goes in is: a view, a copy, a part, or nothing but what was above 0.
+    _SAME: "view view_as reshape reshape_as flatten unflatten transpose permute swapaxes swapdims movedim squeeze "
+    "unsqueeze expand expand_as chunk split tensor_split unbind narrow select t __getitem__ contiguous clone "
+    "relu relu_ relu6 max_pool1d max_pool2d max_pool3d",
     _SKIP: "size dim numel item tolist cpu cuda numpy detach backward requires_grad_ __len__ __repr__ __format__ "
     "register_hook retain_grad zero_ is_contiguous is_floating_point data_ptr element_size storage_offset stride "
     "__bool__ __int__ __float__ __index__ __get__ __set__ __delete__ type device untyped_storage nelement "
@@ -138,9 +144,15 @@ class OperatorWatch(TorchFunctionMode):
                     watch.rely_on("operations", self._without_grad, kind, func.__name__, args, kwargs, out)
             return out
         if isinstance(out, torch.Tensor):
-            source, _ = watch.finder.find(sys._getframe(1))
+            if kind == _OTHER and not out.is_floating_point():
+                return out
+            source = self.modules.source(sys._getframe(1))
             with watch.own_work():
                 watch.rely_on("operations", self._see, kind, func.__name__, args, kwargs, out, source)
+        elif kind == _SAME and isinstance(out, (tuple, list)):
+            source = self.modules.source(sys._getframe(1))
+            with watch.own_work():
+                watch.rely_on("operations", self._parts, args, out, source)
         return out
 
     def _classify(self, func: Any) -> int:
@@ -151,15 +163,33 @@ class OperatorWatch(TorchFunctionMode):
 
     def _without_grad(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if kind == _COMPARE:
-            self._broadcast(name, args, out, self.watch.finder.find(sys._getframe(1))[0], is_compare=True)
+            self._broadcast(name, args, out, self.modules.source(sys._getframe(1)), is_compare=True)
         elif kind == _DRAW:
-            self._draw(args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
+            self._draw(args, kwargs, self.modules.source(sys._getframe(1)))
         else:
-            self._dropout(kind, name, args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
+            self._dropout(kind, name, args, kwargs, self.modules.source(sys._getframe(1)))
 
     def _see(  # noqa: PLR0917 - called for every operation: keywords cost
         self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor, source: int
     ) -> None:
+        self._note_facts(kind, name, args, kwargs, out, source)
+        node: Any = out.grad_fn
+        if node is not None and (self.mark_all or kind in (_LOSS, _SQUASH)):
+            node.metadata[PLACE_KEY] = source
+        if kind in (_OTHER, _CONV, _SAME):
+            self.on_result(name, args, out, source, self.modules.stack[-1] if self.modules.stack else None)
+        if out.is_floating_point() and plain(out) and len(self.records) < _MAX_RECORDS:
+            if kind == _SAME and self._is_known(args, (out,), source):
+                return
+            if name == "batch_norm" and kwargs.get("training"):
+                args = args[:1]  # the running statistics are written, and not read
+            self._note(name, args, out, source, is_mask=kind == _MASK)
+
+    def _note_facts(  # noqa: PLR0917
+        self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor, source: int
+    ) -> None:
+        if kind in (_OTHER, _SAME):
+            return
         if kind in (_ELEMENTWISE, _COMPARE):
             self._broadcast(name, args, out, source, is_compare=kind == _COMPARE)
         elif kind == _LOSS:
@@ -175,21 +205,34 @@ class OperatorWatch(TorchFunctionMode):
             self._resize(args[0], out, source)
         elif kind == _CONV and args and id(args[0]) in self.root_inputs:
             self.on_convolution(args[0], name)
-        node: Any = out.grad_fn
-        if node is not None and (self.mark_all or kind in (_LOSS, _SQUASH)):
-            node.metadata[PLACE_KEY] = source
-        if kind in (_OTHER, _CONV):
-            self.on_result(name, args, out, source, self.modules.stack[-1] if self.modules.stack else None)
-        if out.is_floating_point() and plain(out) and len(self.records) < _MAX_RECORDS:
-            self._note(name, args, out, source, is_mask=kind == _MASK)
+
+    def _parts(self, args: tuple[Any, ...], out: tuple[Any, ...] | list[Any], source: int) -> None:
+        if len(self.records) < _MAX_RECORDS:
+            self._is_known(args, out, source)
+
+    def _is_known(self, args: tuple[Any, ...], results: tuple[Any, ...] | list[Any], source: int) -> bool:
+        """Let results that are finite if the argument is share the argument's record; tell whether that could be."""
+        known = self._known(args[0], source) if args and isinstance(args[0], torch.Tensor) else None
+        if known is None:
+            return False
+        for each in results:
+            self._record_of[id(each)] = known
+        return True
+
+    def _known(self, value: torch.Tensor, source: int, out: torch.Tensor | None = None) -> int | None:
+        """Return the record of an argument; what no operation made is given, and read now. None for parameters."""
+        if isinstance(value, nn.Parameter):
+            return None
+        known = self._record_of.get(id(value))
+        if known is None and value.is_floating_point() and plain(value) and value is not out:
+            known = self._add(value, Record("", None, source, finite_reading(value), (), is_given=True))
+        return known
 
     def _note(self, name: str, args: tuple[Any, ...], out: torch.Tensor, source: int, *, is_mask: bool) -> None:
         inputs = []
         for value in args:
-            if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
-                known = self._record_of.get(id(value))
-                if known is None and value.is_floating_point() and plain(value) and value is not out:
-                    known = self._add(value, Record("", None, source, finite_reading(value), (), is_given=True))
+            if isinstance(value, torch.Tensor):
+                known = self._known(value, source, out)
                 if known is not None:
                     inputs.append(known)
         module = self.modules.stack[-1] if self.modules.stack else None

@@ -21,6 +21,7 @@ from trainworthy.check.live.updates import Rhythm, Updates
 from trainworthy.check.live.watch import Watch, plain, read
 
 # What a CPU sums in a third of the time that its norm takes; of larger ones the copy would count.
+_MAX_COMPARED = 10_000_000  # elements of a weight whose rows are compared
 _QUICK, _QUICK_ELEMENTS = (torch.float32, torch.float64), 1 << 22
 
 
@@ -112,7 +113,7 @@ class OptimizerWatch:
         if self._rhythms.setdefault(id(optimizer), Rhythm()).is_due():
             state["updates"] = Updates(candidates, learning_rate(optimizer) or 0.0)
         if self.watch.step < 4:
-            state["rows"] = [(p, rows) for p in usable if (rows := alike_rows(p)) is not None]
+            state["corners"] = Corners(usable)
 
     def _look_after(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
         watch = self.watch
@@ -122,11 +123,9 @@ class OptimizerWatch:
             watch.facts.device = parameters[0].device.type
         updates: Updates = state.get("updates") or Updates([], 0.0)
         readings: list[torch.Tensor] = state.get("readings", [])
-        rows = state.get("rows", [])
-        numbers = read([*readings, *updates.readings(), *(r for _, r in rows)])
-        sizes, numbers = numbers[: len(readings)], numbers[len(readings) :]
-        count = 2 * len(updates.parameters)
-        moves, alike = numbers[:count], numbers[count:]
+        numbers = read([*readings, *updates.readings()])
+        sizes, moves = numbers[: len(readings)], numbers[len(readings) :]
+        corners: Corners | None = state.get("corners")
         lr = learning_rate(optimizer)
         name = watch.names.parameter
         should_move = bool(lr) and all(math.isfinite(size) for size in sizes)
@@ -152,7 +151,7 @@ class OptimizerWatch:
             nonfinite=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if not math.isfinite(size)),
             unmoved=tuple(name(p) for p in unmoved), rounded_share=rounded_share,
             low_precision=updates.low_precision(),
-            alike_rows=tuple(name(p) for (p, _), same in zip(rows, alike, strict=True) if same),
+            alike_rows=tuple(name(p) for p in corners.alike_rows()) if corners is not None else (),
         ))  # fmt: skip
         self._end_step(optimizer, state["place"], parameters)
 
@@ -192,13 +191,33 @@ def magnitudes(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     return list(torch._foreach_norm(tensors, 1))
 
 
-def alike_rows(parameter: torch.Tensor) -> torch.Tensor | None:
-    """Return whether all rows of a weight are equal, and all rows of its gradient too, and that is not 0."""
-    gradient = parameter.grad
-    if parameter.dim() != 2 or min(parameter.shape) < 2 or gradient is None or parameter.numel() > 10_000_000:
-        return None
-    weight = parameter.detach()
-    return (weight == weight[:1]).all() & (gradient == gradient[:1]).all() & (gradient != 0).any()
+class Corners:
+    """Which weights had the same number at the begin of their first two rows: the few whose rows may all be equal."""
+
+    def __init__(self, parameters: list[torch.Tensor]) -> None:
+        self._groups: list[tuple[list[torch.Tensor], torch.Tensor]] = []
+        groups: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
+        for p in parameters:
+            if p.dim() == 2 and min(p.shape) >= 2 and p.numel() <= _MAX_COMPARED:
+                groups.setdefault((p.device, p.dtype), []).append(p)
+        for alike in groups.values():
+            corners = torch.cat([p.detach()[:2, 0] for p in alike]).view(-1, 2)
+            self._groups.append((alike, corners[:, 0] == corners[:, 1]))
+
+    def alike_rows(self) -> list[torch.Tensor]:
+        """Return the weights of which all rows are equal now, and all rows of the gradient too, and that is not 0.
+
+        To be asked after the step, as this waits for the device: a step moves rows that are alike in the same way.
+        """
+        found = []
+        for parameters, same in self._groups:
+            candidates = [p for p, is_same in zip(parameters, same.tolist(), strict=True) if is_same]
+            found += [p for p in candidates if p.grad is not None and _rows_are_alike(p.detach(), p.grad)]
+        return found
+
+
+def _rows_are_alike(weight: torch.Tensor, gradient: torch.Tensor) -> bool:
+    return bool((weight == weight[:1]).all() & (gradient == gradient[:1]).all() & (gradient != 0).any())
 
 
 def learning_rate(optimizer: Optimizer) -> float | None:

@@ -258,6 +258,7 @@ def plain(tensor: Any) -> bool:
 
 
 _PLAIN = (torch.Tensor, nn.Parameter)
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def read(values: list[torch.Tensor]) -> list[float]:
@@ -276,5 +277,6 @@ def read(values: list[torch.Tensor]) -> list[float]:
 
 def finite_reading(tensor: torch.Tensor) -> torch.Tensor:
     """Return a scalar that is finite if all of ``tensor`` is; sums are quick, and NaN and infinities survive them."""
-    half = tensor.dtype in (torch.float16, torch.bfloat16)
-    return tensor.detach().sum(dtype=torch.float32 if half else None)
+    if torch.is_grad_enabled():  # a backward pass with create_graph
+        tensor = tensor.detach()
+    return tensor.sum(dtype=torch.float32) if tensor.dtype in _HALF else tensor.sum()
