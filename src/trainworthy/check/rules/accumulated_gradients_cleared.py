@@ -2,8 +2,8 @@
 
 What it finds:
     `zero_grad()` before each `backward()`, while `step()` runs only every few batches (`if step % k == 0`, a name
-    made by such a test, `if should_step`), or after a loop over micro-batches; also where clearing and backward stand in
-    a method that is called in such a loop, and the step in another or behind the loop.
+    made by such a test, `if should_step`), or after a loop over micro-batches; also where clearing and backward stand
+    in a method that is called in such a loop, and the step in another or behind the loop.
 
 Why:
     What the other micro-batches added is gone: the update uses the last one only, divided by their number.
@@ -17,8 +17,8 @@ How sure:
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
 from collections.abc import Iterator
+from functools import lru_cache
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
@@ -91,7 +91,9 @@ def _before_a_loop_ends(analysis: Analysis, backwards: list[Call], steps: list[C
             loop = _loop_left(clear, step)
             if loop is None or not _fits(clear, step) or not isinstance(loop, ast.For):
                 continue
-            others = [one for one in backwards if own[-1].at < one.at < step.at and _loop_left(own[-1], one) is not None]
+            others = [
+                one for one in backwards if own[-1].at < one.at < step.at and _loop_left(own[-1], one) is not None
+            ]
             inner = [one for one in steps if _fits(clear, one) and _loop_left(one, step) is not None]
             if others or inner:
                 continue

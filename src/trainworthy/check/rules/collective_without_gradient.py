@@ -94,7 +94,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 _SIMILARITY = re.compile(r"matmul|^b?mm$|einsum|dist(ance)?(_?mat(rix)?|s)?$|sim(ilarity)?$|cosine")
 _LOSS = re.compile(r"loss|criterion|cross_entropy|nll|infonce|info_nce|ntxent|nt_xent|contrastive|triplet")
-_NO_TRAINING = re.compile(r"(^|_)(val|valid|validate|validation|eval|evaluate|evaluation|test|metrics?|accuracy|recall)($|_)")
+_NO_TRAINING = re.compile(
+    r"(^|_)(val|valid|validate|validation|eval|evaluate|evaluation|test|metrics?|accuracy|recall)($|_)"
+)
 
 
 def _of_gathered(analysis: Analysis) -> Iterator[Hit]:
@@ -139,7 +141,7 @@ def _meetings(body: Body, gathered: Gathered) -> Iterator[tuple[str, ast.expr]]:
         for one, other in ((sides[0], sides[1]), (sides[1], sides[0])):
             name = next((n for n in sorted(_names(one)) if n in gathered.of), "")
             if name and gathered.subject(one) and (gathered.subject(other) or subjects & _names(other)):
-                yield name, node  # type: ignore[misc]
+                yield name, node
                 break
 
 
@@ -168,14 +170,17 @@ def _goes_into_a_loss(body: Body, node: ast.AST, names: str) -> bool:
             if isinstance(one, ast.Assign | ast.AugAssign) and (grown & _names(one.value) or node in walk(one.value)):
                 targets = one.targets if isinstance(one, ast.Assign) else [one.target]
                 grown |= {name for target in targets for name in _names(target)}
-    for one in nodes:
-        if isinstance(one, ast.Call) and _LOSS.search(called(one).lower()):
-            if any(grown & _names(part) or node in walk(part) for part in (*one.args, *(k.value for k in one.keywords))):
-                return True
-        if isinstance(one, ast.Return) and one.value is not None and _LOSS.search(names.lower()):
-            if grown & _names(one.value) or node in walk(one.value):
-                return True
-    return False
+    ends = [part for one in nodes for part in _into_a_loss(one, names)]
+    return any(grown & _names(part) or node in walk(part) for part in ends)
+
+
+def _into_a_loss(node: ast.AST, names: str) -> list[ast.expr]:
+    """Return what a loss gets here, or what is returned where the names around are those of one."""
+    if isinstance(node, ast.Call) and _LOSS.search(called(node).lower()):
+        return [*node.args, *(one.value for one in node.keywords)]
+    if isinstance(node, ast.Return) and node.value is not None and _LOSS.search(names.lower()):
+        return [node.value]
+    return []
 
 
 def _has_a_gradient(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, name: str, call: Call) -> bool:

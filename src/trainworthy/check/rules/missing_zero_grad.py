@@ -12,9 +12,9 @@ Why:
 How sure:
     The optimizer is torch's, both calls belong to the same turn of a loop, and neither `zero_grad` nor an assignment to
     `.grad` occurs in the file or in what it imports of the project; or the optimizer is made in the same function or
-    file, is handed to nothing, and neither occurs in that function or file, or in what it calls. Updates written out are
-    reported if nothing clears gradients in the file or in what it imports of the project, but in a method of the same
-    name, which this one overrides.
+    file, is handed to nothing, and neither occurs in that function or file, or in what it calls. Updates written out
+    are reported if nothing clears gradients in the file or in what it imports of the project, but in a method of the
+    same name, which this one overrides.
 
 In real steps:
     For three steps in a row, nine tenths of an optimizer's gradients are the same tensors that the step before used,

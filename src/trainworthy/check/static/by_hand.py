@@ -45,14 +45,16 @@ def _is_over_parameters(node: ast.expr) -> bool:
 
 
 def _updates(node: ast.stmt, name: str) -> bool:
-    """Say whether a statement changes a parameter by its gradient: ``p.data.add_(-lr, p.grad)``, ``p -= lr * p.grad``."""
+    """Say whether a statement changes a parameter by its gradient: ``p.data.add_(-lr * p.grad)``, ``p -= ...``."""
     gradient = any(isinstance(one, ast.Attribute) and one.attr == "grad" and _is(one.value, name) for one in walk(node))
     if not gradient:
         return False
     if isinstance(node, ast.AugAssign):
         return isinstance(node.op, ast.Sub | ast.Add) and _is_parameter(node.target, name)
     if isinstance(node, ast.Assign):
-        return any(isinstance(one, ast.Attribute) and one.attr == "data" and _is(one.value, name) for one in node.targets)
+        return any(
+            isinstance(one, ast.Attribute) and one.attr == "data" and _is(one.value, name) for one in node.targets
+        )
     call = node.value if isinstance(node, ast.Expr) else None
     func = call.func if isinstance(call, ast.Call) else None
     return isinstance(func, ast.Attribute) and func.attr in _IN_PLACE and _is_parameter(func.value, name)
@@ -84,7 +86,7 @@ def _backward_before(body: Body, loop: ast.For) -> ast.Call | None:
 
 
 def _is_repeated(analysis: Analysis, body: Body, loop: ast.For, backward: ast.Call) -> bool:
-    """Say whether update and backward stand in one loop, or in a function that is named for a step and called in one."""
+    """Say whether update and backward stand in one loop, or in none but a function that is named for a step."""
     loops = [_loops_around(analysis, one) for one in (loop, backward)]
     if loops[0] or loops[1]:
         return loops[0] == loops[1]

@@ -18,9 +18,13 @@ _INTO_A_LIST = "torch.distributed.all_gather"
 _INTO_A_TENSOR = ("torch.distributed.all_gather_into_tensor", "torch.distributed._all_gather_base")
 # They return what they gathered.
 _RETURNED = ("mmengine.dist.all_gather", "accelerate.Accelerator.gather")
-_WITH_GRADIENT = re.compile(r"autograd|\bFunction\b|\.apply\(|distributed\.nn|with_grad|sync_grads|no_grad|inference_mode")
+_WITH_GRADIENT = re.compile(
+    r"autograd|\bFunction\b|\.apply\(|distributed\.nn|with_grad|sync_grads|no_grad|inference_mode"
+)
 # They give back the numbers that they get, in another shape, type or scale.
-_KEEPS = frozenset("cat concat stack flatten view reshape contiguous float half to type normalize unbind squeeze".split())
+_KEEPS = frozenset(
+    "cat concat stack flatten view reshape contiguous float half to type normalize unbind squeeze".split()
+)
 
 
 class Gathered:
@@ -80,7 +84,11 @@ class Gathered:
         into, subject = (*node.args[:2], None, None)[:2]
         into = into or keyword(node, "tensor_list", "output_tensor")
         subject = subject or keyword(node, "tensor", "input_tensor")
-        while isinstance(subject, ast.Call) and called(subject) == "contiguous" and isinstance(subject.func, ast.Attribute):
+        while (
+            isinstance(subject, ast.Call)
+            and called(subject) == "contiguous"
+            and isinstance(subject.func, ast.Attribute)
+        ):
             subject = subject.func.value
         if isinstance(into, ast.Name) and isinstance(subject, ast.Name) and into.id not in kept:
             self.of[into.id], self.at[into.id] = subject.id, node
@@ -118,7 +126,11 @@ def _gathers(function: Function) -> bool:
             into, subject = one.args[:2]
             module = ast.unparse(one.func).rpartition(".")[0]
             torchs = module in ("dist", "torch.distributed", "distributed") or isinstance(one.func, ast.Name)
-            if torchs and isinstance(into, ast.Name) and first in {n.id for n in walk(subject) if isinstance(n, ast.Name)}:
+            if (
+                torchs
+                and isinstance(into, ast.Name)
+                and first in {n.id for n in walk(subject) if isinstance(n, ast.Name)}
+            ):
                 filled.add(into.id)
     made = {
         target.id
