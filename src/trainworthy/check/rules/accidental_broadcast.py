@@ -1,7 +1,8 @@
 """Two operands of different rank stretch each other.
 
 What it finds:
-    Arithmetic or a loss on shapes such as (64, 1) and (64,), whose result (64, 64) is larger than both.
+    Arithmetic or a loss on shapes such as (64, 1) and (64,), whose result (64, 64) is larger than both. Also where the
+    sizes are unknown: `(x * w).sum(1) / w.sum(1, keepdim=True)`, of which one keeps the axis and the other does not.
 
 Why:
     The shorter shape is aligned at the right. Nothing fails: the loss averages 64 times as many terms, most of them
@@ -25,6 +26,7 @@ from trainworthy.check.dry.rows import batch_size, place_of, rows
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static import kept_axes
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.tensors import broadcast
 from trainworthy.check.static.tree import walk
@@ -74,6 +76,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         node = operation.node
         if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.MatMult):
             yield from _hits(analysis, node, operation, *operation.operands)
+    for node, axis in kept_axes.met(analysis):
+        yield Hit(
+            place=analysis.place(node),
+            message=f"one side keeps axis {axis} as a 1, the other drops it: every sample meets every other",
+            fix="Write `keepdim=True` on both sides, or on neither.",
+        )
 
 
 def _hits(analysis: Analysis, node: ast.AST, fact: object, left: Value | None, right: Value | None) -> Iterator[Hit]:

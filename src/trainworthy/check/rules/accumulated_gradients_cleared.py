@@ -2,27 +2,33 @@
 
 What it finds:
     `zero_grad()` before each `backward()`, while `step()` runs only every few batches (`if step % k == 0`, a name
-    made by such a test, `if should_step`).
+    made by such a test, `if should_step`), or after a loop over micro-batches; also where clearing and backward stand
+    in a method that is called in such a loop, and the step in another or behind the loop.
 
 Why:
     What the other micro-batches added is gone: the update uses the last one only, divided by their number.
 
 How sure:
-    All three stand in one function, clear and backward in the same turn, and the step alone is under a condition
-    about a count. Silent if clearing is under a condition of its own.
+    All three stand in one function, or are reached from one, clear and backward in the same turn, and the step alone is
+    under a condition about a count or behind the loop. Silent if clearing is under a condition of its own, and where
+    another backward comes between the loop and the step.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import is_periodic, last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, receiver, scaler_calls
+from trainworthy.check.static.source import UnreadableError, read_source
+from trainworthy.check.static.tree import walk
 
 BAD = """\
 import torch
@@ -53,8 +59,10 @@ for i in range(100):
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at clearing and backward in one turn whose step is not in every turn."""
     yield from _ungated(analysis)
+    yield from _apart(analysis)
     backwards = list(analysis.method_calls("backward"))
     steps = [*optimizer_steps(analysis), *scaler_calls(analysis, "step")]
+    yield from _before_a_loop_ends(analysis, backwards, steps)
     for clear in once_per_place(analysis.method_calls("zero_grad")):
         for backward in backwards:
             if not (
@@ -70,6 +78,114 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     fix="Clear them after the step, under the same condition.",
                 )
                 break
+
+
+def _before_a_loop_ends(analysis: Analysis, backwards: list[Call], steps: list[Call]) -> Iterator[Hit]:
+    """Yield clearing with a backward in each turn of a loop behind which the step comes."""
+    for clear in once_per_place(analysis.method_calls("zero_grad")):
+        own = [one for one in backwards if _same_body(clear, one) and clear.at < one.at]
+        own = [one for one in own if always_with(clear.context, one.context)]
+        if not own or any(_same_body(clear, one) and _fits(clear, one) for one in steps):
+            continue
+        for step in steps:
+            loop = _loop_left(clear, step)
+            if loop is None or not _fits(clear, step) or not isinstance(loop, ast.For):
+                continue
+            others = [
+                one for one in backwards if own[-1].at < one.at < step.at and _loop_left(own[-1], one) is not None
+            ]
+            inner = [one for one in steps if _fits(clear, one) and _loop_left(one, step) is not None]
+            if others or inner:
+                continue
+            yield Hit(
+                place=analysis.place(clear.node, clear.context),
+                message="gradients are cleared before every micro-batch; the step sees only the last one's",
+                evidence=(Evidence("it steps after the loop", analysis.place(step.node, step.context)),),
+                fix="Clear them before the loop, or after the step.",
+            )
+            break
+
+
+def _loop_left(a: Call, b: Call) -> ast.AST | None:
+    """Return the innermost loop around what leads to ``a`` that ends before what leads to ``b``, in their function."""
+    ways = ((*a.context.callers, a), (*b.context.callers, b))
+    depth = next((at for at, pair in enumerate(zip(*ways, strict=False)) if pair[0] is not pair[1]), None)
+    if depth is None or a.at >= b.at:
+        return None
+    first, second = ways[0][depth].context, ways[1][depth].context
+    if first.function is not second.function or any(one.context.loops for one in ways[0][depth + 1 :]):
+        return None
+    shared = len(second.loops)
+    return first.loops[-1] if len(first.loops) == shared + 1 and first.loops[:shared] == second.loops else None
+
+
+def _apart(analysis: Analysis) -> Iterator[Hit]:
+    """Yield clearing in a method that others of the project call in a loop, before they call the one that steps."""
+    for cls in analysis.classes:
+        methods = [one for one in cls.node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+        clearing = [(one, clear) for one in methods for clear in _clears_alone(one)]
+        for method, clear in clearing:
+            of = ast.unparse(clear.func.value)  # type: ignore[attr-defined]
+            stepping = [one for one in methods if one is not method and _steps_alone(one, of)]
+            pairs = [(method.name, one.name) for one in stepping]
+            if any(_called_in_a_loop_before(analysis.source.path, *pair) for pair in pairs):
+                yield Hit(
+                    place=analysis.place(clear),
+                    message="gradients are cleared before every micro-batch; the step sees only the last one's",
+                    evidence=(Evidence("it steps here, after several", analysis.place(stepping[0])),),
+                    fix="Clear them after the step.",
+                )
+
+
+def _calls_in(node: ast.AST, *names: str) -> list[ast.Call]:
+    calls = [one for one in walk(node) if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute)]
+    return [one for one in calls if one.func.attr in names]  # type: ignore[attr-defined]
+
+
+def _clears_alone(method: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.Call]:
+    """Return the clearing of a method that has a backward behind it and no step, under no condition and in no loop."""
+    if _calls_in(method, "step"):
+        return []
+    backwards = _calls_in(method, "backward")
+    plain = [one.value for one in method.body if isinstance(one, ast.Expr)]
+    return [
+        one
+        for one in _calls_in(method, "zero_grad")
+        if one in plain and any(one.lineno < other.lineno for other in backwards)
+    ]
+
+
+def _steps_alone(method: ast.FunctionDef | ast.AsyncFunctionDef, of: str) -> bool:
+    """Say whether a method steps an optimizer, and neither clears its gradients nor makes new ones."""
+    return not _calls_in(method, "zero_grad", "backward") and any(
+        ast.unparse(one.func.value) == of  # type: ignore[attr-defined]
+        for one in _calls_in(method, "step")
+    )
+
+
+@lru_cache(maxsize=256)
+def _called_in_a_loop_before(path: str, first: str, second: str) -> bool:
+    """Say whether a function of the project calls one method in a loop that is left before it calls the other."""
+    for file in project_files(path) or ():
+        text = text_of(file)
+        if first not in text or second not in text:
+            continue
+        try:
+            tree = read_source(file).tree
+        except UnreadableError:
+            continue
+        for body in walk(tree):
+            if isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef) and _loops_before(body, first, second):
+                return True
+    return False
+
+
+def _loops_before(body: ast.AST, first: str, second: str) -> bool:
+    loops = [one for one in walk(body) if isinstance(one, ast.For)]
+    mentioned = [one for one in walk(body) if isinstance(one, ast.Attribute) and one.attr == second]
+    inner = [one for one in loops if any(getattr(n, "attr", "") == first for n in walk(one))]
+    inner = [one for one in inner if not any(getattr(n, "attr", "") == second for n in walk(one))]
+    return any(one.lineno > (loop.end_lineno or loop.lineno) for loop in inner for one in mentioned)
 
 
 def _ungated(analysis: Analysis) -> Iterator[Hit]:

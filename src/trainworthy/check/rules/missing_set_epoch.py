@@ -2,15 +2,17 @@
 
 What it finds:
     A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never
-    calls `set_epoch`; also where the loop is in another file, if names tell that the sampler is for training. Live: one
-    whose epoch was the same at the beginning of two passes.
+    calls `set_epoch`; also where the loop is in another file, if names tell that the sampler is for training, and for
+    classes of the project that descend from it, as samplers of buckets do. Live: one whose epoch was the same at the
+    beginning of two passes.
 
 Why:
     The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.
 
 How sure:
     Silent if Lightning, Accelerate or another library's trainer is imported, which call it themselves, if
-    `shuffle=False`, or if names tell that the data is for validation.
+    `shuffle=False`, or if names tell that the data is for validation; where a class of the project changes its epoch or
+    shuffles in a way of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call, Iteration
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.queries import names_in, unwrapped
-from trainworthy.check.static.values import UNKNOWN, Instance, Value
+from trainworthy.check.static.values import UNKNOWN, Instance, ProjectClass, Value
 
 BAD = """\
 import torch
@@ -73,13 +75,13 @@ _TRAINERS = (
 @rule(code="TW402", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at samplers whose loader is gone through in two loops."""
-    if analysis.mentions("set_epoch") or uses_outside(analysis, *_TRAINERS):
+    if _is_told(analysis) or uses_outside(analysis, *_TRAINERS):
         return
     seen: set[ast.AST] = set()
-    for call in analysis.calls(*_SAMPLERS):
+    for call in _samplers(analysis):
         if (
             call.starred
-            or call.constant(3, "shuffle") is False
+            or call.constant(None if _class_of(call) else 3, "shuffle") is False
             or call.node in seen
             or _is_for_evaluation(analysis, call)
         ):
@@ -98,6 +100,40 @@ _SAMPLERS = (
     "torch.utils.data.DistributedSampler",
     "torchdata.stateful_dataloader.sampler.StatefulDistributedSampler",
 )
+_TELLS = re.compile(r"(?<!def )(?<!super\(\)\.)\bset_epoch\b")
+
+
+def _is_told(analysis: Analysis) -> bool:
+    """Say whether a file calls or mentions `set_epoch`, other than to define it."""
+    return any("set_epoch" in one.words and _TELLS.search(one.code) is not None for one in analysis.sources)
+
+
+def _samplers(analysis: Analysis) -> Iterator[Call]:
+    """Yield where samplers are made, those of the project's own classes included."""
+    yield from analysis.calls(*_SAMPLERS)
+    for call in analysis.all_calls:
+        cls = _class_of(call)
+        if cls is not None and call.context.source is analysis.source and _draws_by_its_epoch(cls):
+            yield call
+
+
+def _class_of(call: Call) -> ProjectClass | None:
+    """Return the class of the project whose sampler a call makes; None if it makes none."""
+    made = call.result
+    if isinstance(made, Instance) and made.made_by is call and made.cls is not None and made.type in _SAMPLERS:
+        return made.cls
+    return None
+
+
+def _draws_by_its_epoch(cls: ProjectClass) -> bool:
+    """Say whether a class takes its order from the epoch that it is told, and does not count epochs itself."""
+    texts = [one.source.segment(one.node) for one in cls.order()]
+    if any(_COUNTS.search(text) for text in texts):
+        return False
+    return cls.lookup("__iter__") is None or any("self.epoch" in text for text in texts)
+
+
+_COUNTS = re.compile(r"self\.epoch\s*\+=|self\.epoch\s*=\s*self\.epoch|\bset_epoch\(self\.|self\.set_epoch")
 _TRAINING = re.compile(r"(^|_)(train|training|trn)($|_|\d|set|data|sampler)")
 _EPOCHS = re.compile(r"^[ \t]*for \w*epoch\w* in ", re.MULTILINE)
 _OTHERS = re.compile(
@@ -145,7 +181,9 @@ def _turns_once(loop: ast.AST) -> bool:
 def _is_loader_of(loader: Value | None, sampler: Call) -> bool:
     if not isinstance(loader, Instance) or loader.type != "torch.utils.data.DataLoader" or loader.made_by is None:
         return False
-    given = loader.made_by.argument(3, "sampler")
+    given = loader.made_by.argument(3, "sampler") or loader.made_by.argument(4, "batch_sampler")
+    if isinstance(given, Instance) and given.type == "torch.utils.data.BatchSampler" and given.made_by is not None:
+        given = given.made_by.argument(0, "sampler")
     return isinstance(given, Instance) and given.made_by is not None and given.made_by.node is sampler.node
 
 

@@ -2,7 +2,9 @@
 
 What it finds:
     A loop with `backward()` and the step of an optimizer, also one that a gradient scaler takes, in a program that
-    never clears gradients; both may stand in what the loop calls.
+    never clears gradients; both may stand in what the loop calls. And updates that are written out,
+    `for p in model.parameters(): p.data.add_(-lr * p.grad)`, after a `backward()` in a loop or in a function named for
+    a step.
 
 Why:
     `backward` adds to what is there: every step uses the sum of all gradients so far.
@@ -10,7 +12,9 @@ Why:
 How sure:
     The optimizer is torch's, both calls belong to the same turn of a loop, and neither `zero_grad` nor an assignment to
     `.grad` occurs in the file or in what it imports of the project; or the optimizer is made in the same function or
-    file, is handed to nothing, and neither occurs in that function or file, or in what it calls.
+    file, is handed to nothing, and neither occurs in that function or file, or in what it calls. Updates written out
+    are reported if nothing clears gradients in the file or in what it imports of the project, but in a method of the
+    same name, which this one overrides.
 
 In real steps:
     For three steps in a row, nine tenths of an optimizer's gradients are the same tensors that the step before used,
@@ -25,6 +29,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
+from trainworthy.check.static import by_hand
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.clearing import never_cleared_by_this_file, never_cleared_here
 from trainworthy.check.static.external import is_module
@@ -59,7 +64,14 @@ for x in torch.rand(10, 8, 4):
 
 @rule(code="TW301", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at steps that follow a backward in a loop."""
+    """Look at steps that follow a backward in a loop, and at updates that are written out."""
+    for update, backward in by_hand.never_cleared(analysis):
+        yield Hit(
+            place=analysis.place(update),
+            message="gradients are never set to zero, so each step uses the sum of all so far",
+            evidence=(Evidence("they are added to here", analysis.place(backward)),),
+            fix="Set `p.grad = None` after the update, or call `model.zero_grad()` before `backward()`.",
+        )
     somewhere = analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis)
     backwards = list(analysis.method_calls("backward"))
     for step in once_per_place(_steps(analysis)):

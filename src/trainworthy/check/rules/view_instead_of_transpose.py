@@ -2,7 +2,9 @@
 
 What it finds:
     In the forward pass, a view of (..., T, H*D) as (..., H, T, D), of (..., H, T, D) as (..., T, H*D), or of
-    (A, B, ...) as (B, A, ...).
+    (A, B, ...) as (B, A, ...). From the source alone: the last hidden states of a recurrent layer of several directions
+    or layers, (directions, batch, width), viewed as rows of samples; and `x.movedim(0, -1).view(-1, C)` where C is the
+    size of another dimension than the one that was moved last.
 
 Why:
     A view reads the same numbers in the same order with other sizes. Sizes come out as after a transpose, positions,
@@ -11,7 +13,8 @@ Why:
 How sure:
     Sure of the shapes. The sizes that seem to change places have to be different from each other and from all that
     they could be mistaken for, and larger than 1. Only lines of the script's own count, not those of libraries. Noise,
-    whose order means nothing, may be shaped like this; so may a mixture that is meant.
+    whose order means nothing, may be shaped like this; so may a mixture that is meant. From the source alone: the layer
+    says `bidirectional=True` or a number of layers above 1 where it is made, or the dimensions are numbers.
 """
 
 from __future__ import annotations
@@ -21,10 +24,42 @@ from collections.abc import Iterator
 from trainworthy.check.dry.rows import place_of, rows
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.mixing_views import of_hidden_states, of_moved_dimensions
 from trainworthy.tape.record import Tape
 
 SEEN_BY = "rehearsal"
 BAD = """\
+import torch
+from torch import nn
+
+
+class Classifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(8, 16, batch_first=True, bidirectional=True)
+        self.out = nn.Linear(32, 3)
+
+    def forward(self, x):
+        _, (h, _) = self.lstm(x)
+        return self.out(h.view(x.size(0), -1))  # <- TW122
+"""
+GOOD = """\
+import torch
+from torch import nn
+
+
+class Classifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(8, 16, batch_first=True, bidirectional=True)
+        self.out = nn.Linear(32, 3)
+
+    def forward(self, x):
+        _, (h, _) = self.lstm(x)
+        return self.out(h.transpose(0, 1).reshape(x.size(0), -1))
+"""
+DRY_BAD = """\
 import torch
 from torch import nn
 
@@ -57,7 +92,7 @@ def make():
 
     return step
 """
-GOOD = """\
+DRY_GOOD = """\
 import torch
 from torch import nn
 
@@ -88,6 +123,24 @@ def make():
 
     return step
 """
+
+
+@rule(code="TW122", severity="warning")
+def find_in_source(analysis: Analysis) -> Iterator[Hit]:
+    """Look at views of hidden states, and at those of dimensions that were moved by number."""
+    for node in of_hidden_states(analysis):
+        yield Hit(
+            place=analysis.place(node),
+            message="hidden states come as (directions or layers, batch, width): this view mixes samples",
+            fix="Write `.transpose(0, 1)` before it, with `.reshape`; or `torch.cat([h[-2], h[-1]], dim=-1)`.",
+        )
+    for node, name, of in of_moved_dimensions(analysis):
+        yield Hit(
+            place=analysis.place(node),
+            message=f"`{name}` is the size of dimension {of}, and another was moved last: this view mixes them",
+            fix=f"Move dimension {of} last.",
+        )
+
 
 _VIEWS = ("view", "_unsafe_view")
 
