@@ -87,7 +87,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_asked_with_a_state(analysis: Analysis, node: ast.Attribute, parent: ast.AST | None) -> bool:
     """Say whether a statement is a call with one argument, which is no option: a destination, or a prefix."""
-    if not isinstance(parent, ast.Call) or parent.func is not node or not isinstance(analysis.parents.get(parent), ast.Expr):
+    if (
+        not isinstance(parent, ast.Call)
+        or parent.func is not node
+        or not isinstance(analysis.parents.get(parent), ast.Expr)
+    ):
         return False
     if len(parent.args) != 1 or parent.keywords:
         return False
