@@ -106,7 +106,7 @@ def _decides(method: ast.FunctionDef, mode: str) -> bool:
 
 def _is_for_evaluation(one: ast.If | ast.IfExp, mode: str) -> bool:
     """Say whether a condition has a branch for the mode of evaluation."""
-    return bool(one.orelse) or ast.unparse(one.test) != mode and f"not {mode}" in ast.unparse(one.test)
+    return bool(one.orelse) or (ast.unparse(one.test) != mode and f"not {mode}" in ast.unparse(one.test))
 
 
 def _calls_for_training(analysis: Analysis, method: ast.FunctionDef, mode: str) -> Iterator[ast.Call]:

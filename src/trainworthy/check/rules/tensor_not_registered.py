@@ -21,6 +21,7 @@ When it is wrong:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -29,7 +30,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.plain_tensors import Uses, draw_in, is_plain_tensor, moved_by_hand
-from trainworthy.check.static.queries import is_a_module
+from trainworthy.check.static.queries import is_a_module, is_a_test
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -95,11 +96,7 @@ def _of_a_plain_tensor(analysis: Analysis, store: Store) -> Hit | None:
     if not isinstance(target, ast.Attribute) or not is_a_module(store.owner):
         return None
     plain, source = is_plain_tensor(store), getattr(store.node, "value", None)
-    drawn = (
-        isinstance(source, ast.expr)
-        and draw_in(analysis.source, source) is not None
-        and not _seeds(function.owner.node)
-    )
+    drawn = _is_drawn(analysis, source) and not _seeds(function.owner.node) and not _SHOWN.search(target.attr)
     if not plain and not drawn:
         return None
     uses, severity = Uses(analysis, function.owner, target.attr), ""
@@ -117,6 +114,14 @@ def _of_a_plain_tensor(analysis: Analysis, store: Store) -> Hit | None:
         fix=f'`self.register_buffer("{target.attr}", ...)`, or `nn.Parameter(...)` if it is to be trained.',
         severity="hint" if severity else None,
     )
+
+
+_SHOWN = re.compile(r"noise|latent|(^|_)(z|eps|example|sample|dummy)|input")  # drawn to look at what comes out
+
+
+def _is_drawn(analysis: Analysis, source: ast.AST | None) -> bool:
+    drawn = isinstance(source, ast.expr) and draw_in(analysis.source, source) is not None
+    return drawn and not is_a_test(analysis.source)
 
 
 def _seeds(cls: ast.ClassDef) -> bool:

@@ -29,8 +29,8 @@ _ELEMENTWISE = frozenset(
     "exp log log1p expm1 abs sqrt tanh relu gelu silu sin cos clamp where isnan isinf square maximum minimum".split()
 )
 _OTHERS = frozenset(
-    "eye tril triu diag logspace outer cumsum cumprod normal hann_window hamming_window blackman_window bartlett_window "
-    "kaiser_window".split()
+    "eye tril triu diag logspace outer cumsum cumprod normal hann_window hamming_window blackman_window "
+    "bartlett_window kaiser_window".split()
 )
 _LOSSES = frozenset(
     "cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy kl_div "

@@ -7,8 +7,8 @@ from typing import Literal
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.facts import Call, Store
-from trainworthy.check.static.libraries import library_of
+from trainworthy.check.static.facts import Store
+from trainworthy.check.static.libraries import is_usual_name, library_of
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import children, own, walk
 from trainworthy.check.static.values import UNKNOWN, Const, Function, Instance, ProjectClass, Tensor, Value
@@ -20,8 +20,8 @@ _ELEMENTWISE = frozenset(f"torch.{name}" for name in "sqrt rsqrt exp log abs squ
 MOVES = frozenset("to cuda type_as device dtype cpu numpy tolist item new_tensor requires_grad_ data".split())
 _ASKS = frozenset("shape size dim ndim numel is_cuda".split())
 _VIEWS = frozenset(
-    "expand expand_as repeat view reshape unsqueeze squeeze flatten transpose permute t T contiguous clone detach float "
-    "long half bool int double clamp exp log abs sqrt softmax sigmoid tanh pow neg".split()
+    "expand expand_as repeat view reshape unsqueeze squeeze flatten transpose permute t T contiguous clone detach "
+    "float long half bool int double clamp exp log abs sqrt softmax sigmoid tanh pow neg".split()
 )
 _TORCH = ("torch.", "F.", "functional.", "nn.functional.")
 # Methods of tensors that compute with another one.
@@ -40,10 +40,27 @@ def is_plain_tensor(store: Store) -> bool:
     tensor = isinstance(value, Tensor) and value.library == "torch.Tensor"
     if source is None or not (raw or tensor or _made_by_an_initialiser(store) or _is_chosen_by_name(store, source)):
         return False
+    if _is_part_of_another(source):
+        return False
     made = value.made_by if isinstance(value, Tensor) else None
     if made is not None and (made.has(None, "device") or any(_is_placed(one) for one in walk(made.node))):
         return False
     return not _is_one_number(value) and not any(_is_placed(one) for one in walk(source))
+
+
+def _is_part_of_another(node: ast.AST) -> bool:
+    """Say whether an expression is a view or function of another attribute, which may be on any device."""
+    while isinstance(node, ast.Call | ast.Subscript):
+        func = node.func if isinstance(node, ast.Call) else None
+        if func is None:
+            node = node.value  # type: ignore[union-attr]
+        elif isinstance(func, ast.Attribute) and not is_usual_name(func.value):
+            node = func.value
+        elif isinstance(func, ast.Attribute) and func.attr in _VIEWS and isinstance(node, ast.Call) and node.args:
+            node = node.args[0]
+        else:
+            return False
+    return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
 
 
 def _is_placed(node: ast.AST) -> bool:
@@ -85,18 +102,20 @@ def _is_chosen_by_name(store: Store, node: ast.expr) -> bool:
 
 
 def draw_in(source: Source, node: ast.expr) -> ast.Call | None:
-    """Return the call that draws random numbers of which a plain tensor is made; None if none is, or it is seeded."""
-    calls = [one for one in walk(node) if isinstance(one, ast.Call)]
-    if any(last_name(one.func) in ("Parameter", "Buffer") for one in calls):
+    """Return the call that draws the random numbers that a plain tensor is; None if none does, or it is seeded."""
+    if isinstance(node, ast.BinOp):
+        return draw_in(source, node.left) or draw_in(source, node.right)
+    if isinstance(node, ast.Subscript):
+        return draw_in(source, node.value)
+    func = node.func if isinstance(node, ast.Call) else None
+    if not isinstance(node, ast.Call) or not isinstance(func, ast.Attribute):
         return None
-    for one in calls:
-        func = one.func
-        if not isinstance(func, ast.Attribute) or any(each.arg == "generator" for each in one.keywords):
-            continue
-        in_place = func.attr in _DRAWS_IN_PLACE and isinstance(func.value, ast.Call)
-        if in_place or (func.attr in _DRAWS and library_of(source, func.value) == "torch"):
-            return one
-    return None
+    if any(one.arg in ("generator", "requires_grad") for one in node.keywords):
+        return None
+    of_torch = library_of(source, func.value) == "torch"
+    if (func.attr in _DRAWS and of_torch) or (func.attr in _DRAWS_IN_PLACE and isinstance(func.value, ast.Call)):
+        return node
+    return draw_in(source, node.args[0] if of_torch and node.args else func.value)
 
 
 class Uses:
@@ -111,7 +130,7 @@ class Uses:
         """Return an operation with it as it is, in a method other than ``__init__``; None also if it is ever moved."""
         use: ast.AST | None = None
         for method in self._methods:
-            if method.name in ("_apply", "to", "cuda", self._name):
+            if method.name in ("_apply", "to", "cuda", self._name) or _makes_a_parameter(method, self._name):
                 return None
             loads = [one for one in walk(method) if isinstance(one, ast.Attribute) and one.attr == self._name]
             if not loads:
@@ -130,10 +149,10 @@ class Uses:
         return use
 
     def is_read(self) -> ast.AST | None:
-        """Return a read in a method other than ``__init__``; None if another method sets it, or the state is by hand."""
+        """Return a read in a method other than ``__init__``; None if one sets it, or the state is kept by hand."""
         read: ast.AST | None = None
         for method in self._methods:
-            if method.name in _BY_HAND:
+            if method.name in _BY_HAND or _makes_a_parameter(method, self._name):
                 return None
             for one in walk(method) if method.name != "__init__" else ():
                 if isinstance(one, ast.Attribute) and one.attr == self._name:
@@ -150,7 +169,7 @@ class Uses:
         if isinstance(parent, ast.Attribute) and parent.attr in MOVES:
             return "moved"
         if isinstance(parent, ast.BinOp) and not isinstance(parent.op, ast.Mod):
-            return parent
+            return None if _is_an_index(parent, parents) else parent
         if isinstance(parent, ast.AugAssign) and parent.value is at:
             return parent
         if isinstance(parent, ast.Assign) and parent.value is at and depth < 2:
@@ -218,14 +237,22 @@ def _view(node: ast.expr, parents: _Around) -> tuple[ast.expr, ast.AST | None]:
     while True:
         parent = parents.get(at)
         outer = parents.get(parent) if parent is not None else None
-        if isinstance(parent, ast.Subscript) and parent.value is at and _keeps_axes(parent.slice):
-            at = parent
-        elif isinstance(parent, ast.UnaryOp) and not isinstance(parent.op, ast.Not):
+        if (isinstance(parent, ast.Subscript) and parent.value is at and _keeps_axes(parent.slice)) or (
+            isinstance(parent, ast.UnaryOp) and not isinstance(parent.op, ast.Not)
+        ):
             at = parent
         elif isinstance(parent, ast.Attribute) and parent.attr in _VIEWS:
             at = outer if isinstance(outer, ast.Call) and outer.func is parent else parent
         else:
             return at, parent
+
+
+def _is_an_index(node: ast.AST, parents: _Around) -> bool:
+    """Say whether a number is for an index: those may be on the CPU."""
+    inner = node
+    while isinstance(node, ast.BinOp | ast.UnaryOp | ast.Tuple):
+        inner, node = node, parents[node]
+    return isinstance(node, ast.Subscript) and node.slice is inner
 
 
 def _keeps_axes(index: ast.expr) -> bool:
@@ -246,6 +273,18 @@ def _keeps_parameters(method: _Body, name: str) -> bool:
         and last_name(one.value.func) == "Parameter"
         and last_name(one.targets[0]) != name
         for one in stored
+    )
+
+
+def _makes_a_parameter(method: _Body, name: str) -> bool:
+    """Say whether a method makes a parameter or buffer of an attribute, under the same name."""
+    return any(
+        isinstance(one, ast.Assign)
+        and getattr(one.targets[0], "attr", "") == name
+        and any(
+            last_name(each.func) in ("Parameter", "Buffer") for each in walk(one.value) if isinstance(each, ast.Call)
+        )
+        for one in own(method)
     )
 
 
