@@ -11,7 +11,8 @@ Why:
 
 How sure:
     Sure where the result of `state_dict` with an argument is thrown away. Silent where the method itself is wanted: as
-    a default of `getattr`, in `inspect`, `patch` or a wrapper that keeps and calls it, among other methods of the object, and in a file that has states as attributes of that name.
+    a default of `getattr`, in a wrapper that keeps and calls it, among other methods of the object, and in a file that
+    has states as attributes of that name.
 """
 
 from __future__ import annotations
