@@ -277,10 +277,10 @@ def _keeps_parameters(method: _Body, name: str) -> bool:
 
 
 def _makes_a_parameter(method: _Body, name: str) -> bool:
-    """Say whether a method makes a parameter or buffer of an attribute, under the same name."""
+    """Say whether a method makes a parameter or buffer of an attribute, or sets it to one."""
     return any(
         isinstance(one, ast.Assign)
-        and getattr(one.targets[0], "attr", "") == name
+        and any(getattr(each, "attr", "") == name for each in (*one.targets, *walk(one.value)))
         and any(
             last_name(each.func) in ("Parameter", "Buffer") for each in walk(one.value) if isinstance(each, ast.Call)
         )
