@@ -2,7 +2,8 @@
 
 What it finds:
     `self.name = [nn.Linear(...), ...]`, a comprehension of layers, or a dict of layers in the `__init__` of a
-    module, which never registers them elsewhere.
+    module, which never registers them elsewhere. As a hint, a list of attributes with batch norm among them that the
+    layers run through: it keeps what conversions replace.
 
 Why:
     A module finds its parts among its attributes, not inside of lists: these layers are not in `parameters()`, so

@@ -1,18 +1,21 @@
 """A module keeps a tensor that is neither a parameter nor a buffer.
 
 What it finds:
-    `self.scale = torch.tensor(...)` in `__init__` of a module, when a method computes with it as it is; and
-    `self.scale = nn.Parameter(...).cuda()`, or a parameter times something, which is no parameter any more.
+    `self.scale = torch.tensor(...)` in `__init__` of a module, when a method computes with it as it is: by itself, as a
+    view, under another name, in a function of the project or a layer of torch's. A tensor that is drawn at random there
+    and read by a method. One that an own `_apply` moves (a hint: it is not saved). And `nn.Parameter(...).cuda()`,
+    or a parameter times something, which is no parameter any more.
 
 Why:
     `module.to(device)` and `.half()` leave it behind, checkpoints do not have it, and if it was to be trained,
-    nothing trains it.
+    nothing trains it. What was drawn is another tensor after loading than that which the weights were trained with.
 
 How sure:
     The value is surely a tensor of torch's, made without a device, and goes straight into an operation of another
-    method. Silent if it is made of one number that the program says, as such a tensor computes with those of any
-    device; if the attribute is ever moved (`.to`, `.cuda`, `.type_as`, `new_tensor`, `.device`), set in another method,
-    put into a list, or if the class overrides `_apply`, `to` or `cuda`.
+    method. Silent if it is made of one number that the program says, or used by one item, as such a tensor computes
+    with those of any device; if the attribute is ever moved (`.to`, `.cuda`, `.type_as`, `new_tensor`, `.device`), set
+    in another method (but beside parameters), put into a list, or if the class overrides `to` or `cuda`. What is drawn:
+    silent if it follows a seed or generator, is drawn again, is saved by hand, or is called noise or a sample.
 
 When it is wrong:
     The module never leaves the CPU, and the tensor is a constant.
