@@ -37,7 +37,7 @@ class Backbone(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
 
     def train(self, mode=True):
-        super().train()  # <- TW398
+        super().train()  # <- TW386
         self.stem.eval()
         return self
 
@@ -67,7 +67,7 @@ class Backbone(nn.Module):
 _MODES = frozenset({"mode", "training", "train", "is_training", "is_train", "train_mode", "training_mode", "flag"})
 
 
-@rule(code="TW398", severity="error")
+@rule(code="TW386", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at methods named `train` that have a mode."""
     if "torch" not in analysis.source.words:
