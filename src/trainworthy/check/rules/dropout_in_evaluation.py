@@ -2,7 +2,8 @@
 
 What it finds:
     F.dropout(x, p) without training=..., or scaled_dot_product_attention with dropout_p above 0, inside a model that is
-    in evaluation mode; in the source also a dropout module of the project's own that draws whatever the mode.
+    in evaluation mode; in the source also a dropout module, function or
+    autograd function of the project's own that draws whatever the mode.
 
 Why:
     The functions do not know the mode: F.dropout's default is training=True.

@@ -2,7 +2,8 @@
 
 What it finds:
     `self.name = [nn.Linear(...), ...]`, a comprehension of layers, or a dict of layers in the `__init__` of a
-    module, which never registers them elsewhere.
+    module, which never registers them elsewhere. As a hint, a list of attributes with batch norm among them that the
+    layers run through: it keeps what conversions replace.
 
 Why:
     A module finds its parts among its attributes, not inside of lists: these layers are not in `parameters()`, so
@@ -29,7 +30,8 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, Context, Store
-from trainworthy.check.static.queries import PARAMETRISED, body_of, inner_modules
+from trainworthy.check.static.layer_lists import is_batch_norm, runs_through
+from trainworthy.check.static.queries import PARAMETRISED, body_of, inner_modules, is_a_module
 from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import Instance, Sequence, Value
 
@@ -87,6 +89,28 @@ def _become_attributes(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
         ), store.context, store.target.attr  # fmt: skip
 
 
+def _are_listed_beside(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
+    """Yield plain lists of attributes that are layers, batch norm among them, when the layers run through the list."""
+    for store in analysis.stores:
+        function, value = store.context.function, getattr(store.node, "value", None)
+        if not isinstance(value, ast.List | ast.Tuple) or len(value.elts) < 2 or function is None:
+            continue
+        if function.name != "__init__" or function.owner is None or not is_a_module(store.owner):
+            continue
+        names = [one.attr for one in value.elts if isinstance(one, ast.Attribute) and ast.unparse(one.value) == "self"]
+        norm = next((one for one in names if is_batch_norm(function.node, one)), None)
+        if not isinstance(store.target, ast.Attribute) or len(names) != len(value.elts) or norm is None:
+            continue
+        if runs_through(function.owner.node, store.target.attr):
+            yield Hit(
+                place=analysis.place(store.node, store.context),
+                message=f"layers run through a plain list: what replaces `self.{norm}`, as `convert_sync_batchnorm` "
+                "does, is not in it",
+                fix="Make the list where it is used, or keep the layers in `nn.Sequential` alone.",
+                severity="hint",
+            ), store.context, store.target.attr  # fmt: skip
+
+
 def _filled_later(analysis: Analysis) -> Iterator[tuple[ast.AST, Context, ast.Attribute, Value]]:
     """Yield what is appended to lists of modules, or stored in their dicts, by ``__init__``: where, to what, what."""
     for call in analysis.method_calls("append"):
@@ -105,14 +129,34 @@ def _is_made_for_it(call: Call) -> bool:
     if not isinstance(given, ast.Name):
         return isinstance(given, ast.Call)
     names = [one for one in walk(function.node) if isinstance(one, ast.Name)] if function is not None else []
-    return sum(one.id == given.id for one in names) == 2
+    uses = [one for one in names if one.id == given.id]
+    loads = [one for one in uses if isinstance(one.ctx, ast.Load) and one is not given]
+    return len(uses) - len(loads) == 2 and function is not None and all(_may_be_left_out(one, call) for one in loads)
+
+
+def _may_be_left_out(use: ast.Name, call: Call) -> bool:
+    """Say whether another use of a name stands in a branch that need not run where the layer is appended."""
+    function = call.context.function
+    for one in walk(function.node) if function is not None else ():
+        if isinstance(one, ast.If) and any(each is use for each in walk(one)):
+            sides = [one.body, one.orelse]
+            reads = [any(_mentions(each, use.id) for each in side) for side in sides]
+            if not all(reads) and not any(each is call.node for each in walk(one)):
+                return True
+    return False
+
+
+def _mentions(node: ast.AST, name: str) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == name for one in walk(node))
 
 
 @rule(code="TW303", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at lists that become attributes of modules, and at such that are filled later."""
     seen: set[tuple[ast.AST, str]] = set()
-    for hit, context, attribute in chain(_become_attributes(analysis), _are_filled(analysis)):
+    for hit, context, attribute in chain(
+        _become_attributes(analysis), _are_filled(analysis), _are_listed_beside(analysis)
+    ):
         key = (body_of(context), attribute)
         if key not in seen:
             seen.add(key)
@@ -190,7 +234,20 @@ def _hides_one(value: Sequence) -> bool:
 def _has_parameters(value: Value) -> bool:
     if not is_module(value):
         return False
-    return any(one.type.rpartition(".")[2] in PARAMETRISED | _WITH_A_MODE for one in inner_modules(value))
+    return any(
+        one.type.rpartition(".")[2] in PARAMETRISED | _WITH_A_MODE or _asks_for_its_mode(one)
+        for one in inner_modules(value)
+    )
+
+
+def _asks_for_its_mode(module: Instance) -> bool:
+    """Say whether a class of the project does something else in training mode."""
+    classes = module.cls.order() if module.cls is not None else ()
+    return any(
+        isinstance(one, ast.Attribute) and one.attr == "training" and getattr(one.value, "id", "") == "self"
+        for cls in classes
+        for one in walk(cls.node)
+    )
 
 
 _WITH_A_MODE = frozenset(
@@ -220,7 +277,9 @@ def _uses(cls: ast.ClassDef, attribute: str) -> bool:
     if _is_fixed_and_moved(cls, attribute):
         return True
     text = ast.dump(cls)
-    return "add_module" in text or "register_module" in text or "'setattr'" in text or _asks_for_parameters(cls)
+    return (
+        "add_module" in text or "register_module" in text or "'setattr'" in text or _asks_for_parameters(cls, attribute)
+    )
 
 
 def _is_fixed_and_moved(cls: ast.ClassDef, attribute: str) -> bool:
@@ -238,15 +297,37 @@ def _is_fixed_and_moved(cls: ast.ClassDef, attribute: str) -> bool:
     return fixed and moved
 
 
-def _asks_for_parameters(cls: ast.ClassDef) -> bool:
-    """Say whether a class asks anything but itself for parameters, or says which it has."""
+def _asks_for_parameters(cls: ast.ClassDef, attribute: str) -> bool:
+    """Say whether a class may ask its list for parameters, or says which it has."""
     for node in walk(cls):
         if isinstance(node, ast.FunctionDef) and "parameters" in node.name:
             return True
-        asks = isinstance(node, ast.Attribute) and node.attr in ("parameters", "named_parameters", "state_dict")
-        if asks and getattr(getattr(node, "value", None), "id", "") != "self":
-            return True
+        if isinstance(node, ast.Attribute) and node.attr in ("parameters", "named_parameters", "state_dict"):
+            owner = node.value
+            while isinstance(owner, ast.Subscript):
+                owner = owner.value
+            if not _is_something_else(cls, owner, attribute):
+                return True
     return False
+
+
+def _is_something_else(cls: ast.ClassDef, owner: ast.expr, attribute: str) -> bool:
+    """Say whether an expression is the object itself, another attribute, or a name that is bound to a part of one."""
+    root = owner
+    while isinstance(root, ast.Attribute | ast.Subscript):
+        root = root.value
+    text, path = ast.unparse(root), ast.unparse(owner)
+    if text in ("self", "super()"):
+        return f".{attribute}" not in path
+    bound = [
+        one.value if isinstance(one, ast.Assign) else one.iter
+        for one in walk(cls)
+        if (isinstance(one, ast.Assign) and any(ast.unparse(each) == text for each in one.targets))
+        or (isinstance(one, ast.For | ast.comprehension) and ast.unparse(one.target) == text)
+    ]
+    return bool(bound) and all(
+        ast.unparse(one).startswith("self.") and attribute not in ast.unparse(one) for one in bound
+    )
 
 
 LIVE_BAD = """\

@@ -2,8 +2,9 @@
 
 What it finds:
     In the source: a program that never turns evaluation mode on, and calls a model with dropout or BatchNorm without
-    gradients or over a loader named for validation, or in a function named for evaluation; and `train()` in the middle
-    of a validation. In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three
+    gradients or over a loader named for validation, or in a function named for evaluation; `train()` in the middle
+    of a validation; and one of two models that a function loads and uses, when only the other is put into evaluation
+    mode. In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three
     times in a row with no step in between, in training mode.
 
 Why:
@@ -25,6 +26,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.evaluated import evaluated_in_training_mode
+from trainworthy.check.static.evaluated_beside import loaded_beside
 from trainworthy.check.static.modes import training_mode_without_gradients
 
 BAD = """\
@@ -121,4 +123,10 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
             message="the model is put into training mode within its evaluation",
             evidence=(Evidence("it is called here, without gradients", analysis.place(use.node, use.context)),),
             fix="Remove it; set training mode after the evaluation.",
+        )
+    for node, name, other in loaded_beside(analysis):
+        yield Hit(
+            place=analysis.place(node),
+            message=f"`{name}` is loaded and used in training mode; `{other}` beside it is put into evaluation mode",
+            fix=f"Call `{name}.eval()`, too.",
         )

@@ -55,6 +55,11 @@ class Analysis:
     def _calls_by_method(self) -> dict[str, list[Call]]:
         return _grouped(self.all_calls, lambda call: call.method)
 
+    @cached_property
+    def call_at(self) -> dict[ast.Call, Call]:
+        """The calls by where they stand; of one that was met in several ways the last."""
+        return {call.node: call for call in self.all_calls}
+
     def calls(self, *names: str) -> Iterator[Call]:
         """Yield calls by full name; several names are taken one after the other."""
         for name in names:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.queries import called_function, is_a_module, once_per_place
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Const, Function, Instance, ProjectClass
+from trainworthy.check.static.values import Const, Function, Instance, ProjectClass, Value
 
 _DROPOUTS = tuple(
     f"torch.nn.functional.{name}"
@@ -25,6 +25,7 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
         given = call.has(2, "training") or call.constant(1, "p") == 0 or call.starred
         if not given and _follows_nothing(call) and not _asked_for(call):
             yield call, "`training` is not given, and its default is True"
+    yield from _own_functions(analysis)
     own = _own_dropouts(analysis)
     for call in once_per_place(iter(analysis.all_calls)):
         rate = next((one.value for one in call.node.keywords if one.arg == "dropout_p"), None)
@@ -56,6 +57,50 @@ def _own_dropouts(analysis: Analysis) -> dict[tuple[object, str], str]:
     return found
 
 
+def _own_functions(analysis: Analysis) -> Iterator[tuple[Call, str]]:
+    """Yield calls that give the rate that a module keeps to a function, or autograd function, of the project's own.
+
+    Named for dropping, or given the rate for a parameter that is, it draws and knows nothing of the mode.
+    """
+    for call in once_per_place(iter(analysis.all_calls)):
+        given = [*call.node.args, *(one.value for one in call.node.keywords)]
+        rate = next((one for each in given if (one := _rate_in(each)) is not None), None)
+        if rate is None or not _follows_nothing(call) or not _is_a_fixed_rate(rate, call, or_zero=True):
+            continue
+        body = _body_of_callee(analysis, call)
+        if body is not None and _draws_after_the_rate(body) and not _asks_for_the_mode(body):
+            yield call, f"`{ast.unparse(call.node.func)}` drops by `{ast.unparse(rate)}` whatever the mode"
+
+
+def _rate_in(node: ast.expr) -> ast.Attribute | None:
+    """Return an attribute of a module that is named for the rate of a dropout: as it is, or as a number."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float" and node.args:
+        node = node.args[0]
+    of_self = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    return node if of_self and isinstance(node, ast.Attribute) and _RATE.search(node.attr) else None
+
+
+_RATE = re.compile(r"drop(out)?(_?(p|prob|rate|ratio))?$|^drop_?(path|out)")
+
+
+def _body_of_callee(analysis: Analysis, call: Call) -> ast.AST | None:
+    """Return the function that a call runs, or the `forward` of an autograd function whose `apply` it is."""
+    function = called_function(call)
+    if function is not None:
+        return function.node if function.owner is None else None
+    func = call.node.func
+    name = getattr(func.value, "id", "") if isinstance(func, ast.Attribute) and func.attr == "apply" else ""
+    cls = next((one for one in analysis.classes if name and one.node.name == name), None)
+    forward = cls.members.get("forward") if cls is not None else None
+    return forward.node if isinstance(forward, Function) else None
+
+
+def _draws_after_the_rate(body: ast.AST) -> bool:
+    """Say whether a function draws numbers, and one of its parameters is the rate of a dropout."""
+    names = [one.arg for one in walk(body) if isinstance(one, ast.arg)]
+    return _draws(body) and any(_RATE.search(name) or name in ("p", "prob", "rate") for name in names)
+
+
 def _where_it_draws(analysis: Analysis, call: Call) -> Call | None:
     """Return the call that draws in what a call leads to, if that stands in this file."""
     for one in analysis.all_calls:
@@ -83,7 +128,7 @@ def _follows_nothing(call: Call) -> bool:
     function = call.context.function
     if function is None or function.owner is None or function.name in ("__init__", "extra_repr"):
         return False
-    if not is_module(function.owner.prototype or Instance("")) or "prenet" in function.owner.node.name.lower():
+    if not is_a_module(function.owner.prototype) or "prenet" in function.owner.node.name.lower():
         return False
     tests = [one.test for one in walk(function.node) if isinstance(one, ast.If | ast.IfExp | ast.Assert)]
     parts = [call.node, *[test for test, _ in call.context.branches], *tests]
@@ -109,7 +154,7 @@ def _asks_for_the_mode(node: ast.AST) -> bool:
     return any("train" in str(getattr(one, "attr", None) or getattr(one, "id", "")) for one in walk(node))
 
 
-def _is_a_fixed_rate(rate: ast.Attribute, call: Call) -> bool:
+def _is_a_fixed_rate(rate: ast.Attribute, call: Call, *, or_zero: bool = False) -> bool:
     """Say whether an attribute is set in `__init__` alone, and to nothing that is zero or asks for the mode."""
     owner = call.context.function.owner if call.context.function is not None else None
     name = rate.attr if isinstance(rate.value, ast.Name) else getattr(rate.value, "attr", "")
@@ -127,7 +172,11 @@ def _is_a_fixed_rate(rate: ast.Attribute, call: Call) -> bool:
                 if member.name != "__init__":
                     return False
     known = owner.prototype.attrs.get(name) if owner.prototype is not None else None
-    return sets > 0 and not (isinstance(known, Const) and known.value in (0, 0.0, None))
+    return sets > 0 and (or_zero or not _is_nothing(known))
+
+
+def _is_nothing(known: Value | None) -> bool:
+    return isinstance(known, Const) and known.value in (0, 0.0, None)
 
 
 def _takes_it_as_it_is(call: Call) -> bool:

@@ -28,6 +28,10 @@ _NUMPY_RANDOM = frozenset({"rand", "randn", "random", "normal", "uniform", "rand
 _ELEMENTWISE = frozenset(
     "exp log log1p expm1 abs sqrt tanh relu gelu silu sin cos clamp where isnan isinf square maximum minimum".split()
 )
+_OTHERS = frozenset(
+    "eye tril triu diag logspace outer cumsum cumprod normal hann_window hamming_window blackman_window "
+    "bartlett_window kaiser_window".split()
+)
 _LOSSES = frozenset(
     "cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy kl_div "
     "binary_cross_entropy_with_logits poisson_nll_loss gaussian_nll_loss cosine_embedding_loss hinge_embedding_loss "
@@ -187,6 +191,8 @@ def _function(library: str, name: str, call: Call) -> Value | None:
         return call_method(first, name, dataclasses.replace(call, args=call.args[1:]))
     if name in _LIKE or name in _ELEMENTWISE:
         return _same_shape(kind, name, first, call)
+    if name in _OTHERS and library == "torch":
+        return Tensor(made_by=call)
     if name in _INT_CREATE:
         return Tensor(library=kind, shape=_range_shape(name, call), dtype=None, made_by=call)  # type: ignore[arg-type]
     if name in ("tensor", "as_tensor", "array", "asarray", "from_numpy", "linspace"):

@@ -130,6 +130,19 @@ def inner_modules(value: Value) -> list[Instance]:
     return list(found.values())
 
 
+def is_a_module(value: Value | None) -> bool:
+    """Say whether a value is a torch module, be it of a class whose base another library calls its module."""
+    if value is None or is_module(value):
+        return value is not None
+    cls = value.cls if isinstance(value, Instance) else None
+    if cls is None or not _WRAPPED_BASE.search(cls.outside_base()):
+        return False
+    return cls.lookup("forward") is not None and "torch" in cls.source.words
+
+
+_WRAPPED_BASE = re.compile(r"(^|\.)(Base|NN)?Module$")
+
+
 def in_a_module(call: Call) -> bool:
     """Say whether a call stands in a method of a module: its mode and graph are the business of who uses the module."""
     owner = _class_around(call.context)
