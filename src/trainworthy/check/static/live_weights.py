@@ -51,10 +51,11 @@ def _keeps(statement: ast.Assign) -> bool:
 
 def _holder(value: ast.expr) -> str | None:
     """Return whose state dict a value is; None if it is none, or a copy of the tensors."""
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "copy":
+    func = value.func if isinstance(value, ast.Call) else None
+    if isinstance(value, ast.Call) and isinstance(func, ast.Attribute) and func.attr == "copy":
         if not value.args:
-            value = value.func.value
-        elif getattr(value.func.value, "id", "") == "copy":
+            value = func.value
+        elif getattr(func.value, "id", "") == "copy":
             value = value.args[0]
     if (
         isinstance(value, ast.Call)
