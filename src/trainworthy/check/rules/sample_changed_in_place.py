@@ -4,9 +4,9 @@ What it finds:
     In `__getitem__`, a name for `self.samples[index]` is changed in place: by a method that ends in `_`, by
     assigning to a part of it, or by `+=` and the like where the stored data are a tensor or an array. Also where it is
     a view of the item, a part of it (`sample["boxes"]`), or is handed to a method of the class that changes its
-    argument so; and where the index is looked up first (`self.samples[self.order[index]]`). In any function: a slice of an array
-    that processes share (`SharedArray.attach`, `np.memmap`, `np.load(mmap_mode="r+")`) that `+=` and the like change
-    before it is handed on.
+    argument so; and where the index is looked up first (`self.samples[self.order[index]]`). In any function: a slice of
+    an array that processes share (`SharedArray.attach`, `np.memmap`, `np.load(mmap_mode="r+")`) that `+=` and the like
+    change before it is handed on.
 
 Why:
     Indexing a tensor or an array, or taking an item of a list, gives the stored object itself: augmentation adds up
