@@ -95,11 +95,13 @@ def _in_one(analysis: Analysis, calls: dict[ast.Call, str], nodes: Sequence[ast.
 
 def _library(source: Source, call: ast.Call) -> str:
     """Name the library that a call seeds; "" if it seeds none with one value."""
-    return _SEEDS.get(_full_name(source, call.func), "") if len(call.args) == 1 and not call.keywords else ""
+    if len(call.args) != 1 or call.keywords or getattr(call.func, "attr", "") not in ("seed", "manual_seed"):
+        return ""
+    return _SEEDS.get(_full_name(source, call.func), "")
 
 
 def _full_name(source: Source, func: ast.expr) -> str:
-    """Write a function with the name of its library in full."""
+    """Write a function of a module with the name of its library in full."""
     first, _, rest = ast.unparse(func).partition(".") if isinstance(func, ast.Attribute) else ("", "", "")
     return f"{libraries(source).get(first, first)}.{rest}"
 

@@ -159,12 +159,11 @@ def _is_unread(names: Bindings, name: str) -> bool:
 def _defaults_for_the_base(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
     """Yield calls of an overridden method that get nothing but the defaults of the parameters that it shares."""
     node = names.function
-    constants = _constant_defaults(node)
-    asked = {one.id for part in walk(node) if isinstance(part, ast.If) for one in walk(part.test)
-             if isinstance(one, ast.Name)} if len(constants) > 1 else set()  # fmt: skip
-    for call in names.calls if len(constants) > 1 else ():
-        if not _is_of_the_base(call, node.name):
-            continue
+    calls = [one for one in names.calls if len(one.keywords) > 1 and _is_of_the_base(one, node.name)]
+    constants = _constant_defaults(node) if calls else {}
+    tests = [part.test for part in walk(node) if isinstance(part, ast.If)] if constants else []
+    asked = {one.id for test in tests for one in walk(test) if isinstance(one, ast.Name)}
+    for call in calls:
         own = [one for one in call.keywords if one.arg in constants]
         written = [str(one.arg) for one in own if _is_constant(one.value, constants[str(one.arg)])]
         forgotten = [one for one in written if one not in asked and one not in names.stores and one not in _COMMON]

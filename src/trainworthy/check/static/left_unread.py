@@ -122,6 +122,9 @@ def given_elsewhere(names: Bindings) -> Iterator[tuple[str, ast.Assign, str, ast
     for branch in walk(names.function):
         if not isinstance(branch, ast.If) or not branch.orelse:
             continue
+        both = [one for one in (*branch.body, *branch.orelse) if isinstance(one, ast.Assign)]
+        if all(names.is_read(_first_name(one)) for one in both):
+            continue
         calls = [_calls_in(body) for body in (branch.body, branch.orelse)]
         for text in calls[0].keys() & calls[1].keys():
             pair = (calls[0][text], calls[1][text])

@@ -31,7 +31,7 @@ def put_back(analysis: Analysis) -> Iterator[tuple[ast.Assign, ast.AST]]:
         for store in kept:
             if store in inside and (restored := _restored(nodes, store)) is not None:
                 yield store, restored
-    if {"parameters", "named_parameters"} & analysis.source.words:
+    if "copy_" in analysis.source.words and {"parameters", "named_parameters"} & analysis.source.words:
         yield from _parameters_put_back(analysis)
 
 
