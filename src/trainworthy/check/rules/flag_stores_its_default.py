@@ -69,8 +69,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 fix='Use `action="store_true"`, or call it `--no-...` with a `dest`.',
             )
         elif stored and _is_always_true(call):
+            written = next((one for one in call.node.keywords if one.arg == "default"), call.node)
             yield Hit(
-                place=analysis.place(call.node, call.context),
+                place=analysis.place(written, call.context),
                 message=f"the default of `{name}` counts as true: it is on with this flag and without it",
                 fix="`default=False`.",
             )
