@@ -14,7 +14,8 @@ Why:
 How sure:
     Certain that the flag changes nothing. Silent if another option of the file has the same `dest`. Of the opposite:
     the option is stored under the flag's own name, which has no word for off in it, and the help begins with a word for
-    on (allow, enable, use, apply) and has none for off, nor does it speak of a default.
+    on (allow, enable, use, apply) and has none for off, nor does it speak of a default. A hint where a default of True
+    is written out.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 place=analysis.place(call.node, call.context),
                 message=f"this flag turns `{name}` off, and says that it turns it on",
                 fix='Use `action="store_true"`, or call it `--no-...` with a `dest`.',
+                severity="hint" if default is True else None,  # who writes the default out may know
             )
         elif stored and _is_always_true(call):
             written = next((one for one in call.node.keywords if one.arg == "default"), call.node)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from trainworthy.check.static.bindings import Bindings
 from trainworthy.check.static.tree import walk
 
+_COUNTS = re.compile(r"mask|label|target|weight|teacher|reward")
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
 
@@ -32,11 +34,11 @@ def chosen(names: Bindings, unread: set[str]) -> Iterator[tuple[str, ast.Assign]
                 yield name, statements[0]
             continue
         if branches is None:
-            branches = [one for one in walk(names.function) if isinstance(one, ast.If)]
+            branches = [one for one in walk(names.function) if isinstance(one, ast.If) and not _is_of_type(one.test)]
         values = [one.value for one in statements]
         if any(_is_left_over(one) for one in values):
             continue
-        if any(_is_plain(one) for one in values) and any(_bound_in_all(one, statements) for one in branches):
+        if any(_is_something(one) for one in values) and any(_bound_in_all(one, statements) for one in branches):
             yield name, min(statements, key=lambda one: one.lineno)
 
 
@@ -44,10 +46,15 @@ def _is_a_choice(value: ast.IfExp) -> bool:
     """Say whether one of two values is taken, which are not the same in another form."""
     sides = (value.body, value.orelse)
     first, second = ({one.id for one in walk(side) if isinstance(one, ast.Name)} for side in sides)
-    moved = any(isinstance(side, ast.Call) for side in sides) and bool(first & second)
-    if moved or any(_is_left_over(side) for side in sides):
+    moved = any(isinstance(side, ast.Call | ast.Name) for side in sides) and bool(first & second)
+    if moved or _is_of_type(value.test) or any(_is_left_over(side) for side in sides):
         return False
-    return any(_is_plain(side) and not isinstance(side, ast.Constant) for side in sides)
+    return any(_is_something(side) for side in sides)
+
+
+def _is_of_type(test: ast.expr) -> bool:
+    """Say whether a condition asks of what type something is: what it chooses is the same in another form."""
+    return isinstance(test, ast.Call) and getattr(test.func, "id", "") == "isinstance"
 
 
 def _is_left_over(value: ast.expr) -> bool:
@@ -59,9 +66,11 @@ def _is_only_there(test: ast.expr) -> bool:
     return isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is | ast.IsNot | ast.In | ast.NotIn)
 
 
-def _is_plain(value: ast.expr) -> bool:
-    """Say whether a value is there for itself: what makes it does nothing else."""
-    return not any(isinstance(one, ast.Call | ast.Await | ast.Yield | ast.NamedExpr) for one in walk(value))
+def _is_something(value: ast.expr) -> bool:
+    """Say whether a value is there for itself, not None: what makes it does nothing else."""
+    return not isinstance(value, ast.Constant) and not any(
+        isinstance(one, ast.Call | ast.Await | ast.Yield | ast.NamedExpr) for one in walk(value)
+    )
 
 
 def _bound_in_all(branch: ast.If, statements: list[ast.Assign]) -> bool:
@@ -98,7 +107,10 @@ def asked_for(names: Bindings, unread: set[str]) -> Iterator[tuple[str, ast.Assi
         }
         for statement in branch.body if asked else ():
             if isinstance(statement, ast.Assign) and statement in taken and _key_of(statement.value) in asked:
-                yield taken[statement], statement, branch.test
+                name = taken[statement]
+                prepared = isinstance(statement.value, ast.Call) or len(names.stores[name]) > 1
+                if prepared or _COUNTS.search(name):
+                    yield name, statement, branch.test
 
 
 def _key_of(value: ast.expr) -> tuple[str, object] | None:
