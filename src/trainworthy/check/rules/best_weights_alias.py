@@ -3,13 +3,18 @@
 What it finds:
     `best = model.state_dict()` (also with `.copy()`) inside a training loop, kept in a variable and used after it;
     also in an attribute `best...` that a hook of a class sets and the class loads again. `best_model = model` likewise.
+    Also weights that are kept to be put back, while others are loaded or trained, and that are the model's own:
+    `kept = model.state_dict()`, `model.load_state_dict(averaged)`, `model.load_state_dict(kept)`; and a list of
+    `p.data` that is copied back into the parameters.
 
 Why:
     `state_dict()` returns the live tensors; the next step changes them. The "best" model is the last one.
 
 How sure:
     The value is kept over turns of the loop, the loop (or what it calls) trains, and the variable is read outside
-    of the loop or in a later turn. Dicts that are saved in the same turn are not reported.
+    of the loop or in a later turn. Dicts that are saved in the same turn are not reported. What is put back goes into
+    the module that it came from, and nothing changes the dict or gives the module other tensors; silent with FSDP,
+    whose dicts are copies.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
+from trainworthy.check.static.live_weights import put_back
 from trainworthy.check.static.queries import body_of, optimizer_steps
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import StateDict
@@ -67,7 +73,7 @@ model.load_state_dict(best)
 @rule(code="TW601", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at state dicts that are kept in a variable within a loop."""
-    seen = set()
+    seen: set[ast.AST] = set()
     for store in analysis.stores:
         if not isinstance(store.value, StateDict) or store.node in seen:
             continue
@@ -90,6 +96,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message="this is another name for the model that goes on training, not a copy of it",
                 evidence=(Evidence("it is read after the loop"),),
                 fix="Copy: `copy.deepcopy(model)`, or keep a copy of its `state_dict()`.",
+            )
+    for kept, restored in put_back(analysis):
+        if kept not in seen:
+            seen.add(kept)
+            yield Hit(
+                place=analysis.place(kept),
+                message="these are the live weights: putting them back changes nothing",
+                evidence=(Evidence("they are put back here", analysis.place(restored)),),
+                fix="Copy: `copy.deepcopy(model.state_dict())`, or `clone()` each tensor.",
             )
 
 

@@ -1,8 +1,8 @@
 """A loss, a mask, a weight or a target is computed and never used.
 
 What it finds:
-    `consistency_loss = F.mse_loss(a, b)`, `causal_mask = torch.triu(...)` or `advantages = (a - a.mean()) / a.std()`
-    in a function that never reads it.
+    `consistency_loss = F.mse_loss(a, b)`, `causal_mask = torch.triu(...)`, `mask_batch = torch.cat(batch.mask)` or
+    `advantages = (a - a.mean()) / a.std()` in a function that never reads it.
 
 Why:
     What was meant to be learned from is left out of the sum, what was meant to be hidden is seen.
@@ -54,7 +54,8 @@ def step(model, teacher, x, y):
 
 _WATCHED = re.compile(
     r"(^|_)(loss|mask|penalty|advantages?|regulari[sz]ation|reg|rewards?|returns|weights?|targets?|labels?|noise|bias|"
-    r"coef|coeff|scale|grads?|gradients?|sigma|temperature|ratio|weighted|normali[sz]ed|scaled|clipped|masked)(_?\d)?$|"
+    r"coef|coeff|scale|grads?|gradients?|sigma|temperature|ratio|weighted|normali[sz]ed|scaled|clipped|masked|dones?|"
+    r"terminals?|terminated|not_dones?)(_(batch|tensor|t|b))?(_?\d)?$|"
     r"^(weighted|normali[sz]ed|scaled|clipped|masked)_"
 )
 _COMPUTE = frozenset("min max abs sum round float int len list tuple sorted".split())

@@ -2,7 +2,8 @@
 
 What it finds:
     `if torch.cuda.is_available:`, `if is_main_process and ...:` or `rank == 0` where the name is a function that is
-    called elsewhere in the file, or a method of the class that is no property.
+    called elsewhere in the file, or a method of the class that is no property; `dist.get_rank == 0`. Likewise a
+    tensor's method: `x.dim == 4`, `x.dim in (2, 3)`, `mask.numel == 0`, `if torch.isnan(loss).any:`.
 
 Why:
     A function is always true, and never equal to a number: the branch for the other case never runs. Every rank saves,
@@ -10,8 +11,9 @@ Why:
 
 How sure:
     The name is torch's function, a method of the class, or a function of this file or an import that the same file
-    calls without arguments. Silent if anything in the file binds the name otherwise, if a class that descends from the
-    method's has something else by that name, and where one of two functions is chosen by `or`.
+    calls without arguments. A tensor's method is that of something computed in place, or of what other methods of
+    tensors are called of in the same function. Silent if anything in the file binds the name otherwise, if a class that
+    descends from the method's has something else by that name, and where one of two functions is chosen by `or`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.attributes import replaced_below
 from trainworthy.check.static.tree import walk
+from trainworthy.check.static.uncalled import of_tensors
 
 BAD = """\
 import torch
@@ -55,7 +58,9 @@ if rank() == 0:
 
 _PREDICATES = (
     "cuda.is_available", "mps.is_available", "distributed.is_initialized", "distributed.is_available",
-    "dist.is_initialized", "dist.is_available", "xpu.is_available",
+    "dist.is_initialized", "dist.is_available", "xpu.is_available", "torch.is_grad_enabled",
+    "torch.is_autocast_enabled", "cuda.is_initialized", "cuda.is_bf16_supported", "dist.get_rank",
+    "distributed.get_rank", "dist.get_world_size", "distributed.get_world_size", "cuda.device_count",
 )  # fmt: skip
 _ORDER = ast.Lt | ast.LtE | ast.Gt | ast.GtE
 
@@ -75,6 +80,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         callable_names = _only_functions(analysis) if callable_names is None else callable_names
         if node.id in callable_names:
             yield _hit(analysis, node)
+    yield from (_hit(analysis, node) for node in of_tensors(analysis))
     functions = {getattr(one, "name", "") for one in analysis.nodes.get(ast.FunctionDef, [])}
     methods = [one for one in asked if isinstance(one, ast.Attribute) and one.attr in functions]
     yield from _methods(analysis, [one for one in methods if _is_self(one.value)])

@@ -2,8 +2,9 @@
 
 What it finds:
     Two neighbouring `if`s that ask the same of two things (`hasattr(self.a, "f")` and `hasattr(self.b, "f")`, `x is not
-    None`, `exists(x)`), where the body of one never touches its own and uses the other's; and two that do the same
-    with two values, one if it is there (`a != -1`), the other if it is not (`b == -1`).
+    None`, `exists(x)`), where the body of one never touches its own and uses the other's; two that do the same
+    with two values, one if it is there (`a != -1`), the other if it is not (`b == -1`); and `if length_:` or `elif
+    new_length > 0:` whose body cuts or counts by `length`, the parameter that the other one was made of.
 
 Why:
     A copied branch of which one name was left: the thing that was asked for is ignored, and the other may not be there.
@@ -23,7 +24,9 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Bindings, bindings_of, function_around
 from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.words import says_changed, words_of
 
 BAD = """\
 import torch
@@ -56,6 +59,7 @@ def schedulers(optimizer, decay_steps=None, warmup_steps=None):
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at neighbouring branches."""
     yield from _turned_round(analysis)
+    yield from _before_it_was_changed(analysis)
     asked_here = [
         one for one in analysis.nodes.get(ast.If, []) if isinstance(one, ast.If) and _asked(one.test) is not None
     ]
@@ -176,3 +180,52 @@ def _with_a_blank(branch: ast.If) -> str:
     if not any(isinstance(given, ast.Name) and given.id == name for call in calls for given in call.args):
         return ""
     return re.sub(rf"\b{re.escape(name)}\b", "_", "; ".join(ast.unparse(one) for one in branch.body))
+
+
+def _before_it_was_changed(analysis: Analysis) -> Iterator[Hit]:
+    """Yield branches that ask for a number made of a parameter, and compute with the parameter alone."""
+    tests = [(one, name) for one in analysis.nodes.get(ast.If, [])
+             if isinstance(one, ast.If) and (name := _number_asked_for(one.test))]  # fmt: skip
+    tests = [(one, name) for one, name in tests if name.endswith("_") or len(words_of(name)) > 1]
+    for branch, name in tests:
+        function = function_around(analysis.parents, branch)
+        names = bindings_of(function) if function is not None else None
+        if names is None or name in names.parameters or name not in names.stores:
+            continue
+        for first in (one for one in names.parameters if name == f"{one}_" or says_changed(name, one)):
+            use = _computes_with(branch, first, name)
+            if use is not None and first not in names.stores and _is_made_of(names, name, first):
+                yield Hit(
+                    place=analysis.source.place(use),
+                    message=f"the branch asks for `{name}` and uses `{first}`, of which that was made",
+                    evidence=(Evidence("the condition", analysis.source.place(branch.test)),),
+                    fix=f"Use `{name}` here.",
+                )
+
+
+def _number_asked_for(test: ast.expr) -> str:
+    """Return the name of which a condition asks whether it is a number above or other than one."""
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.comparators[0], ast.Constant):
+        number = type(test.comparators[0].value) in (int, float)
+        return test.left.id if number and isinstance(test.left, ast.Name) else ""
+    return test.id if isinstance(test, ast.Name) else ""
+
+
+def _computes_with(branch: ast.If, first: str, name: str) -> ast.Name | None:
+    """Return where a branch computes or cuts with one name, if it never reads the other."""
+    nodes = [one for statement in branch.body for one in walk(statement)]
+    if any(isinstance(one, ast.Name) and one.id == name for one in nodes):
+        return None
+    inside = [each for one in nodes if isinstance(one, ast.Slice | ast.BinOp) for each in walk(one)]
+    return next((one for one in inside if isinstance(one, ast.Name) and one.id == first), None)
+
+
+def _is_made_of(names: Bindings, name: str, first: str) -> bool:
+    """Say whether every statement that binds a name makes it of another."""
+    made = [one for one in walk(names.function) if isinstance(one, ast.Assign) and _binds(one, name)]
+    used = [any(isinstance(part, ast.Name) and part.id == first for part in walk(one.value)) for one in made]
+    return len(made) == len(names.stores[name]) and bool(used) and all(used)
+
+
+def _binds(statement: ast.Assign, name: str) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == name for each in statement.targets for part in walk(each))

@@ -3,7 +3,10 @@
 What it finds:
     In `__getitem__`, a name for `self.samples[index]` is changed in place: by a method that ends in `_`, by
     assigning to a part of it, or by `+=` and the like where the stored data are a tensor or an array. Also where it is
-    a view of the item, or is handed to a method of the class that changes its argument so.
+    a view of the item, a part of it (`sample["boxes"]`), or is handed to a method of the class that changes its
+    argument so; and where the index is looked up first (`self.samples[self.order[index]]`). In any function: a slice of
+    an array that processes share (`SharedArray.attach`, `np.memmap`, `np.load(mmap_mode="r+")`) that `+=` and the like
+    change before it is handed on.
 
 Why:
     Indexing a tensor or an array, or taking an item of a list, gives the stored object itself: augmentation adds up
@@ -22,6 +25,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function, ProjectClass
 
@@ -60,6 +64,7 @@ class Noisy(torch.utils.data.Dataset):
 @rule(code="TW560", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the methods that give a sample."""
+    yield from _shared_arrays(analysis)
     if "__getitem__" not in analysis.source.words:
         return
     for cls in analysis.classes:
@@ -79,6 +84,7 @@ _DATA_SET = re.compile(r"(^|_)(data_?set|subset|ds|base)$", re.IGNORECASE)
 def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> Iterator[Hit]:
     index = node.args.args[1].arg
     aliases: dict[str, tuple[str, ast.AST]] = {}
+    looked_up = {index}
     for statement in _in_order(node.body):
         for name, place in (*_changed(statement), *_handed_on(cls, statement)):
             attribute, made = aliases.get(name, ("", statement))
@@ -97,9 +103,15 @@ def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> 
                 for one in walk(target):
                     if isinstance(one, ast.Name):
                         aliases.pop(one.id, None)
-                attribute = _item_of(statement.value, index)
-                if isinstance(target, ast.Name) and attribute:
+                if not isinstance(target, ast.Name):
+                    continue
+                attribute = _item_of(statement.value, looked_up) or _part_of(statement.value, aliases)
+                if attribute:
                     aliases[target.id] = (attribute, statement)
+                if _is_an_index(statement.value, looked_up):
+                    looked_up.add(target.id)
+                elif target.id != index:
+                    looked_up.discard(target.id)
 
 
 _VIEWS = frozenset({"view", "squeeze", "unsqueeze", "transpose", "permute", "detach"})
@@ -113,8 +125,28 @@ def _in_order(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield from _in_order(getattr(statement, part, None) or [])
 
 
-def _item_of(value: ast.expr, index: str) -> str:
-    """Return the attribute of which a value is the item with that index, or a view of it."""
+def _part_of(value: ast.expr, aliases: dict[str, tuple[str, ast.AST]]) -> str:
+    """Return the attribute of whose item a value is an entry that the name of a column takes: an array or a list."""
+    if not isinstance(value, ast.Subscript) or not isinstance(value.value, ast.Name):
+        return ""
+    named = isinstance(value.slice, ast.Constant) and isinstance(value.slice.value, str)
+    return aliases.get(value.value.id, ("", value))[0] if named else ""
+
+
+def _is_an_index(value: ast.expr, known: set[str]) -> bool:
+    """Say whether a value is an index that another one is looked up by or counted from."""
+    if isinstance(value, ast.BinOp):
+        return any(isinstance(one, ast.Name) and one.id in known for one in (value.left, value.right))
+    if not isinstance(value, ast.Subscript) or getattr(value.slice, "id", "") not in known:
+        return False
+    return _INDICES.search(getattr(value.value, "attr", "")) is not None
+
+
+_INDICES = re.compile(r"(^|_)(ind|inds|idx|idxs|indices|indexes|order|ids|mapping|perm|permutation)$")
+
+
+def _item_of(value: ast.expr, known: set[str]) -> str:
+    """Return the attribute of which a value is the item with one of some indices, or a view of it."""
     while isinstance(value, ast.Call | ast.Subscript | ast.Attribute):
         if isinstance(value, ast.Call):
             func = value.func
@@ -128,7 +160,9 @@ def _item_of(value: ast.expr, index: str) -> str:
             value = value.value
         else:
             break
-    if not isinstance(value, ast.Subscript) or getattr(value.slice, "id", "") != index:
+    if not isinstance(value, ast.Subscript):
+        return ""
+    if getattr(value.slice, "id", "") not in known and not _is_an_index(value.slice, known):
         return ""
     of = value.value
     return of.attr if isinstance(of, ast.Attribute) and getattr(of.value, "id", "") == "self" else ""
@@ -193,3 +227,63 @@ def _holds_arrays(analysis: Analysis, cls: ProjectClass, attribute: str) -> bool
             if isinstance(value, ast.Call) and getattr(root, "id", "") in libraries:
                 return True
     return False
+
+
+_ATTACHES = frozenset({"SharedArray.attach", "np.memmap", "numpy.memmap", "sa.attach"})
+
+
+def _shared_arrays(analysis: Analysis) -> Iterator[Hit]:
+    """Yield changes of slices of an array that other processes or the disk have, too, which are then handed on."""
+    if analysis.source.words.isdisjoint({"SharedArray", "memmap", "mmap_mode"}):
+        return
+    for function in functions_of(analysis.nodes):
+        names = bindings_of(function)
+        arrays = {name for _, name, value in names.given if _is_shared(value)}
+        slices = {name: made for made, name, value in names.given
+                  if isinstance(value, ast.Subscript) and getattr(value.value, "id", "") in arrays
+                  and isinstance(value.slice, ast.Slice | ast.Tuple)} if arrays else {}  # fmt: skip
+        for change in walk(function) if slices else ():
+            if not isinstance(change, ast.AugAssign):
+                continue
+            target = change.target.value if isinstance(change.target, ast.Subscript) else change.target
+            name = getattr(target, "id", "")
+            made = slices.get(name)
+            if made is None or change.lineno < made.lineno or _is_copied(names, name, made, change):
+                continue
+            if any(one.id == name and one.lineno > change.lineno for one in _handed_over(function)):
+                yield Hit(
+                    place=analysis.place(change),
+                    message=f"`{name}` is a part of a shared array, so this changes it for good",
+                    evidence=(Evidence("it is taken here", analysis.place(made)),),
+                    fix=f"Copy the slice first: `{name} = ....copy()`.",
+                )
+                break
+
+
+def _is_shared(value: ast.expr) -> bool:
+    """Say whether a value is an array that writes go through to memory or a file that others read."""
+    if not isinstance(value, ast.Call):
+        return False
+    called, modes = ast.unparse(value.func), {one.arg: getattr(one.value, "value", "") for one in value.keywords}
+    if called.endswith("memmap"):
+        return called in _ATTACHES and modes.get("mode", "r+") == "r+"
+    return called in _ATTACHES or (called.endswith(".load") and modes.get("mmap_mode") == "r+")
+
+
+def _is_copied(names: Bindings, name: str, made: ast.Assign, change: ast.AugAssign) -> bool:
+    """Say whether a statement between two gives a name something that is made of it."""
+    between = [
+        one for one, target in names.plain_assignments() if target == name and made.lineno < one.lineno < change.lineno
+    ]
+    return any(isinstance(part, ast.Name) and part.id == name for one in between for part in walk(one.value))
+
+
+def _handed_over(function: ast.AST) -> Iterator[ast.Name]:
+    """Yield names that are returned, or given to a call."""
+    for one in walk(function):
+        parts = (
+            [one.value] if isinstance(one, ast.Return | ast.Yield) else [*one.args] if isinstance(one, ast.Call) else []
+        )
+        for part in parts:
+            elements = part.elts if isinstance(part, ast.Tuple) else [part]
+            yield from (each for each in elements if isinstance(each, ast.Name))

@@ -5,7 +5,11 @@ What it finds:
     (`shuffle=False` in a function with a parameter `shuffle`), or that it hands on under its name elsewhere, while one
     call gets its default written out; a variable that is made and never read, while another
     is given for the argument of its name, or one of nearly the same name is given twice or used in its stead
-    (`masks, masks` beside `bad_masks`, `q_preds` beside `next_q_preds`).
+    (`masks, masks` beside `bad_masks`, `q_preds` beside `next_q_preds`). Likewise a value that an `if` and its `else`
+    choose, or `a if condition else b`, and that nothing reads; what is taken out where the function asked whether it is
+    there (`if "soft_labels" in batch:`), and that nothing reads; the result of a call that goes to a name that nothing
+    reads in one branch, and to the name in use in the other; and a method that calls the one that it overrides with its
+    own parameters' defaults written out.
 
 Why:
     What the caller asked for has no effect, or the loss is computed of the wrong one of two values: nothing fails.
@@ -13,7 +17,8 @@ Why:
 How sure:
     The function is read as a whole, inner functions included. Silent about functions that are decorated, that hand
     their names on by `locals()` or `save_hyperparameters`, about stubs, and about parameters that methods have for the
-    sake of an interface, and about a constant for a part within another if one of the same class gets the parameter.
+    sake of an interface, and about a constant for a part within another if one of the same class gets the parameter;
+    about choices between calls, which may be made for what they do, and choices that are checked no further in tests.
 """
 
 from __future__ import annotations
@@ -27,6 +32,8 @@ from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, is_stub
+from trainworthy.check.static.left_unread import asked_for, chosen, given_elsewhere
+from trainworthy.check.static.queries import is_a_test
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import ProjectClass
 
@@ -87,7 +94,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         yield from _constants_for_parameters(analysis, names, methods.get(node))
         yield from _defaults_written_out(analysis, names)
+        yield from _defaults_for_the_base(analysis, names)
         yield from _others_for_values(analysis, names)
+        yield from _unread_choices(analysis, names)
 
 
 def _methods(analysis: Analysis) -> dict[ast.AST, ProjectClass]:
@@ -115,14 +124,83 @@ def _constants_for_parameters(analysis: Analysis, names: Bindings, cls: ProjectC
                 )
 
 
-def _defaults_written_out(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
-    """Yield calls that get a parameter's default where the others of the function get the parameter."""
-    arguments = names.function.args
+def _unread_choices(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
+    """Yield what is chosen, asked for or given to one of two names, and read by nothing."""
+    if is_a_test(analysis.source):
+        return
+    unread = {name for _, name in names.plain_assignments() if _is_unread(names, name)}
+    for name, statement in chosen(names, unread):
+        yield Hit(
+            place=analysis.source.place(statement),
+            message=f"`{name}` is chosen here, and nothing reads it: the choice has no effect",
+            fix=f"Use `{name}` where it belongs, or remove the choice.",
+        )
+    for name, statement, test in asked_for(names, unread):
+        yield Hit(
+            place=analysis.source.place(statement),
+            message=f"nothing reads `{name}`, though the function asks whether it is there",
+            evidence=(Evidence("it asks here", analysis.source.place(test)),),
+            fix=f"Use `{name}` where it belongs, or remove it.",
+        )
+    for name, statement, other, elsewhere in given_elsewhere(names):
+        yield Hit(
+            place=analysis.source.place(statement),
+            message=f"nothing reads `{name}`; the other branch gives the same to `{other}`, which is used",
+            evidence=(Evidence("the other branch", analysis.source.place(elsewhere)),),
+            fix=f"Write `{other}` here.",
+        )
+
+
+def _is_unread(names: Bindings, name: str) -> bool:
+    known = name.startswith("_") or name in names.parameters or name in names.defined
+    return not known and not names.is_used(name)
+
+
+def _defaults_for_the_base(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
+    """Yield calls of an overridden method that get nothing but the defaults of the parameters that it shares."""
+    node = names.function
+    calls = [one for one in names.calls if len(one.keywords) > 1 and _is_of_the_base(one, node.name)]
+    constants = _constant_defaults(node) if calls else {}
+    tests = [part.test for part in walk(node) if isinstance(part, ast.If)] if constants else []
+    asked = {one.id for test in tests for one in walk(test) if isinstance(one, ast.Name)}
+    for call in calls:
+        own = [one for one in call.keywords if one.arg in constants]
+        written = [str(one.arg) for one in own if _is_constant(one.value, constants[str(one.arg)])]
+        forgotten = [one for one in written if one not in asked and one not in names.stores and one not in _COMMON]
+        if len(written) == len(own) > 1 and len(forgotten) > 1:
+            first = forgotten[0]
+            yield Hit(
+                place=analysis.source.place(call),
+                message=f"the method that `{node.name}` overrides gets the defaults of `{'`, `'.join(forgotten)}`, "
+                "whatever the caller gave",
+                evidence=(Evidence("the method", _header(analysis, node)),),
+                fix=f"Write `{first}={first}`, and so on.",
+            )
+
+
+def _is_of_the_base(call: ast.Call, name: str) -> bool:
+    func = call.func
+    of = func.value if isinstance(func, ast.Attribute) and func.attr == name else None
+    return isinstance(of, ast.Call) and getattr(of.func, "id", "") == "super"
+
+
+def _is_constant(node: ast.expr, value: object) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is type(value) and node.value == value
+
+
+def _constant_defaults(node: Def) -> dict[str, object]:
+    """Return the parameters whose default is a constant, with it."""
+    arguments = node.args
     positional = [*arguments.posonlyargs, *arguments.args]
     pairs = [*zip(reversed(positional), reversed(arguments.defaults), strict=False)]
     pairs += [(one, value) for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
-    texts = {one.arg: value.value for one, value in pairs if isinstance(value, ast.Constant)}
-    texts = {name: value for name, value in texts.items() if isinstance(value, str) and name not in names.stores}
+    return {one.arg: value.value for one, value in pairs if isinstance(value, ast.Constant)}
+
+
+def _defaults_written_out(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
+    """Yield calls that get a parameter's default where the others of the function get the parameter."""
+    constants = _constant_defaults(names.function).items()
+    texts = {name: value for name, value in constants if isinstance(value, str) and name not in names.stores}
     given = [keyword for call in names.calls for keyword in call.keywords if keyword.arg in texts] if texts else []
     for keyword in given:
         name, value = keyword.arg or "", keyword.value
