@@ -4,7 +4,7 @@ fix: 16ec0d00
 depth: live 8
 expects: TW101
 where: deep_rl/agent/DQN_agent.py
-stands in: gym, baselines, skimage and torchvision, which the package imports; the actor that plays
+stands in: gym, baselines, skimage and torchvision, which the package imports; the actor that plays; the replay memory, whose source Python has not read since 3.7
 """
 
 from types import SimpleNamespace
@@ -18,6 +18,7 @@ for name in ("gym", "gym.spaces.box", "gym.spaces.discrete", "skimage.io", "torc
 for name in ("atari_wrappers", "running_mean_std", "vec_env.subproc_vec_env", "vec_env"):
     stand_in(f"baselines.common.{name}")
 package("deep_rl", HERE / "deep_rl")
+stand_in("deep_rl.component.replay", PrioritizedTransition=type("PrioritizedTransition", (), {}))
 from deep_rl.agent.DQN_agent import DQNAgent
 from deep_rl.network import FCBody, VanillaNet
 from deep_rl.utils import Config, select_device

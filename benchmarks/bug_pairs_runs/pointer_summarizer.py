@@ -8,6 +8,7 @@ where: training_ptr_gen/model.py
 
 import torch
 from data_util import config
+from torch.utils.data import DataLoader, TensorDataset
 
 config.hidden_dim, config.emb_dim, config.vocab_size = 32, 16, 100
 from training_ptr_gen.model import Model
@@ -18,12 +19,15 @@ parts = [model.encoder, model.decoder, model.reduce_state]
 parameters = [p for part in parts for p in part.to(device).parameters()]
 optimizer = torch.optim.Adagrad(parameters, lr=config.lr, initial_accumulator_value=config.adagrad_init_acc)
 batch, length, summary = 6, 20, 5
-for _ in range(4):
-    lengths = [20, 18, 15, 12, 9, 7]
-    articles = torch.randint(1, config.vocab_size, (batch, length)).to(device)
-    mask = (torch.arange(length)[None] < torch.tensor(lengths)[:, None]).float().to(device)
-    targets = torch.randint(1, config.vocab_size, (batch, summary + 1)).to(device)
-    context = torch.zeros(batch, 2 * config.hidden_dim).to(device)
+lengths = [20, 18, 15, 12, 9, 7]
+inside = (torch.arange(length)[None] < torch.tensor(lengths)[:, None]).float().repeat(4, 1)
+data = TensorDataset(
+    torch.randint(1, config.vocab_size, (4 * batch, length)), inside,
+    torch.randint(1, config.vocab_size, (4 * batch, summary + 1)),
+)  # fmt: skip
+for articles, mask, targets in DataLoader(data, batch_size=batch):
+    articles, mask, targets = articles.to(device), mask.to(device), targets.to(device)
+    context = torch.zeros(batch, 2 * config.hidden_dim, device=device)
     optimizer.zero_grad()
     outputs, hidden, _ = model.encoder(articles, lengths)
     state = model.reduce_state(hidden)

@@ -59,3 +59,35 @@ class _Missing(types.ModuleType):
         made = type(name, (), {"__init__": lambda self, *args, **kwargs: None})
         setattr(self, name, made)
         return made
+
+
+def conv_module() -> Any:
+    """Return mmcv's ConvModule, as far as backbones use it: convolution, norm and activation."""
+    from torch import nn
+
+    convolutions = {"Conv2d": nn.Conv2d, "Conv3d": nn.Conv3d}
+    norms = {"BN": nn.BatchNorm2d, "BN2d": nn.BatchNorm2d, "BN3d": nn.BatchNorm3d}
+
+    class ConvModule(nn.Module):
+        def __init__(
+            self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+            dilation: Any = 1, groups: int = 1, bias: Any = "auto", conv_cfg: Any = None, norm_cfg: Any = None,
+            act_cfg: Any = None,
+        ) -> None:  # fmt: skip
+            super().__init__()
+            kind = convolutions[(conv_cfg or {}).get("type", "Conv2d")]
+            bias = norm_cfg is None if bias == "auto" else bias
+            self.conv = kind(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+            self.bn = norms[norm_cfg["type"]](out_channels) if norm_cfg else None
+            self.activate = nn.ReLU() if act_cfg else None
+
+        @property
+        def norm(self) -> Any:
+            return self.bn
+
+        def forward(self, x: Any) -> Any:
+            x = self.conv(x)
+            x = x if self.bn is None else self.bn(x)
+            return x if self.activate is None else self.activate(x)
+
+    return ConvModule

@@ -24,7 +24,7 @@ model = nn.Sequential(
     nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), MLP(SimpleNamespace(HEAD=head), dims=[16, 10])
 ).to(device)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-loader = DataLoader(TensorDataset(torch.randn(24, 3, 8, 8), torch.randint(10, (24,))), batch_size=8, shuffle=True)
+loader = DataLoader(TensorDataset(torch.randn(25, 3, 8, 8), torch.randint(10, (25,))), batch_size=8, shuffle=True)
 for _ in range(2):
     for images, labels in loader:
         loss = nn.functional.cross_entropy(model(images.to(device)), labels.to(device))

@@ -205,7 +205,7 @@ class Guard:
             facts.kept.append(Kept(place=at, steps=3, alive=kept))
         call = self._following.first_call
         if call is not None and self._probe and watch.step == 0:
-            call.is_paired = self._operators.is_paired
+            call.is_paired = self._operators.broadcasts.is_paired
             run_probes(watch, call)
             look_at_signals(watch, call)
             look_at_freezing(watch, call)
