@@ -2,9 +2,9 @@
 
 fix: 58288b2c
 depth: probe
-expects: TW221
+expects: TW269
 where: program, e2_tts_pytorch/e2_tts.py
-needs: einops, einx, x_transformers, scipy, loguru, frozendict
+needs: einops, einx, x_transformers, torch_einops_utils, scipy, loguru, frozendict
 stands in: torchaudio, torchdiffeq, jaxtyping's annotations
 """
 
@@ -51,5 +51,6 @@ def step(frames, lengths, tags):
     return loss
 
 
-frames, lengths, tags = torch.randn(4, 20, 64), torch.tensor([20, 13, 9, 17]), torch.randint(5, (4, 20))
+lengths, tags = torch.tensor([20, 13, 9, 17]), torch.randint(5, (4, 20))
+frames = nn.utils.rnn.pad_sequence([torch.randn(length, 64) for length in lengths], batch_first=True)
 result = tw.probe(step, frames, lengths, tags)

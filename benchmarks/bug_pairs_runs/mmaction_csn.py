@@ -2,7 +2,7 @@
 
 fix: 19c06fb1
 depth: live 4
-expects: TW386
+expects: TW356
 where: program, mmaction/models/backbones/resnet3d_csn.py
 stands in: mmcv (its ConvModule, registry and initialisations)
 """

@@ -65,7 +65,7 @@ def conv_module() -> Any:
     """Return mmcv's ConvModule, as far as backbones use it: convolution, norm and activation."""
     from torch import nn
 
-    convolutions = {"Conv2d": nn.Conv2d, "Conv3d": nn.Conv3d}
+    convolutions = {"Conv": nn.Conv2d, "Conv2d": nn.Conv2d, "Conv3d": nn.Conv3d}
     norms = {"BN": nn.BatchNorm2d, "BN2d": nn.BatchNorm2d, "BN3d": nn.BatchNorm3d}
 
     class ConvModule(nn.Module):
@@ -75,7 +75,7 @@ def conv_module() -> Any:
             act_cfg: Any = None,
         ) -> None:  # fmt: skip
             super().__init__()
-            kind = convolutions[(conv_cfg or {}).get("type", "Conv2d")]
+            kind = convolutions[(conv_cfg or {}).get("type", "Conv")]
             bias = norm_cfg is None if bias == "auto" else bias
             self.conv = kind(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
             self.bn = norms[norm_cfg["type"]](out_channels) if norm_cfg else None

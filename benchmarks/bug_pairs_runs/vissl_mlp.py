@@ -1,9 +1,9 @@
-"""Train the MLP head on features of the form N x C x 1 x 1; the data set does not divide by the batch.
+"""Train the MLP head on features of the form N x C x 1 x 1; the last batch of an epoch has one sample.
 
 fix: 75d472ba
 depth: rehearse
-expects: TW160
-where: vissl/models/heads/mlp.py
+expects: TW520
+where: program
 stands in: the registry of heads, the configuration's class
 """
 

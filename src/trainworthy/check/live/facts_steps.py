@@ -120,13 +120,14 @@ class Forward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropout:
-    """Dropout that was at work although the model was in evaluation mode."""
+    """Dropout that was at work although the model was in evaluation mode; a stray one is no part of the model."""
 
     step: int
     place: Place
     op: str
     p: float
     module: str
+    is_stray: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

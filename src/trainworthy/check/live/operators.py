@@ -231,10 +231,16 @@ class OperatorWatch(TorchFunctionMode):
 
     def _dropout(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: int) -> None:
         stack = self.modules.stack
-        if not stack or stack[0].training or stack[-1].training or isinstance(stack[-1], _DropoutNd):
+        if not stack or stack[0].training:
+            return
+        is_stray = stack[-1].training and all(m is not stack[-1] for m in stack[0].modules())
+        if (stack[-1].training or isinstance(stack[-1], _DropoutNd)) and not is_stray:
             return
         if kind == _ATTENTION:
             p = kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
+        elif is_stray:
+            p = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+            p = p if kwargs.get("training", args[2] if len(args) > 2 else True) else 0.0
         elif len(args) > 2 or not kwargs.get("training") or self._says_training(source):
             return
         else:
@@ -242,7 +248,7 @@ class OperatorWatch(TorchFunctionMode):
         if isinstance(p, (int, float)) and p > 0:
             self.watch.facts.dropouts.append(Dropout(
                 step=self.watch.step, place=self.watch.place_of(source), op=name, p=float(p),
-                module=self.watch.names.module(stack[-1]),
+                module=self.watch.names.module(stack[-1]), is_stray=is_stray,
             ))  # fmt: skip
 
     def _says_training(self, source: int) -> bool:

@@ -45,7 +45,7 @@ def _run(facts: LiveFacts, call: Call) -> None:
         return
     is_causal = _predicts_the_next(facts)
     size, assumed = _batch_size(facts, call, tensors[0])
-    mixes = size if len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
+    mixes = size if not facts.stay_in_training and len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
     padding = _padding_of(model, tensors)
     masked = masked_call(model, call.args, call.kwargs)
     if not is_causal and mixes is None and padding is None and masked is None:
