@@ -23,7 +23,8 @@ class Box:
 
 
 spaces = stand_in("gym.spaces", Box=Box)
-stand_in("gym", spaces=spaces, wrappers=stand_in("gym.wrappers"))
+envs = SimpleNamespace(register=lambda **kwargs: None)
+stand_in("gym", spaces=spaces, wrappers=stand_in("gym.wrappers"), envs=envs)
 from rl_games.algos_torch.model_builder import ModelBuilder
 from rl_games.algos_torch.sac_agent import SACAgent
 

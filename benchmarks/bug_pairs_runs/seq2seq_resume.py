@@ -4,7 +4,8 @@ fix: 61818cf9
 depth: live 16
 expects: TW351
 where: seq2seq/trainer/supervised_trainer.py, seq2seq/optim/optim.py
-stands in: torchtext's iterator, dill (by pickle), torch's old default for loading whole objects
+stands in: torchtext's iterator, dill (by pickle), torch's old default for loading whole objects, and
+  its old way to read a number
 """
 
 import os
@@ -36,7 +37,13 @@ data = stand_in("torchtext.data", BucketIterator=BucketIterator)
 stand_in("torchtext", data=data)
 if not hasattr(nn.utils, "clip_grad_norm"):
     nn.utils.clip_grad_norm = nn.utils.clip_grad_norm_
+from seq2seq.loss import NLLLoss
 from seq2seq.trainer import SupervisedTrainer
+
+
+class Loss(NLLLoss):
+    def get_loss(self):
+        return float(self.acc_loss) / self.norm_term
 
 
 class Tagger(nn.Module):
@@ -52,7 +59,7 @@ class Tagger(nn.Module):
 
 vocab = SimpleNamespace(vocab={"a": 1})
 dataset = SimpleNamespace(fields={"src": vocab, "tgt": vocab})
-trainer = SupervisedTrainer(expt_dir=os.path.abspath("experiment"), batch_size=8, checkpoint_every=4)
+trainer = SupervisedTrainer(expt_dir=os.path.abspath("experiment"), batch_size=8, checkpoint_every=4, loss=Loss())
 model = trainer.train(Tagger(), dataset, num_epochs=1)
-trainer = SupervisedTrainer(expt_dir=os.path.abspath("experiment"), batch_size=8, checkpoint_every=100)
+trainer = SupervisedTrainer(expt_dir=os.path.abspath("experiment"), batch_size=8, checkpoint_every=100, loss=Loss())
 trainer.train(Tagger(), dataset, num_epochs=3, resume=True)

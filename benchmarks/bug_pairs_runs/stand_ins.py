@@ -33,8 +33,10 @@ def package(name: str, folder: Path | None = None) -> Any:
     """Make a package without running its ``__init__``; modules in it are found as usual."""
     if name not in sys.modules:
         module = types.ModuleType(name)
-        module.__path__ = [str(folder)] if folder else []
+        module.__path__ = []
         sys.modules[name] = module
+    if folder and not sys.modules[name].__path__:
+        sys.modules[name].__path__ = [str(folder)]
     return sys.modules[name]
 
 

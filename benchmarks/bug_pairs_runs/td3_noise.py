@@ -1,7 +1,7 @@
 """Train TD3 from a replay memory of random transitions with the project's own train().
 
 fix: 7baf9510
-depth: live 12
+depth: rehearse
 expects: -
 where: TD3.py
 stands in: Variable's volatile, which torch dropped

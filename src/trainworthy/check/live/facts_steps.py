@@ -255,7 +255,8 @@ class Probe:
 
     place: Place
     what: Literal[
-        "samples-mixed", "future-leak", "padding-matters", "mask-inverted", "padding-in-loss", "accumulation", "resume"
+        "samples-mixed", "future-leak", "padding-matters", "mask-inverted", "mask-ignored", "padding-in-loss",
+        "accumulation", "resume",
     ]
     model: str
     change: float
