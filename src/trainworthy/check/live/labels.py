@@ -24,6 +24,7 @@ class LabelWatch:
         self.watch = watch
         self.operators = operators
         operators.on_loss.append(self._loss)
+        operators.on_evaluated_loss = self._evaluated
 
     def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
         if name not in ("cross_entropy", "nll_loss") or self.watch.step >= _MAX_STEPS:
@@ -43,6 +44,19 @@ class LabelWatch:
         if padding is not None and isinstance(weight, torch.Tensor) and float(weight[padding]) == 0:
             padding = None
         self.watch.facts.targets.append(self._describe(scores, targets, int(ignore), padding, source))
+
+    def _evaluated(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
+        """Look at the first losses of an evaluation of tokens, each as if it were one of the training."""
+        found = self.watch.facts.evaluated_targets
+        inputs = [t for t in self.operators.evaluated_inputs if _is_ids(t)]
+        if len(found) >= _MAX_STEPS or len(inputs) != 1 or name not in ("cross_entropy", "nll_loss"):
+            return
+        scores, targets = (args[at] if len(args) > at else kwargs.get(key) for at, key in enumerate(("input", "target")))
+        if not isinstance(scores, torch.Tensor) or not isinstance(targets, torch.Tensor) or scores.dim() < 2:
+            return
+        if not targets.is_floating_point() and targets.numel():
+            ignore = kwargs.get("ignore_index", args[4] if len(args) > 4 else -100)
+            found.append(self._describe(scores, targets, int(ignore), None, source))
 
     def _describe(
         self, scores: torch.Tensor, targets: torch.Tensor, ignore: int, padding: int | None, source: int
@@ -84,7 +98,8 @@ class LabelWatch:
         return found.pop() if len(found) == 1 else None
 
     def _matches(self, targets: torch.Tensor, counted: torch.Tensor, source: int) -> tuple[float, ...] | None:
-        ids = next((t for t in self.operators.root_inputs.values() if t.dim() == 2 and _is_ids(t)), None)
+        given = self.operators.root_inputs.values() if torch.is_grad_enabled() else self.operators.evaluated_inputs
+        ids = next((t for t in given if t.dim() == 2 and _is_ids(t)), None)
         if ids is None or targets.device != ids.device or targets.numel() % ids.shape[0]:
             return None
         length = targets.numel() // ids.shape[0]

@@ -87,6 +87,7 @@ class ModelWatch:
         tensors = list(tensors_in([*args, *kwargs.values()]))
         self.look_at(module)
         if not torch.is_grad_enabled():
+            self.operators.evaluated_inputs = tuple(t for t in tensors if t.dim() == 2)
             return
         self.operators.root_inputs.update((id(t), t) for t in tensors)
         size = next((t.shape[0] for t in tensors if t.dim()), None)

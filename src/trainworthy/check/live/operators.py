@@ -80,8 +80,10 @@ class OperatorWatch(TorchFunctionMode):
         self.records: list[Record] = []
         self.broadcasts = BroadcastWatch(watch)
         self.root_inputs: dict[int, torch.Tensor] = {}
+        self.evaluated_inputs: tuple[torch.Tensor, ...] = ()  # of the last call without gradients
         self.mark_all = True
         self.on_loss: list[LossListener] = []
+        self.on_evaluated_loss: LossListener = lambda name, args, kwargs, out, source: None
         self.on_result: ResultListener = lambda name, args, out, source, module: None
         self.on_convolution: Callable[[torch.Tensor, str], None] = lambda tensor, name: None
         self._record_of: dict[int, int] = {}
@@ -116,7 +118,7 @@ class OperatorWatch(TorchFunctionMode):
         """Let go of what belongs to a step that is over."""
         self.records.clear()
         self._record_of.clear()
-        self.root_inputs = {}
+        self.root_inputs, self.evaluated_inputs = {}, ()
         self.broadcasts.forget()
 
     # --- calls ------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ class OperatorWatch(TorchFunctionMode):
         if kind == _SKIP or watch.busy or not watch.looking or watch.in_backward:
             return out
         if not torch.is_grad_enabled():
-            if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW):
+            if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW, _LOSS):
                 with watch.own_work():
                     watch.rely_on("operations", self._without_grad, kind, func.__name__, args, kwargs, out)
             return out
@@ -154,6 +156,8 @@ class OperatorWatch(TorchFunctionMode):
             self.broadcasts.see(name, args, out, self.watch.finder.find(sys._getframe(1))[0], is_compare=True)
         elif kind == _DRAW:
             self._draw(args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
+        elif kind == _LOSS:
+            self.on_evaluated_loss(name, args, kwargs, out, self.watch.finder.find(sys._getframe(1))[0])
         else:
             self._dropout(kind, name, args, kwargs, self.watch.finder.find(sys._getframe(1))[0])
 

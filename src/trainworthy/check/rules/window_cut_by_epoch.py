@@ -14,7 +14,6 @@ How sure:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -64,13 +63,13 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield windows that were cut."""
     yield from _never_filled(facts)
     sizes = [sum(b.step == s.step for b in facts.backwards) for s in facts.steps]
-    usual = max(Counter(sizes).items(), key=lambda item: (item[1], item[0]))[0] if sizes else 0
+    usual = min(sizes, default=0)
     if usual < 2 or len({s.optimizer for s in facts.steps}) != 1:
         return
     for place in dict.fromkeys(p.place for p in facts.pending):
-        found = [p for p in facts.pending if p.place == place and p.pending < usual]
-        next_sizes = {sizes[p.step] for p in found if p.step < len(sizes)}
-        if found and next_sizes != {usual}:
+        found = [p for p in facts.pending if p.place == place and p.pending < max(sizes)]
+        goes_on = len(set(sizes)) == 1 and any(p.step < len(sizes) for p in found)
+        if found and not goes_on:
             yield Hit(
                 place=place,
                 message=f"an epoch begins while {found[0].pending} of {usual} backward passes wait for a step",
