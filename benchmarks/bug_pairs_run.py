@@ -11,7 +11,8 @@ A program is the script that a user of that code would write: it imports the pro
 makes it small, invents data of natural shapes and trains or evaluates in the ordinary way. Both versions get the same
 program. Its docstring ends in fields: ``fix`` (a beginning of the hash), ``depth`` (``live N``, ``rehearse``,
 ``probe``), ``expects`` (the rule that names the mistake, or ``-`` if no rule does), ``where`` (files in which the
-finding must be; ``program`` is the program itself), ``needs`` (packages), ``stands in`` (what it replaces of other
+finding must be; ``program`` is the program itself), ``mended`` (another commit, where the pair's own does not run),
+``needs`` (packages), ``stands in`` (what it replaces of other
 packages), and perhaps ``both`` (codes that are rightly found in both versions).
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import json
 import runpy
 import shutil
@@ -106,16 +108,17 @@ def replay(program: Row, root: Path, packages: Path | None) -> Row:
     row = {name: pair[name] for name in ("repository", "parent", "fix", "path", "what")}
     row.update({name: program.get(name, "") for name in ("depth", "expects", "needs", "stands in")})
     git = git_folder(root, pair["repository"])
-    before, after = (run(program, git, pair[name], packages) if git else None for name in ("parent", "fix"))
+    mended = program.get("mended", pair["fix"]).split()[0]
+    before, after = (run(program, git, one, packages) if git else None for one in (pair["parent"], mended))
     if before is None or after is None:
         return {**row, "verdict": "no commit"}
     errors = {name: one["error"] for name, one in (("parent", before), ("fix", after)) if one["error"]}
     here = [one for one in before["findings"] if expected(one, program)]
-    mended = gone(here, after["findings"])
-    verdict = "failed" if errors else "found" if mended else "still there" if here else "missed"
-    others = [one for one in gone(before["findings"], after["findings"]) if one not in mended]
+    vanished = gone(here, after["findings"])
+    verdict = "failed" if errors else "found" if vanished else "still there" if here else "missed"
+    others = [one for one in gone(before["findings"], after["findings"]) if one not in vanished]
     return {
-        **row, "verdict": verdict, "errors": errors, "found": mended or here, "others": others,
+        **row, "verdict": verdict, "errors": errors, "found": vanished or here, "others": others,
         "fix_says": after["findings"], "both": program.get("both", ""),
     }  # fmt: skip
 
@@ -171,7 +174,8 @@ def command(depth: str, program: Path) -> list[str]:
 def probe(program: Path) -> None:
     """Run a program that calls the probe, and print what its ``result`` holds."""
     sys.path.insert(0, str(program.parent))
-    result = runpy.run_path(str(program), run_name="__main__")["result"]
+    with contextlib.redirect_stdout(sys.stderr):
+        result = runpy.run_path(str(program), run_name="__main__")["result"]
     print(json.dumps({"findings": [one.to_dict() for one in result.findings], "skipped": result.skipped}))
 
 
@@ -188,7 +192,9 @@ def placed(finding: Row, folder: Path) -> Row:
 
 def show(row: Row) -> None:
     """Print a row: what was found, and what else is said of either version."""
-    print(f"{row['verdict']:<11} {row['expects']:<5} {row['depth']:<9} {row['repository']} {row['fix'][:8]} {row['what']}")
+    print(
+        f"{row['verdict']:<11} {row['expects']:<5} {row['depth']:<9} {row['repository']} {row['fix'][:8]} {row['what']}"
+    )
     for name, error in row.get("errors", {}).items():
         print(f"    {name}: {error}")
     for title in ("found", "others", "fix_says"):

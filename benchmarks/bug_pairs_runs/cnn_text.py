@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import torch
 from model import CNN_Text
+
 from train import train
 
 

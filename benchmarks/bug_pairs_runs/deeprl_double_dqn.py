@@ -4,7 +4,8 @@ fix: 16ec0d00
 depth: live 8
 expects: TW101
 where: deep_rl/agent/DQN_agent.py
-stands in: gym, baselines, skimage and torchvision, which the package imports; the actor that plays; the replay memory, whose source Python has not read since 3.7
+stands in: gym, baselines, skimage and torchvision, which the package imports; the actor that plays;
+  the replay memory, whose source Python has not read since 3.7
 """
 
 from types import SimpleNamespace

@@ -2,7 +2,7 @@
 
 fix: 911c6c8c
 depth: live 8
-expects: TW310
+expects: -
 where: bootstrap/optimizers/grad_clipper.py
 """
 

@@ -15,7 +15,7 @@ model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
 optimizer = Lion(model.parameters(), lr=1e-3, weight_decay=1e-2)
 x = torch.randn(256, 8)
 y = x.sum(1, keepdim=True)
-for step in range(30):
+for _ in range(30):
     at = torch.randint(256, (32,))
     loss = nn.functional.mse_loss(model(x[at]), y[at])
     optimizer.zero_grad()

@@ -1,6 +1,7 @@
 """Fine-tune with the project's own LoRA script: its train() with a validation at the beginning and after steps.
 
 fix: b4cf01ed
+mended: 22ef3efe (the mend of the pair fails when it runs; this one does not)
 depth: live 4
 expects: TW252
 where: finetune/lora.py, lit_gpt/utils.py
@@ -15,11 +16,11 @@ import torch
 from stand_ins import HERE, load, package, stand_in
 
 stand_in("lit_gpt.tokenizer")
-lit_gpt = package("lit_gpt", HERE / "lit_gpt")
-lit_gpt.tokenizer = __import__("sys").modules["lit_gpt.tokenizer"]
-lit_gpt.Config = load("lit_gpt/config.py").Config
-stand_in("lit_gpt.rmsnorm", RMSNorm=torch.nn.RMSNorm)
-lit_gpt.GPT = load("lit_gpt/model.py").GPT
+package("lit_gpt", HERE / "lit_gpt")
+import lit_gpt.model
+from lit_gpt.config import Config
+
+lit_gpt.GPT, lit_gpt.Config = lit_gpt.model.GPT, Config
 stand_in("generate.base")
 stand_in("lit_gpt.speed_monitor", measure_flops=lambda model, x: 1.0)
 stand_in("scripts.prepare_alpaca", generate_prompt=lambda sample: sample["instruction"])

@@ -2,7 +2,7 @@
 
 fix: 9677c91f
 depth: live 8
-expects: TW387
+expects: -
 where: onpolicy/algorithms/utils/act.py
 """
 

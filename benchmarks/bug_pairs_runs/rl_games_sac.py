@@ -4,14 +4,15 @@ fix: 07043a3c
 depth: probe
 expects: TW620
 where: program
-stands in: gym (an environment of random numbers)
+stands in: gym (an environment of random numbers), ray, tensorboardX
 """
 
 from types import SimpleNamespace
 
 import numpy as np
 import torch
-from stand_ins import package, stand_in
+from stand_ins import stand_in
+from torch.utils.tensorboard import SummaryWriter
 
 import trainworthy as tw
 
@@ -23,9 +24,10 @@ class Box:
 
 
 spaces = stand_in("gym.spaces", Box=Box)
+stand_in("ray")
+stand_in("tensorboardX", SummaryWriter=SummaryWriter)
 envs = SimpleNamespace(register=lambda **kwargs: None)
 stand_in("gym", spaces=spaces, wrappers=stand_in("gym.wrappers"), envs=envs)
-from rl_games.algos_torch.model_builder import ModelBuilder
 from rl_games.algos_torch.sac_agent import SACAgent
 
 network = {

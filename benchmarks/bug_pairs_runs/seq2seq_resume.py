@@ -1,4 +1,4 @@
-"""Train a small model with the project's trainer, and resume from its checkpoint.
+"""Train a small model with the project's trainer, interrupt it, and resume from its checkpoint.
 
 fix: 61818cf9
 depth: live 16
@@ -8,6 +8,7 @@ stands in: torchtext's iterator, dill (by pickle), torch's old default for loadi
   its old way to read a number
 """
 
+import contextlib
 import os
 import pickle
 import sys
@@ -20,6 +21,8 @@ from torch import nn
 
 
 class BucketIterator:
+    left = 8  # batches until somebody interrupts the training, in its second epoch
+
     def __init__(self, **kwargs):
         pass
 
@@ -28,6 +31,9 @@ class BucketIterator:
 
     def __iter__(self):
         for _ in range(4):
+            BucketIterator.left -= 1
+            if not BucketIterator.left:
+                raise KeyboardInterrupt
             tokens = torch.randint(2, 20, (8, 6))
             yield SimpleNamespace(src=(tokens, torch.full((8,), 6)), tgt=tokens)
 
@@ -59,7 +65,8 @@ class Tagger(nn.Module):
 
 vocab = SimpleNamespace(vocab={"a": 1})
 dataset = SimpleNamespace(fields={"src": vocab, "tgt": vocab})
-trainer = SupervisedTrainer(expt_dir=os.path.abspath("experiment"), batch_size=8, checkpoint_every=4, loss=Loss())
-model = trainer.train(Tagger(), dataset, num_epochs=1)
-trainer = SupervisedTrainer(expt_dir=os.path.abspath("experiment"), batch_size=8, checkpoint_every=100, loss=Loss())
-trainer.train(Tagger(), dataset, num_epochs=3, resume=True)
+trainer = SupervisedTrainer(expt_dir="experiment", batch_size=8, checkpoint_every=6, loss=Loss())
+with contextlib.suppress(KeyboardInterrupt):
+    trainer.train(Tagger(), dataset, num_epochs=2)
+trainer = SupervisedTrainer(expt_dir="experiment", batch_size=8, checkpoint_every=100, loss=Loss())
+trainer.train(Tagger(), dataset, num_epochs=4, resume=True)

@@ -13,9 +13,8 @@ from vector_quantize_pytorch import VectorQuantize
 
 encoder, decoder = nn.Linear(16, 8), nn.Linear(8, 16)
 quantizer = VectorQuantize(
-    dim=8, codebook_size=32, learnable_codebook=True, ema_update=False, stochastic_sample_codes=True,
-    sample_codebook_temp=0.5, straight_through=True,
-)  # fmt: skip
+    dim=8, codebook_size=32, learnable_codebook=True, ema_update=False, commitment_use_cross_entropy_loss=True
+)
 optimizer = torch.optim.Adam([*encoder.parameters(), *quantizer.parameters(), *decoder.parameters()], lr=1e-3)
 for _ in range(8):
     x = torch.randn(4, 10, 16)

@@ -47,6 +47,7 @@ class LossTargets:
     single_class: bool = False
     is_flat: bool = False
     classes: frozenset[int] = frozenset()
+    ignored_at_end: bool = False
 
 
 ChainFault = Literal["softmax-cross-entropy", "nll-probabilities", "sigmoid-bce-logits"]
@@ -255,8 +256,14 @@ class Probe:
 
     place: Place
     what: Literal[
-        "samples-mixed", "future-leak", "padding-matters", "mask-inverted", "mask-ignored", "padding-in-loss",
-        "accumulation", "resume",
+        "samples-mixed",
+        "future-leak",
+        "padding-matters",
+        "mask-inverted",
+        "mask-ignored",
+        "padding-in-loss",
+        "accumulation",
+        "resume",
     ]
     model: str
     change: float

@@ -23,12 +23,15 @@ class LabelWatch:
     def __init__(self, watch: Watch, operators: OperatorWatch) -> None:
         self.watch = watch
         self.operators = operators
+        self._given: list[torch.Tensor] = []
+        self._ends = False
         operators.on_loss.append(self._loss)
         operators.on_evaluated_loss = self._evaluated
 
     def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
         if name not in ("cross_entropy", "nll_loss") or self.watch.step >= _MAX_STEPS:
             return
+        self._given = list(self.operators.root_inputs.values())
         scores = args[0] if args else kwargs.get("input")
         targets = args[1] if len(args) > 1 else kwargs.get("target")
         if not isinstance(scores, torch.Tensor) or not isinstance(targets, torch.Tensor):
@@ -44,19 +47,22 @@ class LabelWatch:
         if padding is not None and isinstance(weight, torch.Tensor) and float(weight[padding]) == 0:
             padding = None
         self.watch.facts.targets.append(self._describe(scores, targets, int(ignore), padding, source))
+        self._given = []
 
     def _evaluated(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
         """Look at the first losses of an evaluation of tokens, each as if it were one of the training."""
         found = self.watch.facts.evaluated_targets
-        inputs = [t for t in self.operators.evaluated_inputs if _is_ids(t)]
-        if len(found) >= _MAX_STEPS or len(inputs) != 1 or name not in ("cross_entropy", "nll_loss"):
+        self._given = [t for t in self.operators.evaluated_inputs if _is_ids(t)]
+        if len(found) >= _MAX_STEPS or len(self._given) != 1 or name not in ("cross_entropy", "nll_loss"):
             return
-        scores, targets = (args[at] if len(args) > at else kwargs.get(key) for at, key in enumerate(("input", "target")))
+        scores = args[0] if args else kwargs.get("input")
+        targets = args[1] if len(args) > 1 else kwargs.get("target")
         if not isinstance(scores, torch.Tensor) or not isinstance(targets, torch.Tensor) or scores.dim() < 2:
             return
         if not targets.is_floating_point() and targets.numel():
             ignore = kwargs.get("ignore_index", args[4] if len(args) > 4 else -100)
             found.append(self._describe(scores, targets, int(ignore), None, source))
+        self._given = []
 
     def _describe(
         self, scores: torch.Tensor, targets: torch.Tensor, ignore: int, padding: int | None, source: int
@@ -65,14 +71,15 @@ class LabelWatch:
         values = targets[counted]
         num_classes = int(scores.shape[1] if scores.dim() != 1 else scores.shape[0])
         distinct = values.unique() if values.numel() else values
-        share = None
+        share, matches = None, self._matches(targets, counted, source)
         if padding is not None and padding != ignore and values.numel():
             share = float((values == padding).float().mean())
         return LossTargets(
             step=self.watch.step, place=self.watch.place_of(source), num_targets=targets.numel(),
             num_counted=int(values.numel()), num_classes=num_classes, ignore_index=ignore,
             ignored_is_class=0 <= ignore < num_classes, distinct=int(distinct.numel()),
-            matches=self._matches(targets, counted, source), padding_idx=padding, padding_share=share,
+            matches=matches, ignored_at_end=matches is not None and self._ends, padding_idx=padding,
+            padding_share=share,
             single_class=targets.dim() == 1 and values.numel() >= 4 and distinct.numel() == 1,
             is_flat=targets.dim() == 1,
             classes=frozenset(distinct[:64].tolist()) if targets.dim() == 1 else frozenset(),
@@ -98,14 +105,14 @@ class LabelWatch:
         return found.pop() if len(found) == 1 else None
 
     def _matches(self, targets: torch.Tensor, counted: torch.Tensor, source: int) -> tuple[float, ...] | None:
-        given = self.operators.root_inputs.values() if torch.is_grad_enabled() else self.operators.evaluated_inputs
-        ids = next((t for t in given if t.dim() == 2 and _is_ids(t)), None)
+        ids = next((t for t in self._given if t.dim() == 2 and _is_ids(t)), None)
         if ids is None or targets.device != ids.device or targets.numel() % ids.shape[0]:
             return None
         length = targets.numel() // ids.shape[0]
         if not 0 <= ids.shape[1] - length <= 3 or length < 8 or ids.unique().numel() < 8:
             return None
         rows, mask = targets.reshape(ids.shape[0], length), counted.reshape(ids.shape[0], length)
+        self._ends = bool((mask[:, 1:] <= mask[:, :-1]).all())
         shares = []
         for shift in range(_SHIFTS):
             width = min(length, ids.shape[1] - shift)

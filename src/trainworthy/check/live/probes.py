@@ -69,9 +69,7 @@ def _run(facts: LiveFacts, call: Call) -> None:
     masked = masked_call(twin, args, kwargs)
     if masked is not None:
         found = mask_fails(masked, lambda: twin(*args, **kwargs))
-        facts.probes.extend(
-            Probe(place=call.place, model=name, names=(masked.name,), **f) for f in found
-        )
+        facts.probes.extend(Probe(place=call.place, model=name, names=(masked.name,), **f) for f in found)
     ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
     if is_causal and ids is not None and ids.shape[1] >= 4:
         found = _leaks(first, twin, args, kwargs, ids)

@@ -98,7 +98,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 message=f"{first.op} drops with p = {first.p:g} in {first.module} while the model is in "
                 "evaluation mode",
                 evidence=(Evidence(f"{times} calls" + (", by a layer that is no part of the model" * first.is_stray)),),
-                fix="Keep it in an attribute or an nn.ModuleList, so that eval() reaches it." if first.is_stray
+                fix="Keep it in an attribute or an nn.ModuleList, so that eval() reaches it."
+                if first.is_stray
                 else "F.dropout(x, p, training=self.training); dropout_p=self.p if self.training else 0.0.",
             )
 
