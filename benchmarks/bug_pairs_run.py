@@ -12,8 +12,9 @@ makes it small, invents data of natural shapes and trains or evaluates in the or
 program. Its docstring ends in fields: ``fix`` (a beginning of the hash), ``depth`` (``live N``, ``rehearse``,
 ``probe``), ``expects`` (the rule that names the mistake, or ``-`` if no rule does), ``where`` (files in which the
 finding must be; ``program`` is the program itself), ``mended`` (another commit, where the pair's own does not run),
-``needs`` (packages), ``stands in`` (what it replaces of other
-packages), and perhaps ``both`` (codes that are rightly found in both versions).
+``needs`` (packages) and ``stands in`` (what it replaces of other packages).
+
+A failing fix says nothing of its parent: such a pair has failed. ``fix_says`` is all that is found in the mended version.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def replay(program: Row, root: Path, packages: Path | None) -> Row:
     others = [one for one in gone(before["findings"], after["findings"]) if one not in vanished]
     return {
         **row, "verdict": verdict, "errors": errors, "found": vanished or here, "others": others,
-        "fix_says": after["findings"], "both": program.get("both", ""),
+        "fix_says": after["findings"],
     }  # fmt: skip
 
 
