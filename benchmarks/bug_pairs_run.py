@@ -11,10 +11,12 @@ A program is the script that a user of that code would write: it imports the pro
 makes it small, invents data of natural shapes and trains or evaluates in the ordinary way. Both versions get the same
 program. Its docstring ends in fields: ``fix`` (a beginning of the hash), ``depth`` (``live N``, ``rehearse``,
 ``probe``), ``expects`` (the rule that names the mistake, or ``-`` if no rule does), ``where`` (files in which the
-finding must be; ``program`` is the program itself), ``mended`` (another commit, where the pair's own does not run),
-``needs`` (packages) and ``stands in`` (what it replaces of other packages).
+finding must be; ``program`` is the program itself), ``says`` (what its message or evidence must hold), ``mended``
+(another commit, where the pair's own does not run), ``needs`` (packages) and ``stands in`` (what it replaces of other
+packages).
 
-A failing fix says nothing of its parent: such a pair has failed. ``fix_says`` is all that is found in the mended version.
+A failing fix says nothing of its parent: such a pair has failed. ``fix_says`` is all that is found in the mended
+version.
 """
 
 from __future__ import annotations
@@ -115,19 +117,20 @@ def replay(program: Row, root: Path, packages: Path | None) -> Row:
         return {**row, "verdict": "no commit"}
     errors = {name: one["error"] for name, one in (("parent", before), ("fix", after)) if one["error"]}
     here = [one for one in before["findings"] if expected(one, program)]
-    vanished = gone(here, after["findings"])
+    vanished = gone(here, [one for one in after["findings"] if program.get("says", "") in one["said"]])
     verdict = "failed" if errors else "found" if vanished else "still there" if here else "missed"
     others = [one for one in gone(before["findings"], after["findings"]) if one not in vanished]
     return {
-        **row, "verdict": verdict, "errors": errors, "found": vanished or here, "others": others,
-        "fix_says": after["findings"],
+        **row, "verdict": verdict, "errors": errors, "found": shown(vanished or here), "others": shown(others),
+        "fix_says": shown(after["findings"]),
     }  # fmt: skip
 
 
 def expected(finding: Row, program: Row) -> bool:
     """Say whether a finding is of the expected rule and at an expected place."""
     places = [PROGRAM if one.strip() == "program" else one.strip() for one in program["where"].split(",")]
-    return finding["code"] == program["expects"] and finding["path"] in places
+    said = program.get("says", "") in finding["said"]
+    return finding["code"] == program["expects"] and finding["path"] in places and said
 
 
 def gone(before: list[Row], after: list[Row]) -> list[Row]:
@@ -188,7 +191,13 @@ def placed(finding: Row, folder: Path) -> Row:
     text = lines[finding["line"] - 1].strip() if 0 < finding["line"] <= len(lines) else ""
     inside = path.resolve().relative_to(folder).as_posix() if path.resolve().is_relative_to(folder) else path.name
     message = finding["message"].replace(f"{folder}/", "")
-    return {**{name: finding[name] for name in SHOWN}, "path": inside, "message": message, "text": text}
+    said = "\n".join([message, *(one["text"] for one in finding["evidence"])])
+    return {**{name: finding[name] for name in SHOWN}, "path": inside, "message": message, "text": text, "said": said}
+
+
+def shown(findings: list[Row]) -> list[Row]:
+    """Leave out what was for comparing only."""
+    return [{name: one[name] for name in (*SHOWN, "text")} for one in findings]
 
 
 def show(row: Row) -> None:

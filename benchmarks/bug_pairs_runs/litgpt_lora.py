@@ -53,7 +53,8 @@ model, optimizer = fabric.setup(model, optimizer)
 
 
 def samples(count):
-    texts = [torch.randint(1, 60, (int(torch.randint(20, 40, ())),)) for _ in range(count)]
+    texts = [torch.randint(3, 60, (int(torch.randint(20, 40, ())),)) for _ in range(count)]
+    texts = [torch.cat([text, torch.tensor([2])]) for text in texts]  # the end token
     return [{"input_ids": text, "labels": text.clone()} for text in texts]
 
 

@@ -4,6 +4,7 @@ fix: 07043a3c
 depth: probe
 expects: TW620
 where: program
+says: RunningMeanStd
 stands in: gym (an environment of random numbers), ray, tensorboardX
 """
 

@@ -20,6 +20,9 @@ def test_what_is_found_is_gone_when_the_same_text_is_no_longer_reported() -> Non
 
 def test_a_finding_counts_at_its_places_only() -> None:
     program = {"expects": "TW101", "where": "a.py, program"}
-    assert expected({"code": "TW101", "path": "train_on_invented_data.py"}, program)
-    assert not expected({"code": "TW101", "path": "b.py"}, program)
-    assert not expected({"code": "TW102", "path": "a.py"}, program)
+    finding = {"code": "TW101", "path": "train_on_invented_data.py", "said": "sub of (8, 1) and (8,)"}
+    assert expected(finding, program)
+    assert expected(finding, {**program, "says": "(8, 1)"})
+    assert not expected(finding, {**program, "says": "(9, 1)"})
+    assert not expected({**finding, "path": "b.py"}, program)
+    assert not expected({**finding, "code": "TW102"}, program)
