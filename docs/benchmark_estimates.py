@@ -116,8 +116,8 @@ def checks(read: Read, when: When) -> str:
         *(_speed(row) for row in speed["folders"]),
         _other_checkers(read("check_peers")["tables"]),
         ("a step while `guard` looks: MLP, CNN, GPT", _ratios(guard["looking"])),
-        (f"the same on an {on_gpu['device']}, wall time: the MLP (a step of {on_gpu['models']['mlp']['plain_ms']:.1f} ms), "
-         "ResNet-50, GPT-2 124M, both in bfloat16", _ratios(on_gpu["models"])),
+        (f"the same on an {on_gpu['device']}, wall time: the MLP (its step takes "
+         f"{on_gpu['models']['mlp']['plain_ms']:.1f} ms), ResNet-50, GPT-2 124M", _ratios(on_gpu["models"])),
         ("the same on two ranks, wall time: the MLP, and one of 1,024 units", _ratios(guard["ranks"])),
         ("a step after `guard` has removed itself", "; ".join(_left(*each) for each in guard["after"].items())),
     ]  # fmt: skip

@@ -336,3 +336,30 @@ def test_a_loss_alone_is_a_step() -> None:
     assert result.skipped["resume"] == "the step moves no optimizer"
     assert "nothing found" in str(result)
     assert model.weight.grad is None
+
+
+def test_what_only_an_optimizer_holds_is_put_back_and_compared() -> None:
+    model, temperature = nn.Linear(4, 1), torch.zeros((), requires_grad=True)
+    optimizers = [torch.optim.Adam(model.parameters(), lr=0.1), torch.optim.Adam([temperature], lr=0.1)]
+
+    def step(x: torch.Tensor) -> None:
+        loss = temperature.exp() * model(x).pow(2).mean()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def save(path: str) -> None:
+        torch.save([model.state_dict(), *(one.state_dict() for one in optimizers)], path)
+
+    def load(path: str) -> None:
+        state, *others = torch.load(path)
+        model.load_state_dict(state)
+        for optimizer, other in zip(optimizers, others, strict=True):
+            optimizer.load_state_dict(other)
+
+    result = tw.probe(step, torch.randn(8, 4), save=save, load=load)
+    assert temperature.item() == 0
+    (finding,) = result.findings
+    assert finding.code == "TW620"
+    assert "parameter 0" in finding.message

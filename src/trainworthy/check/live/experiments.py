@@ -23,7 +23,7 @@ from trainworthy.check.finding import Place
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.facts_steps import Probe
 from trainworthy.check.live.loaders import tensors_in
-from trainworthy.check.live.masks import mask_is_inverted, masked_call
+from trainworthy.check.live.masks import mask_fails, masked_call
 from trainworthy.check.live.outputs import difference, outputs
 from trainworthy.check.live.trial import RootCall, Runner, Trial
 from trainworthy.check.live.undo import Snapshot, put_random
@@ -76,8 +76,9 @@ class Experiments:
                 for found in _leaked(first, given, batch_dim, lambda: outputs(forward())):
                     self._found("future-leak", call.place, name, **found)
             masked = masked_call(model, args, kwargs)
-            for found in mask_is_inverted(masked, forward) if masked is not None else ():
-                self._found("mask-inverted", call.place, name, names=(masked.name if masked else "",), **found)
+            for found in mask_fails(masked, forward) if masked is not None else ():
+                what = found.pop("what")
+                self._found(what, call.place, name, names=(masked.name if masked else "",), **found)
         finally:
             self.runner.kept.back_to(self.start)
         return None

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         SameBatches,
         Save,
         Schedule,
+        StaysInTraining,
         UnappliedFreeze,
         UnderAutocast,
         UnreadySpectralNorm,
@@ -70,6 +71,7 @@ class LiveFacts:
     home: Place
     broadcasts: list[Broadcast] = field(default_factory=list)
     targets: list[LossTargets] = field(default_factory=list)
+    evaluated_targets: list[LossTargets] = field(default_factory=list)
     backwards: list[Backward] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
@@ -99,6 +101,7 @@ class LiveFacts:
     spectral_norms: list[UnreadySpectralNorm] = field(default_factory=list)
     generations: list[LongGeneration] = field(default_factory=list)
     unapplied_freezes: list[UnappliedFreeze] = field(default_factory=list)
+    stay_in_training: list[StaysInTraining] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
     overwritten: list[Overwritten] = field(default_factory=list)
     under_autocast: list[UnderAutocast] = field(default_factory=list)

@@ -44,10 +44,15 @@ class MixedGradients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingWindow:
-    """An epoch that began while gradients of the one before were waiting for a step."""
+    """An epoch that began while gradients of the one before were waiting for step number ``step``.
+
+    ``idle_optimizer`` is one that holds parameters with gradients and has never stepped, if it was looked for.
+    """
 
     place: Place
     pending: int
+    step: int
+    idle_optimizer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,16 @@ class UnappliedFreeze:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaysInTraining:
+    """Layers that are in training mode after ``model.eval()``: a ``train`` of the user's does not hand its mode on."""
+
+    place: Place
+    class_name: str
+    names: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """A learning-rate schedule beside the loop that it is for.
 

@@ -47,6 +47,7 @@ class LossTargets:
     single_class: bool = False
     is_flat: bool = False
     classes: frozenset[int] = frozenset()
+    ignored_at_end: bool = False
 
 
 ChainFault = Literal["softmax-cross-entropy", "nll-probabilities", "sigmoid-bce-logits"]
@@ -120,13 +121,14 @@ class Forward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropout:
-    """Dropout that was at work although the model was in evaluation mode."""
+    """Dropout that was at work although the model was in evaluation mode; a stray one is no part of the model."""
 
     step: int
     place: Place
     op: str
     p: float
     module: str
+    is_stray: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +256,14 @@ class Probe:
 
     place: Place
     what: Literal[
-        "samples-mixed", "future-leak", "padding-matters", "mask-inverted", "padding-in-loss", "accumulation", "resume"
+        "samples-mixed",
+        "future-leak",
+        "padding-matters",
+        "mask-inverted",
+        "mask-ignored",
+        "padding-in-loss",
+        "accumulation",
+        "resume",
     ]
     model: str
     change: float

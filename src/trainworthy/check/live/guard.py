@@ -207,10 +207,10 @@ class Guard:
             facts.kept.append(Kept(place=at, steps=3, alive=kept))
         call = self._following.first_call
         if call is not None and self._probe and watch.step == 0:
-            call.is_paired = self._operators.is_paired
+            call.is_paired = self._operators.broadcasts.is_paired
+            look_at_freezing(watch, call)
             run_probes(watch, call)
             look_at_signals(watch, call)
-            look_at_freezing(watch, call)
             self._following.first_call = None
         # Hooks on every node of the graph in the first steps only; a gradient that is not finite arms them again.
         self._backward.hook_nodes = watch.step < 1

@@ -49,7 +49,9 @@ class LabelWatch:
         self.operators = operators
         self._pending: list[_Pending] = []
         self._padding: dict[tuple[int, int], int | None] = {}  # of a model and a number of classes
+        self._ends = False  # whether targets are ignored at the ends of rows only
         operators.on_loss.append(self._loss)
+        operators.on_evaluated_loss = self._evaluated
 
     def step_ends(self) -> None:
         """Look at the targets of the losses since the last look; those written over since then are left out."""
@@ -82,6 +84,23 @@ class LabelWatch:
             self.watch.step, source, int(scores.shape[1]), targets, int(ignore), padding, ids, _versions(targets, ids)
         ))  # fmt: skip
 
+    def _evaluated(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
+        """Look at the first losses of an evaluation of tokens, each as if it were one of the training."""
+        found = self.watch.facts.evaluated_targets
+        given = [t for t in self.operators.evaluated_inputs if _is_ids(t)]
+        if len(found) >= _MAX_STEPS or len(given) != 1 or name not in ("cross_entropy", "nll_loss"):
+            return
+        scores = args[0] if args else kwargs.get("input")
+        targets = args[1] if len(args) > 1 else kwargs.get("target")
+        if not isinstance(scores, torch.Tensor) or not isinstance(targets, torch.Tensor) or scores.dim() < 2:
+            return
+        if not targets.is_floating_point() and targets.numel():
+            ignore = int(kwargs.get("ignore_index", args[4] if len(args) > 4 else -100))
+            ids = given[0] if given[0].dim() == 2 else None
+            found.append(self._describe(_Pending(
+                self.watch.step, source, int(scores.shape[1]), targets, ignore, None, ids, _versions(targets, ids)
+            )))  # fmt: skip
+
     def _describe(self, loss: _Pending) -> LossTargets:
         targets, ids, ignore, padding = loss.targets, loss.ids, loss.ignore, loss.padding
         if targets.device.type != "cpu" and targets.numel() <= _MAX_HOME:
@@ -90,7 +109,7 @@ class LabelWatch:
         counted = targets != ignore
         values = targets[counted]
         distinct = values.unique() if values.numel() else values
-        share = None
+        share, matches = None, self._matches(loss, targets, counted, ids)
         if padding is not None and padding != ignore and values.numel():
             share = float((values == padding).float().mean())
         is_flat = targets.dim() == 1
@@ -98,7 +117,7 @@ class LabelWatch:
             step=loss.step, place=self.watch.place_of(loss.source), num_targets=targets.numel(),
             num_counted=int(values.numel()), num_classes=loss.num_classes, ignore_index=ignore,
             ignored_is_class=0 <= ignore < loss.num_classes, distinct=int(distinct.numel()),
-            matches=self._matches(loss, targets, counted, ids), padding_idx=padding, padding_share=share,
+            matches=matches, ignored_at_end=matches is not None and self._ends, padding_idx=padding, padding_share=share,
             single_class=is_flat and values.numel() >= 4 and distinct.numel() == 1, is_flat=is_flat,
             classes=frozenset(distinct[:64].tolist()) if is_flat else frozenset(),
         )  # fmt: skip
@@ -138,6 +157,7 @@ class LabelWatch:
         if not 0 <= ids.shape[1] - length <= 3 or length < 8 or ids.unique().numel() < 8:
             return None
         rows, mask = targets.reshape(ids.shape[0], length), counted.reshape(ids.shape[0], length)
+        self._ends = bool((mask[:, 1:] <= mask[:, :-1]).all())
         shares = []
         for shift in range(_SHIFTS):
             width = min(length, ids.shape[1] - shift)

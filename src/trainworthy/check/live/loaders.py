@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import time
@@ -24,6 +25,7 @@ from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch, plain
 
 _MANY_OBJECTS = 1_000_000
+_UNFILLED = 3  # epochs without a step, before anybody wonders
 _HASHED_BYTES = 1 << 18  # of each tensor of a batch
 
 
@@ -100,7 +102,11 @@ class LoaderWatch:
         facts = self.watch.facts
         waiting = [b.place for b in facts.backwards if b.step == self.watch.step]
         if epochs >= 0 and waiting and torch.is_grad_enabled():
-            facts.pending.append(PendingWindow(place=waiting[-1], pending=len(waiting)))
+            unfilled = self.watch.step == 0 and len(facts.pending) == _UNFILLED - 1
+            facts.pending.append(PendingWindow(
+                place=waiting[-1], pending=len(waiting), step=self.watch.step,
+                idle_optimizer=_idle_optimizer() if unfilled else None,
+            ))  # fmt: skip
 
     def _describe(self, loader: Any, number: int) -> Loader:
         return Loader(
@@ -149,6 +155,16 @@ def _size_of(loader: Any) -> int | None:
         return len(loader.sampler)
     except (TypeError, NotImplementedError, AttributeError):
         return None
+
+
+def _idle_optimizer() -> str | None:
+    """Find an optimizer that has something to do, where none has stepped yet."""
+    for one in gc.get_objects():
+        if isinstance(one, torch.optim.Optimizer) and any(
+            p.grad is not None for group in one.param_groups for p in group["params"]
+        ):
+            return type(one).__name__
+    return None
 
 
 def tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:

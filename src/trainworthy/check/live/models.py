@@ -72,6 +72,7 @@ class ModelWatch:
         self._inputs: dict[int, int] = {}
         self._lasting: tuple[list[Unoptimised], list[NormDrift]] = ([], [])
         modules.on_root.append(self._root)
+        modules.on_root_exit.append(self._left)
         operators.on_convolution = self._convolution
 
     def look_at(self, model: nn.Module) -> None:
@@ -86,10 +87,12 @@ class ModelWatch:
         tensors = list(tensors_in([*args, *kwargs.values()]))
         self.look_at(module)
         if not torch.is_grad_enabled():
+            self.operators.evaluated_inputs = tuple(t for t in tensors if t.dim() == 2)
             return
         self.operators.root_inputs.update((id(t), t) for t in tensors)
         size = next((t.shape[0] for t in tensors if t.dim()), None)
-        self.operators.batch = size if size is not None else self.operators.batch
+        broadcasts = self.operators.broadcasts
+        broadcasts.batch = size if size is not None else broadcasts.batch
         self.input_tensors = [t for t in tensors if plain(t) and not t.requires_grad and t.numel()]
         if module.training and self.first_call is None and self.watch.step == 0:
             place = self.watch.facts.forwards[-1].place
@@ -97,6 +100,12 @@ class ModelWatch:
         if self._inputs.get(id(module), 0) < 3 and tensors:
             self._inputs[id(module)] = self._inputs.get(id(module), 0) + 1
             self._describe(module, tensors[0], None)
+
+    def _left(self, module: nn.Module, out: Any) -> None:
+        """Learn the batch from what a model gave if it was given no tensor (arrays, dictionaries of them)."""
+        broadcasts = self.operators.broadcasts
+        if broadcasts.batch is None:
+            broadcasts.batch = next((t.shape[0] for t in tensors_in([out]) if t.dim()), None)
 
     def _convolution(self, tensor: torch.Tensor, name: str) -> None:
         if self.watch.step < 4 and plain(tensor):

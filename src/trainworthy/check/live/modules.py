@@ -125,10 +125,15 @@ class ModuleWatch:
         if known is None:
             found = []
             for each in module.modules():
-                if (isinstance(each, _BatchNorm) and each.track_running_stats) or (
-                    isinstance(each, _DropoutNd) and each.p > 0
-                ):
+                if acts_by_mode(each):
                     found.append(type(each).__name__)
             trainable = any(p.requires_grad for p in module.parameters())
             known = self._mode_layers[id(module)] = (tuple(dict.fromkeys(found)), trainable)
         return known
+
+
+def acts_by_mode(module: nn.Module) -> bool:
+    """Tell whether a layer does something else in training than in evaluation."""
+    return (isinstance(module, _BatchNorm) and module.track_running_stats) or (
+        isinstance(module, _DropoutNd) and module.p > 0
+    )

@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
+from trainworthy.check.live.broadcasting import BroadcastWatch
 from trainworthy.check.live.facts_seldom import Draw, Upscaled
-from trainworthy.check.live.facts_steps import Broadcast, Dropout
+from trainworthy.check.live.facts_steps import Dropout
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
-from trainworthy.formulas.broadcast import doubly_expanded
 
 PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the number of its source line
 _MAX_RECORDS = 50_000
@@ -84,11 +84,12 @@ class OperatorWatch(TorchFunctionMode):
         self.watch = watch
         self.modules = modules
         self.records: list[Record] = []
-        self.batch: int | None = None
-        self.is_paired = False  # predictions and data, one number for each sample, met in an operation
+        self.broadcasts = BroadcastWatch(watch)
         self.root_inputs: dict[int, torch.Tensor] = {}
+        self.evaluated_inputs: tuple[torch.Tensor, ...] = ()  # of the last call without gradients
         self.mark_all = True
         self.on_loss: list[LossListener] = []
+        self.on_evaluated_loss: LossListener = lambda name, args, kwargs, out, source: None
         self.on_result: ResultListener = lambda name, args, out, source, module: None
         self.on_convolution: Callable[[torch.Tensor, str], None] = lambda tensor, name: None
         self._record_of: dict[int, int] = {}
@@ -123,7 +124,8 @@ class OperatorWatch(TorchFunctionMode):
         """Let go of what belongs to a step that is over."""
         self.records.clear()
         self._record_of.clear()
-        self.root_inputs = {}
+        self.root_inputs, self.evaluated_inputs = {}, ()
+        self.broadcasts.forget()
 
     # --- calls ------------------------------------------------------------------------------------
 
@@ -139,7 +141,7 @@ class OperatorWatch(TorchFunctionMode):
         if kind == _SKIP or watch.busy or not watch.looking or watch.in_backward:
             return out
         if not torch.is_grad_enabled():
-            if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW):
+            if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW, _LOSS):
                 with watch.own_work():
                     watch.rely_on("operations", self._without_grad, kind, func.__name__, args, kwargs, out)
             return out
@@ -163,9 +165,11 @@ class OperatorWatch(TorchFunctionMode):
 
     def _without_grad(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if kind == _COMPARE:
-            self._broadcast(name, args, out, self.modules.source(sys._getframe(1)), is_compare=True)
+            self.broadcasts.see(name, args, out, self.modules.source(sys._getframe(1)), is_compare=True)
         elif kind == _DRAW:
             self._draw(args, kwargs, self.modules.source(sys._getframe(1)))
+        elif kind == _LOSS:
+            self.on_evaluated_loss(name, args, kwargs, out, self.modules.source(sys._getframe(1)))
         else:
             self._dropout(kind, name, args, kwargs, self.modules.source(sys._getframe(1)))
 
@@ -191,10 +195,10 @@ class OperatorWatch(TorchFunctionMode):
         if kind in (_OTHER, _SAME):
             return
         if kind in (_ELEMENTWISE, _COMPARE):
-            self._broadcast(name, args, out, source, is_compare=kind == _COMPARE)
+            self.broadcasts.see(name, args, out, source, is_compare=kind == _COMPARE)
         elif kind == _LOSS:
             if name in _BROADCASTING:
-                self._broadcast(name, args or tuple(kwargs.values()), out, source, is_loss=True)
+                self.broadcasts.see(name, args or tuple(kwargs.values()), out, source, is_loss=True)
             for listener in self.on_loss:
                 listener(name, args, kwargs, out, source)
         elif kind in (_DROPOUT, _ATTENTION):
@@ -245,30 +249,6 @@ class OperatorWatch(TorchFunctionMode):
 
     # --- facts ------------------------------------------------------------------------------------
 
-    def _broadcast(
-        self, name: str, args: tuple[Any, ...], out: torch.Tensor, source: int, *, is_loss: bool = False,
-        is_compare: bool = False,
-    ) -> None:  # fmt: skip
-        if len(args) < 2 or not isinstance(args[0], torch.Tensor) or not isinstance(args[1], torch.Tensor):
-            return
-        a, b = args[0], args[1]
-        if a.dim() == b.dim() == 1 and a.shape[0] == b.shape[0] == self.batch and a.requires_grad != b.requires_grad:
-            self.is_paired = True
-        if a.dim() == b.dim() or self.batch is None or self.batch < 2:
-            return
-        shapes = (tuple(a.shape), tuple(b.shape))
-        result = doubly_expanded(*shapes)
-        if result is None or result.count(self.batch) < 2 or self.batch not in shapes[0] or self.batch not in shapes[1]:
-            return
-        if is_compare and (a.numel() == 0 or shares_storage(a, b)):
-            return
-        if not is_loss and not is_compare and a.requires_grad == b.requires_grad:
-            return  # a table of pairs: both sides are the model's, or neither
-        self.watch.facts.broadcasts.append(Broadcast(
-            step=self.watch.step, place=self.watch.place_of(source), op=name.strip("_"), shapes=shapes, result=result,
-            batch=self.batch, is_loss=is_loss, is_compare=is_compare,
-        ))  # fmt: skip
-
     def _resize(self, before: Any, after: torch.Tensor, source: int) -> None:
         facts = self.watch.facts
         if not plain(before) or before.dim() != 4 or before.requires_grad or len(facts.upscaled) >= _MAX_DRAWS:
@@ -298,10 +278,16 @@ class OperatorWatch(TorchFunctionMode):
 
     def _dropout(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: int) -> None:
         stack = self.modules.stack
-        if not stack or stack[0].training or stack[-1].training or isinstance(stack[-1], _DropoutNd):
+        if not stack or stack[0].training:
+            return
+        is_stray = stack[-1].training and all(m is not stack[-1] for m in stack[0].modules())
+        if (stack[-1].training or isinstance(stack[-1], _DropoutNd)) and not is_stray:
             return
         if kind == _ATTENTION:
             p = kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
+        elif is_stray:
+            p = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+            p = p if kwargs.get("training", args[2] if len(args) > 2 else True) else 0.0
         elif len(args) > 2 or not kwargs.get("training") or self._says_training(source):
             return
         else:
@@ -309,7 +295,7 @@ class OperatorWatch(TorchFunctionMode):
         if isinstance(p, (int, float)) and p > 0:
             self.watch.facts.dropouts.append(Dropout(
                 step=self.watch.step, place=self.watch.place_of(source), op=name, p=float(p),
-                module=self.watch.names.module(stack[-1]),
+                module=self.watch.names.module(stack[-1]), is_stray=is_stray,
             ))  # fmt: skip
 
     def _says_training(self, source: int) -> bool:
@@ -318,13 +304,6 @@ class OperatorWatch(TorchFunctionMode):
         path = str(self.watch.finder.base / place.path)
         lines = [linecache.getline(path, place.line + i) for i in range(3)]
         return not lines[0] or any("training" in line or "train" in line for line in lines)
-
-
-def shares_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Tell whether two tensors are views of the same memory."""
-    if not plain(a) or not plain(b):
-        return True
-    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
 def is_innermost(mode: TorchFunctionMode) -> bool:

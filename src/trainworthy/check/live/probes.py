@@ -23,7 +23,7 @@ from torch import nn
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.facts_steps import Probe
 from trainworthy.check.live.loaders import tensors_in
-from trainworthy.check.live.masks import mask_is_inverted, masked_call
+from trainworthy.check.live.masks import mask_fails, masked_call
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
 from trainworthy.check.live.outputs import difference, outputs
@@ -45,7 +45,7 @@ def _run(facts: LiveFacts, call: Call) -> None:
         return
     is_causal = _predicts_the_next(facts)
     size, assumed = _batch_size(facts, call, tensors[0])
-    mixes = size if len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
+    mixes = size if not facts.stay_in_training and len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
     padding = _padding_of(model, tensors)
     masked = masked_call(model, call.args, call.kwargs)
     if not is_causal and mixes is None and padding is None and masked is None:
@@ -68,10 +68,8 @@ def _run(facts: LiveFacts, call: Call) -> None:
         return
     masked = masked_call(twin, args, kwargs)
     if masked is not None:
-        found = mask_is_inverted(masked, lambda: twin(*args, **kwargs))
-        facts.probes.extend(
-            Probe(place=call.place, what="mask-inverted", model=name, names=(masked.name,), **f) for f in found
-        )
+        found = mask_fails(masked, lambda: twin(*args, **kwargs))
+        facts.probes.extend(Probe(place=call.place, model=name, names=(masked.name,), **f) for f in found)
     ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
     if is_causal and ids is not None and ids.shape[1] >= 4:
         found = _leaks(first, twin, args, kwargs, ids)

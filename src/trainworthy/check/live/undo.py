@@ -29,6 +29,7 @@ class Snapshot:
             self.values.update({f"{name}.{path}.training": m.training for path, m in model.named_modules()})
         for name, optimizer in kept.optimizers.items():
             self.values[name] = copy.deepcopy(optimizer_state(optimizer))
+            self.tensors.update((at, p.detach().clone()) for at, p in kept.loose_parameters(name, optimizer))
         for name, other in kept.others.items():
             self.values[name] = copy.deepcopy(other.state_dict())
         self.random = random_state()
@@ -66,6 +67,12 @@ class Kept:
         ] = one
         self.first[unique] = Snapshot(alone)
 
+    def loose_parameters(self, name: str, optimizer: Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield what an optimizer moves and no model holds, such as the temperature of an actor."""
+        held = {id(p) for model in self.models.values() for p in model.parameters()}
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        yield from ((f"{name}.parameter {i}", p) for i, p in enumerate(parameters) if id(p) not in held)
+
     def now(self) -> Snapshot:
         """Return the state of everything as it is."""
         return Snapshot(self)
@@ -92,6 +99,11 @@ class Kept:
                     parameter.grad = None
                 put_values(name, model, snapshot.values)
         for name, optimizer in self.optimizers.items():
+            with torch.no_grad():
+                for at, loose in self.loose_parameters(name, optimizer):
+                    loose.grad = None
+                    if at in snapshot.tensors:
+                        loose.copy_(snapshot.tensors[at])
             if name in snapshot.values:  # else it was made by the step itself, later
                 put_optimizer(optimizer, copy.deepcopy(snapshot.values[name]))
         for name, other in self.others.items():

@@ -2,8 +2,9 @@
 
 What it finds:
     F.dropout(x, p) without training=..., or scaled_dot_product_attention with dropout_p above 0, inside a model that is
-    in evaluation mode; in the source also a dropout module, function or
-    autograd function of the project's own that draws whatever the mode.
+    in evaluation mode; a dropout layer that is no part of the model, as one in a plain list, and so never hears of
+    `eval()`; in the source also a dropout module, function or autograd function of the project's own that draws whatever
+    the mode.
 
 Why:
     The functions do not know the mode: F.dropout's default is training=True.
@@ -97,8 +98,10 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 place=place,
                 message=f"{first.op} drops with p = {first.p:g} in {first.module} while the model is in "
                 "evaluation mode",
-                evidence=(Evidence(f"{times} calls"),),
-                fix="F.dropout(x, p, training=self.training); dropout_p=self.p if self.training else 0.0.",
+                evidence=(Evidence(f"{times} calls" + (", by a layer that is no part of the model" * first.is_stray)),),
+                fix="Keep it in an attribute or an nn.ModuleList, so that eval() reaches it."
+                if first.is_stray
+                else "F.dropout(x, p, training=self.training); dropout_p=self.p if self.training else 0.0.",
             )
 
 

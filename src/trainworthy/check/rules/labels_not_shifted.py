@@ -1,8 +1,8 @@
 """The targets of a causal model are its own inputs.
 
 What it finds:
-    More than 98 % of the targets equal the input at the same position, nothing is masked, and the loss falls towards
-    copying.
+    More than 98 % of the targets equal the input at the same position, nothing is masked but ends of rows, and the loss
+    falls towards copying; also in a loss of an evaluation, which then says nothing of the next token.
 
 Why:
     A model that sees the token can copy it; nothing is learnt about the next one.
@@ -15,10 +15,14 @@ How sure:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+
+if TYPE_CHECKING:
+    from trainworthy.check.live.facts_steps import LossTargets
 
 BAD = """\
 import torch
@@ -85,14 +89,19 @@ for step in range(4):
 @rule(code="TW252", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield losses without a shift."""
-    for place in dict.fromkeys(t.place for t in facts.targets):
-        found = [t for t in facts.targets if t.place == place and t.matches is not None]
+    yield from _unshifted(facts.targets, "steps")
+    yield from _unshifted(facts.evaluated_targets, "losses of the evaluation")
+
+
+def _unshifted(targets: list[LossTargets], where: str) -> Iterator[Hit]:
+    for place in dict.fromkeys(t.place for t in targets):
+        found = [t for t in targets if t.place == place and t.matches is not None]
         matches = [t.matches for t in found if t.matches is not None]
-        whole = all(t.num_counted == t.num_targets for t in found)
+        whole = all(t.num_counted == t.num_targets or t.ignored_at_end for t in found)
         if len(found) >= 2 and whole and all(m[0] > 0.98 and max(m[1:]) < 0.5 for m in matches):
             yield Hit(
                 place=place,
                 message=f"{matches[0][0]:.0%} of the targets are the input token at the same position",
-                evidence=(Evidence(f"the same in {len(found)} steps; no target is ignored"),),
+                evidence=(Evidence(f"the same in {len(found)} {where}; no target is ignored but at the end"),),
                 fix="For next-token prediction: logits[:, :-1] against ids[:, 1:].",
             )

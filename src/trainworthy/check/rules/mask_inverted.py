@@ -12,7 +12,7 @@ Why:
 How sure:
     Sure: both are measured on the model itself. Which positions are padding is taken from the batch: one end of the
     rows, one single token, told apart by the mask; where that is not clear nothing is done. A model that ignores its
-    mask is not reported.
+    mask is told of by TW269.
 """
 
 from __future__ import annotations

@@ -2,15 +2,16 @@
 
 What it finds:
     A model with an Embedding that has a `padding_idx`, given rows of which some end in it, whose output for whole
-    rows moves when two more columns of padding are added, in evaluation mode.
+    rows moves when two more columns of padding are added, in evaluation mode. Or a model that is given a padding mask,
+    whose outputs for the text move, nearly all of them, when what is padding is changed.
 
 Why:
     The last state of a recurrent net, or the mean over all positions, is taken over padding too: what the model says
     depends on the longest text of the batch.
 
 How sure:
-    Sure of the outputs, by one more forward pass of a copy. Models that are told lengths or a mask beside the tokens
-    are left out.
+    Sure of the outputs, by one or two more forward passes of a copy. Models that are told lengths are left out. A mask
+    that is meant for the loss alone is not enough where positions see each other.
 """
 
 from __future__ import annotations
@@ -87,4 +88,12 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 f"are added",
                 evidence=(Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}"),),
                 fix="Take the state at the last real token, mask the mean, or pack_padded_sequence.",
+            )
+        elif probe.what == "mask-ignored":
+            yield Hit(
+                place=probe.place,
+                message=f"{probe.model} is given {probe.names[0]!r} and sees padding all the same: outputs for the "
+                f"text moved by {probe.change:.3g} when padding was changed",
+                evidence=(Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}, in evaluation mode"),),
+                fix="Hand the mask to the attention, or pack_padded_sequence.",
             )

@@ -5,7 +5,8 @@ What it finds:
     gradients or over a loader named for validation, or in a function named for evaluation; `train()` in the middle
     of a validation; and one of two models that a function loads and uses, when only the other is put into evaluation
     mode. In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three
-    times in a row with no step in between, in training mode.
+    times in a row with no step in between, in training mode; or layers that stay in training mode after `eval()`,
+    because a class's own `train(mode)` does not hand the mode on.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.evaluated import evaluated_in_training_mode
@@ -88,7 +90,8 @@ for step in range(4):
 
 @rule(code="TW356", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield models that were called so three times between two steps."""
+    """Yield models that were called so three times between two steps, and those that do not obey."""
+    yield from _disobeyed(facts)
     trained = {f.model for f in facts.forwards if f.grad and f.training}
     for model in dict.fromkeys(f.model for f in facts.forwards if f.model in trained and f.trainable):
         calls = [f for f in facts.forwards if f.model == model and f.mode_layers]
@@ -105,6 +108,18 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                     fix="model.eval() before validation, model.train() after it.",
                 )
                 break
+
+
+def _disobeyed(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield classes whose ``train`` keeps layers in training mode when evaluation is asked for."""
+    for fact in facts.stay_in_training:
+        yield Hit(
+            place=fact.place,
+            message=f"after eval(), {len(fact.names)} layers are still in training mode ({', '.join(fact.layers)}): "
+            f"{listed(fact.names)}",
+            evidence=(Evidence(f"{fact.class_name}.train is called by eval() with mode=False"),),
+            fix="Hand the mode on: super().train(mode).",
+        )
 
 
 @rule(code="TW356", severity="warning")

@@ -1,10 +1,11 @@
 """A view or reshape swaps two dimensions by name only: the numbers stay where they are.
 
 What it finds:
-    In the forward pass, a view of (..., T, H*D) as (..., H, T, D), of (..., H, T, D) as (..., T, H*D), or of
-    (A, B, ...) as (B, A, ...). From the source alone: the last hidden states of a recurrent layer of several directions
-    or layers, (directions, batch, width), viewed as rows of samples; and `x.movedim(0, -1).view(-1, C)` where C is the
-    size of another dimension than the one that was moved last.
+    In the forward pass, a view of (..., T, H*D) as (..., H, T, D), of (..., H, T, D) as (..., T, H*D), of
+    (A, B, ...) as (B, A, ...), or of (..., C, ..., W) as (rows, C), where C is not last and rows of C end within W.
+    From the source alone: the last hidden states of a recurrent layer of several directions or layers, (directions,
+    batch, width), viewed as rows of samples; and `x.movedim(0, -1).view(-1, C)` where C is the size of another
+    dimension than the one that was moved last.
 
 Why:
     A view reads the same numbers in the same order with other sizes. Sizes come out as after a transpose, positions,
@@ -176,6 +177,10 @@ def swapped(before: tuple[int, ...], after: tuple[int, ...]) -> str | None:
     pair, rest = before[:2], before[2:]
     if len(before) == len(after) >= 3 and pair == after[1::-1] and rest == after[2:]:
         return ".transpose(0, 1)" if _told_apart(*pair) and not set(pair) & set(rest) else None
+    if len(after) == 2 < len(before) and after[0] > 1:
+        width, last = after[1], before[-1]
+        if before[:-1].count(width) == 1 and last > 1 and width > 1 and last % width and width % last:
+            return f".movedim({before.index(width)}, -1).reshape(-1, {width})"
     return None
 
 

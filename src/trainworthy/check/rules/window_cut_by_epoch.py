@@ -2,21 +2,21 @@
 
 What it finds:
     With gradient accumulation, a loader begins its next epoch while some backward passes have not been followed by a
-    step.
+    step, and the next step comes of another number of them than the others; or the third epoch begins and no step came.
 
 Why:
     The number of batches is no multiple of the window: the rest is either thrown away by zero_grad or goes into the
     first step of the next epoch, whose window begins anew.
 
 How sure:
-    Sure of the order of events.
+    Sure of the order of events. Windows of one size that go on from one epoch into the next are not reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
@@ -61,15 +61,31 @@ for epoch in range(3):
 @rule(code="TW375", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield windows that were cut."""
+    yield from _never_filled(facts)
     sizes = [sum(b.step == s.step for b in facts.backwards) for s in facts.steps]
-    usual = max(sizes, default=0)
+    usual = min(sizes, default=0)
     if usual < 2 or len({s.optimizer for s in facts.steps}) != 1:
         return
     for place in dict.fromkeys(p.place for p in facts.pending):
-        found = [p for p in facts.pending if p.place == place and p.pending < usual]
-        if found:
+        found = [p for p in facts.pending if p.place == place and p.pending < max(sizes)]
+        goes_on = len(set(sizes)) == 1 and any(p.step < len(sizes) for p in found)
+        if found and not goes_on:
             yield Hit(
                 place=place,
                 message=f"an epoch begins while {found[0].pending} of {usual} backward passes wait for a step",
                 fix="Step at the last batch of an epoch too: (i + 1) % k == 0 or i + 1 == len(loader).",
             )
+
+
+def _never_filled(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield a window that is longer than an epoch and begins anew in each."""
+    last = next((p for p in facts.pending if p.idle_optimizer), None)
+    if last is not None and not facts.steps:
+        epochs = facts.pending.index(last) + 1
+        yield Hit(
+            place=last.place,
+            message=f"{epochs} epochs are over with {last.pending} backward passes, and {last.idle_optimizer} has not "
+            "stepped once",
+            evidence=(Evidence("its parameters hold gradients"),),
+            fix="Count batches over all epochs, or step at the last batch of each: i + 1 == len(loader).",
+        )

@@ -1,0 +1,118 @@
+"""Operands that stretch each other, as the forward pass makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trainworthy.check.finding import Place
+from trainworthy.check.live.facts_steps import Broadcast
+from trainworthy.check.live.watch import Watch, plain
+from trainworthy.formulas.broadcast import doubly_expanded
+
+# A column that one of these made is meant to be one: what meets a row through it is a table of pairs.
+_WRITTEN = frozenset("Unsqueeze View UnsafeView ReshapeAlias Slice Expand T Transpose Permute Index".split())
+_KEPT = frozenset(
+    "Select Sum Mean Norm LinalgVectorNorm Amax Amin Max Min Logsumexp Diagonal Cat Stack".split()
+)  # what keeps an axis on purpose if it meets the row at once
+_ELEMENTWISE = frozenset("Add Sub Rsub Mul Div Neg Exp Log Pow Clone Sigmoid Tanh Relu ToCopy".split())
+_MAX_ELEMENTWISE = 6
+_SUMS = frozenset("add sub rsub subtract radd mse_loss l1_loss smooth_l1_loss huber_loss".split())
+_MAX_TABLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What a column and a row of data gave; kept until the step ends, as it may meet what a model says."""
+
+    tensor: torch.Tensor
+    fact: Broadcast
+
+
+class BroadcastWatch:
+    """Tells tables of pairs that are meant from those that came of shapes that do not match."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.batch: int | None = None
+        self.is_paired = False  # predictions and data, one number for each sample, met in an operation
+        self._tables: dict[int, _Table] = {}
+
+    def forget(self) -> None:
+        """Let go of what belongs to a step that is over."""
+        self._tables.clear()
+
+    def see(
+        self, name: str, args: tuple[Any, ...], out: torch.Tensor, source: int, *, is_loss: bool = False,
+        is_compare: bool = False,
+    ) -> None:  # fmt: skip
+        """Look at one operation on two tensors."""
+        if len(args) < 2 or not isinstance(args[0], torch.Tensor) or not isinstance(args[1], torch.Tensor):
+            return
+        a, b = args[0], args[1]
+        if a.dim() == b.dim() == 1 and a.shape[0] == b.shape[0] == self.batch and a.requires_grad != b.requires_grad:
+            self.is_paired = True
+        if self._tables and not is_compare:
+            self._follow(name.strip("_"), a, b, out)
+        if a.dim() == b.dim() or self.batch is None or self.batch < 2:
+            return
+        shapes = (tuple(a.shape), tuple(b.shape))
+        result = doubly_expanded(*shapes)
+        if result is None or result.count(self.batch) < 2 or self.batch not in shapes[0] or self.batch not in shapes[1]:
+            return
+        if is_compare and (a.numel() == 0 or shares_storage(a, b)):
+            return
+        fact = Broadcast(
+            step=self.watch.step, place=self._place(source), op=name.strip("_"), shapes=shapes, result=result,
+            batch=self.batch, is_loss=is_loss, is_compare=is_compare,
+        )  # fmt: skip
+        if is_loss or is_compare or a.requires_grad != b.requires_grad or self._unmeant(a, b):
+            self.watch.facts.broadcasts.append(fact)
+        elif not a.requires_grad and out.dim() == 2 and len(self._tables) < _MAX_TABLES:
+            self._tables[id(out)] = _Table(out, fact)
+
+    def _unmeant(self, a: torch.Tensor, b: torch.Tensor) -> bool:
+        """Tell whether both sides are the model's, and nobody wrote the column as one."""
+        column = a if a.dim() > b.dim() else b
+        node = column.grad_fn
+        if not a.requires_grad or node is None or column.dim() != 2 or shares_storage(a, b):
+            return False
+        if _kind(node) in _KEPT:
+            return False
+        for _ in range(_MAX_ELEMENTWISE):
+            if node is None or _kind(node) in _WRITTEN:
+                return node is None
+            if _kind(node) not in _ELEMENTWISE:
+                return True
+            node = next((one for one, _ in node.next_functions if one is not None), None)
+        return False
+
+    def _follow(self, name: str, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
+        """Follow a table of data until it meets one number for each sample that a model said."""
+        table = self._tables.get(id(a)) or self._tables.get(id(b))
+        if table is None:
+            return
+        other = b if id(a) in self._tables else a
+        size = table.fact.batch
+        if other.requires_grad and tuple(other.shape) in ((size,), (size, 1)):
+            if name in _SUMS:
+                self.watch.facts.broadcasts.append(table.fact)
+        elif not other.requires_grad and out.shape == table.tensor.shape and len(self._tables) < _MAX_TABLES:
+            self._tables[id(out)] = _Table(out, table.fact)
+
+    def _place(self, source: int) -> Place:
+        return self.watch.place_of(source)
+
+
+def _kind(node: Any) -> str:
+    """Name what a node of the graph undoes."""
+    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
+
+
+def shares_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Tell whether two tensors are views of the same memory."""
+    if not plain(a) or not plain(b):
+        return True
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
