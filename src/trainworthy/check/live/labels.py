@@ -117,7 +117,8 @@ class LabelWatch:
             step=loss.step, place=self.watch.place_of(loss.source), num_targets=targets.numel(),
             num_counted=int(values.numel()), num_classes=loss.num_classes, ignore_index=ignore,
             ignored_is_class=0 <= ignore < loss.num_classes, distinct=int(distinct.numel()),
-            matches=matches, ignored_at_end=matches is not None and self._ends, padding_idx=padding, padding_share=share,
+            matches=matches, ignored_at_end=matches is not None and self._ends,
+            padding_idx=padding, padding_share=share,
             single_class=is_flat and values.numel() >= 4 and distinct.numel() == 1, is_flat=is_flat,
             classes=frozenset(distinct[:64].tolist()) if is_flat else frozenset(),
         )  # fmt: skip
