@@ -61,7 +61,11 @@ def _load_real(stand_in: StandIn) -> ModuleType:
     if sys.modules.get(_NAME) is stand_in:
         del sys.modules[_NAME]
         vars(torch).pop("_dynamo", None)
-    return importlib.import_module(_NAME)
+    try:
+        return importlib.import_module(_NAME)
+    except AttributeError as error:
+        # Python would take it for an attribute that the stand-in lacks: "'torch._dynamo' is not a package".
+        raise ImportError(f"torch._dynamo cannot be imported here: {error}", name=_NAME) from error
 
 
 @contextmanager
