@@ -20,7 +20,7 @@ def test_every_pair_names_two_commits_a_rule_and_a_half() -> None:
         assert re.fullmatch(r"[0-9a-f]{12}", one["parent"])
         assert re.fullmatch(r"[0-9a-f]{12}", one["fix"])
         assert one["parent"] != one["fix"]
-        if one["code"] or not one["half"].startswith(("fresh-2-", "fresh-3-")):
+        if one["code"]:
             assert one["depth"] in rules[one["code"]].depths
         assert one["half"] in (
             "seen",
@@ -30,6 +30,9 @@ def test_every_pair_names_two_commits_a_rule_and_a_half() -> None:
             "fresh-2-test",
             "fresh-3-train",
             "fresh-3-test",
+            "fresh-4-train",
+            "fresh-4-test",
+            "fresh-4-other",
         )
         assert one.get("kind", "domain") == "domain"
         assert one["where"]
