@@ -2,7 +2,8 @@
 
 What it finds:
     Arithmetic or a loss on shapes such as (64, 1) and (64,), whose result (64, 64) is larger than both. Also where the
-    sizes are unknown: `(x * w).sum(1) / w.sum(1, keepdim=True)`, of which one keeps the axis and the other does not.
+    sizes are unknown: `(x * w).sum(1) / w.sum(1, keepdim=True)`, of which one keeps the axis and the other does not;
+    and the loss of `nn.Linear(width, 1)` and a target of one axis, as its making, a docstring or a comment says.
 
 Why:
     The shorter shape is aligned at the right. Nothing fails: the loss averages 64 times as many terms, most of them
@@ -31,6 +32,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.tensors import broadcast
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Shape, Tensor, Value
+from trainworthy.check.static.written_shapes import meet_as_a_table
 from trainworthy.formulas.broadcast import doubly_expanded
 from trainworthy.tape.record import Op, Signature, Tape, TensorInfo
 
@@ -70,8 +72,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at losses, then at operators."""
     for call in analysis.calls(*_LOSSES):
         pair = (call.argument(0, "input"), call.argument(1, "target"))
-        if all(isinstance(one, Tensor) for one in pair):
-            yield from _hits(analysis, call.node, call, pair[0], pair[1])
+        hits = list(_hits(analysis, call.node, call, pair[0], pair[1]))
+        yield from hits
+        if not hits and meet_as_a_table(call, call.argument_node(0, "input"), call.argument_node(1, "target")):
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="a column, of shape (..., 1), meets a row of one number per sample: the loss is over all pairs",
+                fix="Give both the same rank: `.squeeze(-1)` on one, or `.unsqueeze(-1)` on the other.",
+            )
     for operation in analysis.operations:
         node = operation.node
         if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.MatMult):

@@ -1,13 +1,17 @@
 """Negative log-likelihood of probabilities instead of their logarithm.
 
 What it finds:
-    `NLLLoss` or `F.nll_loss` whose input is the result of a softmax or sigmoid.
+    `NLLLoss` or `F.nll_loss` whose input is the result of a softmax or sigmoid, or the output of a linear layer or
+    convolution as it is. Also a script with one model, which ends in such a layer, and `NLLLoss` as its one loss, if
+    nothing in it takes a logarithm.
 
 Why:
-    The loss takes log-probabilities and does not apply the logarithm. Of probabilities it is minus the probability.
+    The loss takes log-probabilities and does not apply the logarithm. Of probabilities it is minus the probability; of
+    a layer's output it is minus the score of the right class, which falls without end while no other score has to.
 
 How sure:
-    The activation is found in the source.
+    The activation, or the layer, is found in the source. Silent about a layer's output where the function that makes it
+    has a name of log-probabilities in it.
 
 In real steps:
     In the graph of a loss: NllLoss directly on a softmax.
@@ -20,6 +24,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static import raw_scores
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import NLL
 from trainworthy.check.static.values import Tensor
@@ -56,6 +61,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence(f"the {value.activation} is here", where),),
                 fix="Use `log_softmax`, or `cross_entropy` on the logits.",
             )
+    for call, layer in raw_scores.met(analysis):
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message="nll_loss gets the output of a layer as it is, not log-probabilities",
+            evidence=(Evidence("the layer is called here", analysis.place(layer.node, layer.context)),),
+            fix="Use `cross_entropy`, or end the model in `log_softmax`.",
+        )
 
 
 LIVE_BAD = """\

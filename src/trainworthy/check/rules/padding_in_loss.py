@@ -2,7 +2,8 @@
 
 What it finds:
     In the source: `.mean()` of `cross_entropy(..., ignore_index=i, reduction="none")`, which divides by the ignored
-    positions, too. In real steps:
+    positions, too; `(loss * mask).mean()` of a mask that is called by padding, tokens or attention, or beside a comment
+    that gives the loss samples and steps, `(B, T)`. In real steps:
     The model has an Embedding with padding_idx, more than 5 % of the targets are that token, and the loss does not
     ignore it. `trainworthy.probe` changes the model's output at positions that are padding with padding on both sides:
     the loss must not move.
@@ -26,6 +27,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
+from trainworthy.check.static.masked_means import means_over_padding
 from trainworthy.check.static.queries import CROSS_ENTROPY, NLL, once_per_place
 from trainworthy.check.static.values import Instance, Tensor
 
@@ -193,6 +195,12 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("they are left out here", analysis.place(loss.node, loss.context)),),
                 fix="Divide the sum by the number of targets that are not `ignore_index`.",
             )
+    for node, name in means_over_padding(analysis):
+        yield Hit(
+            place=analysis.place(node),
+            message=f"the mean divides by all positions, those that `{name}` leaves out, too",
+            fix="Divide the sum by the mask's sum: `(loss * mask).sum() / mask.sum().clamp(min=1)`.",
+        )
 
 
 def _leaves_out(loss: Call) -> bool:

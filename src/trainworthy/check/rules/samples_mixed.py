@@ -1,6 +1,8 @@
 """A sample's output depends on the other samples of the batch.
 
 What it finds:
+    In the source: a softmax over the axis whose size the source calls the batch: `x.view(time, batch, k)` and `dim=-2`,
+    `b, k = x.shape` and `dim=0`; and a log-softmax over dimension -2 of `view(-1, k)`. In real steps:
     A copy of the model is run twice in evaluation mode; the second time sample 0 is replaced by sample 1. Outputs of
     samples 1 and later move all the same.
 
@@ -10,8 +12,8 @@ Why:
 
 How sure:
     Sure that they moved. Only looked at if a DataLoader gave the batch, its size is in one dimension only, and two
-    equal
-    runs are equal. It is wrong for models that compare samples of a batch on purpose.
+    equal runs are equal. It is wrong for models that compare samples of a batch on purpose. In the source: sure of
+    the axis. Silent about what is called a weight, advantage or assignment, which may be a share of the whole batch.
 """
 
 from __future__ import annotations
@@ -21,8 +23,26 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.batch_axis import softmaxes_over_samples
 
 BAD = """\
+import torch
+
+
+def mixture(out, seq_len, bs, k):
+    logits = out[:, :, :k].view(seq_len, bs, k)
+    return torch.log_softmax(logits, dim=-2)  # <- TW150
+"""
+GOOD = """\
+import torch
+
+
+def mixture(out, seq_len, bs, k):
+    logits = out[:, :, :k].view(seq_len, bs, k)
+    return torch.log_softmax(logits, dim=-1)
+"""
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -38,7 +58,7 @@ for x, y in loader:
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -56,8 +76,19 @@ for x, y in loader:
 """
 
 
+@rule(code="TW150", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at softmaxes."""
+    for call, axis, size in softmaxes_over_samples(analysis):
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"axis {axis} of the softmax is that of the samples, of size `{size}`: each depends on the others",
+            fix="Take the axis of what is chosen from, mostly the last: `dim=-1`.",
+        )
+
+
 @rule(code="TW150", severity="warning", depth="live")
-def find(facts: LiveFacts) -> Iterator[Hit]:
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield what the probe measured."""
     for probe in facts.probes:
         # That the first axis is the batch may be a guess; the same data in every step may be one graph or series.
