@@ -120,9 +120,10 @@ def _learns(value: Value) -> bool:
 def _is_kept(init: ast.FunctionDef, name: str) -> bool:
     """Say whether an argument becomes an attribute as it is, or goes into a container of layers that does."""
     for one in own(init):
-        value = one.value if isinstance(one, ast.Assign | ast.AnnAssign) else None
-        target = (one.targets[0] if isinstance(one, ast.Assign) else one.target) if value is not None else None
-        if value is None or not isinstance(target, ast.Attribute):
+        if not isinstance(one, ast.Assign | ast.AnnAssign) or one.value is None:
+            continue
+        value, target = one.value, one.targets[0] if isinstance(one, ast.Assign) else one.target
+        if not isinstance(target, ast.Attribute):
             continue
         if isinstance(value, ast.Call) and last_name(value.func) in ("ModuleList", "Sequential", "list"):
             given = [each.value if isinstance(each, ast.Starred) else each for each in value.args]
