@@ -3,7 +3,7 @@
 What it finds:
     `zero_grad()` before each `backward()`, while `step()` runs only every few batches (`if step % k == 0`, a name
     made by such a test, `if should_step`), or after a loop over micro-batches; also where clearing and backward stand
-    in a method that is called in such a loop, and the step in another or behind the loop.
+    in a method that is called in such a loop, and the step in another or behind the loop; or only the backward does.
 
 Why:
     What the other micro-batches added is gone: the update uses the last one only, divided by their number.
@@ -60,6 +60,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at clearing and backward in one turn whose step is not in every turn."""
     yield from _ungated(analysis)
     yield from _apart(analysis)
+    yield from _backward_by_a_method(analysis)
     backwards = list(analysis.method_calls("backward"))
     steps = [*optimizer_steps(analysis), *scaler_calls(analysis, "step")]
     yield from _before_a_loop_ends(analysis, backwards, steps)
@@ -135,6 +136,49 @@ def _apart(analysis: Analysis) -> Iterator[Hit]:
                     evidence=(Evidence("it steps here, after several", analysis.place(stepping[0])),),
                     fix="Clear them after the step.",
                 )
+
+
+def _backward_by_a_method(analysis: Analysis) -> Iterator[Hit]:
+    """Yield clearing in each turn of a loop that calls a method with a backward; the step comes after the loop."""
+    for cls in analysis.classes:
+        methods = {one.name: one for one in cls.node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
+        makers = {name for name, one in methods.items() if _calls_in(one, "backward") and not _calls_in(one, "step")}
+        for method in methods.values() if makers else ():
+            for clear, loop in _cleared_in_loops(method):
+                of = ast.unparse(clear.func.value)  # type: ignore[attr-defined]
+                made = [one.lineno for one in _calls_in(method, "backward", *makers)]
+                behind = [one for one in _steps_of(method, of) if one.lineno > (loop.end_lineno or loop.lineno)]
+                turns = [line for line in made if clear.lineno < line <= (loop.end_lineno or loop.lineno)]
+                inner = _calls_in(loop, "backward")  # which the analysis sees by itself
+                if not behind or not turns or inner or any(one in walk(loop) for one in _steps_of(method, of)):
+                    continue
+                if any((loop.end_lineno or loop.lineno) < line < behind[0].lineno for line in made):
+                    continue
+                yield Hit(
+                    place=analysis.place(clear),
+                    message="gradients are cleared before every micro-batch; the step sees only the last one's",
+                    evidence=(Evidence("it steps after the loop", analysis.place(behind[0])),),
+                    fix="Clear them before the loop, or after the step.",
+                )
+
+
+def _cleared_in_loops(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[ast.Call, ast.For]]:
+    """Yield calls of `zero_grad` in each turn of a loop, with the loop."""
+    for loop in walk(method):
+        for one in loop.body if isinstance(loop, ast.For) else ():
+            call = one.value if isinstance(one, ast.Expr) else None
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "zero_grad":
+                yield call, loop  # type: ignore[misc]
+
+
+def _steps_of(method: ast.AST, optimizer: str) -> list[ast.Call]:
+    """Return the calls that step an optimizer, by itself or through a scaler."""
+    found = []
+    for one in _calls_in(method, "step"):
+        given = [ast.unparse(each) for each in one.args]
+        if optimizer in (*given, ast.unparse(one.func.value)):  # type: ignore[attr-defined]
+            found.append(one)
+    return sorted(found, key=lambda one: one.lineno)
 
 
 def _calls_in(node: ast.AST, *names: str) -> list[ast.Call]:

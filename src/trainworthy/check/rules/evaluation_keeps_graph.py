@@ -2,7 +2,8 @@
 
 What it finds:
     `model.eval()` followed by a loop that calls the model, or such a loop in a function named for validation, or a
-    loop that takes only the number of its losses, without a backward pass and where nothing turns gradients off.
+    loop that takes only the number of its losses, without a backward pass and where nothing turns gradients off. Also
+    a loop for training and validation that calls the model in both, and the backward under `if phase == "train"`.
 
 Why:
     Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
@@ -31,6 +32,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.gradients_off import GradientsOff
+from trainworthy.check.static.phases import forward_of_both
 from trainworthy.check.static.queries import body_of, in_a_module, names_in, receiver
 from trainworthy.check.static.tree import walk
 
@@ -75,9 +77,10 @@ _EVALUATION = re.compile(
 
 @rule(code="TW703", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at calls of a model after its eval(), and at losses of which only the number is taken."""
+    """Look at calls of a model after its eval(), at losses of which only the number is taken, and at phases."""
     if _OTHER_LIBRARIES & analysis.source.words and "torch" not in analysis.source.words:
         return
+    yield from _of_both_phases(analysis)
     evals = [call for call in analysis.method_calls("eval") if not call.node.args]
     candidates = [
         (call, first, here)
@@ -111,6 +114,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
             fix="Put it under `with torch.no_grad():`, or decorate the function.",
         )
+
+
+def _of_both_phases(analysis: Analysis) -> Iterator[Hit]:
+    """Yield calls of a model in loops that go backward only in the phase of training."""
+    done: set[ast.AST] = set()
+    for node in analysis.nodes.get(ast.Call, []) if "backward" in analysis.source.words else ():
+        if not isinstance(node, ast.Call) or last_name(node.func) != "backward":
+            continue
+        found = forward_of_both(node, analysis.source, analysis.parents)
+        if found is not None and found[0] not in done:
+            done.add(found[0])
+            yield Hit(
+                place=analysis.place(found[0]),
+                message=f"where not `{ast.unparse(found[1])}`, the graph of every batch is built and never used",
+                evidence=(Evidence("backward only here", analysis.place(node)),),
+                fix="Call it under `torch.set_grad_enabled(...)` with that condition.",
+            )
 
 
 def _is_volatile(loop: ast.AST) -> bool:

@@ -29,8 +29,8 @@ from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.facts import Call, Context, Store
-from trainworthy.check.static.layer_lists import is_batch_norm, runs_through
+from trainworthy.check.static.facts import Context, Store
+from trainworthy.check.static.layer_lists import filled_later, is_batch_norm, made_in_place, runs_through
 from trainworthy.check.static.queries import PARAMETRISED, body_of, inner_modules, is_a_module
 from trainworthy.check.static.tree import children, walk
 from trainworthy.check.static.values import Instance, Sequence, Value
@@ -72,7 +72,7 @@ def _become_attributes(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
         function = store.context.function
         if (
             function is None
-            or function.name != "__init__"
+            or not _sets_up(store.context)
             or store.node in seen
             or not is_module(store.owner or Instance(""))
         ):
@@ -87,6 +87,15 @@ def _become_attributes(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
             evidence=(Evidence(f"the first one is a {layer.type.rpartition('.')[2] or 'module'}"),),
             fix=f"Wrap it: `nn.{'ModuleDict' if _kind(store.value) == 'dict' else 'ModuleList'}(...)`.",
         ), store.context, store.target.attr  # fmt: skip
+
+
+def _sets_up(context: Context) -> bool:
+    """Say whether something stands in `__init__`, or in a method of the same object that it calls."""
+    function = context.function
+    if function is None or function.name == "__init__":
+        return function is not None
+    callers = [one.context.function for one in context.callers]
+    return any(one is not None and one.name == "__init__" and one.owner is function.owner for one in callers)
 
 
 def _are_listed_beside(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
@@ -111,45 +120,6 @@ def _are_listed_beside(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
             ), store.context, store.target.attr  # fmt: skip
 
 
-def _filled_later(analysis: Analysis) -> Iterator[tuple[ast.AST, Context, ast.Attribute, Value]]:
-    """Yield what is appended to lists of modules, or stored in their dicts, by ``__init__``: where, to what, what."""
-    for call in analysis.method_calls("append"):
-        held = call.node.func.value if isinstance(call.node.func, ast.Attribute) else None
-        if isinstance(held, ast.Attribute) and len(call.args) == 1 and _is_made_for_it(call):
-            yield call.node, call.context, held, call.args[0]
-    for store in analysis.stores:
-        held = store.target.value if isinstance(store.target, ast.Subscript) else None
-        if isinstance(held, ast.Attribute) and isinstance(getattr(store.node, "value", None), ast.Call):
-            yield store.node, store.context, held, store.value
-
-
-def _is_made_for_it(call: Call) -> bool:
-    """Say whether what is appended is made there, or just before and kept under a name that nothing else uses."""
-    given, function = call.node.args[0], call.context.function
-    if not isinstance(given, ast.Name):
-        return isinstance(given, ast.Call)
-    names = [one for one in walk(function.node) if isinstance(one, ast.Name)] if function is not None else []
-    uses = [one for one in names if one.id == given.id]
-    loads = [one for one in uses if isinstance(one.ctx, ast.Load) and one is not given]
-    return len(uses) - len(loads) == 2 and function is not None and all(_may_be_left_out(one, call) for one in loads)
-
-
-def _may_be_left_out(use: ast.Name, call: Call) -> bool:
-    """Say whether another use of a name stands in a branch that need not run where the layer is appended."""
-    function = call.context.function
-    for one in walk(function.node) if function is not None else ():
-        if isinstance(one, ast.If) and any(each is use for each in walk(one)):
-            sides = [one.body, one.orelse]
-            reads = [any(_mentions(each, use.id) for each in side) for side in sides]
-            if not all(reads) and not any(each is call.node for each in walk(one)):
-                return True
-    return False
-
-
-def _mentions(node: ast.AST, name: str) -> bool:
-    return any(isinstance(one, ast.Name) and one.id == name for one in walk(node))
-
-
 @rule(code="TW303", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at lists that become attributes of modules, and at such that are filled later."""
@@ -164,9 +134,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _are_filled(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
-    for node, context, held, value in _filled_later(analysis):
+    for node, context, held, value in filled_later(analysis):
         function = context.function
-        if function is None or function.name != "__init__" or function.owner is None or not _has_parameters(value):
+        if function is None or not _sets_up(context) or function.owner is None or not _has_parameters(value):
             continue
         if not function.owner.outside_base().startswith("torch.nn.") or getattr(held.value, "id", "") != "self":
             continue
@@ -207,7 +177,7 @@ def _layer_in(value: Value, analysis: Analysis, store: Store) -> Instance | None
     items = value.items
     if items is None:
         items = (analysis.element(value),)
-    elif not _made_in_place(value) or _hides_one(value):
+    elif not made_in_place(value) or _hides_one(value):
         return None
     for item in items:
         if not _has_parameters(item):
@@ -218,12 +188,6 @@ def _layer_in(value: Value, analysis: Analysis, store: Store) -> Instance | None
             return None
     first = items[0] if items else None
     return first if isinstance(first, Instance) else None
-
-
-def _made_in_place(value: Sequence) -> bool:
-    node = value.node
-    elements = node.values if isinstance(node, ast.Dict) else getattr(node, "elts", [])
-    return all(isinstance(one, ast.Call) for one in elements)
 
 
 def _hides_one(value: Sequence) -> bool:

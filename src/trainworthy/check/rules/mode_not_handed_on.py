@@ -1,7 +1,8 @@
 """`eval()` leaves a module, or a part of it, in training mode.
 
 What it finds:
-    A method `train(self, mode=True)` that calls `super().train()`, or `train()` of a part, without the mode.
+    A method `train(self, mode=True)` that calls `super().train()`, or `train()` of a part, without the mode; and one
+    that calls `super().train(mode)` only under a condition about something else, or returns before it.
 
 Why:
     `eval()` is `train(False)`: whatever it is asked for, such a method turns training mode on. Dropout and batch norm
@@ -9,7 +10,8 @@ Why:
 
 How sure:
     The method has a parameter for the mode whose default is True, and the call stands under no condition on it, nor
-    after one that returns; nothing after it turns evaluation mode on where the mode is False.
+    after one that returns; nothing after it turns evaluation mode on where the mode is False. The condition asks for
+    an attribute, and nothing in the class sets a mode in another way; it speaks of dropout or batch norm.
 
 When it is wrong:
     The part has no layer that knows a mode, or is meant to be in training mode always.
@@ -18,6 +20,7 @@ When it is wrong:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -76,6 +79,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         mode = _mode_of(node) if isinstance(node, ast.FunctionDef) and node.name == "train" else ""
         if not mode or not isinstance(node, ast.FunctionDef) or _decides(node, mode):
             continue
+        yield from _ignored(analysis, node, mode)
         for call in _calls_for_training(analysis, node, mode):
             yield Hit(
                 place=analysis.place(call),
@@ -83,6 +87,53 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("the method", analysis.place(node.args)),),
                 fix=f"Write `train({mode})`.",
             )
+
+
+_OF_A_MODE = re.compile(r"drop|batch_?norm|\bbn|norm_layer", re.IGNORECASE)
+_SETS_A_MODE = re.compile(r"\.eval\(|\.training\s*=[^=]|\.train\(False|mode=False")
+
+
+def _ignored(analysis: Analysis, method: ast.FunctionDef, mode: str) -> Iterator[Hit]:
+    """Yield the condition, about something else, under which alone a module hands the mode to `super().train()`."""
+    calls = [one for one in own(method) if isinstance(one, ast.Call) and last_name(one.func) == "train"]
+    calls = [one for one in calls if isinstance(one.func, ast.Attribute) and _is_of_super(one.func.value)]
+    cls = analysis.parents.get(method)
+    if len(calls) != 1 or not isinstance(cls, ast.ClassDef) or not _reads(calls[0], mode):
+        return
+    tests = [one for one in own(method) if isinstance(one, ast.If | ast.IfExp | ast.While | ast.BoolOp | ast.Try)]
+    guard = next((one for one in tests if isinstance(one, ast.If)), None)
+    if guard is None or len(tests) != 1 or not _is_of_an_attribute(guard.test):
+        return
+    leaves = isinstance(guard.body[-1], ast.Return) and not any(one is calls[0] for one in walk(guard))
+    text = "\n".join(analysis.segment(one) for one in cls.body if not _is_of_the_class(one))
+    gated = not guard.orelse and any(one is calls[0] for one in walk(guard))
+    attribute = next(one.attr for one in walk(guard.test) if isinstance(one, ast.Attribute))
+    before = re.search(rf"(\w+)\.eval\(\)\s*\n\s*\1\.{attribute}\s*=", analysis.source.text)
+    if (gated or leaves) and not before and not _SETS_A_MODE.search(text) and _OF_A_MODE.search(text):
+        unless = "unless" if gated else "if"
+        yield Hit(
+            place=analysis.place(calls[0]),
+            message=f"`eval()` does nothing {unless} `{ast.unparse(guard.test)}`: the module stays in training mode",
+            evidence=(Evidence("the condition", analysis.place(guard.test)),),
+            fix=f"Hand on what turns it off in any case: `super().train({mode} and ...)`.",
+            severity="warning",
+        )
+
+
+def _is_of_the_class(node: ast.stmt) -> bool:
+    """Say whether a method makes or loads objects, and is called on none."""
+    marks = getattr(node, "decorator_list", [])
+    return any(last_name(one) in ("classmethod", "staticmethod") for one in marks)
+
+
+def _is_of_super(owner: ast.expr) -> bool:
+    return isinstance(owner, ast.Call) and last_name(owner.func) == "super"
+
+
+def _is_of_an_attribute(test: ast.expr) -> bool:
+    """Say whether a condition is `self.name`, or that it is not."""
+    test = test.operand if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) else test
+    return isinstance(test, ast.Attribute) and ast.unparse(test.value) == "self" and test.attr != "training"
 
 
 def _mode_of(node: ast.FunctionDef) -> str:

@@ -2,10 +2,11 @@
 
 What it finds:
     `nn.ModuleList([layer for _ in range(n)])` or `nn.Sequential(*[Block()] * n)`, where every element is the same
-    object.
+    object. As a warning, `def __init__(self, norm=nn.LayerNorm(8))` of a module that keeps its default as a part.
 
 Why:
-    All elements share one set of weights; 12 layers train the parameters of one.
+    All elements share one set of weights; 12 layers train the parameters of one. A default is made once, for all
+    objects of the class: coarse and fine networks, or all blocks, get the same layer.
 
 How sure:
     The element does not depend on the loop and is a module with parameters. ALBERT shares weights on purpose,
@@ -24,12 +25,13 @@ from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import PARAMETRISED, inner_modules, once_per_place
-from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
+from trainworthy.check.static.queries import PARAMETRISED, inner_modules, is_a_module, once_per_place
+from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.values import UNKNOWN, Function, Instance, ProjectClass, Sequence, Value
 from trainworthy.tape.record import Tape
 
 BAD = """\
@@ -62,7 +64,10 @@ class Encoder(nn.Module):
 
 @rule(code="TW304", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at what lists of layers are made of."""
+    """Look at what lists of layers are made of, and at layers that are defaults of modules."""
+    for cls in analysis.classes:
+        if is_a_module(cls.prototype):
+            yield from _defaults(analysis, cls)
     for call in once_per_place(analysis.calls("torch.nn.ModuleList", "torch.nn.Sequential")):
         for argument in call.node.args:
             inner = argument.value if isinstance(argument, ast.Starred) else argument
@@ -74,6 +79,63 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     fix="Construct it inside of the comprehension, or copy it: `copy.deepcopy(layer)`.",
                 )
                 break
+
+
+def _defaults(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
+    """Yield layers that are defaults of a module's arguments, and become its parts as they are."""
+    init = cls.members.get("__init__")
+    if not isinstance(init, Function) or not isinstance(init.node, ast.FunctionDef):
+        return
+    arguments = init.node.args
+    names = [*arguments.posonlyargs, *arguments.args]
+    pairs: list[tuple[ast.arg, ast.expr | None]] = [*zip(reversed(names), reversed(arguments.defaults), strict=False)]
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    for argument, default in pairs:
+        made = default.elts if isinstance(default, ast.Tuple | ast.List) else [default]
+        calls = [analysis.call_at.get(one) for one in made if isinstance(one, ast.Call)]
+        layer = next((one for one in calls if one is not None and _learns(one.result)), None)
+        if layer is not None and _is_kept(init.node, argument.arg):
+            yield Hit(
+                place=analysis.place(layer.node),
+                message=f"all objects of `{cls.node.name}` that get no `{argument.arg}` share the weights of this one",
+                fix=f"Take None as the default, and make a new one where `{argument.arg}` is None.",
+                severity="warning",
+            )
+
+
+def _learns(value: Value) -> bool:
+    """Say whether a value is a module with parameters, be they made by a method that is called later."""
+    if _heavy(value):
+        return True
+    if not isinstance(value, Instance) or not is_module(value):
+        return False
+    modules = [value, *inner_modules(value)]
+    return any(
+        isinstance(node, ast.Call) and last_name(node.func) in PARAMETRISED | {"Parameter"}
+        for cls in {cls for one in modules if one.cls is not None for cls in one.cls.order()}
+        for node in walk(cls.node)
+    )
+
+
+def _is_kept(init: ast.FunctionDef, name: str) -> bool:
+    """Say whether an argument becomes an attribute as it is, or goes into a container of layers that does."""
+    for one in own(init):
+        if not isinstance(one, ast.Assign | ast.AnnAssign) or one.value is None:
+            continue
+        value, target = one.value, one.targets[0] if isinstance(one, ast.Assign) else one.target
+        if not isinstance(target, ast.Attribute):
+            continue
+        if isinstance(value, ast.Call) and last_name(value.func) in ("ModuleList", "Sequential", "list"):
+            given = [each.value if isinstance(each, ast.Starred) else each for each in value.args]
+        else:
+            given = [value]
+        if any(isinstance(each, ast.Name) and each.id == name for each in given):
+            return not any(isinstance(each, ast.Name) and each.id == name for each in _stores(init))
+    return False
+
+
+def _stores(init: ast.FunctionDef) -> Iterator[ast.AST]:
+    return (one for one in own(init) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))
 
 
 def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
