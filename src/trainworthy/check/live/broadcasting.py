@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_steps import Broadcast
@@ -64,6 +65,8 @@ class BroadcastWatch:
             return
         if is_compare and (a.numel() == 0 or shares_storage(a, b)):
             return
+        if not is_loss and (_is_parameter(a) or _is_parameter(b)):
+            return
         fact = Broadcast(
             step=self.watch.step, place=self._place(source), op=name.strip("_"), shapes=shapes, result=result,
             batch=self.batch, is_loss=is_loss, is_compare=is_compare,
@@ -97,13 +100,26 @@ class BroadcastWatch:
         other = b if id(a) in self._tables else a
         size = table.fact.batch
         if other.requires_grad and tuple(other.shape) in ((size,), (size, 1)):
-            if name in _SUMS:
+            if name in _SUMS and not _is_parameter(other):
                 self.watch.facts.broadcasts.append(table.fact)
         elif not other.requires_grad and out.shape == table.tensor.shape and len(self._tables) < _MAX_TABLES:
             self._tables[id(out)] = _Table(out, table.fact)
 
     def _place(self, source: int) -> Place:
         return self.watch.place_of(source)
+
+
+def _is_parameter(tensor: torch.Tensor) -> bool:
+    """Tell whether it is a parameter, or one by element: its size has nothing to do with the batch."""
+    node: Any = tensor.grad_fn
+    variable: torch.Tensor | None = tensor
+    for _ in range(_MAX_ELEMENTWISE):
+        if node is None or _kind(node) not in _ELEMENTWISE:
+            break
+        node = next((one for one, _ in node.next_functions if one is not None), None)
+    if node is not None:
+        variable = getattr(node, "variable", None)  # of an AccumulateGrad
+    return isinstance(variable, nn.Parameter) and variable.shape == tensor.shape
 
 
 def _kind(node: Any) -> str:
