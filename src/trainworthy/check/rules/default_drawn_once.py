@@ -10,7 +10,8 @@ Why:
 
 How sure:
     Certain that it is drawn once. Silent where the function is defined within another one that takes arguments, which
-    may be called anew for each, and about a generator that is drawn from later (`np.random.RandomState()`).
+    may be called anew for each, about a generator that is drawn from later (`np.random.RandomState()`), and about a
+    dataclass of which the program makes one object, as of its settings.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 yield _hit(analysis, name, call, "call")
     for cls in analysis.nodes.get(ast.ClassDef, []):
         data = isinstance(cls, ast.ClassDef) and any("dataclass" in ast.unparse(one) for one in cls.decorator_list)
-        for field in cls.body if data and isinstance(cls, ast.ClassDef) else ():
+        if not data or not isinstance(cls, ast.ClassDef) or _is_made_once(analysis, cls):
+            continue
+        for field in cls.body:
             value = field.value if isinstance(field, ast.AnnAssign) else None
             found = _drawn(value) if value is not None else None
             if found is not None and isinstance(field, ast.AnnAssign):
@@ -93,6 +96,14 @@ def _hit(analysis: Analysis, name: str, call: ast.Call, of: str) -> Hit:
         message=f"the default of `{name}` is {what} once, when this is defined, not for each {of}",
         fix="`field(default_factory=...)`." if of == "object" else fix,
     )
+
+
+def _is_made_once(analysis: Analysis, cls: ast.ClassDef) -> bool:
+    """Say whether one object of a class is made, where the class is defined, and nothing else here makes any."""
+    calls = [one for one in analysis.nodes.get(ast.Call, []) if isinstance(one, ast.Call)]
+    made = [one for one in calls if isinstance(one.func, ast.Name) and one.func.id == cls.name]
+    parents = analysis.parents
+    return len(made) == 1 and function_around(parents, made[0]) is function_around(parents, cls)
 
 
 def _takes_arguments(function: Def) -> bool:

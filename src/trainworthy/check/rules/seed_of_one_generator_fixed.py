@@ -10,7 +10,9 @@ Why:
 
 How sure:
     Both seeds are set in one function, or by the program itself, under the same conditions, and each for good: nothing
-    seeds the same generator again there. Silent where the seed stands beside the draw that it is for, as for a split.
+    seeds the same generator again there. Silent where the seed stands beside the draw that it is for, as for a split;
+    where the function draws, and never from that generator; and about torch where the others go by the rank, as
+    models begin alike on all ranks and data do not.
 """
 
 from __future__ import annotations
@@ -77,12 +79,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _in_one(analysis: Analysis, calls: dict[ast.Call, str], nodes: Sequence[ast.AST]) -> Iterator[Hit]:
     following = [one for one in calls if _follows(one.args[0])]
+    drawn = {library for one in nodes if isinstance(one, ast.Call) and (library := _drawn_from(analysis.source, one))}
     for call, library in calls.items():
         value = call.args[0]
         fixed = isinstance(value, ast.Constant) and type(value.value) is int
-        if not fixed or list(calls.values()).count(library) > 1:
+        if not fixed or list(calls.values()).count(library) > 1 or (drawn and library not in drawn):
             continue
         others = [one for one in following if _around(analysis, one) == _around(analysis, call)]
+        if library == "torch":
+            others = [one for one in others if "rank" not in ast.unparse(one.args[0])]
         if others and not _is_drawn_between(analysis.source, call, others[-1], nodes):
             theirs = ast.unparse(others[0].args[0])
             yield Hit(
@@ -128,6 +133,23 @@ def _around(analysis: Analysis, node: ast.AST) -> tuple[ast.AST, ...]:
 def _is_drawn_between(source: Source, call: ast.Call, other: ast.Call, nodes: Sequence[ast.AST]) -> bool:
     """Say whether the generator draws between a seed and another's, so that the seed is for that draw."""
     first, last = sorted((call.lineno, other.lineno))
-    prefix = {"random": "random.", "numpy": "numpy.random.", "torch": "torch.rand"}[_library(source, call)]
     between = [one for one in nodes if isinstance(one, ast.Call) and first < one.lineno < last]
-    return any(_full_name(source, one.func).startswith(prefix) and not _library(source, one) for one in between)
+    return any(_drawn_from(source, one) == _library(source, call) for one in between)
+
+
+_TORCH_DRAWS = frozenset({"uniform_", "normal_", "random_", "bernoulli_", "exponential_", "log_normal_", "cauchy_"})
+_NO_DRAWS = frozenset(
+    {"seed", "manual_seed", "default_rng", "RandomState", "Generator", "Random", "get_state", "getstate"}
+)
+
+
+def _drawn_from(source: Source, call: ast.Call) -> str:
+    """Name the library whose generator a call draws from; "" if it draws nothing."""
+    name = getattr(call.func, "attr", "")
+    if name in _NO_DRAWS:
+        return ""
+    if name in _TORCH_DRAWS:
+        return "torch"
+    full = _full_name(source, call.func)
+    prefixes = {"random.": "random", "numpy.random.": "numpy", "torch.rand": "torch"}
+    return next((library for prefix, library in prefixes.items() if full.startswith(prefix)), "")
