@@ -209,3 +209,24 @@ def test_rows_that_stay_equal_are_told() -> None:
             model(torch.rand(8, 4)).mean().backward()
             optimizer.step()
     assert [step.alike_rows for step in guard.facts.steps] == [("0.weight",), ("0.weight",)]
+
+
+def test_an_optimizer_of_another_model_is_no_sign_of_a_window_that_never_fills() -> None:
+    """The weights are updated by hand; an optimizer is alive beside them, and its parameters have gradients."""
+    other = nn.Linear(4, 3)
+    beside = torch.optim.SGD(other.parameters(), lr=0.1)
+    other(torch.randn(2, 4)).sum().backward()
+    model = nn.Linear(4, 3)
+    data = torch.utils.data.TensorDataset(torch.randn(12, 4), torch.randint(3, (12,)))
+    loader = torch.utils.data.DataLoader(data, batch_size=4)
+    with tw.guard(steps=5, quiet=True) as guard:
+        for _ in range(4):
+            for x, y in loader:
+                nn.functional.cross_entropy(model(x), y).backward()
+                with torch.no_grad():
+                    for parameter in model.parameters():
+                        assert parameter.grad is not None
+                        parameter.sub_(0.1 * parameter.grad)
+                        parameter.grad.zero_()
+    assert beside.param_groups
+    assert "TW375" not in [one.code for one in guard.findings]

@@ -8,7 +8,7 @@ import sys
 import time
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
@@ -105,7 +105,7 @@ class LoaderWatch:
             unfilled = self.watch.step == 0 and len(facts.pending) == _UNFILLED - 1
             facts.pending.append(PendingWindow(
                 place=waiting[-1], pending=len(waiting), step=self.watch.step,
-                idle_optimizer=_idle_optimizer() if unfilled else None,
+                idle_optimizer=_idle_optimizer(self.watch.names.alive()) if unfilled else None,
             ))  # fmt: skip
 
     def _describe(self, loader: Any, number: int) -> Loader:
@@ -157,11 +157,12 @@ def _size_of(loader: Any) -> int | None:
         return None
 
 
-def _idle_optimizer() -> str | None:
-    """Find an optimizer that has something to do, where none has stepped yet."""
+def _idle_optimizer(models: Iterable[torch.nn.Module]) -> str | None:
+    """Find an optimizer that has something to do for models that were called, where none has stepped yet."""
+    waiting = {id(p) for model in models for p in model.parameters() if p.grad is not None}
     for one in gc.get_objects():
         if isinstance(one, torch.optim.Optimizer) and any(
-            p.grad is not None for group in one.param_groups for p in group["params"]
+            id(p) in waiting for group in one.param_groups for p in group["params"]
         ):
             return type(one).__name__
     return None
