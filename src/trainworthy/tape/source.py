@@ -58,7 +58,9 @@ class SourceFinder:
             frame = frame.f_back
         return (self.number(library, None) if library is not None else 0), loss
 
-    def search(self, frame: FrameType | None, stop: CodeType) -> tuple[Line | None, Line | None, FrameType | None]:
+    def search(
+        self, frame: FrameType | None, stop: CodeType | None
+    ) -> tuple[Line | None, Line | None, FrameType | None]:
         """Walk up to the user's innermost line, or to the first frame of ``stop`` if that comes before.
 
         Returns the user's line, the innermost line of a library on the way, and the frame of ``stop``, each or None.

@@ -13,7 +13,7 @@ from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_steps import Backward, ChainFault
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
-from trainworthy.check.live.watch import Watch, finite_reading, plain
+from trainworthy.check.live.watch import Watch, finite_reading, operation_of, plain
 
 _MAX_NODES = 200_000
 _LOOKS_AT_A_LINE = 8  # backward passes that begin there
@@ -156,17 +156,17 @@ class BackwardWatch:
 
     def _faults(self, nodes: list[Any], place: Place) -> Iterator[tuple[ChainFault, Place]]:
         for node in loss_nodes(nodes):
-            kind = _name(node)
+            kind = operation_of(node)
             below = through_views(node)
             fault: ChainFault | None = None
             if kind.startswith(("NllLoss", "LogSoftmax")):
-                if kind.startswith("NllLoss") and below is not None and _name(below) == "LogSoftmax":
+                if kind.startswith("NllLoss") and below is not None and operation_of(below) == "LogSoftmax":
                     below = through_views(below)
-                    if below is not None and _name(below) == "Softmax":
+                    if below is not None and operation_of(below) == "Softmax":
                         fault = "softmax-cross-entropy"
-                elif kind.startswith("NllLoss") and below is not None and _name(below) == "Softmax":
+                elif kind.startswith("NllLoss") and below is not None and operation_of(below) == "Softmax":
                     fault = "nll-probabilities"
-            elif kind == "BinaryCrossEntropyWithLogits" and below is not None and _name(below) == "Sigmoid":
+            elif kind == "BinaryCrossEntropyWithLogits" and below is not None and operation_of(below) == "Sigmoid":
                 fault = "sigmoid-bce-logits"
             if fault is not None:
                 number = node.metadata.get(PLACE_KEY)
@@ -181,7 +181,7 @@ def _read_node(readings: list[tuple[Any, int, list[torch.Tensor]]], name: str, s
 
 def is_mean(node: Any) -> bool:
     """Tell whether a loss is a mean as it stands: no sum, and not divided by anything afterwards."""
-    return _name(node) == "Mean" or getattr(node, "_saved_reduction", None) == 1
+    return operation_of(node) == "Mean" or getattr(node, "_saved_reduction", None) == 1
 
 
 def walk(roots: list[Any]) -> dict[Any, Any]:
@@ -212,7 +212,7 @@ def loss_nodes(roots: list[Any]) -> Iterator[Any]:
     seen, queue = set(roots), list(roots)
     while queue and len(seen) < 500:
         node = queue.pop()
-        name = _name(node)
+        name = operation_of(node)
         if name.startswith(("NllLoss", "BinaryCrossEntropy", "KlDiv")):
             yield node
             continue
@@ -227,19 +227,9 @@ def through_views(node: Any) -> Any | None:
     """Return the node that computed what ``node`` works on, past those that only show it in another form."""
     for _ in range(20):
         node = next((below for below, _ in node.next_functions if below is not None), None)
-        if node is None or _name(node) not in _VIEWS:
+        if node is None or operation_of(node) not in _VIEWS:
             return node
     return None
-
-
-def _name(node: Any) -> str:
-    """Name a node's operation.
-
-    >>> class LogSoftmaxBackward0: ...
-    >>> _name(LogSoftmaxBackward0())
-    'LogSoftmax'
-    """
-    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
 
 
 def _is_parameter(node: Any) -> bool:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_steps import Broadcast
-from trainworthy.check.live.watch import Watch, plain
+from trainworthy.check.live.watch import Watch, operation_of, plain
 from trainworthy.formulas.broadcast import doubly_expanded
 
 # A column that one of these made is meant to be one: what meets a row through it is a table of pairs.
@@ -68,7 +67,7 @@ class BroadcastWatch:
         if not is_loss and (_is_parameter(a) or _is_parameter(b)):
             return
         fact = Broadcast(
-            step=self.watch.step, place=self._place(source), op=name.strip("_"), shapes=shapes, result=result,
+            step=self.watch.step, place=self.watch.place_of(source), op=name.strip("_"), shapes=shapes, result=result,
             batch=self.batch, is_loss=is_loss, is_compare=is_compare,
         )  # fmt: skip
         if is_loss or is_compare or a.requires_grad != b.requires_grad or self._unmeant(a, b):
@@ -82,12 +81,12 @@ class BroadcastWatch:
         node = column.grad_fn
         if not a.requires_grad or node is None or column.dim() != 2 or shares_storage(a, b):
             return False
-        if _kind(node) in _KEPT:
+        if operation_of(node) in _KEPT:
             return False
         for _ in range(_MAX_ELEMENTWISE):
-            if node is None or _kind(node) in _WRITTEN:
+            if node is None or operation_of(node) in _WRITTEN:
                 return node is None
-            if _kind(node) not in _ELEMENTWISE:
+            if operation_of(node) not in _ELEMENTWISE:
                 return True
             node = next((one for one, _ in node.next_functions if one is not None), None)
         return False
@@ -105,26 +104,18 @@ class BroadcastWatch:
         elif not other.requires_grad and out.shape == table.tensor.shape and len(self._tables) < _MAX_TABLES:
             self._tables[id(out)] = _Table(out, table.fact)
 
-    def _place(self, source: int) -> Place:
-        return self.watch.place_of(source)
-
 
 def _is_parameter(tensor: torch.Tensor) -> bool:
     """Tell whether it is a parameter, or one by element: its size has nothing to do with the batch."""
     node: Any = tensor.grad_fn
     variable: torch.Tensor | None = tensor
     for _ in range(_MAX_ELEMENTWISE):
-        if node is None or _kind(node) not in _ELEMENTWISE:
+        if node is None or operation_of(node) not in _ELEMENTWISE:
             break
         node = next((one for one, _ in node.next_functions if one is not None), None)
     if node is not None:
         variable = getattr(node, "variable", None)  # of an AccumulateGrad
     return isinstance(variable, nn.Parameter) and variable.shape == tensor.shape
-
-
-def _kind(node: Any) -> str:
-    """Name what a node of the graph undoes."""
-    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
 
 
 def shares_storage(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -47,13 +47,22 @@ def _compare(watch: Watch, call: Call, model: nn.Module, kinds: set[type[nn.Modu
 
 
 def _evaluate(watch: Watch, call: Call, model: nn.Module, kinds: set[type[nn.Module]]) -> None:
+    """Note the layers that stay in training mode, by the innermost module around them with a ``train`` of its own."""
     twin = copy.deepcopy(model)
     twin.eval()
-    found = [(name, m) for name, m in twin.named_modules() if m.training and acts_by_mode(m)]
-    at = next((place for k in kinds if (place := watch.defined_at(k.train)) is not None), None)
-    if found and at is not None:
-        watch.facts.stay_in_training.append(StaysInTraining(
-            place=at, class_name=next(k for k in kinds if watch.defined_at(k.train) == at).__name__,
-            names=tuple(name for name, _ in found),
-            layers=tuple(dict.fromkeys(type(m).__name__ for _, m in found)),
-        ))  # fmt: skip
+    modules = dict(twin.named_modules())
+    staying: dict[type[nn.Module], list[str]] = {}
+    for name, module in modules.items():
+        if module.training and acts_by_mode(module):
+            parts = name.split(".")
+            around = [type(modules[".".join(parts[:n])]) for n in range(len(parts) - 1, -1, -1)]
+            kind = next((one for one in around if one in kinds), None)
+            if kind is not None:
+                staying.setdefault(kind, []).append(name)
+    for kind, names in staying.items():
+        place = watch.defined_at(kind.train)
+        if place is not None:
+            watch.facts.stay_in_training.append(StaysInTraining(
+                place=place, class_name=kind.__name__, names=tuple(names),
+                layers=tuple(dict.fromkeys(type(modules[name]).__name__ for name in names)),
+            ))  # fmt: skip

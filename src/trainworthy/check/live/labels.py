@@ -48,8 +48,7 @@ class LabelWatch:
         self.watch = watch
         self.operators = operators
         self._pending: list[_Pending] = []
-        self._padding: dict[tuple[int, int], int | None] = {}  # of a model and a number of classes
-        self._ends = False  # whether targets are ignored at the ends of rows only
+        self._padding: dict[tuple[int, ...], int | None] = {}  # of a number of classes and models
         operators.on_loss.append(self._loss)
         operators.on_evaluated_loss = self._evaluated
 
@@ -112,13 +111,13 @@ class LabelWatch:
         share, matches = None, self._matches(loss, targets, counted, ids)
         if padding is not None and padding != ignore and values.numel():
             share = float((values == padding).float().mean())
+        ends = ids is not None and matches is not None and _are_ends(~counted.reshape(len(ids), -1))
         is_flat = targets.dim() == 1
         return LossTargets(
             step=loss.step, place=self.watch.place_of(loss.source), num_targets=targets.numel(),
             num_counted=int(values.numel()), num_classes=loss.num_classes, ignore_index=ignore,
             ignored_is_class=0 <= ignore < loss.num_classes, distinct=int(distinct.numel()),
-            matches=matches, ignored_at_end=matches is not None and self._ends,
-            padding_idx=padding, padding_share=share,
+            matches=matches, ignored_at_end=ends, padding_idx=padding, padding_share=share,
             single_class=is_flat and values.numel() >= 4 and distinct.numel() == 1, is_flat=is_flat,
             classes=frozenset(distinct[:64].tolist()) if is_flat else frozenset(),
         )  # fmt: skip
@@ -136,7 +135,7 @@ class LabelWatch:
         """Return the padding of the vocabulary that the classes are; a criterion on the stack is no model."""
         stack = [m for m in self.operators.modules.stack[:1] if not isinstance(m, nn.modules.loss._Loss)]
         models = stack or self.watch.names.alive()
-        key = (hash(tuple(map(id, models))), num_classes)
+        key = (num_classes, *map(id, models))
         if key not in self._padding:
             self._padding[key] = self._find_padding_idx(models, num_classes)
         return self._padding[key]
@@ -158,7 +157,6 @@ class LabelWatch:
         if not 0 <= ids.shape[1] - length <= 3 or length < 8 or ids.unique().numel() < 8:
             return None
         rows, mask = targets.reshape(ids.shape[0], length), counted.reshape(ids.shape[0], length)
-        self._ends = bool((mask[:, 1:] <= mask[:, :-1]).all())
         shares = []
         for shift in range(_SHIFTS):
             width = min(length, ids.shape[1] - shift)
@@ -192,6 +190,11 @@ class LabelWatch:
 
 def _is_ids(tensor: torch.Tensor) -> bool:
     return tensor.dtype in (torch.int64, torch.int32)
+
+
+def _are_ends(chosen: torch.Tensor) -> bool:
+    """Tell whether what is chosen in rows (N, T) stands at their ends only."""
+    return bool((chosen[:, 1:] >= chosen[:, :-1]).all())
 
 
 def _versions(targets: torch.Tensor, ids: torch.Tensor | None) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ class ModuleWatch:
         self.on_root_exit: list[Callable[[nn.Module, Any], None]] = []
         self.seen_norms: dict[int, _BatchNorm] = {}
         self._mode_layers: dict[int, tuple[tuple[str, ...], bool]] = {}
-        self._call_code = type(self).__init__.__code__  # of what replaces ``nn.Module.__call__``
+        self._call_code: CodeType | None = None  # of what replaces ``nn.Module.__call__``
         self._callers: list[_Lines | None] = []  # of each call on the stack, once somebody asked
 
     @contextmanager

@@ -146,7 +146,7 @@ class OperatorWatch(TorchFunctionMode):
                     watch.rely_on("operations", self._without_grad, kind, func.__name__, args, kwargs, out)
             return out
         if isinstance(out, torch.Tensor):
-            if kind == _OTHER and not out.is_floating_point():
+            if kind in (_OTHER, _SAME) and not out.is_floating_point():
                 return out
             source = self.modules.source(sys._getframe(1))
             with watch.own_work():

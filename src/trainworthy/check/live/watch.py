@@ -275,6 +275,16 @@ def read(values: list[torch.Tensor]) -> list[float]:
     return out
 
 
+def operation_of(node: Any) -> str:
+    """Name the operation that a node of the graph is the backward of.
+
+    >>> class LogSoftmaxBackward0: ...
+    >>> operation_of(LogSoftmaxBackward0())
+    'LogSoftmax'
+    """
+    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
+
+
 def finite_reading(tensor: torch.Tensor) -> torch.Tensor:
     """Return a scalar that is finite if all of ``tensor`` is; sums are quick, and NaN and infinities survive them."""
     if torch.is_grad_enabled():  # a backward pass with create_graph

@@ -34,7 +34,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.gathered import Body, Gathered, calls_by_node
+from trainworthy.check.static.gathered import Body, Gathered
 from trainworthy.check.static.queries import is_a_test, once_per_place
 from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import Instance
@@ -103,12 +103,11 @@ def _of_gathered(analysis: Analysis) -> Iterator[Hit]:
     """Yield what is gathered and meets itself, or what it was gathered of, in similarities of a loss."""
     if "gather" not in analysis.source.code or is_a_test(analysis.source):
         return
-    calls = calls_by_node(analysis)
     for function in analysis.functions:
         body = function.node
         if not isinstance(body, Body) or _NO_TRAINING.search(function.name.lower()) or _is_without_gradient(body, None):
             continue
-        gathered = Gathered(body, calls)
+        gathered = Gathered(body, analysis.call_at)
         owner = function.owner.node.name.lower() if function.owner is not None else ""
         for name, other in _meetings(body, gathered):
             subject = gathered.of[name]

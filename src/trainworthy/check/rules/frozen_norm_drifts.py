@@ -2,9 +2,8 @@
 
 What it finds:
     BatchNorm layers whose weight and bias have requires_grad=False, and whose running mean changed in two steps or
-    more,
-    in a model that trains otherwise. In the source: a method that freezes several parts and puts only some of them into
-    evaluation mode, when another has batch norm in it.
+    more, in a model that trains otherwise. In the source: a method that freezes several parts and puts only some of
+    them into evaluation mode, when another has batch norm in it.
 
 Why:
     requires_grad does not stop the running statistics: in training mode the frozen part changes with every batch.
@@ -71,8 +70,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         yield Hit(
             place=fact.place,
             message=f"{len(fact.names)} BatchNorm layer{'s' * (len(fact.names) > 1)} with frozen weights moved "
-            "their running "
-            f"statistics in {fact.steps} steps: {listed(fact.names)}",
+            f"their running statistics in {fact.steps} steps: {listed(fact.names)}",
             fix="Put them into evaluation mode after each model.train(): for m in frozen: m.eval().",
         )
 

@@ -21,6 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import scope_of
+from trainworthy.check.static.bindings import loops_around
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -61,7 +62,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         over = _through(inner.iter) if isinstance(inner, ast.For) else None
         if not isinstance(inner, ast.For) or not isinstance(over, ast.Name):
             continue
-        outer = _loops_around(analysis, inner)
+        outer = loops_around(analysis.parents, inner)
         scope = scope_of(inner, analysis.parents)
         made = _made(scope, over.id)
         if not outer or made is None or any(isinstance(one, ast.Break | ast.Return) for one in walk(inner)):
@@ -85,19 +86,6 @@ def _through(node: ast.expr) -> ast.expr:
     ):
         node = node.args[0]
     return node
-
-
-def _loops_around(analysis: Analysis, node: ast.AST) -> list[ast.For | ast.While]:
-    found: list[ast.For | ast.While] = []
-    child = node
-    while child in analysis.parents:
-        parent = analysis.parents[child]
-        if isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            break
-        if isinstance(parent, ast.For | ast.While) and child in parent.body:
-            found.append(parent)
-        child = parent
-    return found
 
 
 def _made(scope: ast.AST, name: str) -> ast.Assign | None:

@@ -27,7 +27,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, variables, walk
 
 BAD = """\
 from torch import nn
@@ -98,7 +98,7 @@ def _ignored(analysis: Analysis, method: ast.FunctionDef, mode: str) -> Iterator
     calls = [one for one in own(method) if isinstance(one, ast.Call) and last_name(one.func) == "train"]
     calls = [one for one in calls if isinstance(one.func, ast.Attribute) and _is_of_super(one.func.value)]
     cls = analysis.parents.get(method)
-    if len(calls) != 1 or not isinstance(cls, ast.ClassDef) or not _reads(calls[0], mode):
+    if len(calls) != 1 or not isinstance(cls, ast.ClassDef) or mode not in variables(calls[0]):
         return
     tests = [one for one in own(method) if isinstance(one, ast.If | ast.IfExp | ast.While | ast.BoolOp | ast.Try)]
     guard = next((one for one in tests if isinstance(one, ast.If)), None)
@@ -147,7 +147,7 @@ def _mode_of(node: ast.FunctionDef) -> str:
 def _decides(method: ast.FunctionDef, mode: str) -> bool:
     """Say whether a method leaves early for a mode, or sets evaluation mode by itself for one."""
     for one in own(method):
-        if isinstance(one, ast.If | ast.IfExp) and _reads(one.test, mode):
+        if isinstance(one, ast.If | ast.IfExp) and mode in variables(one.test):
             inner = walk(one)
             sets = any(isinstance(each, ast.Call) and last_name(each.func) == "eval" for each in inner)
             if any(isinstance(each, ast.Return) for each in inner) or (sets and _is_for_evaluation(one, mode)):
@@ -188,10 +188,6 @@ def _is_under(analysis: Analysis, node: ast.AST, method: ast.FunctionDef, mode: 
         tests = [node.test] if isinstance(node, ast.If | ast.IfExp | ast.While) else []
         if isinstance(node, ast.BoolOp):
             tests = node.values
-        if any(_reads(test, mode) for test in tests):
+        if any(mode in variables(test) for test in tests):
             return True
     return False
-
-
-def _reads(node: ast.AST, name: str) -> bool:
-    return any(isinstance(one, ast.Name) and one.id == name for one in walk(node))

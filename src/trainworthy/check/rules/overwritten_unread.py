@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import variables, walk
 
 BAD = """\
 import torch
@@ -104,7 +104,7 @@ def _in_block(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
         if name in pending and isinstance(statement, ast.Assign):
             first = pending[name]
             alike = _is_of_tensors(first.value) and _is_computed_alike(first.value, statement.value)
-            if alike and not _reads(statement.value, name):
+            if alike and name not in variables(statement.value):
                 yield Hit(
                     place=analysis.source.place(first),
                     message=f"`{name}` is computed here and overwritten before anything reads it",
@@ -125,10 +125,6 @@ def _target(statement: ast.stmt) -> str:
         target = statement.targets[0]
         return target.id if isinstance(target, ast.Name) and not target.id.startswith("_") else ""
     return ""
-
-
-def _reads(value: ast.expr, name: str) -> bool:
-    return any(isinstance(one, ast.Name) and one.id == name for one in walk(value))
 
 
 def _is_computed_alike(first: ast.expr, second: ast.expr) -> bool:

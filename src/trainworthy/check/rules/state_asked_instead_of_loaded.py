@@ -1,8 +1,7 @@
 """The state of a network or an optimizer is neither taken nor given back.
 
 What it finds:
-    `state_dict` without parentheses where its result is meant: in a dict, as what is saved, kept or loaded;
-    and
+    `state_dict` without parentheses where its result is meant: in a dict, as what is saved, kept or loaded; and
     `model.state_dict(best_weights)` as a whole statement, where `load_state_dict` is meant.
 
 Why:

@@ -86,3 +86,19 @@ def arguments_after_subject(node: ast.Call) -> list[ast.expr]:
 def keyword(node: ast.Call, *names: str) -> ast.expr | None:
     """Return an argument given by one of some names."""
     return next((one.value for one in node.keywords if one.arg in names), None)
+
+
+def integer(node: ast.AST | None) -> int | None:
+    """Return the whole number that an expression is, with its sign; None if it is none."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = integer(node.operand)
+        return -inner if inner is not None else None
+    value = node.value if isinstance(node, ast.Constant) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def is_shape_of(node: ast.expr, name: str) -> bool:
+    """Say whether an expression is all sizes of a variable: ``x.shape`` or ``x.size()``."""
+    if isinstance(node, ast.Call):
+        return called(node) == "size" and not node.args and getattr(subject(node), "id", "") == name
+    return isinstance(node, ast.Attribute) and node.attr == "shape" and getattr(node.value, "id", "") == name

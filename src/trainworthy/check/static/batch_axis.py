@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.assigned import arguments_after_subject, called, last_given, subject
+from trainworthy.check.static.assigned import arguments_after_subject, called, integer, is_shape_of, last_given, subject
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, is_a_test, names_in, once_per_place
 from trainworthy.check.static.tree import own
@@ -58,7 +58,7 @@ def _axis(call: Call, rest: list[ast.expr]) -> int | None:
         return None
     else:
         named = next((one.value for one in call.node.keywords if one.arg in ("dim", "axis")), None)
-        given = _number(named or (rest[0] if rest else None))
+        given = integer(named or (rest[0] if rest else None))
     return given if isinstance(given, int) and not isinstance(given, bool) else None
 
 
@@ -97,17 +97,11 @@ def _unpacked(name: ast.Name, scope: ast.AST) -> tuple[str, ...]:
             break
         if isinstance(node, ast.Name) and node.id == name.id and isinstance(node.ctx, ast.Store):
             found = ()
-        elif isinstance(node, ast.Assign) and _is_shape(node.value, name.id):
+        elif isinstance(node, ast.Assign) and is_shape_of(node.value, name.id):
             parts = node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else []
             found = tuple(one.id if isinstance(one, ast.Name) else "*" for one in parts)
             found = () if "*" in found else found
     return found
-
-
-def _is_shape(node: ast.expr, name: str) -> bool:
-    if isinstance(node, ast.Call):
-        return called(node) == "size" and not node.args and getattr(subject(node), "id", "") == name
-    return isinstance(node, ast.Attribute) and node.attr == "shape" and getattr(node.value, "id", "") == name
 
 
 def _is_meant(analysis: Analysis, call: Call) -> bool:
@@ -124,9 +118,3 @@ def _is_of_densities(call: Call) -> bool:
     """Say whether it is a log-softmax within a module: of samples that a view put along its first axis."""
     owner = call.context.function.owner if call.context.function is not None else None
     return owner is not None and owner.lookup("forward") is not None and "log" in call.name.lower()
-
-
-def _number(node: ast.expr | None) -> int | None:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        return -node.operand.value if isinstance(node.operand.value, int) else None
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, int) else None

@@ -22,7 +22,7 @@ class Bindings:
         parameters: The names of its arguments.
         reads: Where each name is read or deleted, in the order of the text.
         stores: Where each name is bound by a statement, in that order.
-        declared: The names that are global or nonlocal.
+        declared: The names that are global or nonlocal, or attributes of a class within: others may read them.
         defined: The names that imports, definitions and handlers bind.
         given: Its plain assignments, those of tuples one by one: the statement, the name and what it is given.
         opaque: Whether it may read its names in a way that is not seen here: ``locals()`` and the like.
@@ -50,7 +50,10 @@ class Bindings:
                 self.calls.append(node)
             elif isinstance(node, ast.alias):
                 self.defined.add((node.asname or node.name).partition(".")[0])
-            elif isinstance(node, Def | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+            elif isinstance(node, ast.ClassDef):
+                self.defined.add(node.name)
+                self.declared |= _attributes(node)
+            elif isinstance(node, Def | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
                 self.defined.add(node.name or "")
             elif isinstance(node, ast.MatchMapping):
                 self.defined.add(node.rest or "")
@@ -98,6 +101,13 @@ class Bindings:
                     yield from self.written_out(value, depth - 1)
 
 
+def _attributes(cls: ast.ClassDef) -> set[str]:
+    """Return the names that the statements of a class bind."""
+    targets = [target for one in cls.body if isinstance(one, ast.Assign) for target in one.targets]
+    targets += [one.target for one in cls.body if isinstance(one, ast.AnnAssign)]
+    return {one.id for target in targets for one in walk(target) if isinstance(one, ast.Name)}
+
+
 def _pairs(node: ast.Assign) -> Iterator[tuple[str, ast.expr]]:
     """Yield the names that an assignment binds, with the value of each."""
     target, value = node.targets[0], node.value
@@ -142,6 +152,18 @@ def function_around(parents: dict[ast.AST, ast.AST], node: ast.AST) -> Def | Non
         if isinstance(node, Def):
             return node
     return None
+
+
+def loops_around(parents: dict[ast.AST, ast.AST], node: ast.AST) -> list[ast.For | ast.While]:
+    """Return the loops that repeat something within its function, the innermost first."""
+    found: list[ast.For | ast.While] = []
+    while (parent := parents.get(node)) is not None:
+        if isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            break
+        if isinstance(parent, ast.For | ast.While) and node in parent.body:
+            found.append(parent)
+        node = parent
+    return found
 
 
 def is_stub(node: Def) -> bool:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import scope_of
+from trainworthy.check.static.bindings import loops_around
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import own, walk
 
@@ -28,8 +30,8 @@ def never_cleared(analysis: Analysis) -> Iterator[tuple[ast.stmt, ast.Call]]:
         if not isinstance(node, ast.For) or not isinstance(node.target, ast.Name) or not _is_over_parameters(node.iter):
             continue
         update = next((one for one in node.body if _updates(one, node.target.id)), None)
-        body = _body_around(analysis, node)
-        if update is None or body is None:
+        body = scope_of(node, analysis.parents)
+        if update is None or not isinstance(body, Body):
             continue
         backward = _backward_before(body, node)
         if backward is None or not _is_repeated(analysis, body, node, backward):
@@ -68,14 +70,6 @@ def _is(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def _body_around(analysis: Analysis, node: ast.AST) -> Body | None:
-    while node in analysis.parents:
-        node = analysis.parents[node]
-        if isinstance(node, Body):
-            return node
-    return None
-
-
 def _backward_before(body: Body, loop: ast.For) -> ast.Call | None:
     found = [
         one
@@ -87,21 +81,10 @@ def _backward_before(body: Body, loop: ast.For) -> ast.Call | None:
 
 def _is_repeated(analysis: Analysis, body: Body, loop: ast.For, backward: ast.Call) -> bool:
     """Say whether update and backward stand in one loop, or in none but a function that is named for a step."""
-    loops = [_loops_around(analysis, one) for one in (loop, backward)]
+    loops = [loops_around(analysis.parents, one) for one in (loop, backward)]
     if loops[0] or loops[1]:
         return loops[0] == loops[1]
     return _REPEATED.search(getattr(body, "name", "")) is not None
-
-
-def _loops_around(analysis: Analysis, node: ast.AST) -> list[ast.AST]:
-    found: list[ast.AST] = []
-    while node in analysis.parents:
-        node = analysis.parents[node]
-        if isinstance(node, Body):
-            break
-        if isinstance(node, ast.For | ast.While):
-            found.append(node)
-    return found
 
 
 def _clears_elsewhere(source: Source, name: str) -> bool:

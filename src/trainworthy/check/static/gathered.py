@@ -6,11 +6,10 @@ import ast
 import re
 from collections.abc import Iterator
 
-from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, keyword
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, variables, walk
 from trainworthy.check.static.values import Function
 
 Body = ast.FunctionDef | ast.AsyncFunctionDef
@@ -35,7 +34,7 @@ class Gathered:
         at: Where that was done.
     """
 
-    def __init__(self, body: Body, calls: dict[ast.AST, Call]) -> None:
+    def __init__(self, body: Body, calls: dict[ast.Call, Call]) -> None:
         self.body, self._calls = body, calls
         self.of: dict[str, str] = {}
         self.at: dict[str, ast.Call] = {}
@@ -107,11 +106,6 @@ class Gathered:
             del self.of[target.id], self.at[target.id]
 
 
-def calls_by_node(analysis: Analysis) -> dict[ast.AST, Call]:
-    """Return the calls of this file by their expression."""
-    return {call.node: call for call in analysis.all_calls if call.context.source is analysis.source}
-
-
 def _gathers(function: Function) -> bool:
     """Say whether a function returns what it gathers of its first argument, without gradient, and does no more."""
     node = function.node
@@ -135,12 +129,12 @@ def _gathers(function: Function) -> bool:
     made = {
         target.id
         for one in own(node)
-        if isinstance(one, ast.Assign) and filled & _names(one.value)
+        if isinstance(one, ast.Assign) and filled & variables(one.value)
         for target in one.targets
         if isinstance(target, ast.Name)
     }
     returned = [one.value for one in own(node) if isinstance(one, ast.Return) and one.value is not None]
-    return not put_back & filled and any((filled | made) & _names(one) for one in returned)
+    return not put_back & filled and any((filled | made) & variables(one) for one in returned)
 
 
 def _put_back(node: ast.AST) -> Iterator[str]:
@@ -154,7 +148,3 @@ def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
         return list(zip(target.elts, value.elts, strict=True))
     return [(target, value)]
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {one.id for one in walk(node) if isinstance(one, ast.Name)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.assigned import arguments_after_subject, called, keyword, subject
+from trainworthy.check.static.assigned import arguments_after_subject, called, integer, keyword, subject
 
 _REDUCTIONS = frozenset({"sum", "mean", "amax", "amin", "logsumexp", "prod", "std", "var"})
 _KEEPS_SHAPE = frozenset({"clamp", "clamp_min", "clip", "float", "sqrt", "exp", "log", "abs", "clamp_"})
@@ -50,7 +50,7 @@ def _reduced(node: ast.expr) -> _Reduction | None:
     on, given = subject(node), arguments_after_subject(node)
     axis = keyword(node, "dim", "axis") or (given[0] if given else None)
     kept = keyword(node, "keepdim", "keepdims") or (given[1] if len(given) > 1 else None)
-    number = _number(axis)
+    number = integer(axis)
     if on is None or number is None or (kept is not None and not isinstance(kept, ast.Constant)):
         return None
     return _Reduction(on, called(node), number, isinstance(kept, ast.Constant) and kept.value is True)
@@ -71,9 +71,3 @@ def _of_one_rank(node: ast.BinOp, a: _Reduction, b: _Reduction) -> bool:
         for part in (one.left, one.right)
     ]
     return isinstance(node.op, ast.Div) and any(one in factors for one in texts)
-
-
-def _number(node: ast.expr | None) -> int | None:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        return -node.operand.value if isinstance(node.operand.value, int) else None
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, int) else None

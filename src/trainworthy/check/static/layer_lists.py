@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, Context
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import variables, walk
 from trainworthy.check.static.values import Sequence, Value
 
 
@@ -78,14 +78,10 @@ def _may_be_left_out(use: ast.Name, call: Call) -> bool:
     for one in walk(function.node) if function is not None else ():
         if isinstance(one, ast.If) and any(each is use for each in walk(one)):
             sides = [one.body, one.orelse]
-            reads = [any(_mentions(each, use.id) for each in side) for side in sides]
+            reads = [any(use.id in variables(each) for each in side) for side in sides]
             if not all(reads) and not any(each is call.node for each in walk(one)):
                 return True
     return False
-
-
-def _mentions(node: ast.AST, name: str) -> bool:
-    return any(isinstance(one, ast.Name) and one.id == name for one in walk(node))
 
 
 def made_in_place(value: Sequence) -> bool:

@@ -6,7 +6,16 @@ import ast
 from collections.abc import Iterator
 
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.assigned import arguments_after_subject, called, keyword, last_given, scope_of, subject
+from trainworthy.check.static.assigned import (
+    arguments_after_subject,
+    called,
+    integer,
+    is_shape_of,
+    keyword,
+    last_given,
+    scope_of,
+    subject,
+)
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.tree import own
@@ -94,18 +103,12 @@ def _sizes(node: ast.Call) -> list[ast.expr]:
 
 
 def _is_minus_one(node: ast.expr) -> bool:
-    return _number(node) == -1
+    return integer(node) == -1
 
 
 def _is_a_batch(node: ast.expr) -> bool:
     text = ast.unparse(node).lower()
     return "batch" in text or text in ("b", "bs", "bsz", "n") or text.endswith((".size(0)", ".shape[0]"))
-
-
-def _number(node: ast.expr | None) -> int | None:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        return -node.operand.value if isinstance(node.operand.value, int) else None
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, int) else None
 
 
 def _moved(node: ast.expr | None, scope: ast.AST) -> tuple[ast.Name, int] | None:
@@ -120,7 +123,7 @@ def _moved(node: ast.expr | None, scope: ast.AST) -> tuple[ast.Name, int] | None
     if not isinstance(node, ast.Call):
         return None
     on, given = subject(node), arguments_after_subject(node)
-    numbers = [_number(one) for one in (given[0].elts if given and isinstance(given[0], ast.Tuple) else given)]
+    numbers = [integer(one) for one in (given[0].elts if given and isinstance(given[0], ast.Tuple) else given)]
     if not isinstance(on, ast.Name) or None in numbers:
         return None
     if called(node) in ("movedim", "moveaxis") and len(numbers) == 2 and numbers[1] == -1 and (numbers[0] or 0) >= 0:
@@ -140,7 +143,7 @@ def _dimension_of(name: str, tensor: ast.Name, scope: ast.AST, line: int) -> int
         if isinstance(target, ast.Name) and target.id == name:
             found.append(_dimension_asked(value, tensor.id))
         elif isinstance(target, ast.Tuple) and any(isinstance(one, ast.Name) and one.id == name for one in target.elts):
-            whole = _is_shape(value, tensor.id)
+            whole = is_shape_of(value, tensor.id)
             names = [getattr(one, "id", "") for one in target.elts]
             found.append(names.index(name) if whole and names.count(name) == 1 else None)
         elif isinstance(target, ast.Name) and target.id == tensor.id and found and node.lineno < tensor.lineno:
@@ -155,11 +158,5 @@ def _dimension_asked(node: ast.expr, name: str) -> int | None:
         on, at = node.value.value, node.slice
     else:
         return None
-    number = _number(at)
+    number = integer(at)
     return number if isinstance(on, ast.Name) and on.id == name and number is not None and number >= 0 else None
-
-
-def _is_shape(node: ast.expr, name: str) -> bool:
-    if isinstance(node, ast.Call):
-        return called(node) == "size" and not node.args and getattr(subject(node), "id", "") == name
-    return isinstance(node, ast.Attribute) and node.attr == "shape" and getattr(node.value, "id", "") == name

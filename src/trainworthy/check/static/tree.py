@@ -86,3 +86,8 @@ def _own(body: Sequence[ast.AST]) -> tuple[ast.AST, ...]:
 
 def _position(node: ast.AST) -> tuple[int, int]:
     return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+
+
+def variables(node: ast.AST) -> set[str]:
+    """Return the names of all variables that stand in a node."""
+    return {one.id for one in walk(node) if isinstance(one, ast.Name)}
