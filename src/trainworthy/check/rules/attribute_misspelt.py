@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import functions_of
+from trainworthy.check.static.bindings import function_around
 from trainworthy.check.static.everywhere import is_read_in_project
 from trainworthy.check.static.slips import is_slip
 from trainworthy.check.static.tree import walk
@@ -75,7 +75,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if (
                 is_slip(name, other)
                 and not _is_second_name(analysis, stored[holder, name], other)
-                and _is_of_one_object(analysis, holder, name, other)
+                and _is_of_one_object(analysis, stored[holder, name], other)
                 and is_read_in_project(analysis.source.path, name) is False
             ):
                 yield Hit(
@@ -93,13 +93,15 @@ def _is_second_name(analysis: Analysis, stored: ast.AST, other: str) -> bool:
     return any(isinstance(one, ast.Attribute) and one.attr == other for one in every)
 
 
-def _is_of_one_object(analysis: Analysis, holder: str, name: str, other: str) -> bool:
+def _is_of_one_object(analysis: Analysis, stored: ast.Attribute, other: str) -> bool:
     """Say whether one class with its bases, or the function that sets the misspelt attribute, knows both."""
+    holder, name = ast.unparse(stored.value), stored.attr
     classes = [one for one in analysis.nodes.get(ast.ClassDef, []) if isinstance(one, ast.ClassDef)]
-    functions = list(functions_of(analysis.nodes))
+    function = function_around(analysis.parents, stored)
     named = {cls.name: cls for cls in classes}
-    scopes: list[list[ast.AST]] = [[one] for one in functions]
-    scopes += [_family(one, named) for one in classes] if holder == "self" else []
+    scopes: list[list[ast.AST]] = [[function]] if function is not None else []
+    alone = [one for one in classes if not any(isinstance(each, ast.ClassDef) for each in walk(one)[1:])]
+    scopes += [_family(one, named) for one in alone] if holder == "self" else []  # `self` means one class in each
     known = [_attributes(scope, holder) for scope in scopes]
     if holder != "self" and not any((name, True) in one for one in known):  # at the top of the file
         return True

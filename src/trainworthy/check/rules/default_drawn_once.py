@@ -23,6 +23,8 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, function_around, functions_of
+from trainworthy.check.static.libraries import full_name
+from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -72,7 +74,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         positional = [*arguments.posonlyargs, *arguments.args]
         pairs = [*zip(reversed(positional), reversed(arguments.defaults), strict=False)]
         pairs += [(one, value) for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
-        drawn = [(one.arg, call) for one, value in pairs if (call := _drawn(value)) is not None]
+        drawn = [(one.arg, call) for one, value in pairs if (call := _drawn(analysis.source, value)) is not None]
         around = function_around(analysis.parents, function) if drawn else None
         if around is None or not _takes_arguments(around):
             for name, call in drawn:
@@ -83,7 +85,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         for field in cls.body:
             value = field.value if isinstance(field, ast.AnnAssign) else None
-            found = _drawn(value) if value is not None else None
+            found = _drawn(analysis.source, value) if value is not None else None
             if found is not None and isinstance(field, ast.AnnAssign):
                 yield _hit(analysis, ast.unparse(field.target), found, "object")
 
@@ -111,7 +113,7 @@ def _takes_arguments(function: Def) -> bool:
     return any(one not in ("self", "cls") for one in given)
 
 
-def _drawn(value: ast.expr) -> ast.Call | None:
+def _drawn(source: Source, value: ast.expr) -> ast.Call | None:
     """Return the call that draws in a default; one within a lambda draws later."""
     if any(isinstance(one, ast.Lambda) for one in walk(value)):
         return None
@@ -119,7 +121,7 @@ def _drawn(value: ast.expr) -> ast.Call | None:
         (
             one
             for one in walk(value)
-            if isinstance(one, ast.Call) and ast.unparse(one.func).replace("numpy.", "np.") in _WRITTEN
+            if isinstance(one, ast.Call) and full_name(source, one.func).replace("numpy.", "np.") in _WRITTEN
         ),
         None,
     )

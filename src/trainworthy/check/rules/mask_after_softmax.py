@@ -15,6 +15,7 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -89,10 +90,13 @@ def _is_ranked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
 _RANKING = frozenset("topk argmax max sort argsort kthvalue amax nms multiclass_nms".split())
 
 
+_FINFO = re.compile(r"\w+\.finfo\(")
+
+
 def _is_negative(value: ast.expr, call: Call) -> bool:
     """Say whether a value is surely far below 0: `-inf`, `-1e9`, the least number of a type."""
     if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
         number = getattr(value.operand, "value", None)
         return not isinstance(number, int | float) or number >= 1
     text = ast.unparse(value)
-    return text in ("float('-inf')", "float('-Inf')") or (text.startswith("torch.finfo(") and text.endswith(".min"))
+    return text in ("float('-inf')", "float('-Inf')") or (_FINFO.match(text) is not None and text.endswith(".min"))

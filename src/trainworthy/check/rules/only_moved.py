@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.bindings import Bindings, bindings_of, function_around, functions_of
 from trainworthy.check.static.tree import children, walk
 
 BAD = """\
@@ -96,6 +96,8 @@ def _moved(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
             continue
         if all(one in own for one in names.reads.get(name, [])):
             statement = next(one for one, value in assigned[name] if _is_moved(value, name))
+            if function_around(analysis.parents, statement) is not names.function:
+                continue  # which is looked at by itself
             yield Hit(
                 place=analysis.source.place(statement),
                 message=f"`{name}` is moved to the device, and nothing uses it",

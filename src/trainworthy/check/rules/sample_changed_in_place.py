@@ -26,6 +26,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.libraries import is_usual_name
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Function, ProjectClass
 
@@ -115,7 +116,7 @@ def _in_method(analysis: Analysis, cls: ProjectClass, node: ast.FunctionDef) -> 
 
 
 _VIEWS = frozenset({"view", "squeeze", "unsqueeze", "transpose", "permute", "detach"})
-_SHARING = frozenset({"torch.from_numpy", "torch.as_tensor", "np.asarray", "numpy.asarray"})
+_SHARING = frozenset({"from_numpy", "as_tensor", "asarray"})  # functions of torch and NumPy
 
 
 def _in_order(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -150,7 +151,8 @@ def _item_of(value: ast.expr, known: set[str]) -> str:
     while isinstance(value, ast.Call | ast.Subscript | ast.Attribute):
         if isinstance(value, ast.Call):
             func = value.func
-            if isinstance(func, ast.Attribute) and ast.unparse(func) in _SHARING and len(value.args) == 1:
+            of_library = isinstance(func, ast.Attribute) and func.attr in _SHARING and is_usual_name(func.value)
+            if of_library and len(value.args) == 1:
                 value = value.args[0]
             elif isinstance(func, ast.Attribute) and func.attr in _VIEWS:
                 value = func.value

@@ -24,7 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
-from trainworthy.check.static.libraries import libraries
+from trainworthy.check.static.libraries import full_name
 from trainworthy.check.static.queries import is_a_test
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import own, walk
@@ -102,13 +102,7 @@ def _library(source: Source, call: ast.Call) -> str:
     """Name the library that a call seeds; "" if it seeds none with one value."""
     if len(call.args) != 1 or call.keywords or getattr(call.func, "attr", "") not in ("seed", "manual_seed"):
         return ""
-    return _SEEDS.get(_full_name(source, call.func), "")
-
-
-def _full_name(source: Source, func: ast.expr) -> str:
-    """Write a function of a module with the name of its library in full."""
-    first, _, rest = ast.unparse(func).partition(".") if isinstance(func, ast.Attribute) else ("", "", "")
-    return f"{libraries(source).get(first, first)}.{rest}"
+    return _SEEDS.get(full_name(source, call.func), "")
 
 
 def _follows(value: ast.expr) -> bool:
@@ -150,6 +144,6 @@ def _drawn_from(source: Source, call: ast.Call) -> str:
         return ""
     if name in _TORCH_DRAWS:
         return "torch"
-    full = _full_name(source, call.func)
+    full = full_name(source, call.func)
     prefixes = {"random.": "random", "numpy.random.": "numpy", "torch.rand": "torch"}
     return next((library for prefix, library in prefixes.items() if full.startswith(prefix)), "")

@@ -22,7 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, functions_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import own, walk
 
 BAD = """\
 import torch
@@ -57,7 +57,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words:
         return
     for scope in (analysis.source.tree, *functions_of(analysis.nodes)):
-        for outer in scope.body if isinstance(scope, ast.Module) else walk(scope):
+        for outer in own(scope):
             if isinstance(outer, _Loop):
                 yield from _in_loop(analysis, scope, outer)
 

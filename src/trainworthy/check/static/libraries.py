@@ -55,3 +55,9 @@ def is_called(source: Source, call: ast.Call, library: str, name: str) -> bool:
     """Say whether a call is one of a library's function, written with the library's name."""
     func = call.func
     return isinstance(func, ast.Attribute) and func.attr == name and library_of(source, func.value) == library
+
+
+def full_name(source: Source, func: ast.expr) -> str:
+    """Write what is called with the name of its library in full: ``numpy.random.rand`` for ``np.random.rand``."""
+    first, dot, rest = ast.unparse(func).partition(".")
+    return f"{libraries(source).get(first, first)}{dot}{rest}"

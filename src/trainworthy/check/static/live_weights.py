@@ -41,9 +41,7 @@ def put_back(analysis: Analysis) -> Iterator[tuple[ast.Assign, ast.AST]]:
 def _scopes(analysis: Analysis) -> Iterator[ast.AST]:
     """Yield what names are good in: classes for attributes of `self`, functions and the file for variables."""
     yield from analysis.nodes.get(ast.ClassDef, [])
-    methods = {one for cls in analysis.nodes.get(ast.ClassDef, []) for one in getattr(cls, "body", [])}
-    yield from methods & set(functions_of(analysis.nodes))
-    yield from (one for one in analysis.source.tree.body if not isinstance(one, ast.ClassDef | ast.If))
+    yield from functions_of(analysis.nodes)
     yield analysis.source.tree
 
 
