@@ -1,0 +1,179 @@
+"""Mistakes put into public code: how often does the static check see one that it could not know?
+
+``python -m benchmarks.injected --root DIR`` takes the projects of ``ecosystem.toml`` from clones in ``DIR``, finds
+where each kind of mistake of ``injected_loops.py`` and ``injected_models.py`` can be made in them, makes it at up to
+``--most`` places a kind and project (drawn by hash), checks the file within its project with the rules that are about
+the kind, and asks for a finding that was not there before. It prints the table and writes ``results/injected.json``.
+
+A project is in the half "train" or "test" by the parity of the first digit of sha256(its name), even being train.
+Rules are worked on with the places of "train" (``--half train --show``); "test" is only counted. Code and style are those of the
+projects; the mistakes are made by edits of one to three lines, so this says how well rules carry over to other people's
+style, and nothing about which mistakes people make; for that see ``bug_pairs``.
+
+A place where the mistake would have no effect, in the eyes of whoever read it, is listed with its reason in
+``injected.toml`` and not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from benchmarks import injected_loops, injected_models  # noqa: F401  (they register the kinds)
+from benchmarks.bug_pairs import function_at
+from benchmarks.common import write_result
+from benchmarks.ecosystem import lay_out
+from benchmarks.ecosystem import manifest as projects
+from benchmarks.injected_program import KINDS, Injection, Kind, Program
+from trainworthy.check.config import Config
+from trainworthy.check.run import check_file
+from trainworthy.check.static.project import Project
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).resolve().parent
+Row = dict[str, Any]
+LARGEST_BYTES = 200_000  # of a file: what is larger is data or generated
+MOST_FILES = 150  # of a project: a large one is to give no more places than others
+WITHOUT_EFFECT = ("repository", "path", "function", "kind")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="folder of clones")
+    parser.add_argument("--half", choices=("train", "test"), help="only this half; nothing is written")
+    parser.add_argument("--kind", default="", help="only kinds whose name or rules contain this; nothing is written")
+    parser.add_argument("--only", default="", help="only projects whose name contains this; nothing is written")
+    parser.add_argument("--most", type=int, default=2, help="places a kind and project")
+    parser.add_argument("--show", action="store_true", help="print what is missed")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    kinds = [one.name for one in KINDS if options.kind in f"{one.name} {' '.join(one.codes)}"]
+    chosen = [
+        one
+        for one in projects()["repository"]
+        if options.only in one["name"] and options.half in (None, half_of(one["name"])) and "package" not in one
+    ]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        given = ((one, Path(options.root), kinds, options.most) for one in chosen)
+        rows = []
+        for work in as_completed([pool.submit(_tried, one) for one in given]):
+            counted = without_effect(work.result())
+            rows += counted
+            for row in counted:
+                if options.show and not row["found"] and row["half"] == "train":
+                    place = f"{row['repository']} {row['path']}:{row['line']} {row['function']}"
+                    print(f"missed: {row['kind']}: {place}", flush=True)
+    show(rows)
+    if not (options.half or options.kind or options.only):
+        rows.sort(key=lambda row: (row["repository"], row["kind"], row["path"], row["line"]))
+        write_result("injected", most=options.most, rows=rows)
+
+
+def half_of(repository: str) -> str:
+    """Return the half of a project."""
+    return "test" if int(hashlib.sha256(repository.encode()).hexdigest()[0], 16) % 2 else "train"
+
+
+def _tried(given: tuple[Row, Path, list[str], int]) -> list[Row]:
+    project, root, names, most = given
+    sys.setrecursionlimit(6000)
+    kinds = [one for one in KINDS if one.name in names]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        lay_out(project, root, folder)
+        (folder / ".git").mkdir(exist_ok=True)  # where the project begins
+        return list(tried(project, folder, kinds, most))
+
+
+def tried(project: Row, folder: Path, kinds: Iterable[Kind], most: int) -> Iterator[Row]:
+    """Make the mistakes in one project, one at a time, and say which are found."""
+    programs = dict(readable(folder / project.get("under", "."), folder))
+    for one in kinds:
+        for path, injection, mistaken in drawn(programs, one, most):
+            file = folder / path
+            original = file.read_bytes()
+            file.write_bytes(mistaken)
+            new = said(file, one)
+            file.write_bytes(original)
+            new -= said(file, one) if new else set()
+            yield {
+                "repository": project["name"],
+                "half": half_of(project["name"]),
+                "path": path,
+                "line": injection.line,
+                "function": function_at(programs[path].text, injection.line) or "-",
+                "kind": one.name,
+                "row": one.row,
+                "found": sorted({code for code, _ in new}),
+            }
+
+
+def readable(folder: Path, top: Path) -> Iterator[tuple[str, Program]]:
+    """Yield files that parse; of a large project, as many as are drawn."""
+    files = [file for file in folder.rglob("*.py") if "torch" in file.read_text(encoding="utf-8", errors="replace")]
+    for file in sorted(files, key=lambda one: _order(one.relative_to(top).as_posix()))[:MOST_FILES]:
+        if file.stat().st_size <= LARGEST_BYTES:
+            try:
+                yield file.relative_to(top).as_posix(), Program(file.read_bytes())
+            except (SyntaxError, ValueError, RecursionError):
+                continue
+
+
+def drawn(programs: dict[str, Program], kind: Kind, most: int) -> list[tuple[str, Injection, bytes]]:
+    """Draw places by the hash of file and line, so that a run draws the same."""
+    places = [(path, one) for path, program in programs.items() for one in kind.places(program)]
+    taken: list[tuple[str, Injection, bytes]] = []
+    for path, injection in sorted(places, key=lambda one: _order(f"{one[0]} {one[1].line} {kind.name}")):
+        mistaken = programs[path].apply(injection)
+        if mistaken is not None:
+            taken.append((path, injection, mistaken))
+        if len(taken) == most:
+            break
+    return taken
+
+
+def _order(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def said(file: Path, kind: Kind) -> set[tuple[str, str]]:
+    """Return code and message of what the kind's rules say of a file."""
+    if not kind.codes:
+        return set()
+    result = check_file(str(file), Config(select=kind.codes), project=Project())
+    return {(one.code, f"{one.place.path} {one.message}") for one in result.findings}
+
+
+def without_effect(rows: list[Row]) -> list[Row]:
+    """Leave out the places where the mistake has no effect."""
+    file = HERE / "injected.toml"
+    listed = tomllib.loads(file.read_text(encoding="utf-8"))["place"] if file.exists() else []
+    known = {tuple(one[name] for name in WITHOUT_EFFECT) for one in listed}
+    return [row for row in rows if tuple(row[name] for name in WITHOUT_EFFECT) not in known]
+
+
+def show(rows: list[Row]) -> None:
+    """Print found of made, by kind and half."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        for name in (row["kind"], "all"):
+            counts[name][row["half"]] += 1
+            counts[name][f"{row['half']} found"] += bool(row["found"])
+    for name in [*(one.name for one in KINDS if one.name in counts), "all"]:
+        count = counts[name]
+        print(f"{name:<60}" + "".join(f"{count[f'{h} found']:>6} of {count[h]:<4}" for h in ("train", "test")))
+
+
+if __name__ == "__main__":
+    main()

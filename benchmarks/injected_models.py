@@ -1,0 +1,299 @@
+"""Mistakes in networks, losses and data, as the catalogue of pitfalls has them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from benchmarks.injected_program import Injection, Program, called, has, keyword, kind, receiver
+
+SQUARED = ("mse_loss", "l1_loss", "smooth_l1_loss")
+SQUARED_LOSSES = re.compile(r"(\w+(?:\.\w+)*) = (?:torch\.)?nn\.(?:MSELoss|L1Loss|SmoothL1Loss)\(")
+
+
+@kind("layers in a plain list", "P057", "TW303")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("ModuleList"):
+        statement = program.statement(call)
+        if program.module_class(call) is None or not isinstance(statement, ast.Assign):
+            continue
+        if statement.value is call and ast.unparse(statement.targets[0]).startswith("self."):
+            if not call.args:
+                yield Injection(line=call.lineno, edits=(program.put(call, "[]"),))
+            elif isinstance(call.args[0], ast.List | ast.ListComp):
+                yield Injection(line=call.lineno, edits=(program.put(call, program.of(call.args[0])),))
+
+
+@kind("one layer repeated in a list", "P085", "TW304")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("ModuleList"):
+        inner = call.args[0] if len(call.args) == 1 else None
+        if isinstance(inner, ast.ListComp) and len(inner.generators) == 1 and isinstance(inner.elt, ast.Call):
+            one = inner.generators[0]
+            found = re.fullmatch(r"range\(([\w.]+)\)", ast.unparse(one.iter))
+            if found and isinstance(one.target, ast.Name) and not has(inner.elt, one.target.id) and not one.ifs:
+                text = f"[{program.of(inner.elt)}] * {found[1]}"
+                yield Injection(line=call.lineno, edits=(program.put(inner, text),))
+
+
+@kind("buffer kept as an attribute", "P112", "TW345")
+def _(program: Program) -> Iterator[Injection]:
+    for statement, call in program.statements("register_buffer"):
+        if receiver(call) != "self" or len(call.args) < 2 or not isinstance(call.args[0], ast.Constant):
+            continue
+        name, value = call.args[0].value, call.args[1]
+        if isinstance(name, str) and name.isidentifier() and not isinstance(value, ast.Constant):
+            text = f"self.{name} = {program.of(value)}"
+            yield Injection(line=statement.lineno, edits=(program.put(statement, text),))
+
+
+@kind("parameter kept as a tensor", "P112", "TW345")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("Parameter"):
+        statement = program.statement(call)
+        if isinstance(statement, ast.Assign) and statement.value is call and len(call.args) == 1:
+            made = ast.unparse(call.args[0])
+            if ast.unparse(statement.targets[0]).startswith("self.") and made.startswith("torch.") and "(" in made:
+                yield Injection(line=call.lineno, edits=(program.put(call, program.of(call.args[0])),))
+
+
+@kind("softmax before cross-entropy", "P029", "TW201")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("cross_entropy"):
+        if receiver(call).rpartition(".")[2] in {"F", "functional"} and len(call.args) >= 2 and not _soft(call):
+            text = f"torch.softmax({program.of(call.args[0])}, dim=1)"
+            yield Injection(line=call.lineno, edits=(program.put(call.args[0], text),))
+    for name in re.findall(r"([\w.]+) = (?:torch\.)?nn\.CrossEntropyLoss\(", program.text):
+        for call in program.nodes:
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == name and len(call.args) == 2:
+                text = f"torch.softmax({program.of(call.args[0])}, dim=1)"
+                yield Injection(line=call.lineno, edits=(program.put(call.args[0], text),))
+
+
+def _soft(call: ast.Call) -> bool:
+    return "softmax" in ast.unparse(call.args[0])
+
+
+@kind("softmax at the end of the network", "P029", "TW201", "TW215")
+def _(program: Program) -> Iterator[Injection]:
+    if not re.search(r"CrossEntropyLoss|cross_entropy\(", program.text):
+        return
+    for node in program.nodes:
+        if isinstance(node, ast.FunctionDef) and node.name == "forward" and program.module_class(node) is not None:
+            last = node.body[-1]
+            value = last.value if isinstance(last, ast.Return) else None
+            if isinstance(value, ast.Call) and re.match(
+                r"self\.(fc|linear|head|classifier|out)\w*\(", ast.unparse(value)
+            ):
+                text = f"torch.softmax({program.of(value)}, dim=1)"
+                yield Injection(line=value.lineno, edits=(program.put(value, text),))
+
+
+@kind("likelihood of raw scores", "P030", "TW203")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("CrossEntropyLoss"):
+        if not keyword(call, "label_smoothing") and isinstance(call.func, ast.Attribute):
+            text = program.of(call.func).replace("CrossEntropyLoss", "NLLLoss")
+            yield Injection(line=call.lineno, edits=(program.put(call.func, text),))
+    for call in program.calls("cross_entropy"):
+        if receiver(call) == "F" and not keyword(call, "label_smoothing"):
+            yield Injection(line=call.lineno, edits=(program.put(call.func, "F.nll_loss"),))
+
+
+@kind("likelihood of probabilities", "P030", "TW203")
+def _(program: Program) -> Iterator[Injection]:
+    if not re.search(r"nll_loss\(|NLLLoss\(", program.text):
+        return
+    for call in program.calls("log_softmax"):
+        if isinstance(call.func, ast.Attribute) and receiver(call) in {"F", "torch", "nn.functional"}:
+            text = program.of(call.func).replace("log_softmax", "softmax")
+            yield Injection(line=call.lineno, edits=(program.put(call.func, text),))
+
+
+@kind("sigmoid before the loss with logits", "P031", "TW202")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("binary_cross_entropy_with_logits"):
+        if call.args:
+            text = f"torch.sigmoid({program.of(call.args[0])})"
+            yield Injection(line=call.lineno, edits=(program.put(call.args[0], text),))
+    if "igmoid(" in program.text:
+        for call in program.calls("BCELoss"):
+            if isinstance(call.func, ast.Attribute):
+                text = program.of(call.func).replace("BCELoss", "BCEWithLogitsLoss")
+                yield Injection(line=call.lineno, edits=(program.put(call.func, text),))
+
+
+@kind("softmax over the batch", "P022", "TW150")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("softmax", "log_softmax"):
+        one = keyword(call, "dim")
+        value = one.value if one else call.args[-1] if len(call.args) == 2 else None
+        if value is not None and ast.unparse(value) in {"1", "-1"} and program.module_class(call) is not None:
+            yield Injection(line=call.lineno, edits=(program.put(value, "0"),))
+
+
+@kind("predictions (N, 1) against targets (N,)", "P001", "TW101")
+def _(program: Program) -> Iterator[Injection]:
+    names = set(SQUARED_LOSSES.findall(program.text))
+    for call in program.nodes:
+        if not isinstance(call, ast.Call) or len(call.args) < 2:
+            continue
+        if called(call) not in SQUARED and ast.unparse(call.func) not in names:
+            continue
+        first = call.args[0]
+        if isinstance(first, ast.Call) and called(first) in {"squeeze", "flatten"} and receiver(first) != "torch":
+            yield Injection(line=call.lineno, edits=(program.put(first, receiver(first)),))
+
+
+@kind("view instead of a permute", "P012", "TW122")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("view", "reshape"):
+        inner = call.func.value if isinstance(call.func, ast.Attribute) else None
+        if isinstance(inner, ast.Call) and called(inner) == "contiguous" and isinstance(inner.func, ast.Attribute):
+            inner = inner.func.value
+        if (
+            isinstance(inner, ast.Call)
+            and called(inner) in {"permute", "transpose"}
+            and isinstance(inner.func, ast.Attribute)
+        ) and receiver(inner) not in {"np", "torch", "numpy"}:
+            yield Injection(line=call.lineno, edits=(program.put(inner, program.of(inner.func.value)),))
+
+
+@kind("padding counted in the loss", "P036", "TW253")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss"):
+        one = keyword(call, "ignore_index")
+        if one is not None and re.search("pad", ast.unparse(one.value), re.IGNORECASE):
+            yield Injection(line=call.lineno, edits=(program.without(call, one),))
+
+
+@kind("masked mean over everything", "P036", "TW253")
+def _(program: Program) -> Iterator[Injection]:
+    for node in program.nodes:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            left, right = ast.unparse(node.left), ast.unparse(node.right)
+            found = re.fullmatch(r"\((.*\* [\w.]*mask[\w.]*)\)\.sum\(\)", left)
+            if found and re.match(r"[\w.]*mask[\w.]*\.sum\(\)", right):
+                yield Injection(line=node.lineno, edits=(program.put(node, f"({found[1]}).mean()"),))
+
+
+@kind("functional dropout always on", "P075", "TW357")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("dropout"):
+        one = keyword(call, "training")
+        if one is not None and ast.unparse(one.value) == "self.training":
+            yield Injection(line=call.lineno, edits=(program.without(call, one),))
+
+
+@kind("KL divergence of probabilities", "P041", "TW204")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("kl_div"):
+        first = call.args[0] if call.args else None
+        if isinstance(first, ast.Call) and called(first) == "log_softmax" and isinstance(first.func, ast.Attribute):
+            text = program.of(first.func).replace("log_softmax", "softmax")
+            yield Injection(line=call.lineno, edits=(program.put(first.func, text),))
+
+
+@kind("root of what may be zero", "P049", "TW238")
+def _(program: Program) -> Iterator[Injection]:
+    yield from _without_epsilon(program, "sqrt")
+
+
+@kind("logarithm of what may be zero", "P049", "TW239", "TW263")
+def _(program: Program) -> Iterator[Injection]:
+    yield from _without_epsilon(program, "log")
+
+
+def _without_epsilon(program: Program, name: str) -> Iterator[Injection]:
+    for call in program.calls(name):
+        inside = (
+            call.args[0] if len(call.args) == 1 else call.func.value if isinstance(call.func, ast.Attribute) else None
+        )
+        if isinstance(inside, ast.BinOp) and isinstance(inside.op, ast.Add) and receiver(call) not in {"np", "math"}:
+            if re.fullmatch(r"(self\.)?_?eps\w*|1e-\d+|EPS\w*", ast.unparse(inside.right), re.IGNORECASE):
+                yield Injection(line=call.lineno, edits=(program.put(inside, program.of(inside.left)),))
+
+
+@kind("labels not shifted", "P040", "TW252")
+def _(program: Program) -> Iterator[Injection]:
+    ahead = re.compile(r"\[\.\.\., :-1, :\]|\[:, :-1, :\]|\[:, :-1\]|\[\.\.\., :-1\]")
+    behind = re.compile(r"\[\.\.\., 1:\]|\[:, 1:\]")
+    for scope in program.nodes:
+        if not isinstance(scope, ast.FunctionDef):
+            continue
+        slices = [one for one in ast.walk(scope) if isinstance(one, ast.Subscript)]
+        first = [one for one in slices if ahead.search(ast.unparse(one)) and "logits" in ast.unparse(one.value)]
+        second = [one for one in slices if behind.search(ast.unparse(one)) and "label" in ast.unparse(one.value)]
+        if len(first) == 1 and len(second) == 1:
+            edits = tuple(program.put(one, program.of(one.value)) for one in (first[0], second[0]))
+            yield Injection(line=first[0].lineno, edits=edits)
+
+
+@kind("result thrown away", "P102", "TW841", "TW874")
+def _(program: Program) -> Iterator[Injection]:
+    wanted = {"to", "masked_fill", "transpose", "permute", "unsqueeze", "squeeze", "clamp", "relu", "view", "float"}
+    for node in program.nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1:
+            call, name = node.value, ast.unparse(node.targets[0])
+            if called(call) in wanted and receiver(call) == name and not re.search("model|net|self", name):
+                yield Injection(line=node.lineno, edits=(program.put(node, program.of(call)),))
+
+
+@kind("sample changed in place", "P102", "TW560")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("copy", "clone", "deepcopy"):
+        scope = program.scope(call)
+        statement = program.statement(call)
+        if getattr(scope, "name", "") != "__getitem__" or not isinstance(statement, ast.Assign):
+            continue
+        value = call.args[0] if called(call) == "deepcopy" and call.args else getattr(call.func, "value", None)
+        name = ast.unparse(statement.targets[0])
+        changed = re.search(
+            rf"\b{re.escape(name)}(\[[^\]]*\])+ [-+*/]?= |\b{re.escape(name)} [-+*/]= ", ast.unparse(scope)
+        )
+        if value is not None and "self." in ast.unparse(value) and statement.value is call and changed:
+            yield Injection(line=statement.lineno, edits=(program.put(call, program.of(value)),))
+
+
+@kind("mask upside down", "P186", "TW221")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("masked_fill", "masked_fill_"):
+        if len(call.args) == 2 and re.search("inf|-1e|finfo", ast.unparse(call.args[1])):
+            found = re.fullmatch(r"(.+) == 0", ast.unparse(call.args[0]))
+            text = f"{found[1]} == 1" if found else f"~{ast.unparse(call.args[0])}"
+            if found or isinstance(call.args[0], ast.Name):
+                yield Injection(line=call.lineno, edits=(program.put(call.args[0], text),))
+
+
+@kind("softmax before its mask", "P140", "TW218")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("softmax"):
+        statement = program.statement(call)
+        block = program.block(statement)
+        at = block.index(statement)
+        if at and isinstance(statement, ast.Assign) and isinstance(block[at - 1], ast.Assign):
+            before = block[at - 1]
+            same = ast.unparse(getattr(before, "targets", [statement])[0]) == ast.unparse(statement.targets[0])
+            if same and has(before, "masked_fill"):
+                yield Injection(line=statement.lineno, edits=program.swap(before, statement))
+
+
+@kind("target and prediction exchanged", "P033", "TW232")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"):
+        if len(call.args) >= 2:
+            edits = (
+                program.put(call.args[0], program.of(call.args[1])),
+                program.put(call.args[1], program.of(call.args[0])),
+            )
+            yield Injection(line=call.lineno, edits=edits)
+
+
+@kind("generator's samples trained by the discriminator's step", "P047", "TW752", "TW378")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("detach"):
+        outer = program.parents[call]
+        if isinstance(outer, ast.Call) and call in outer.args and re.search("fake|gen", receiver(call)):
+            if re.search(r"(^|[._])(net_?)?d($|_|isc)", ast.unparse(outer.func), re.IGNORECASE):
+                yield Injection(line=call.lineno, edits=(program.put(call, receiver(call)),))
