@@ -6,9 +6,9 @@ where each kind of mistake of ``injected_loops.py`` and ``injected_models.py`` c
 the kind, and asks for a finding that was not there before. It prints the table and writes ``results/injected.json``.
 
 A project is in the half "train" or "test" by the parity of the first digit of sha256(its name), even being train.
-Rules are worked on with the places of "train" (``--half train --show``); "test" is only counted. Code and style are those of the
-projects; the mistakes are made by edits of one to three lines, so this says how well rules carry over to other people's
-style, and nothing about which mistakes people make; for that see ``bug_pairs``.
+Rules are worked on with the places of "train" (``--half train --show``); "test" is only counted. Code and style are
+those of the projects; the mistakes are made by edits of one to three lines, so this says how well rules carry over to
+other people's style, and nothing about which mistakes people make; for that see ``bug_pairs``.
 
 A place where the mistake would have no effect, in the eyes of whoever read it, is listed with its reason in
 ``injected.toml`` and not counted.

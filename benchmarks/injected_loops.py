@@ -61,11 +61,11 @@ def _(program: Program) -> Iterator[Injection]:
 def _(program: Program) -> Iterator[Injection]:
     for statement, call in program.statements("zero_grad"):
         guard, loops = program.parents[statement], program.loops(call)
-        if isinstance(guard, ast.If) and loops and "%" in ast.unparse(guard.test) and has(guard, "step"):
-            if not has(guard, "backward") and has(loops[0], "backward"):
-                first = loops[0].body[0]
-                edits = (program.drop(statement), program.before(first, program.of(statement)))
-                yield Injection(line=statement.lineno, edits=edits)
+        window = isinstance(guard, ast.If) and "%" in ast.unparse(guard.test) and has(guard, "step")
+        if window and loops and not has(guard, "backward") and has(loops[0], "backward"):
+            first = loops[0].body[0]
+            edits = (program.drop(statement), program.before(first, program.of(statement)))
+            yield Injection(line=statement.lineno, edits=edits)
 
 
 @kind("clipped after the step", "P060", "TW310")
@@ -162,10 +162,10 @@ def _(program: Program) -> Iterator[Injection]:
         if isinstance(node, ast.With) and len(node.items) == 1 and _no_grad(node.items[0].context_expr):
             scope = program.scope(node)
             loop = any(isinstance(one, ast.For) for one in ast.walk(scope))
-            if loop and isinstance(scope, ast.FunctionDef) and EVALUATION.search(scope.name):
-                if not has(scope, "backward"):
-                    start, end = program.span(node)[0], program.span(node.items[0].context_expr)[1]
-                    yield Injection(line=node.lineno, edits=((start, end, b"if True"),))
+            named = isinstance(scope, ast.FunctionDef) and EVALUATION.search(scope.name)
+            if loop and named and not has(scope, "backward"):
+                start, end = program.span(node)[0], program.span(node.items[0].context_expr)[1]
+                yield Injection(line=node.lineno, edits=((start, end, b"if True"),))
         if isinstance(node, ast.FunctionDef) and EVALUATION.search(node.name) and _evaluates(node):
             for one in node.decorator_list:
                 if _no_grad(one) and len(node.decorator_list) == 1:
@@ -300,9 +300,11 @@ def _(program: Program) -> Iterator[Injection]:
         if LOSS.search(ast.unparse(node.left)) and has(program.scope(node), "backward"):
             yield Injection(line=node.lineno, edits=(program.put(node, program.of(node.left)),))
     for node in program.nodes:
-        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div) and "accum" in ast.unparse(node.value):
-            if LOSS.search(ast.unparse(node.target)) and has(program.scope(node), "backward"):
-                yield Injection(line=node.lineno, edits=(program.drop(node),))
+        divides = isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div)
+        if not divides or not isinstance(node, ast.AugAssign) or "accum" not in ast.unparse(node.value):
+            continue
+        if LOSS.search(ast.unparse(node.target)) and has(program.scope(node), "backward"):
+            yield Injection(line=node.lineno, edits=(program.drop(node),))
 
 
 @kind("first micro-batch steps alone", "P045", "TW344")

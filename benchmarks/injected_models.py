@@ -210,9 +210,10 @@ def _without_epsilon(program: Program, name: str) -> Iterator[Injection]:
         inside = (
             call.args[0] if len(call.args) == 1 else call.func.value if isinstance(call.func, ast.Attribute) else None
         )
-        if isinstance(inside, ast.BinOp) and isinstance(inside.op, ast.Add) and receiver(call) not in {"np", "math"}:
-            if re.fullmatch(r"(self\.)?_?eps\w*|1e-\d+|EPS\w*", ast.unparse(inside.right), re.IGNORECASE):
-                yield Injection(line=call.lineno, edits=(program.put(inside, program.of(inside.left)),))
+        if not isinstance(inside, ast.BinOp) or not isinstance(inside.op, ast.Add) or receiver(call) in {"np", "math"}:
+            continue
+        if re.fullmatch(r"(self\.)?_?eps\w*|1e-\d+|EPS\w*", ast.unparse(inside.right), re.IGNORECASE):
+            yield Injection(line=call.lineno, edits=(program.put(inside, program.of(inside.left)),))
 
 
 @kind("labels not shifted", "P040", "TW252")
@@ -294,6 +295,7 @@ def _(program: Program) -> Iterator[Injection]:
 def _(program: Program) -> Iterator[Injection]:
     for call in program.calls("detach"):
         outer = program.parents[call]
-        if isinstance(outer, ast.Call) and call in outer.args and re.search("fake|gen", receiver(call)):
-            if re.search(r"(^|[._])(net_?)?d($|_|isc)", ast.unparse(outer.func), re.IGNORECASE):
-                yield Injection(line=call.lineno, edits=(program.put(call, receiver(call)),))
+        if not isinstance(outer, ast.Call) or call not in outer.args or not re.search("fake|gen", receiver(call)):
+            continue
+        if re.search(r"(^|[._])(net_?)?d($|_|isc)", ast.unparse(outer.func), re.IGNORECASE):
+            yield Injection(line=call.lineno, edits=(program.put(call, receiver(call)),))
