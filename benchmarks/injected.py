@@ -106,7 +106,7 @@ def tried(project: Row, folder: Path, kinds: Iterable[Kind], most: int) -> Itera
             file.write_bytes(mistaken)
             new = said(file, one)
             file.write_bytes(original)
-            new -= said(file, one) if new else set()
+            new -= said(file, one) if new else Counter()
             yield {
                 "repository": project["name"],
                 "half": half_of(project["name"]),
@@ -147,12 +147,12 @@ def _order(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def said(file: Path, kind: Kind) -> set[tuple[str, str]]:
-    """Return code and message of what the kind's rules say of a file."""
+def said(file: Path, kind: Kind) -> Counter[tuple[str, str]]:
+    """Count code and message of what the kind's rules say of a file."""
     if not kind.codes:
-        return set()
+        return Counter()
     result = check_file(str(file), Config(select=kind.codes), project=Project())
-    return {(one.code, f"{one.place.path} {one.message}") for one in result.findings}
+    return Counter((one.code, f"{one.place.path} {one.message}") for one in result.findings)
 
 
 def without_effect(rows: list[Row]) -> list[Row]:

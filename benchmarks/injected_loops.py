@@ -92,6 +92,8 @@ def _(program: Program) -> Iterator[Injection]:
 def _(program: Program) -> Iterator[Injection]:
     for statement, call in program.statements("step"):
         if "scaler" in receiver(call) and len(call.args) == 1 and isinstance(call.args[0], ast.Name | ast.Attribute):
+            if has(program.scope(call), "unscale_"):
+                continue  # then the step is only not skipped when it should be
             text = f"{program.of(call.args[0])}.step()"
             yield Injection(line=statement.lineno, edits=(program.put(statement, text),))
 
@@ -347,11 +349,17 @@ def _(program: Program) -> Iterator[Injection]:
 @kind("schedule as long as the samples", "P084", "TW348", "TW320")
 def _(program: Program) -> Iterator[Injection]:
     for node in program.nodes:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and "epoch" in ast.unparse(node):
-            for side in (node.left, node.right):
-                found = re.fullmatch(r"len\((\w*loader\w*)\)", ast.unparse(side))
-                if found:
-                    yield Injection(line=node.lineno, edits=(program.put(side, f"len({found[1]}.dataset)"),))
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult) or "epoch" not in ast.unparse(node):
+            continue
+        outer = [one for one in program.around(node) if isinstance(one, ast.Assign | ast.keyword)]
+        names = [ast.unparse(one.targets[0]) if isinstance(one, ast.Assign) else str(one.arg) for one in outer[:1]]
+        if not any(re.search(r"steps|T_max|total|iters", one) for one in names) or not SCHEDULER.search(program.text):
+            continue
+        for side in (node.left, node.right):
+            found = re.fullmatch(r"len\((\w*loader\w*)\)", ast.unparse(side))
+            if found:
+                text = f"len({found[1]}.dataset)"
+                yield Injection(line=node.lineno, edits=(program.put(side, text),))
 
 
 @kind("one generator is not seeded", "P161", "TW660")
@@ -387,9 +395,11 @@ def called_on_other(call: ast.Call) -> bool:
 @kind("optimizer lacks a part's parameters", "P056", "TW353")
 def _(program: Program) -> Iterator[Injection]:
     for node in program.nodes:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            sides = [ast.unparse(one) for one in (node.left, node.right)]
-            if all(re.fullmatch(r"list\([\w.]+\.parameters\(\)\)", one) for one in sides) and any(
-                isinstance(one, ast.Call) and OPTIMIZER.search(called(one) + "opt") for one in program.around(node)
-            ):
-                yield Injection(line=node.lineno, edits=(program.put(node, program.of(node.left)),))
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
+            continue
+        parts = all(
+            re.fullmatch(r"list\([\w.]+\.parameters\(\)\)", ast.unparse(one)) for one in (node.left, node.right)
+        )
+        outer = [called(one) for one in program.around(node) if isinstance(one, ast.Call)]
+        if parts and any(re.search("Adam|SGD|RMSprop|optim", one, re.IGNORECASE) for one in outer):
+            yield Injection(line=node.lineno, edits=(program.put(node, program.of(node.left)),))

@@ -2,7 +2,8 @@
 
 What it finds:
     A loop with `backward()` and the step of an optimizer, also one that a gradient scaler takes, in a program that
-    never clears gradients; both may stand in what the loop calls. And updates that are written out,
+    never clears gradients; both may stand in what the loop calls. Or one that clears them once, before the loop, and
+    never within it. And updates that are written out,
     `for p in model.parameters(): p.data.add_(-lr * p.grad)`, after a `backward()` in a loop or in a function named for
     a step.
 
@@ -12,7 +13,10 @@ Why:
 How sure:
     The optimizer is torch's, both calls belong to the same turn of a loop, and neither `zero_grad` nor an assignment to
     `.grad` occurs in the file or in what it imports of the project; or the optimizer is made in the same function or
-    file, is handed to nothing, and neither occurs in that function or file, or in what it calls. Updates written out
+    file, is handed to nothing, and neither occurs in that function or file, or in what it calls; or it is an attribute
+    of a class that never speaks of clearing, nor do its bases. What is cleared before
+    a loop is reported if the same optimizer steps in it after a `backward()`, and nothing there clears gradients, gets
+    the optimizer or makes it anew. Updates written out
     are reported if nothing clears gradients in the file or in what it imports of the project, but in a method of the
     same name, which this one overrides.
 
@@ -31,12 +35,24 @@ from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 from trainworthy.check.static import by_hand
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.clearing import never_cleared_by_this_file, never_cleared_here
+from trainworthy.check.static.cleared_once import cleared_before_loop
+from trainworthy.check.static.clearing import (
+    never_cleared_by_this_class,
+    never_cleared_by_this_file,
+    never_cleared_here,
+)
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import once_per_place, optimizer_steps, same_turn, scaler_calls, shared_turn
+from trainworthy.check.static.queries import (
+    feeds,
+    once_per_place,
+    optimizer_steps,
+    same_turn,
+    scaler_calls,
+    stepped_by,
+)
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import UNKNOWN, Instance, Value
+from trainworthy.check.static.values import Instance
 
 BAD = """\
 import torch
@@ -72,10 +88,20 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("they are added to here", analysis.place(backward)),),
             fix="Set `p.grad = None` after the update, or call `model.zero_grad()` before `backward()`.",
         )
+    for once, clear, backward in cleared_before_loop(analysis):
+        yield Hit(
+            place=analysis.place(clear),
+            message="gradients are set to zero once, before the loop, so each step in it uses the sum of all so far",
+            evidence=(
+                Evidence("they are added to here", analysis.place(backward)),
+                Evidence("and used here", analysis.place(once)),
+            ),
+            fix="Call `zero_grad()` within the loop, before `backward()`.",
+        )
     somewhere = analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis)
     backwards = list(analysis.method_calls("backward"))
     for step in once_per_place(_steps(analysis)):
-        near = [one for one in backwards if one.at < step.at and shared_turn(one, step)]
+        near = [one for one in backwards if one.at < step.at and feeds(one, step)]
         if near and _is_never_cleared(analysis, step, near[-1], somewhere) and not _is_of_a_new_model(analysis, step):
             yield Hit(
                 place=analysis.place(step.node, step.context),
@@ -86,16 +112,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _is_never_cleared(analysis: Analysis, step: Call, backward: Call, somewhere: bool) -> bool:
+    optimizer, written = stepped_by(step)
     return (
         not somewhere
-        or never_cleared_here(analysis, step, _optimizer_of(step))
-        or never_cleared_by_this_file(analysis, _optimizer_of(step), backward)
+        or never_cleared_here(analysis, step, optimizer)
+        or never_cleared_by_this_file(analysis, optimizer, backward)
+        or never_cleared_by_this_class(analysis, step, backward, written)
     )
-
-
-def _optimizer_of(step: Call) -> Value:
-    """Return what steps; a scaler's step names it."""
-    return (step.argument(0, "optimizer") or UNKNOWN) if step.node.args or step.node.keywords else step.owner
 
 
 def _steps(analysis: Analysis) -> Iterator[Call]:
@@ -106,7 +129,7 @@ def _steps(analysis: Analysis) -> Iterator[Call]:
 
 def _is_of_a_new_model(analysis: Analysis, step: Call) -> bool:
     """Say whether each turn makes a model and an optimizer of its own, whose gradients are new."""
-    optimizer = _optimizer_of(step)
+    optimizer, _ = stepped_by(step)
     made = optimizer.made_by if isinstance(optimizer, Instance) else None
     if made is None or not same_turn(made.context, step.context):
         return False

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.libraries import is_called
 from trainworthy.check.static.tree import walk
@@ -59,7 +60,7 @@ for epoch in range(start_epoch, 90):
 """
 
 _SAVED = re.compile(
-    r"opt\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*optim\w*['\"]\s*[:\]]|save_state\(|accelerat|save_checkpoint\(\s*model\s*,\s*opt|trainer_state"
+    r"opt\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*optim\w*['\"]\s*[:\]]|save_state\(|Accelerator\(|accelerator\.\w|save_checkpoint\(\s*model\s*,\s*opt|trainer_state"
 )
 _NUMBER = re.compile(r"epoch|step|iter", re.IGNORECASE)
 
@@ -78,7 +79,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if resumed is None:
         return
     for save in _calls(analysis):
-        if _saves(analysis, save) or ast.unparse(save.func).rpartition(".")[2] == "save_checkpoint":
+        if _saves(analysis, save) or "save" in last_name(save.func):
             key = _key_of_epoch(analysis, save)
             if key is not None and key == resumed[0]:
                 yield Hit(

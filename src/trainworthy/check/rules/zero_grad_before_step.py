@@ -26,7 +26,10 @@ from trainworthy.check.static.queries import (
     receiver,
     same_object,
     same_turn,
+    scaler_calls,
+    stepped_by,
 )
+from trainworthy.check.static.values import UNKNOWN
 
 BAD = """\
 import torch
@@ -54,14 +57,15 @@ for x in torch.rand(10, 8, 4):
 @rule(code="TW312", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at zero_grad of an optimizer that steps right after."""
-    steps = list(optimizer_steps(analysis))
+    steps = [*optimizer_steps(analysis), *(one for one in scaler_calls(analysis, "step") if one.node.args)]
+    steps.sort(key=lambda one: one.at)
     backwards = list(analysis.method_calls("backward"))
     yield from _between_two_clearings(analysis, list(analysis.method_calls("step")), backwards)
     for zero in once_per_place(analysis.method_calls("zero_grad")):
         later = [
-            one for one in steps if same_object(one, zero) and one.at > zero.at and same_turn(one.context, zero.context)
+            one for one in steps if _is_of(one, zero) and one.at > zero.at and same_turn(one.context, zero.context)
         ]
-        if not later or not always_with(zero.context, later[0].context) or later[0].node.args:
+        if not later or not always_with(zero.context, later[0].context):
             continue
         step = later[0]
         near = [one for one in backwards if same_turn(one.context, zero.context)]
@@ -117,7 +121,15 @@ def _wasted(analysis: Analysis, zero: Call, backwards: list[Call], steps: list[C
 
 
 def _stepped(steps: list[Call], at: int, zero: Call) -> bool:
-    return any(at < one.at < zero.at and same_object(one, zero) for one in steps)
+    return any(at < one.at < zero.at and _is_of(one, zero) for one in steps)
+
+
+def _is_of(step: Call, zero: Call) -> bool:
+    """Say whether a step, be it a scaler's, is of the optimizer whose gradients are cleared."""
+    if not step.node.args:
+        return same_object(step, zero)
+    optimizer, written = stepped_by(step)
+    return written == receiver(zero) if optimizer is UNKNOWN or zero.owner is UNKNOWN else optimizer is zero.owner
 
 
 _HARMLESS = frozenset(

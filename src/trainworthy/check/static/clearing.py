@@ -7,11 +7,12 @@ import re
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_optimizer
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Instance, Value
+from trainworthy.check.static.values import Instance, ProjectClass, Value
 
 _MAY_CLEAR = re.compile(r"step|zero|train|update|optim|fit|clear|grad_?reset|closure")
 
@@ -58,6 +59,57 @@ def never_cleared_by_this_file(analysis: Analysis, optimizer: Value, backward: C
     return bool(names) and not any(
         _hands_on(one.node, names, models, made.node) for one in analysis.all_calls if one.context.source is source
     )
+
+
+def never_cleared_by_this_class(analysis: Analysis, step: Call, backward: Call, optimizer: str) -> bool:
+    """Say whether a class computes and uses gradients of its own optimizer, and nothing in the project clears those."""
+    function = step.context.function
+    cls = function.owner if function is not None else None
+    if cls is None or not optimizer.startswith("self.") or not analysis.finished:
+        return False
+    if backward.context.function is None or backward.context.function.owner is not cls:
+        return False
+    if not cls.fully_known() or cls.outside_base() not in ("", "builtins.object", "abc.ABC", "torch.nn.Module"):
+        return False
+    nodes = [one for each in cls.order() for one in walk(each.node)]
+    if any(getattr(one, "attr", "") in _CLEARING or _sets_grad(one) for one in nodes):
+        return False
+    if any(isinstance(one, ast.Call) and _takes(one, optimizer) for one in nodes):
+        return False
+    name = optimizer.rpartition(".")[2]
+    files = project_files(analysis.source.path)
+    cleared = re.compile(rf"\b{re.escape(name)}\s*\.\s*zero_grad|\b(?:model|net)\w*\.zero_grad")
+    called = (one.function for one in analysis.all_calls if one.function is not None and _is_of(one, cls))
+    return (
+        files is not None
+        and not any(cleared.search(_code_without_own(analysis, path)) for path in files)
+        and not any(getattr(one, "attr", "") in _CLEARING for each in called for one in walk(each.node))
+    )
+
+
+_CLEARING = frozenset({"zero_grad", "clear_grad", "grad_zero", "zero_gradients"})
+
+
+def _is_of(call: Call, cls: ProjectClass) -> bool:
+    return call.context.function is not None and call.context.function.owner is cls
+
+
+def _code_without_own(analysis: Analysis, path: str) -> str:
+    """Return what a file of the project says, but for what classes clear of themselves."""
+    text = analysis.source.code if path == analysis.source.path else text_of(path)
+    return re.sub(r"\bself\.\w+\s*\.\s*zero_grad", "", text)
+
+
+def _sets_grad(node: ast.AST) -> bool:
+    return getattr(node, "attr", "") == "grad" and not _is_read(node)
+
+
+def _takes(call: ast.Call, optimizer: str) -> bool:
+    """Say whether a call gets an optimizer and may clear its gradients."""
+    given = [*call.args, *(one.value for one in call.keywords)]
+    called = last_name(call.func)
+    harmless = called.lower() in _HARMLESS or "LR" in called or "sched" in called.lower() or "warmup" in called.lower()
+    return not harmless and any(ast.unparse(one) == optimizer for one in given)
 
 
 def _may_be_cleared(analysis: Analysis, optimizer: Value) -> bool:

@@ -53,6 +53,17 @@ def shared_turn(a: Call, b: Call) -> tuple[Call, Call] | None:
     return (first, second) if same_turn(first.context, second.context) else None
 
 
+def feeds(backward: Call, step: Call) -> bool:
+    """Say whether a step uses, in each turn, what a backward pass in that turn gave, be it in a loop of its own."""
+    ways = ((*backward.context.callers, backward), (*step.context.callers, step))
+    depth = next((at for at, pair in enumerate(zip(*ways, strict=False)) if pair[0] is not pair[1]), None)
+    if depth is None or any(one.context.loops for one in ways[1][depth + 1 :]):
+        return False
+    inner, outer = ways[0][depth].context, ways[1][depth].context
+    same_body = inner.function is outer.function and inner.callers == outer.callers and inner.source is outer.source
+    return same_body and inner.loops[: len(outer.loops)] == outer.loops
+
+
 def may_both_run(a: Context, b: Context) -> bool:
     """Say whether no condition separates two things: none is the opposite branch of the other."""
     opposite = {(test, not truth) for test, truth in a.branches}
@@ -76,6 +87,14 @@ def scaler_calls(analysis: Analysis, method: str) -> Iterator[Call]:
         for call in analysis.method_calls(method)
         if call.name.rpartition(".")[0] in SCALERS or _named(call, "scaler", "grad_scaler")
     )
+
+
+def stepped_by(step: Call) -> tuple[Value, str]:
+    """Return the optimizer that a step is of, and how it is written; a scaler's step names it."""
+    if step.node.args or step.node.keywords:
+        node = step.argument_node(0, "optimizer")
+        return step.argument(0, "optimizer") or UNKNOWN, "" if node is None else ast.unparse(node)
+    return step.owner, receiver(step)
 
 
 def same_object(a: Call, b: Call) -> bool:
