@@ -215,7 +215,7 @@ def _(program: Program) -> Iterator[Injection]:
             yield Injection(line=statement.lineno, edits=(program.drop(statement),))
 
 
-@kind("every rank reads the same batches", "P105", "TW409")
+@kind("every rank reads the same batches", "P105", "TW409", "TW439")
 def _(program: Program) -> Iterator[Injection]:
     if "DistributedSampler(" not in program.text or "DistributedDataParallel" not in program.text:
         return

@@ -2,8 +2,9 @@
 
 What it finds:
     `torch.save` to a file whose name does not depend on the rank, in a program that starts a process group and
-    never asks for its rank in a condition; and a save of a model on all ranks, where the same class or file has others
-    on one rank only.
+    never asks for its rank in a condition; a save of a model on all ranks, where the same class or file has others
+    on one rank only; and a save of weights in the function that wraps the model in `DistributedDataParallel`, under no
+    condition on the rank.
 
 Why:
     All ranks write one file at once; it may be torn.
@@ -24,8 +25,8 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, scope_of
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.ranks import on_one_rank
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.ranks import asks_which_rank, on_one_rank
+from trainworthy.check.static.tree import children, own, walk
 from trainworthy.check.static.values import Const
 
 BAD = """\
@@ -76,6 +77,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     started = any(True for _ in analysis.calls("torch.distributed.init_process_group"))
     if not started or _asks_for_rank(analysis):
         yield from _unlike_the_others(analysis)
+        yield from _of_replicas(analysis)
         return
     for call in once_per_place(analysis.calls("torch.save")):
         if isinstance(call.argument(1, "f"), Const):
@@ -113,6 +115,40 @@ def _unlike_the_others(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("only one rank writes here", analysis.place(guarded[0])),),
                 fix="Save on the main process only.",
             )
+
+
+def _of_replicas(analysis: Analysis) -> Iterator[Hit]:
+    """Yield saves of the weights of a model that the same function replicates, which no condition keeps to one rank."""
+    for call in once_per_place(analysis.calls(*_REPLICATES)):
+        function = call.context.function
+        if call.context.source is not analysis.source or function is None:
+            continue
+        for node in own(function.node) if isinstance(function.node, ast.FunctionDef) else ():
+            if not isinstance(node, ast.Call) or not _is_of_every_rank(analysis, node, function.node):
+                continue
+            yield Hit(
+                place=analysis.place(node),
+                message="every rank writes this file",
+                evidence=(Evidence("every rank comes here, and has the same weights", analysis.place(call.node)),),
+                fix="Save on rank 0 only: `if dist.get_rank() == 0:`.",
+            )
+
+
+def _is_of_every_rank(analysis: Analysis, save: ast.Call, function: ast.AST) -> bool:
+    """Say whether a call writes a model's weights on every rank into one file."""
+    if not _is_save(save) or len(save.args) < 2 or not _holds_a_model(save, function):
+        return False
+    path = save.args[1]
+    return not (on_one_rank(save, analysis.parents) or asks_which_rank(path) or _depends(path, function))
+
+
+_REPLICATES = ("torch.nn.parallel.DistributedDataParallel", "torch.nn.parallel.distributed.DistributedDataParallel")
+
+
+def _depends(path: ast.expr, function: ast.AST) -> bool:
+    """Say whether a path is made of the rank."""
+    names = [one for one in walk(path) if isinstance(one, ast.Name)]
+    return any(asks_which_rank(followed(one, function)) for one in names)
 
 
 def _is_save(node: ast.Call) -> bool:

@@ -21,7 +21,8 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.values import Const, EnvText, Sequence, Value
+from trainworthy.check.static.tree import walk
+from trainworthy.check.static.values import UNKNOWN, Const, EnvText, Sequence, Value
 
 BAD = """\
 import os
@@ -65,6 +66,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         seen.add(node)
         yield _hit(analysis, analysis.place(node, operation.context), texts[0])
+    yield from _kept_in_attributes(analysis)
     for call in once_per_place(analysis.calls(*_DEVICES)):
         text = _device_text(call)
         if text is not None:
@@ -75,6 +77,49 @@ _DEVICES = (
     "torch.cuda.set_device", "torch.device", "torch.nn.parallel.DistributedDataParallel",
     "torch.distributed.init_process_group",
 )  # fmt: skip
+
+
+def _kept_in_attributes(analysis: Analysis) -> Iterator[Hit]:
+    """Yield ranks kept as text in an attribute, `args.rank`, which the same function uses as a number."""
+    for store in analysis.stores:
+        function, target, text = store.context.function, store.target, store.value
+        if function is None or store.context.source is not analysis.source or not isinstance(target, ast.Attribute):
+            continue
+        if not _is_rank(text) or not isinstance(target.value, ast.Name) or store.owner not in (None, UNKNOWN):
+            continue  # what is known of an object is followed anyway
+        kept = ast.unparse(target)
+        nodes = [one for one in walk(function.node) if getattr(one, "lineno", 0) > target.lineno]
+        if any(isinstance(one, ast.Assign) and kept in ast.unparse(one.value) and _sets(one, kept) for one in nodes):
+            continue  # made a number later
+        if any(_is_used_as_a_number(analysis, one, kept) for one in nodes):
+            yield _hit(analysis, analysis.place(store.node, store.context), text)
+
+
+def _sets(node: ast.Assign, written: str) -> bool:
+    return any(ast.unparse(one) == written for one in node.targets)
+
+
+def _is_used_as_a_number(analysis: Analysis, node: ast.AST, written: str) -> bool:
+    """Say whether something is compared with a number, computed with, or given as a rank or a device."""
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        return any(ast.unparse(one) == written for one in sides) and any(
+            isinstance(one, ast.Constant) and type(one.value) is int for one in sides
+        )
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.FloorDiv | ast.Sub):
+        return ast.unparse(node.left) == written
+    call = analysis.call_at.get(node) if isinstance(node, ast.Call) else None
+    if call is None or call.name not in _DEVICES or not isinstance(node, ast.Call):
+        return False
+    if call.name == "torch.device":
+        given = node.args[1:]
+    elif call.name == "torch.cuda.set_device":
+        given = node.args[:1]
+    elif call.name == "torch.distributed.init_process_group":
+        given = [one.value for one in node.keywords if one.arg in ("rank", "world_size")]
+    else:
+        given = [part for one in node.keywords if one.arg == "device_ids" for part in getattr(one.value, "elts", ())]
+    return any(ast.unparse(one) == written for one in given)
 
 
 def _is_rank(value: Value | None) -> bool:

@@ -2,7 +2,7 @@
 
 What it finds:
     A schedule made for `len(loader) * epochs` steps whose `step()` runs only every `gradient_accumulation_steps`
-    batches.
+    batches. Also one made for `len(data) * epochs` steps, one a sample, that steps with every batch of several.
 
 Why:
     Only a part of the schedule is used: a linear one ends far above zero, a warm-up takes several times as long.
@@ -22,6 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import counts, has_remainder, last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import followed, integer, keyword
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place, receiver
 from trainworthy.check.static.tree import walk
@@ -66,6 +67,7 @@ _LENGTHS = ("num_training_steps", "total_steps", "T_max", "total_iters", "steps_
 @rule(code="TW348", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at schedules with a length, and at their steps in the same function."""
+    yield from _as_long_as_the_samples(analysis)
     steps = [one for one in analysis.method_calls("step") if _under_a_count(one)]
     for call in once_per_place(iter(analysis.all_calls)) if steps else ():
         length = next((one.value for one in call.node.keywords if one.arg in _LENGTHS), None)
@@ -84,6 +86,65 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("its step is here", analysis.place(step.node, step.context)),),
                 fix="Divide its length by the number of batches that make an update.",
             )
+
+
+def _as_long_as_the_samples(analysis: Analysis) -> Iterator[Hit]:
+    """Yield schedules planned for every sample of a set, `len(loader.dataset) * epochs`, whose steps are of batches."""
+    if not {"DataLoader", "step"} <= analysis.source.words:
+        return
+    made = [one for one in analysis.all_calls if one.context.source is analysis.source and _is_a_schedule(one)]
+    for call in once_per_place(iter(made)):
+        scope = body_of(call.context)
+        for given in call.node.keywords:
+            length = followed(given.value, scope) if given.arg in _LENGTHS else None
+            if length is None or any(isinstance(one, ast.Div | ast.FloorDiv) for one in _operators(length)):
+                continue
+            batches = _batches_of(analysis, length, scope)
+            if batches is not None:
+                yield Hit(
+                    place=analysis.place(call.node, call.context),
+                    message="the schedule is planned for every sample, but takes a step for every batch of them",
+                    evidence=(Evidence("the batches are made here", analysis.place(batches)),),
+                    fix="Take the length of the loader.",
+                )
+
+
+def _is_a_schedule(call: Call) -> bool:
+    return "lr_scheduler" in call.name or "schedule" in call.method.lower()
+
+
+def _operators(node: ast.expr) -> list[ast.operator]:
+    return [one.op for one in walk(node) if isinstance(one, ast.BinOp)]
+
+
+def _batches_of(analysis: Analysis, length: ast.expr, scope: ast.AST) -> ast.Call | None:
+    """Return the loader of batches of the samples that a length counts, times the epochs; None if there is none."""
+    if not isinstance(length, ast.BinOp) or not isinstance(length.op, ast.Mult):
+        return None
+    for one in walk(length):
+        if not isinstance(one, ast.Call) or getattr(one.func, "id", "") != "len" or len(one.args) != 1:
+            continue
+        counted = ast.unparse(one.args[0])
+        for loader in analysis.calls("torch.utils.data.DataLoader"):
+            size = keyword(loader.node, "batch_size")
+            names = {ast.unparse(target) for node in walk(scope) if isinstance(node, ast.Assign)
+                     and node.value is loader.node for target in node.targets}  # fmt: skip
+            of_the_set = counted in {f"{name}.dataset" for name in names} or (
+                bool(names) and bool(loader.node.args) and ast.unparse(loader.node.args[0]) == counted
+            )
+            if of_the_set and size is not None and integer(size) != 1 and _steps_within(scope, names):
+                return loader.node
+    return None
+
+
+def _steps_within(scope: ast.AST, loaders: set[str]) -> bool:
+    """Say whether a schedule steps in a loop over one of the loaders."""
+    for loop in walk(scope):
+        if isinstance(loop, ast.For) and {ast.unparse(part) for part in walk(loop.iter)} & loaders:
+            calls = [ast.unparse(one.func) for one in walk(loop) if isinstance(one, ast.Call)]
+            if any("sched" in one and one.endswith(".step") for one in calls):
+                return True
+    return False
 
 
 def _under_a_count(call: Call) -> bool:

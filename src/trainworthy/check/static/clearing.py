@@ -82,7 +82,7 @@ def never_cleared_by_this_class(analysis: Analysis, step: Call, backward: Call, 
     called = (one.function for one in analysis.all_calls if one.function is not None and _is_of(one, cls))
     return (
         files is not None
-        and not any(cleared.search(_code_without_own(analysis, path)) for path in files)
+        and not any(cleared.search(_code_without_own(analysis, path)) for path in {analysis.source.path, *files})
         and not any(getattr(one, "attr", "") in _CLEARING for each in called for one in walk(each.node))
     )
 
