@@ -257,6 +257,29 @@ def _(program: Program) -> Iterator[Injection]:
             yield Injection(line=statement.lineno, edits=(program.put(call, program.of(value)),))
 
 
+@kind("copy left out, original changed", "P102", "TW560", "TW576", "TW512")
+def _(program: Program) -> Iterator[Injection]:
+    for call in program.calls("copy", "clone", "deepcopy"):
+        scope, statement = program.scope(call), program.statement(call)
+        value = call.args[0] if called(call) == "deepcopy" and call.args else getattr(call.func, "value", None)
+        if (
+            not isinstance(statement, ast.Assign)
+            or statement.value is not call
+            or not isinstance(scope, ast.FunctionDef)
+        ):
+            continue
+        name, text = ast.unparse(statement.targets[0]), ast.unparse(scope)
+        changed = re.search(
+            rf"\b{re.escape(name)}(\[[^\]]*\])+ [-+*/]?= |\b{re.escape(name)} [-+*/]= |"
+            rf"\b{re.escape(name)}\.(\w+_|append|pop|update|extend)\(",
+            text,
+        )
+        given = [one.arg for one in (*scope.args.args, *scope.args.kwonlyargs)]
+        root = ast.unparse(value).partition(".")[0].partition("[")[0] if value is not None else ""
+        if value is not None and changed and root in given and "state_dict" not in ast.unparse(value):
+            yield Injection(line=statement.lineno, edits=(program.put(call, program.of(value)),))
+
+
 @kind("mask upside down", "P186", "TW221")
 def _(program: Program) -> Iterator[Injection]:
     for call in program.calls("masked_fill", "masked_fill_"):

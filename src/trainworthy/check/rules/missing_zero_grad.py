@@ -27,6 +27,7 @@ In real steps:
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -98,7 +99,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             ),
             fix="Call `zero_grad()` within the loop, before `backward()`.",
         )
-    somewhere = analysis.mentions("zero_grad", "clear_grad", "grad_zero") or _assigns_grad(analysis)
+    somewhere = analysis.mentions(*_CLEARING) or _assigns_grad(analysis)
     backwards = list(analysis.method_calls("backward"))
     for step in once_per_place(_steps(analysis)):
         near = [one for one in backwards if one.at < step.at and feeds(one, step)]
@@ -111,6 +112,26 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
+def _is_cleared_before_only(analysis: Analysis, step: Call) -> bool:
+    """Say whether all that clears gradients stands outside of loops, in callers of the function whose loop steps."""
+    if any(one is not analysis.source and not one.words.isdisjoint(_CLEARING) for one in analysis.sources):
+        return False
+    written = [one for one in analysis.nodes.get(ast.Attribute, []) if getattr(one, "attr", "") == "zero_grad"]
+    clears = list(analysis.method_calls("zero_grad"))
+    if not analysis.finished or {one.node.func for one in clears} != set(written) or _assigns_grad(analysis):
+        return False
+    way = [one.context for one in step.context.callers]
+    return bool(clears) and all(
+        not clear.context.in_loop
+        and clear.at < step.at
+        and any(one.function is clear.context.function and one.callers == clear.context.callers for one in way)
+        for clear in clears
+    )
+
+
+_CLEARING = ("zero_grad", "clear_grad", "grad_zero")
+
+
 def _is_never_cleared(analysis: Analysis, step: Call, backward: Call, somewhere: bool) -> bool:
     optimizer, written = stepped_by(step)
     return (
@@ -118,6 +139,7 @@ def _is_never_cleared(analysis: Analysis, step: Call, backward: Call, somewhere:
         or never_cleared_here(analysis, step, optimizer)
         or never_cleared_by_this_file(analysis, optimizer, backward)
         or never_cleared_by_this_class(analysis, step, backward, written)
+        or _is_cleared_before_only(analysis, step)
     )
 
 

@@ -60,7 +60,7 @@ for epoch in range(start_epoch, 90):
 """
 
 _SAVED = re.compile(
-    r"opt\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*optim\w*['\"]\s*[:\]]|save_state\(|Accelerator\(|accelerator\.\w|save_checkpoint\(\s*model\s*,\s*opt|trainer_state"
+    r"opt\w*(?:\[[^\]]*\])?\.\s*(?:load_)?state_dict|['\"]\w*optim\w*['\"]\s*[:\]]|save_state\(|(?<!torch\.)accelerator\.\w|save_checkpoint\(\s*model\s*,\s*opt|trainer_state"
 )
 _NUMBER = re.compile(r"epoch|step|iter", re.IGNORECASE)
 
@@ -70,9 +70,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at programs that resume."""
     words = analysis.source.words
     yield from _beside_save(analysis)
-    if not {"torch", "state_dict", "load_state_dict", "step", "backward"} <= words or _SAVED.search(
-        analysis.source.code
-    ):
+    trains = "backward" in words or any(one.startswith("train") for one in words)
+    if not {"torch", "state_dict", "load_state_dict", "step"} <= words or not trains:
+        return
+    if _SAVED.search(analysis.source.code):
         return
     made = [one for one in _calls(analysis) if _has_state(one)]
     resumed = _resumed(analysis) if made else None

@@ -14,14 +14,16 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import UNKNOWN, Const, EnvText, Sequence, Value
 
 BAD = """\
@@ -67,6 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         seen.add(node)
         yield _hit(analysis, analysis.place(node, operation.context), texts[0])
     yield from _kept_in_attributes(analysis)
+    yield from _returned_as_numbers(analysis)
     for call in once_per_place(analysis.calls(*_DEVICES)):
         text = _device_text(call)
         if text is not None:
@@ -93,6 +96,22 @@ def _kept_in_attributes(analysis: Analysis) -> Iterator[Hit]:
             continue  # made a number later
         if any(_is_used_as_a_number(analysis, one, kept) for one in nodes):
             yield _hit(analysis, analysis.place(store.node, store.context), text)
+
+
+def _returned_as_numbers(analysis: Analysis) -> Iterator[Hit]:
+    """Yield results of functions that say `-> int` and return the environment's text."""
+    for function in functions_of(analysis.nodes) if {*_RANKS} & analysis.source.words else ():
+        if getattr(function.returns, "id", "") != "int":
+            continue
+        for one in own(function):
+            value = one.value if isinstance(one, ast.Return) else None
+            value = value.values[0] if isinstance(value, ast.BoolOp) else value
+            read = _ENVIRONMENT.match(ast.unparse(value)) if value is not None else None
+            if read is not None and read[1] in _RANKS:
+                yield _hit(analysis, analysis.place(one), EnvText(read[1]))
+
+
+_ENVIRONMENT = re.compile(r"os\.(?:environ\.get\(|getenv\(|environ\[)'(\w+)'")
 
 
 def _sets(node: ast.Assign, written: str) -> bool:

@@ -66,7 +66,7 @@ for epoch in range(saved["epoch"], 90):
 """
 
 _OTHER_WAYS = re.compile(
-    r"last_epoch|sched\w*['\"]?\]?\s*\.\s*(?:load_)?state_dict|['\"]\w*sched\w*['\"]\s*[:\]]|lr_sched\w*_state|"
+    r"last_epoch\s*=(?!\s*-\s*1)(?!=)|sched\w*['\"]?\]?\s*\.\s*(?:load_)?state_dict|['\"]\w*sched\w*['\"]\s*[:\]]|lr_sched\w*_state|"
     r"register_for_checkpointing"
 )
 
