@@ -257,7 +257,7 @@ def _(program: Program) -> Iterator[Injection]:
             yield Injection(line=statement.lineno, edits=(program.put(call, program.of(value)),))
 
 
-@kind("copy left out, original changed", "P102", "TW560", "TW576", "TW512")
+@kind("copy left out, original changed", "P102", "TW560", "TW576", "TW577", "TW512")
 def _(program: Program) -> Iterator[Injection]:
     for call in program.calls("copy", "clone", "deepcopy"):
         scope, statement = program.scope(call), program.statement(call)
