@@ -392,7 +392,7 @@ def called_on_other(call: ast.Call) -> bool:
     return ast.unparse(call.args[0]).endswith(".state_dict()")
 
 
-@kind("optimizer lacks a part's parameters", "P056", "TW353")
+@kind("optimizer lacks a part's parameters", "P056", "TW353", "TW355")
 def _(program: Program) -> Iterator[Injection]:
     for node in program.nodes:
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
