@@ -39,3 +39,11 @@ def hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
         del os.environ[name]
     assert not leaked, f"the test left environment variables behind: {', '.join(leaked)}"
     assert Path.cwd() == before, f"the test left the working directory at {Path.cwd()}"
+
+
+@pytest.fixture
+def warm_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the children of rehearsals be forked from a server that has imported torch; see ``warm.py``."""
+    from warm import Child
+
+    monkeypatch.setattr("trainworthy.virtual.script_parent.start_child", Child)
