@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads would o
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _WATCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is there now, thousands of tests and all of torch, out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,9 @@ class _Server:
         self._socket, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, str(Path(__file__).with_name("warm_server.py")), kind]
-            process = subprocess.Popen(command, stdin=theirs, env=with_package_path(environment(tempfile.gettempdir())))
+            process = subprocess.Popen(
+                command, stdin=theirs.fileno(), env=with_package_path(environment(tempfile.gettempdir()))
+            )
         self.pid = process.pid
         atexit.register(self._end, process)
 

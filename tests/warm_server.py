@@ -116,7 +116,8 @@ def _run(request: dict[str, Any], out: int, status: int) -> None:
         added = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
         sys.path[:] = [request["folder"], *added, *sys.path[1:]]
         tempfile.tempdir = None
-        sys.modules["numpy"].random.seed()
+        sys.modules["numpy"].random.seed()  # as every new process does; ``random`` sees to itself
+        sys.modules["torch"].default_generator.seed()
         sys.argv = ["-m", *request["args"]]
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     finally:

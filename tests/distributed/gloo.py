@@ -40,6 +40,7 @@ _PRELOADED = [
     "torch.distributed.optim",
     "torch.distributed.pipelining",
     "torch.distributed.tensor.parallel",
+    "trainworthy.check.live.guard",
     "trainworthy.tape.file",
     "trainworthy.virtual.gpu",
     "distributed.programs",
@@ -96,7 +97,7 @@ def run_ranks(function: Callable[[], Result], world_size: int, folder: Path, *, 
 
 
 def _context() -> ForkServerContext:
-    """Return the context whose server has the modules that ranks need; it finds this project where this process does."""
+    """Return the context whose server has what ranks need imported; it finds this project where we do."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     before = os.environ.get("PYTHONPATH")
