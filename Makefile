@@ -36,6 +36,7 @@ test: $(STAMP)
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo --no-cache > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+	@$(BIN)/python -m compileall -q src # rehearsals write no bytecode: without it, each would compile the package
 	@$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal
 
 format: $(STAMP)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +22,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads would o
 _WATCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
 
 
+def pytest_collection_finish() -> None:
+    """Keep what is there now, thousands of tests and all of torch, out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Name a new folder for each test; a numbered one of pytest's would look at those of all tests before it."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def hermetic(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> Iterator[None]:
     """Run a test with a fixed environment, and fail it if it leaks a launcher variable or another directory."""
     for name in (*_WATCHED, "FORCE_COLOR", "CLICOLOR_FORCE"):
         monkeypatch.delenv(name, raising=False)
@@ -29,7 +44,8 @@ def hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    home = tmp_path_factory.mktemp("home", numbered=True)
+    home = next(homes)
+    home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     before = Path.cwd()
@@ -39,3 +55,11 @@ def hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
         del os.environ[name]
     assert not leaked, f"the test left environment variables behind: {', '.join(leaked)}"
     assert Path.cwd() == before, f"the test left the working directory at {Path.cwd()}"
+
+
+@pytest.fixture
+def warm_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the children of rehearsals be forked from a server that has imported torch; see ``warm.py``."""
+    from warm import Child
+
+    monkeypatch.setattr("trainworthy.virtual.script_parent.start_child", Child)

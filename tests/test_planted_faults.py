@@ -31,6 +31,7 @@ def line_of_fault(script: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_rehearsals")
 @pytest.mark.parametrize("name", FOUND)
 def test_the_fault_is_found(name: str) -> None:
     world_size, codes, has_line = FOUND[name]

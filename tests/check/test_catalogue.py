@@ -40,13 +40,14 @@ def machine() -> Any:
     copies.used_devices, copies.copy_faults.__defaults__ = before
 
 
-@pytest.mark.usefixtures("machine")
+@pytest.mark.usefixtures("machine", "warm_rehearsals")
 @pytest.mark.parametrize("row", EXPECTED, ids=lambda row: row.number)
 def test_the_row_is_found_on_its_line(row: Row, tmp_path: Path) -> None:
     assert row.lines or row.number in MANIFEST["simulated"], "a line must be marked"
     assert named(row, found_in(row, tmp_path), MANIFEST["codes"][row.number])
 
 
+@pytest.mark.usefixtures("warm_rehearsals")
 @pytest.mark.parametrize("number", [n for n in MANIFEST["no_mistake"] if n in ROWS])
 def test_what_is_right_is_left_alone(number: str, tmp_path: Path) -> None:
     on = {code for code, rule in all_rules().items() if rule.default}

@@ -39,7 +39,9 @@ CASE_PROGRAMS = [case for file in sorted(CASES.glob("TW*.md")) for case in read_
 
 
 @pytest.mark.parametrize("case", CASE_PROGRAMS, ids=lambda case: case.name)
-def test_cases_are_found_on_the_marked_lines(case: Case, tmp_path: Path) -> None:
+def test_cases_are_found_on_the_marked_lines(case: Case, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if case.depth == "again":
+        request.getfixturevalue("warm_rehearsals")
     found_here = {
         f.place.line for f in findings(case.program, case.depth, tmp_path / "program.py") if f.code == case.file
     }

@@ -25,14 +25,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any, TypeVar
 
 from trainworthy import load_tape
 from trainworthy.tape.record import Tape
 
-# Nothing of this project: the server knows site-packages, not the paths that pytest adds.
 _PRELOADED = [
     "pytest",  # a child imports the parent's main module
     "torch._dynamo",  # optimizers import it at their first step
@@ -40,6 +40,11 @@ _PRELOADED = [
     "torch.distributed.optim",
     "torch.distributed.pipelining",
     "torch.distributed.tensor.parallel",
+    "trainworthy.check.live.guard",
+    "trainworthy.tape.file",
+    "trainworthy.virtual.gpu",
+    "distributed.programs",
+    "truth.profiled",
 ]
 _MEMORY_BYTES = 6 << 30
 _GRACE_S = 3.0  # the others fail too once one has; what they say is worth having
@@ -76,8 +81,7 @@ def run_ranks(function: Callable[[], Result], world_size: int, folder: Path, *, 
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(world_size, _free_port(), folder, limit_s)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context = _context()
     processes = [context.Process(target=_rank_main, args=(function, run, rank)) for rank in range(world_size)]
     for process in processes:
         process.start()
@@ -90,6 +94,22 @@ def run_ranks(function: Callable[[], Result], world_size: int, folder: Path, *, 
     if failed:
         raise GlooError(_story(run, failed))
     return [pickle.loads(run.file(rank, "result").read_bytes()) for rank in range(world_size)]
+
+
+def _context() -> ForkServerContext:
+    """Return the context whose server has what ranks need imported; it finds this project where we do."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    try:
+        ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    return context
 
 
 def record_function(

@@ -82,6 +82,7 @@ def test_padding_on_either_side_gives_the_same_loss(side: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_rehearsals")
 @pytest.mark.parametrize(
     ("name", "world_size"), [*((name, 1) for name in SMALL), *((name, 64) for name in ("digits", "dcgan", "protein"))]
 )

@@ -83,7 +83,8 @@ def _deterministic(wanted: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        if torch.are_deterministic_algorithms_enabled() != before:  # asking imports torch's compiler, for seconds
+            torch.use_deterministic_algorithms(before)
 
 
 def find_layout(options: TrainOptions, device: torch.device) -> Layout:

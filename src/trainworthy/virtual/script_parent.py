@@ -111,11 +111,7 @@ def run_once(
     job_file = scratch / "job.json"
     job.save(job_file)
     log = Log()
-    process = subprocess.Popen(
-        [sys.executable, "-m", child, str(job_file)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=_with_package_path(environment(job.scratch)), start_new_session=True,
-    )  # fmt: skip
+    process = start_child(child, job_file, with_package_path(environment(job.scratch)))
     assert process.stdout is not None
     pump = threading.Thread(target=_pump, args=(process.stdout, log), daemon=True)
     pump.start()
@@ -133,7 +129,15 @@ def run_once(
     return outcome, log
 
 
-def _with_package_path(env: dict[str, str]) -> dict[str, str]:
+def start_child(module: str, job_file: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start ``module`` in a process group of its own, with no input and its output in a pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, str(job_file)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, start_new_session=True,
+    )  # fmt: skip
+
+
+def with_package_path(env: dict[str, str]) -> dict[str, str]:
     """Let the child find this package even if the parent was started from a source tree."""
     root = str(Path(__file__).resolve().parents[2])
     if root in sys.path and "site-packages" not in root:

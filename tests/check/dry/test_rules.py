@@ -54,6 +54,7 @@ def test_good_is_clean_under_all_rules(rule: Rule, tmp_path: Path) -> None:
     assert found_in(source_of(rule, "GOOD"), tmp_path / "good.py") == []
 
 
+@pytest.mark.usefixtures("warm_rehearsals")
 @pytest.mark.parametrize("rule", AGAIN, ids=lambda rule: rule.code)
 @pytest.mark.parametrize("which", ["bad", "good"])
 def test_rehearsals_with_other_sizes(rule: Rule, which: str, tmp_path: Path) -> None:
@@ -81,6 +82,7 @@ for x, y in loader:
 """
 
 
+@pytest.mark.usefixtures("warm_rehearsals")
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_a_last_batch_of_one_sample_is_tried(drop_last: bool, tmp_path: Path) -> None:
     path = tmp_path / "train.py"
@@ -195,6 +197,7 @@ for step in range(4):
     assert found_in(right, tmp_path / "right.py") == []
 
 
+@pytest.mark.usefixtures("warm_rehearsals")
 def test_ranks_that_disagree_are_findings_of_a_check() -> None:
     script = Path(__file__).parents[2] / "scripts/distributed/no_set_epoch.py"
     found, _ = check_rehearsed(script, steps=2, world_size=2)
