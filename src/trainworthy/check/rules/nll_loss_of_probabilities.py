@@ -61,11 +61,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence(f"the {value.activation} is here", where),),
                 fix="Use `log_softmax`, or `cross_entropy` on the logits.",
             )
-    for call, layer in raw_scores.met(analysis):
+    for call, layer, how in raw_scores.met(analysis):
         yield Hit(
             place=analysis.place(call.node, call.context),
-            message="nll_loss gets the output of a layer as it is, not log-probabilities",
-            evidence=(Evidence("the layer is called here", analysis.place(layer.node, layer.context)),),
+            message="nll_loss gets the output of a layer as it is, not log-probabilities"
+            if layer is not None
+            else f"nll_loss takes log-probabilities, and {how}",
+            evidence=()
+            if layer is None
+            else (Evidence("the layer is called here", analysis.place(layer.node, layer.context)),),
             fix="Use `cross_entropy`, or end the model in `log_softmax`.",
         )
 
