@@ -30,7 +30,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
-from trainworthy.check.static.accumulation import counts, periodic_count
+from trainworthy.check.static.accumulation import counts, last_name, periodic_count
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called
 from trainworthy.check.static.facts import Call, LoopNode
@@ -171,7 +171,7 @@ def _parts(loss: ast.expr, body: ast.AST) -> list[ast.AST]:
         if isinstance(one, ast.Assign | ast.AnnAssign | ast.AugAssign) and one.value is not None:
             shown = names_in(one.value) & _LOGGED or called(one.value) in ("prepare", "setup")
             for target in one.targets if isinstance(one, ast.Assign) else [one.target]:
-                for name in () if shown else names_in(target):
+                for name in () if shown else _bound(target):
                     given.setdefault(name, []).append(one.value)
         elif isinstance(one, ast.withitem) and one.optional_vars is not None:
             for name in names_in(one.optional_vars):
@@ -215,6 +215,12 @@ def _range_of(loop: LoopNode) -> str:
 
 def _steps_after(call: Call, loop: LoopNode, step: Call) -> bool:
     return step.context.function is call.context.function and loop not in step.context.loops and step.at > call.at
+
+
+def _bound(target: ast.expr) -> set[str]:
+    """Return what an assignment binds: variables, and attributes by their last name."""
+    parts = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+    return {last_name(one.value if isinstance(one, ast.Subscript | ast.Starred) else one) for one in parts}
 
 
 def _divisors(analysis: Analysis, body: ast.AST) -> set[str]:
