@@ -107,8 +107,25 @@ def _(program: Program) -> Iterator[Injection]:
         return
     for call in program.calls("log_softmax"):
         if isinstance(call.func, ast.Attribute) and receiver(call) in {"F", "torch", "nn.functional"}:
+            if not _goes_into_likelihood(program, call):
+                continue
             text = program.of(call.func).replace("log_softmax", "softmax")
             yield Injection(line=call.lineno, edits=(program.put(call.func, text),))
+
+
+def _goes_into_likelihood(program: Program, call: ast.Call) -> bool:
+    """Say whether a network returns it, or a loss in the same function gets it."""
+    scope, statement = program.scope(call), program.statement(call)
+    if isinstance(statement, ast.Return):
+        return getattr(scope, "name", "") == "forward"
+    losses = [one for one in program.calls("nll_loss", within=scope) if one.args]
+    names = {one.id for one in getattr(statement, "targets", []) if isinstance(one, ast.Name)}
+    given = any(call in ast.walk(one.args[0]) or has(one.args[0], *names) for one in losses)
+    return given or (getattr(scope, "name", "") == "forward" and any(_returns(one, names) for one in ast.walk(scope)))
+
+
+def _returns(node: ast.AST, names: set[str]) -> bool:
+    return isinstance(node, ast.Return) and node.value is not None and has(node.value, *names)
 
 
 @kind("sigmoid before the loss with logits", "P031", "TW202")
@@ -200,7 +217,7 @@ def _(program: Program) -> Iterator[Injection]:
     yield from _without_epsilon(program, "sqrt")
 
 
-@kind("logarithm of what may be zero", "P049", "TW239", "TW263")
+@kind("logarithm of what may be zero", "P049", "TW213", "TW239", "TW263", "TW274")
 def _(program: Program) -> Iterator[Injection]:
     yield from _without_epsilon(program, "log")
 
@@ -211,6 +228,9 @@ def _without_epsilon(program: Program, name: str) -> Iterator[Injection]:
             call.args[0] if len(call.args) == 1 else call.func.value if isinstance(call.func, ast.Attribute) else None
         )
         if isinstance(inside, ast.BinOp) and isinstance(inside.op, ast.Add) and receiver(call) not in {"np", "math"}:
+            left = ast.unparse(inside.left)
+            if re.search(r"running_|\.mean\(\)$", left):
+                continue  # statistics that begin at one; what is zero only where everything is
             if re.fullmatch(r"(self\.)?_?eps\w*|1e-\d+|EPS\w*", ast.unparse(inside.right), re.IGNORECASE):
                 yield Injection(line=call.lineno, edits=(program.put(inside, program.of(inside.left)),))
 
