@@ -302,6 +302,9 @@ def _(program: Program) -> Iterator[Injection]:
 @kind("target and prediction exchanged", "P033", "TW232")
 def _(program: Program) -> Iterator[Injection]:
     for call in program.calls("binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"):
+        both = keyword(call, "log_target")
+        if both is not None and isinstance(both.value, ast.Constant) and both.value.value is True:
+            continue  # two networks' log-probabilities: either may be the first
         if len(call.args) >= 2:
             edits = (
                 program.put(call.args[0], program.of(call.args[1])),
