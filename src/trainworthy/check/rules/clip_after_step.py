@@ -29,6 +29,7 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import (
     CLIPPERS,
     always_with,
+    may_both_run,
     names_in,
     once_per_place,
     optimizer_steps,
