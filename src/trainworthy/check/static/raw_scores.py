@@ -109,12 +109,12 @@ def _activation(call: Call) -> str | None:
 
 
 def _origin(node: ast.expr, body: ast.AST) -> ast.expr | None:
-    """Return what an expression views, through names of a function; None where a name is changed on the way."""
+    """Return what an expression views, through names of a function; None where one may be logarithms on the way."""
     for _ in range(12):
         node = _without_views(node)
         if not isinstance(node, ast.Name):
             return node
-        if _is_changed(body, node.id):
+        if _LOGARITHM.search(node.id) or node.id.startswith("log_") or _is_changed(body, node.id):
             return None
         given = last_given(body, node.id, node.lineno)
         if given is None:
@@ -137,9 +137,12 @@ def _without_views(node: ast.expr) -> ast.expr:
 
 
 def _is_changed(body: ast.AST, name: str) -> bool:
-    """Say whether a function changes a variable in place, by an operator or a method that ends in ``_``."""
+    """Say whether a function changes a variable in place, or gives it logarithms anywhere."""
     for one in walk(body):
         if isinstance(one, ast.AugAssign) and getattr(one.target, "id", "") == name:
+            return True
+        given = isinstance(one, ast.Assign) and name in [getattr(target, "id", "") for target in one.targets]
+        if given and any(_LOGARITHM.search(word) for word in names_in(one) - {name}):
             return True
         func = one.func if isinstance(one, ast.Call) else None
         if isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == name and func.attr in _IN_PLACE:

@@ -58,8 +58,8 @@ def _have_none(analysis: Analysis) -> bool:
         return False
     if _is_a_script(analysis) and any(map(_NETWORK.search, imported)):
         return True
-    others = [text_of(one) for one in project_files(analysis.source.path) or ()]
-    return any(map(_NETWORK.search, [*imported, *others])) and not any(map(_LOGARITHMS.search, others))
+    others = [text_of(one) for one in project_files(analysis.source.path) or ()]  # none: who hands over is not known
+    return any(map(_NETWORK.search, others)) and not any(map(_LOGARITHMS.search, others))
 
 
 def _is_a_script(analysis: Analysis) -> bool:
