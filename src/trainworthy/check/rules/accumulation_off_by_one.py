@@ -10,8 +10,8 @@ Why:
     one group with the next; at the end of the epoch, gradients are left over.
 
 How sure:
-    The counter comes from `enumerate` without a start, or from Lightning, is not changed, and the number's name says that it counts
-    micro-batches. Both branches are read.
+    The counter comes from `enumerate` without a start, or from Lightning, is not changed, and the number's name says
+    that it counts micro-batches. Both branches are read.
 
 When it is wrong:
     The loss is not divided, and the first step being smaller does not matter.
