@@ -99,7 +99,7 @@ def _is_of_a_layer(scope: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
     around = parents.get(scope)
     if isinstance(around, ast.ClassDef):
         return scope.name == "forward" and bool(around.bases)
-    return "norm" in scope.name.lower() and isinstance(around, ast.Module)
+    return "norm" in scope.name.lower()
 
 
 def _is_a_spread(node: ast.expr, scope: ast.AST) -> bool:

@@ -25,7 +25,7 @@ _NETWORK = re.compile(
     r"\bfrom torchvision import models\b",
     re.MULTILINE,
 )
-_IS_RUN = re.compile(r"^if __name__ ==", re.MULTILINE)
+_IS_RUN = re.compile(r"^\s*if __name__ ==", re.MULTILINE)
 
 
 def without_logarithms(analysis: Analysis) -> Iterator[Call]:
