@@ -2,8 +2,8 @@
 
 What it finds:
     In the source: `.mean()` of `cross_entropy(..., ignore_index=i, reduction="none")`, which divides by the ignored
-    positions, too; `(loss * mask).mean()` of a mask that is called by padding, tokens or attention, or beside a comment
-    that gives the loss samples and steps, `(B, T)`. In real steps:
+    positions, too; `(loss * mask).mean()` of a mask that is called by padding, tokens, completions or attention, or of
+    a loss that is called by tokens, or beside a comment that gives it samples and steps, `(B, T)`. In real steps:
     The model has an Embedding with padding_idx, more than 5 % of the targets are that token, and the loss does not
     ignore it. `trainworthy.probe` changes the model's output at positions that are padding with padding on both sides:
     the loss must not move.

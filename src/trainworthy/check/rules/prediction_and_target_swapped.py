@@ -2,7 +2,8 @@
 
 What it finds:
     `precision_score(predictions, labels)` of scikit-learn, which takes the truth first, and
-    `F.binary_cross_entropy(target, output)`, `F.kl_div(target, output)` or their modules, which take it second.
+    `F.binary_cross_entropy(target, output)`, `F.kl_div(target, output)` or their modules, which take it second; so
+    with `(x, recon_x)` and `(torch.ones_like(x), x)`.
 
 Why:
     Precision becomes recall, the confusion matrix its transpose; a loss has another gradient, or is that of the labels.
