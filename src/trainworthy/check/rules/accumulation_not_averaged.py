@@ -108,6 +108,7 @@ _LAUNCHER = re.compile(r"(^|[._])(accelerator|fabric)$", re.IGNORECASE)
 _TOLD = re.compile(r"\bAccelerator\([^()]*gradient_accumulation|GradientAccumulationPlugin|\.accumulate\(")
 _DEEPSPEED = re.compile(r"^\s*import deepspeed|\bdeepspeed\.", re.MULTILINE)
 _LOGGED = frozenset({"item", "detach", "cpu", "tolist"})
+_SIMPLE = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign)
 
 
 @rule(code="TW343", severity="warning")
@@ -224,17 +225,18 @@ def _bound(target: ast.expr) -> set[str]:
 
 
 def _divisors(analysis: Analysis, body: ast.AST) -> set[str]:
-    """Return the names of counts by which anything is divided outside of a function, but for numbers that are shown.
+    """Return the names of counts by which anything else is divided: gradients, a rate, what a function returns.
 
-    What a function divides that has a backward pass of its own is not the loss of this one.
+    Not what a statement divides that has a backward pass of its own, or another function that has one: that is another
+    loss; nor numbers that are only shown.
     """
     found: set[str] = set()
     for source in analysis.sources:
         left: list[ast.AST] = [source.tree]
         while left:
             node = left.pop()
-            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            if node is body or (is_function and "backward" in names_in(node)):
+            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node is not body
+            if (is_function or isinstance(node, _SIMPLE)) and "backward" in names_in(node):
                 left += [one for one in walk(node) if isinstance(one, ast.FunctionDef) and one is not node]
                 continue
             left += children(node)
@@ -245,7 +247,7 @@ def _divisors(analysis: Analysis, body: ast.AST) -> set[str]:
 def _divides_by(node: ast.AST) -> set[str]:
     if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
         top, below = (node.left, node.right) if isinstance(node, ast.BinOp) else (node.target, node.value)
-        return set() if names_in(top) & _LOGGED else set(counts(below)) | (names_in(below) & _TOKENS)
+        return set() if names_in(top) & {*_LOGGED, "len"} else set(counts(below)) | (names_in(below) & _TOKENS)
     if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("div", "div_", "true_divide"):
         return {name for argument in node.args for name in (*counts(argument), *names_in(argument))}
     return set()
