@@ -293,20 +293,35 @@ def _(program: Program) -> Iterator[Injection]:
                 break
 
 
+_GATHERED = re.compile(r"range\([^()\n]*accum|%\s*[\w.]*accum", re.IGNORECASE)
+
+
 @kind("micro-batches are not averaged", "P044", "TW343")
 def _(program: Program) -> Iterator[Injection]:
+    if not _GATHERED.search(program.text):
+        return  # a step in every turn, whatever the loss is divided by
     for node in program.nodes:
-        divided = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
-        if not divided or not isinstance(node, ast.BinOp) or not re.search("accum", ast.unparse(node.right)):
+        divided = isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div)
+        if not divided or not isinstance(node, ast.BinOp | ast.AugAssign):
             continue
-        if LOSS.search(ast.unparse(node.left)) and has(program.scope(node), "backward"):
-            yield Injection(line=node.lineno, edits=(program.put(node, program.of(node.left)),))
-    for node in program.nodes:
-        divides = isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div)
-        if not divides or not isinstance(node, ast.AugAssign) or "accum" not in ast.unparse(node.value):
-            continue
-        if LOSS.search(ast.unparse(node.target)) and has(program.scope(node), "backward"):
-            yield Injection(line=node.lineno, edits=(program.drop(node),))
+        loss, count = (node.left, node.right) if isinstance(node, ast.BinOp) else (node.target, node.value)
+        if re.search("accum", ast.unparse(count)) and LOSS.search(ast.unparse(loss)) and _goes_backward(program, node):
+            edit = program.put(node, program.of(loss)) if isinstance(node, ast.BinOp) else program.drop(node)
+            yield Injection(line=node.lineno, edits=(edit,))
+
+
+def _goes_backward(program: Program, node: ast.BinOp | ast.AugAssign) -> bool:
+    """Say whether gradients are taken of a quotient, not only shown: it, or the variable that it is assigned to."""
+    if isinstance(node, ast.BinOp) and has(node.left, "item", "detach"):
+        return False
+    statement = program.statement(node)
+    if isinstance(statement, ast.Expr):
+        return has(statement, "backward")
+    bound = getattr(statement, "targets", [getattr(statement, "target", None)])
+    targets = {one.id for one in bound if isinstance(one, ast.Name)}
+    later = [one for one in ast.walk(program.scope(node)) if isinstance(one, ast.Call) and one.lineno > node.lineno]
+    taken = [one for one in later if called(one) in {"backward", "scale", "scale_loss"}]
+    return any(has(one, *targets) for one in taken) if targets else False
 
 
 @kind("first micro-batch steps alone", "P045", "TW344")

@@ -107,8 +107,25 @@ def _(program: Program) -> Iterator[Injection]:
         return
     for call in program.calls("log_softmax"):
         if isinstance(call.func, ast.Attribute) and receiver(call) in {"F", "torch", "nn.functional"}:
+            if not _goes_into_likelihood(program, call):
+                continue
             text = program.of(call.func).replace("log_softmax", "softmax")
             yield Injection(line=call.lineno, edits=(program.put(call.func, text),))
+
+
+def _goes_into_likelihood(program: Program, call: ast.Call) -> bool:
+    """Say whether a network returns it, or a loss in the same function gets it."""
+    scope, statement = program.scope(call), program.statement(call)
+    if isinstance(statement, ast.Return):
+        return getattr(scope, "name", "") == "forward"
+    losses = [one for one in program.calls("nll_loss", within=scope) if one.args]
+    names = {one.id for one in getattr(statement, "targets", []) if isinstance(one, ast.Name)}
+    given = any(call in ast.walk(one.args[0]) or has(one.args[0], *names) for one in losses)
+    return given or (getattr(scope, "name", "") == "forward" and any(_returns(one, names) for one in ast.walk(scope)))
+
+
+def _returns(node: ast.AST, names: set[str]) -> bool:
+    return isinstance(node, ast.Return) and node.value is not None and has(node.value, *names)
 
 
 @kind("sigmoid before the loss with logits", "P031", "TW202")
@@ -200,7 +217,7 @@ def _(program: Program) -> Iterator[Injection]:
     yield from _without_epsilon(program, "sqrt")
 
 
-@kind("logarithm of what may be zero", "P049", "TW239", "TW263")
+@kind("logarithm of what may be zero", "P049", "TW213", "TW239", "TW263", "TW274")
 def _(program: Program) -> Iterator[Injection]:
     yield from _without_epsilon(program, "log")
 
@@ -212,6 +229,8 @@ def _without_epsilon(program: Program, name: str) -> Iterator[Injection]:
         )
         if not isinstance(inside, ast.BinOp) or not isinstance(inside.op, ast.Add) or receiver(call) in {"np", "math"}:
             continue
+        if re.search(r"running_|\.mean\(\)$", ast.unparse(inside.left)):
+            continue  # statistics that begin at one; what is zero only where everything is
         if re.fullmatch(r"(self\.)?_?eps\w*|1e-\d+|EPS\w*", ast.unparse(inside.right), re.IGNORECASE):
             yield Injection(line=call.lineno, edits=(program.put(inside, program.of(inside.left)),))
 
@@ -306,6 +325,9 @@ def _(program: Program) -> Iterator[Injection]:
 @kind("target and prediction exchanged", "P033", "TW232")
 def _(program: Program) -> Iterator[Injection]:
     for call in program.calls("binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"):
+        both = keyword(call, "log_target")
+        if both is not None and isinstance(both.value, ast.Constant) and both.value.value is True:
+            continue  # two networks' log-probabilities: either may be the first
         if len(call.args) >= 2:
             edits = (
                 program.put(call.args[0], program.of(call.args[1])),

@@ -1,16 +1,17 @@
 """With gradient accumulation, the optimizer steps after the first micro-batch, or at all but the last.
 
 What it finds:
-    `if step % gradient_accumulation_steps == 0: optimizer.step()`, where `step` comes from `enumerate` and starts at
-    0; and the same test the wrong way round, which steps at every other micro-batch.
+    `if step % gradient_accumulation_steps == 0: optimizer.step()`, where `step` comes from `enumerate`, or is the index
+    that Lightning gives `training_step`, and starts at 0; and the same test the wrong way round, which steps at every
+    other micro-batch.
 
 Why:
     The first update is made of one micro-batch, divided as if it were several, and every later one mixes the last of
     one group with the next; at the end of the epoch, gradients are left over.
 
 How sure:
-    The counter comes from `enumerate` without a start, is not changed, and the number's name says that it counts
-    micro-batches. Both branches are read.
+    The counter comes from `enumerate` without a start, or from Lightning, is not changed, and the number's name says
+    that it counts micro-batches. Both branches are read.
 
 When it is wrong:
     The loss is not divided, and the first step being smaller does not matter.
@@ -19,6 +20,7 @@ When it is wrong:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -26,7 +28,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import counts
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import body_of, once_per_place, optimizer_steps
+from trainworthy.check.static.queries import body_of, once_per_place, optimizer_steps, receiver
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -59,7 +61,8 @@ for step, batch in enumerate(torch.rand(100, 8, 4)):
 @rule(code="TW344", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the conditions of steps."""
-    for step in once_per_place(optimizer_steps(analysis)):
+    named = (one for one in analysis.method_calls("step") if re.search(r"(^|[._])opt\w*$", receiver(one)))
+    for step in once_per_place(iter([*optimizer_steps(analysis), *named])):
         counters = _counters_from_zero(step)
         for test, truth in step.context.branches:
             remainder = _remainder(test, counters)
@@ -84,8 +87,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _counters_from_zero(step: Call) -> set[str]:
-    """Return the names that `enumerate` counts with from 0 in the loops around, unless they are changed."""
+    """Return the names that `enumerate`, or Lightning, counts with from 0 around a step, unless they are changed."""
     found: set[str] = set()
+    function = step.context.function
+    if function is not None and function.name == "training_step" and function.owner is not None:
+        arguments = function.node.args.args
+        found |= {one.arg for one in arguments[2:3]} & {"batch_idx", "batch_index", "batch_nb"}
     for loop in step.context.loops:
         if (
             not isinstance(loop, ast.For)

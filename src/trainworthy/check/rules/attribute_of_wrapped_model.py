@@ -18,9 +18,8 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Edit, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import WRAPPERS
 from trainworthy.check.static.tree import walk
-from trainworthy.check.static.values import Function, Instance
+from trainworthy.check.static.values import WRAPPERS, Function, Instance
 
 BAD = """\
 import torch.nn as nn

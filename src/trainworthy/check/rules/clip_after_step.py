@@ -1,8 +1,9 @@
 """Gradients are clipped when there are none to clip: after the optimizer used them, or before the backward pass.
 
 What it finds:
-    In one body: `backward`, the optimizer's step, then `clip_grad_norm_`, and no clip before; or `clip_grad_norm_`,
-    then the only `backward` of the turn and the step.
+    In one body: `backward`, the optimizer's step or the scaler's, then `clip_grad_norm_`, and no clip before; or
+    `clip_grad_norm_`, then the only `backward` of the turn and the step; or an optimizer's own `step`, which clips
+    after `super().step()`.
 
 Why:
     The clipped gradients are set to zero before anybody sees them; nothing is clipped.
@@ -25,7 +26,16 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import CLIPPERS, always_with, names_in, once_per_place, optimizer_steps, same_turn
+from trainworthy.check.static.queries import (
+    CLIPPERS,
+    always_with,
+    may_both_run,
+    names_in,
+    once_per_place,
+    optimizer_steps,
+    same_turn,
+    scaler_calls,
+)
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -56,20 +66,17 @@ for x in torch.rand(10, 8, 4):
 @rule(code="TW310", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what comes before and after each clip."""
-    steps = list(optimizer_steps(analysis))
+    steps = [*optimizer_steps(analysis), *scaler_calls(analysis, "step")]
+    yield from _after_the_step_itself(analysis)
     backwards = list(analysis.method_calls("backward"))
     for clip in once_per_place(analysis.calls(*CLIPPERS)):
         if "inf" in _words_in(clip.argument_node(1, "max_norm")):
             continue  # it measures the norm
         near = [one for one in steps if same_turn(one.context, clip.context)]
         before = [one for one in near if one.at < clip.at and always_with(one.context, clip.context)]
-        after = [one for one in near if one.at > clip.at]
+        after = [one for one in near if one.at > clip.at and may_both_run(one.context, clip.context)]
         between = [one for one in backwards if before and before[-1].at < one.at < clip.at]
-        had = (
-            any(one.at < before[-1].at and same_turn(one.context, clip.context) for one in backwards)
-            if before
-            else False
-        )
+        had = any(one.at < before[-1].at and _is_within(one, clip) for one in backwards) if before else False
         first = next((one for one in backwards if one.at > clip.at and same_turn(one.context, clip.context)), None)
         if first is not None and not had and _clips_nothing(clip, first, backwards, near):
             yield Hit(
@@ -85,6 +92,27 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("the step is here", analysis.place(before[-1].node, before[-1].context)),),
                 fix="Clip between `backward()` and `step()`.",
             )
+
+
+def _after_the_step_itself(analysis: Analysis) -> Iterator[Hit]:
+    """Look at optimizers that clip in their own step: before they let the base step."""
+    own = [one for one in analysis.calls("super.step") if getattr(one.context.function, "name", "") == "step"]
+    for clip in once_per_place(analysis.calls(*CLIPPERS)):
+        near = [one for one in own if same_turn(one.context, clip.context)]
+        before = [one for one in near if one.at < clip.at and always_with(one.context, clip.context)]
+        if before and len(before) == len(near):
+            yield Hit(
+                place=analysis.place(clip.node, clip.context),
+                message="gradients are clipped after the optimizer used them",
+                evidence=(Evidence("the step is here", analysis.place(before[-1].node, before[-1].context)),),
+                fix="Clip before the step.",
+            )
+
+
+def _is_within(backward: Call, clip: Call) -> bool:
+    """Say whether a backward pass is of the turn that clips, be it in a loop of its own."""
+    a, b = backward.context, clip.context
+    return a.function is b.function and a.callers == b.callers and a.loops[: len(b.loops)] == b.loops
 
 
 def _clips_nothing(clip: Call, backward: Call, backwards: list[Call], steps: list[Call]) -> bool:

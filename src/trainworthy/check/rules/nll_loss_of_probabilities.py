@@ -1,17 +1,19 @@
 """Negative log-likelihood of probabilities instead of their logarithm.
 
 What it finds:
-    `NLLLoss` or `F.nll_loss` whose input is the result of a softmax or sigmoid, or the output of a linear layer or
-    convolution as it is. Also a script with one model, which ends in such a layer, and `NLLLoss` as its one loss, if
-    nothing in it takes a logarithm.
+    `NLLLoss` or `F.nll_loss` whose input is the result of a softmax or sigmoid, or the output of a linear layer,
+    convolution or torchvision's classifier as it is; a product of vectors; what is called logits; or what a softmax is
+    taken of in the same function. Also such a loss in a program in which nothing takes a logarithm: a script with all
+    that it imports, or the project, where the network is handed over.
 
 Why:
     The loss takes log-probabilities and does not apply the logarithm. Of probabilities it is minus the probability; of
     a layer's output it is minus the score of the right class, which falls without end while no other score has to.
 
 How sure:
-    The activation, or the layer, is found in the source. Silent about a layer's output where the function that makes it
-    has a name of log-probabilities in it.
+    The activation, the layer or the product is found in the source. Silent about a layer's output where the function
+    that makes it has a name of log-probabilities in it, about logits that are given logarithms anywhere in the function
+    or by a network that the file imports, and about losses that somebody chooses by name.
 
 In real steps:
     In the graph of a loss: NllLoss directly on a softmax.
@@ -61,11 +63,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence(f"the {value.activation} is here", where),),
                 fix="Use `log_softmax`, or `cross_entropy` on the logits.",
             )
-    for call, layer in raw_scores.met(analysis):
+    for call, layer, how in raw_scores.met(analysis):
         yield Hit(
             place=analysis.place(call.node, call.context),
-            message="nll_loss gets the output of a layer as it is, not log-probabilities",
-            evidence=(Evidence("the layer is called here", analysis.place(layer.node, layer.context)),),
+            message="nll_loss gets the output of a layer as it is, not log-probabilities"
+            if layer is not None
+            else f"nll_loss takes log-probabilities, and {how}",
+            evidence=()
+            if layer is None
+            else (Evidence("the layer is called here", analysis.place(layer.node, layer.context)),),
             fix="Use `cross_entropy`, or end the model in `log_softmax`.",
         )
 

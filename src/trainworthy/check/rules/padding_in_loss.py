@@ -2,8 +2,9 @@
 
 What it finds:
     In the source: `.mean()` of `cross_entropy(..., ignore_index=i, reduction="none")`, which divides by the ignored
-    positions, too; `(loss * mask).mean()` of a mask that is called by padding, tokens or attention, or beside a comment
-    that gives the loss samples and steps, `(B, T)`. In real steps:
+    positions, too; `(loss * mask).mean()` of a mask that is called by padding, tokens, completions or attention, or of
+    a loss that is called by tokens, or beside a comment that gives it samples and steps, `(B, T)`; a cross-entropy
+    without `ignore_index` of targets that the same function pads. In real steps:
     The model has an Embedding with padding_idx, more than 5 % of the targets are that token, and the loss does not
     ignore it. `trainworthy.probe` changes the model's output at positions that are padding with padding on both sides:
     the loss must not move.
@@ -28,6 +29,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.masked_means import means_over_padding
+from trainworthy.check.static.padded_targets import padded_targets
 from trainworthy.check.static.queries import CROSS_ENTROPY, NLL, once_per_place
 from trainworthy.check.static.values import Instance, Tensor
 
@@ -195,6 +197,13 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("they are left out here", analysis.place(loss.node, loss.context)),),
                 fix="Divide the sum by the number of targets that are not `ignore_index`.",
             )
+    for loss, padding in padded_targets(analysis):
+        yield Hit(
+            place=analysis.place(loss.node, loss.context),
+            message="the targets were padded, and the loss ignores none of them",
+            evidence=(Evidence("they are padded here", analysis.place(padding)),),
+            fix="Hand the padding over as `ignore_index`.",
+        )
     for node, name in means_over_padding(analysis):
         yield Hit(
             place=analysis.place(node),

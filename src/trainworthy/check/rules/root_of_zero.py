@@ -1,16 +1,19 @@
-"""A loss takes the square root of something that can be exactly zero.
+"""A loss or layer takes the square root of something that can be exactly zero.
 
 What it finds:
     `F.mse_loss(a, b, reduction="none").mean(dim).sqrt()`, `torch.sqrt(((a - b) ** 2).sum(-1))`, and the like without an
-    epsilon, in a loss.
+    epsilon, in a loss; `x.var(dim).sqrt()` or the root of a mean square, in the `forward` of a module or in a function
+    that normalises.
 
 Why:
     The root's gradient at zero is infinite, and infinite times zero is not a number: one row that is predicted
-    exactly, padded on both sides or compared with itself makes every weight NaN.
+    exactly, padded on both sides or compared with itself makes every weight NaN. A layer that divides by the root does
+    so where its input is constant or zero, as padding is: zero by zero.
 
 How sure:
     The value under the root is a mean or sum, over some of the axes, of squared differences or a squared error;
-    nothing is added, clamped or masked before the root. Silent where gradients are off, and about a mean over
+    nothing is added, clamped or masked before the root. In a module or where something is normalised, it is a variance
+    or a mean of squares over some of the axes. Silent where gradients are off, and about a mean over
     everything, which is never exactly zero. `torch.norm` and `torch.cdist` have a gradient of zero at zero.
 """
 
@@ -57,13 +60,16 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(node, ast.Call) or called(node) != "sqrt" or _is_of_numpy(node):
             continue
         scope = scope_of(node, analysis.parents)
-        if not _is_a_loss(scope, analysis.parents):
-            continue
         under = subject(node)
-        if under is not None and _can_be_zero(followed(under, scope), scope):
+        if under is None or _is_quiet(scope):
+            continue
+        loss = _is_a_loss(scope, analysis.parents) and _can_be_zero(followed(under, scope), scope)
+        if loss or (_is_of_a_layer(scope, analysis.parents) and _is_a_spread(followed(under, scope), scope)):
             yield Hit(
                 place=analysis.place(node),
-                message="the root's gradient is infinite where this is exactly zero",
+                message="the root's gradient is infinite where this is exactly zero"
+                if loss
+                else "this is zero where the input is constant: the gradient is infinite, a quotient NaN",
                 fix="Add an epsilon under the root.",
             )
 
@@ -79,9 +85,41 @@ def _is_a_loss(scope: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
         return False
     around = parents.get(scope)
     names = scope.name.lower() + (" " + around.name.lower() if isinstance(around, ast.ClassDef) else "")
-    if not any(word in names for word in ("loss", "criterion", "penalty")):
+    return any(word in names for word in ("loss", "criterion", "penalty"))
+
+
+def _is_quiet(scope: ast.AST) -> bool:
+    return any(str(getattr(one, "attr", "") or getattr(one, "id", "")) in _QUIET for one in walk(scope))
+
+
+def _is_of_a_layer(scope: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether a function is the forward of a module, or normalises, by its name."""
+    if not isinstance(scope, ast.FunctionDef):
         return False
-    return not any(str(getattr(one, "attr", "") or getattr(one, "id", "")) in _QUIET for one in walk(scope))
+    around = parents.get(scope)
+    if isinstance(around, ast.ClassDef):
+        return scope.name == "forward" and bool(around.bases)
+    return "norm" in scope.name.lower()
+
+
+def _is_a_spread(node: ast.expr, scope: ast.AST) -> bool:
+    """Say whether something is a variance, or a mean of squares, over some of the axes."""
+    if not isinstance(node, ast.Call) or called(node) not in ("var", "mean"):
+        return False
+    if not arguments_after_subject(node) and keyword(node, "dim", "axis") is None:
+        return False
+    inner = subject(node)
+    return called(node) == "var" or (inner is not None and _squared(followed(inner, scope)) is not None)
+
+
+def _squared(node: ast.expr) -> ast.expr | None:
+    """Return what is squared; None if nothing is."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        return node.left if isinstance(node.right, ast.Constant) and node.right.value == 2 else None
+    if not isinstance(node, ast.Call):
+        return None
+    two = called(node) == "square" or (called(node) == "pow" and "2" in map(ast.unparse, arguments_after_subject(node)))
+    return subject(node) if two else None
 
 
 def _can_be_zero(node: ast.expr, scope: ast.AST) -> bool:
@@ -109,16 +147,10 @@ def _is_reduced_square(node: ast.expr, scope: ast.AST) -> bool:
 
 
 def _is_square(node: ast.expr, scope: ast.AST) -> bool:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        two = isinstance(node.right, ast.Constant) and node.right.value == 2
-        return two and _is_difference(followed(node.left, scope))
-    if not isinstance(node, ast.Call):
-        return False
     if called(node) == "mse_loss":
         return True
-    of = subject(node)
-    two = called(node) == "square" or (called(node) == "pow" and "2" in map(ast.unparse, arguments_after_subject(node)))
-    return two and of is not None and _is_difference(followed(of, scope))
+    of = _squared(node)
+    return of is not None and _is_difference(followed(of, scope))
 
 
 def _is_difference(node: ast.expr) -> bool:

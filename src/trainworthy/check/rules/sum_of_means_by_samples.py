@@ -9,9 +9,9 @@ Why:
     changes with it, and it compares with nothing, not with the training loss beside it.
 
 How sure:
-    The loss is one of torch's with its default reduction, `mean()` without an axis, or a sum of these, and is not
-    multiplied by anything that is a count. Silent with batches of one sample, also of a loader that is handed over and
-    may come from another file of the project. Said once of a sum.
+    The loss is one of torch's with its default reduction, the one that a network of Transformers gives, `mean()`
+    without an axis, or a sum of these, and is not multiplied by anything that is a count. Silent with batches of one
+    sample, also of a loader that is handed over and may come from another file of the project. Said once of a sum.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import ast
 import re
 
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import last_given
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.libraries import library_of
@@ -50,7 +51,27 @@ def is_batch_mean(analysis: Analysis, around: ast.AST, node: ast.expr, depth: in
                 plain = isinstance(factor, ast.Constant | ast.Name | ast.Attribute)
                 return plain and not is_a_count(factor) and "batch" not in ast.unparse(factor).lower()
         return False
+    if isinstance(node, ast.Attribute):
+        return _is_of_a_language_model(analysis, around, node)
     return isinstance(node, ast.Call) and _is_mean_call(analysis, node)
+
+
+def _is_of_a_language_model(analysis: Analysis, around: ast.AST, node: ast.Attribute) -> bool:
+    """Say whether something is the loss that a network of Transformers gives with its outputs: a mean over tokens."""
+    if node.attr != "loss" or not isinstance(node.value, ast.Name) or "transformers" not in analysis.source.words:
+        return False
+    made = last_given(around, node.value.id, node.lineno)
+    if not isinstance(made, ast.Call) or not isinstance(made.func, ast.Name):
+        return False
+    handed_on = any(one.arg is None or one.arg == "labels" for one in made.keywords)
+    return handed_on and "from_pretrained" in analysis.source.words and not _overrides_losses(analysis)
+
+
+def _overrides_losses(analysis: Analysis) -> bool:
+    """Say whether a file has a network of its own, whose loss may be anything."""
+    return any(
+        isinstance(one, ast.FunctionDef) and one.name == "forward" for one in analysis.nodes.get(ast.FunctionDef, [])
+    )
 
 
 def _all_means(analysis: Analysis, around: ast.AST, name: str, depth: int) -> bool:

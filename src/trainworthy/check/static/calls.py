@@ -6,12 +6,13 @@ import ast
 import dataclasses
 
 from trainworthy.check.static.expressions import Expressions
-from trainworthy.check.static.external import WRAPPERS, is_module, method_result, module_output, returned
+from trainworthy.check.static.external import is_module, method_result, module_output, returned
 from trainworthy.check.static.facts import Call, Load, With
 from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.tensors import ACTIVATIONS, call_method
 from trainworthy.check.static.values import (
     UNKNOWN,
+    WRAPPERS,
     Bound,
     Const,
     Entries,
@@ -30,6 +31,7 @@ from trainworthy.check.static.values import (
 
 _MAX_DEPTH = 5  # calls within calls
 _MAX_WAYS = 3  # different arguments that one function is run with
+_CALLS_A_MODULE = ("torch.nn.parallel.data_parallel", "torch.nn.parallel.data_parallel.data_parallel")
 
 
 class Calls(Expressions):
@@ -92,6 +94,8 @@ class Calls(Expressions):
         call.name = callee.name
         if callee.name == "builtins.super":
             return self._super()
+        if callee.name in _CALLS_A_MODULE and len(call.args) >= 2:
+            return self._stepped(call.args[0], call, call.args[1:2])
         return returned(callee.name, call)
 
     def _super(self) -> Value:
@@ -175,18 +179,18 @@ class Calls(Expressions):
                     return self.run(member, call, owner)
             return UNKNOWN
         if owner.type in WRAPPERS:
-            inner = owner.attrs.get("module", UNKNOWN)
-            return self._call_inner(inner, call)
+            return self._stepped(owner.attrs.get("module", UNKNOWN), call, call.args)
         if owner.type == "torch.nn.Sequential":
             return self._call_sequential(owner, call)
         return module_output(owner, call) if is_module(owner) else UNKNOWN
 
-    def _call_inner(self, inner: Value, call: Call) -> Value:
+    def _stepped(self, inner: Value, call: Call, args: tuple[Value, ...]) -> Value:
+        """Call what another object or function calls in its turn; what comes out was made by the inner one."""
         if not isinstance(inner, Instance):
             return UNKNOWN
-        name, owner = call.name, call.owner
-        result = self.call_instance(inner, call)
-        call.name, call.owner = name, owner
+        step = Call(call.node, "", inner, args, call.keywords, call.starred, call.context, call.at)
+        result = self.call_instance(inner, step)
+        call.function = call.function or step.function
         return result
 
     def _call_sequential(self, owner: Instance, call: Call) -> Value:

@@ -8,6 +8,7 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.tensors import ACTIVATIONS, activation_kept, call_method, sizes
 from trainworthy.check.static.values import (
     UNKNOWN,
+    WRAPPERS,
     Const,
     Entries,
     EnvText,
@@ -41,7 +42,6 @@ _MODULE_RETURNS_SELF = frozenset(
     "to cuda cpu train eval half float double bfloat16 requires_grad_ apply type share_memory to_empty ipu xpu".split()
 )
 _RESHAPING_MODULES = frozenset({"Flatten", "Identity", "Unflatten"})
-WRAPPERS = frozenset({"torch.nn.parallel.DistributedDataParallel", "torch.nn.DataParallel"})
 
 
 def is_module(value: Value) -> bool:
@@ -191,8 +191,8 @@ def _function(library: str, name: str, call: Call) -> Value | None:
         return call_method(first, name, dataclasses.replace(call, args=call.args[1:]))
     if name in _LIKE or name in _ELEMENTWISE:
         return _same_shape(kind, name, first, call)
-    if name in _OTHERS and library == "torch":
-        return Tensor(made_by=call)
+    if (name in _OTHERS and library == "torch") or name == "linear":
+        return Tensor(made_by=call, layer=call if name == "linear" else None)
     if name in _INT_CREATE:
         return Tensor(library=kind, shape=_range_shape(name, call), dtype=None, made_by=call)  # type: ignore[arg-type]
     if name in ("tensor", "as_tensor", "array", "asarray", "from_numpy", "linspace"):
@@ -327,10 +327,35 @@ def module_output(owner: Instance, call: Call) -> Value:
             else UNKNOWN
         )
     if last == "Linear":
-        return Tensor(shape=_linear_shape(owner, shape), dtype="float", made_by=call)
+        return Tensor(shape=_linear_shape(owner, shape), dtype="float", made_by=call, layer=call)
+    if last in ("Conv1d", "Conv2d", "Conv3d") and owner.type.count(".") == 2:
+        return Tensor(dtype="float", made_by=call, layer=call)
+    known = _torchvision_output(owner, call)
+    if known is not None:
+        return known
     if last in ("LSTM", "GRU", "RNN", "MultiheadAttention") or last.startswith(("Module", "Parameter")):
         return UNKNOWN
     return Tensor(dtype="float", made_by=call) if owner.type.count(".") == 2 else UNKNOWN
+
+
+def _torchvision_output(owner: Instance, call: Call) -> Value | None:
+    """Return what a network of torchvision gives: scores of classes, as they are."""
+    made = owner.made_by.name if owner.made_by is not None else ""
+    library, _, name = made.rpartition(".")
+    if owner.attrs:
+        return None  # its last layer may be another
+    if library == "torchvision.models" and name.startswith(_CLASSIFIERS):
+        return Tensor(dtype="float", made_by=call, layer=call)
+    if made.startswith("torchvision.models.segmentation.") and name.islower():
+        return Sequence("dict", None, entries=Entries({"out": Tensor(dtype="float", made_by=call, layer=call)}))
+    return None
+
+
+# Others give several outputs while they learn.
+_CLASSIFIERS = (
+    "resnet", "resnext", "wide_resnet", "vgg", "densenet", "alexnet", "squeezenet", "mobilenet", "shufflenet",
+    "efficientnet", "regnet", "convnext", "vit_", "swin", "maxvit", "mnasnet",
+)  # fmt: skip
 
 
 def _linear_shape(owner: Instance, shape: Shape | None) -> Shape | None:

@@ -11,7 +11,7 @@ from trainworthy.check.static.assigned import called, followed, keyword, scope_o
 from trainworthy.check.static.queries import is_a_test
 
 _PADDING = re.compile(
-    r"(^|_)(non_?)?pad(ded|ding)?(_|$)|(attention|attn|seq|sequence|length|token|response|text|src|tgt)_?masks?$"
+    r"(^|_)(non_?)?pad(ded|ding)?(_|$)|(attention|attn|seq|sequence|length|token|response|completion|prompt|answer|text|src|tgt)_?masks?$"
 )
 _MASK = re.compile(r"(^|_)masks?$")
 _LOSS = re.compile(r"loss|error|(^|_)(ce|nll|mse|bce|td)(_|$)|cross_entropy")
@@ -36,9 +36,8 @@ def means_over_padding(analysis: Analysis) -> Iterator[tuple[ast.Call, str]]:
             continue
         for mask, loss in ((product.right, product.left), (product.left, product.right)):
             name = _name(mask)
-            if _LOSS.search(_name(loss)) and (
-                _PADDING.search(name) or (_MASK.search(name) and _is_of_steps(analysis, loss))
-            ):
+            of_steps = _MASK.search(name) and ("token" in _name(loss) or _is_of_steps(analysis, loss))
+            if _LOSS.search(_name(loss)) and (_PADDING.search(name) or of_steps):
                 yield node, name
                 break
 
@@ -67,6 +66,8 @@ def _name(node: ast.expr) -> str:
             if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
                 return node.slice.value.lower()
             node = node.value
+        elif called(node) in ("sum", "mean", "size"):
+            return ""  # a length is a weight, no mask
         elif isinstance(node.func, ast.Attribute) and called(node) not in ("cross_entropy", "mse_loss"):
             node = node.func.value
         else:

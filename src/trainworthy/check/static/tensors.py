@@ -177,6 +177,7 @@ def call_method(owner: Tensor, name: str, call: Call) -> Value:
         activation=owner.activation if keeps else None,
         made_by=owner.made_by if keeps and (activation_kept(owner) or name not in _MOVES_AXES) else None,
         loss=owner.loss and name not in _NO_GRAPH,
+        layer=owner.layer if keeps else None,
     )
 
 

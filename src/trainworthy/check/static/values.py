@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # A size: a number, or None where it is not known. A shape: None where even the rank is not known.
 Shape = tuple[int | None, ...]
 Activation = Literal["softmax", "log_softmax", "sigmoid"]
+# Modules that hold another as `module` and are called as it is.
+WRAPPERS = frozenset({"torch.nn.parallel.DistributedDataParallel", "torch.nn.DataParallel"})
 
 
 class Value:
@@ -63,6 +65,7 @@ class Tensor(Value):
         activation: The activation that made its numbers, through views and casts.
         made_by: The call that applied that activation, or made the tensor.
         loss: Whether it is the value of a loss function, with its graph.
+        layer: The call of the layer, or network for classes, whose output it is as it is, through views and casts.
     """
 
     library: Literal["torch.Tensor", "numpy.ndarray"] = "torch.Tensor"
@@ -71,6 +74,7 @@ class Tensor(Value):
     activation: Activation | None = None
     made_by: Call | None = field(default=None, compare=False)
     loss: bool = False
+    layer: Call | None = field(default=None, compare=False)
 
 
 @dataclass(eq=False, slots=True)
@@ -302,9 +306,17 @@ def join(a: Value, b: Value) -> Value:
             activation=a.activation if a.activation == b.activation else None,
             made_by=a.made_by if a.activation == b.activation else None,
             loss=a.loss and b.loss,
+            layer=a.layer if b.layer is not None else None,
         )
-    if isinstance(a, Instance) and isinstance(b, Instance) and a.type == b.type and a.cls is b.cls and a.type:
-        return Instance(type=a.type, cls=a.cls)
+    if isinstance(a, Instance) and isinstance(b, Instance):
+        if (
+            a.type in WRAPPERS and a.attrs.get("module") is b
+        ):  # wrapped on several devices or not: it is called in the same way
+            return b
+        if b.type in WRAPPERS and b.attrs.get("module") is a:
+            return a
+        if a.type == b.type and a.cls is b.cls and a.type:
+            return Instance(type=a.type, cls=a.cls)
     if isinstance(a, Sequence) and isinstance(b, Sequence) and a.kind == b.kind:
         return _join_sequences(a, b)
     return UNKNOWN
