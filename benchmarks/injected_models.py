@@ -236,8 +236,17 @@ def _(program: Program) -> Iterator[Injection]:
     for node in program.nodes:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1:
             call, name = node.value, ast.unparse(node.targets[0])
-            if called(call) in wanted and receiver(call) == name and not re.search("model|net|self", name):
+            if called(call) in wanted and receiver(call) == name and not _moves_in_place(program, call, name):
                 yield Injection(line=node.lineno, edits=(program.put(node, program.of(call)),))
+
+
+def _moves_in_place(program: Program, call: ast.Call, name: str) -> bool:
+    """Say whether an object is a module, which casts and moves itself, or one with parts, as batches of graphs do."""
+    if re.search("model|net|self|module|layer|processor", name):
+        return True
+    own = r"shape|device|dtype|data|grad|T|ndim|requires_grad|is_cuda"
+    parts = re.search(rf"\b{re.escape(name)}\.(?!({own})\b)\w+\b(?!\()", ast.unparse(program.scope(call)))
+    return called(call) == "to" and parts is not None
 
 
 @kind("sample changed in place", "P102", "TW560")
