@@ -11,8 +11,8 @@ Why:
     blurred. The methods that change their tensor end in an underscore.
 
 How sure:
-    Certain for tensors, arrays, text and pictures, and for methods that only they have. What is not known is taken for a
-    tensor if its function computes with it or asks for its shape, or moves and keeps the rest of the same batch. A
+    Certain for tensors, arrays, text and pictures, and for methods that only they have. What is not known is one of
+    them if its function computes with it or asks for its shape, or moves and keeps the rest of the same batch. A
     warning for text, for `x.to(...)` and for `sorted`, as what comes next often does without. Silent within `try`, for
     `torch.cat` of one, `with pytest.raises(...)` and other contexts that expect an exception, and where the call may be
     there to warm something up (a bare call in a loop that does nothing else, if it computes).

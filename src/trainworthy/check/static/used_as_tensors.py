@@ -115,11 +115,7 @@ _NEW = frozenset("view unsqueeze masked_fill permute expand_as view_as type_as n
 def _is_moved_beside(name: ast.Name, scope: ast.AST, analysis: Analysis) -> bool:
     """Say whether a name is one part of a loader's batch, of which another is moved and kept: ``y = y.to(device)``."""
     parts = _parts_of_batch(name, scope, analysis)
-    for one in walk(scope):
-        target = one.targets[0] if isinstance(one, ast.Assign) and len(one.targets) == 1 else None
-        if isinstance(target, ast.Name) and target.id in parts and _is_moved(one, target.id):
-            return True
-    return False
+    return bool(parts) and any(_is_moved(one, parts) for one in walk(scope))
 
 
 def _parts_of_batch(name: ast.Name, scope: ast.AST, analysis: Analysis) -> set[str]:
@@ -171,10 +167,15 @@ def _items(batch: str, scope: ast.AST) -> set[str]:
     return found
 
 
-def _is_moved(statement: ast.Assign, name: str) -> bool:
-    value = statement.value
-    while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
-        if value.func.attr not in ("to", "cuda", "float", "long", "half"):
+def _is_moved(statement: ast.AST, names: set[str]) -> bool:
+    """Say whether a statement gives a name what it holds, moved or cast: ``y = y.to(device)``."""
+    target = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
+    value = statement.value if isinstance(statement, ast.Assign) else None
+    if not isinstance(target, ast.Name) or target.id not in names or not isinstance(value, ast.Call):
+        return False
+    inner: ast.expr = value
+    while isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute):
+        if inner.func.attr not in ("to", "cuda", "float", "long", "half"):
             return False
-        value = value.func.value
-    return isinstance(value, ast.Name) and value.id == name and value is not statement.value
+        inner = inner.func.value
+    return isinstance(inner, ast.Name) and inner.id == target.id
