@@ -32,6 +32,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Context, Store
+from trainworthy.check.static.filled_weights import is_set_up
 from trainworthy.check.static.layer_lists import (
     filled_later,
     has_parameters,
@@ -81,7 +82,7 @@ def _become_attributes(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
         function = store.context.function
         if (
             function is None
-            or not _sets_up(store.context)
+            or not is_set_up(store.context)
             or store.node in seen
             or not is_module(store.owner or Instance(""))
         ):
@@ -96,15 +97,6 @@ def _become_attributes(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
             evidence=(Evidence(f"the first one is a {_type(layer) or 'module'}"),),
             fix=f"Wrap it: `nn.{'ModuleDict' if _kind(store.value) == 'dict' else 'ModuleList'}(...)`.",
         ), store.context, store.target.attr  # fmt: skip
-
-
-def _sets_up(context: Context) -> bool:
-    """Say whether something stands in `__init__`, or in a method of the same object that it calls."""
-    function = context.function
-    if function is None or function.name == "__init__":
-        return function is not None
-    callers = [one.context.function for one in context.callers]
-    return any(one is not None and one.name == "__init__" and one.owner is function.owner for one in callers)
 
 
 def _are_listed_beside(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
@@ -145,7 +137,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _are_filled(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
     for node, context, held, value in filled_later(analysis):
         function = context.function
-        if function is None or not _sets_up(context) or function.owner is None:
+        if function is None or not is_set_up(context) or function.owner is None:
             continue
         made = node.args[0] if isinstance(node, ast.Call) and node.args else getattr(node, "value", None)
         if not has_parameters(value, analysis, or_a_mode=True) and not is_called_a_layer(
