@@ -170,7 +170,7 @@ def _is_turned(node: ast.expr) -> bool:
 
 
 def _is_of_classes(analysis: Analysis, call: Call, scope: ast.AST) -> bool:
-    """Say whether log-probabilities of a network go to a likelihood in its file, or its input was flattened by sample."""
+    """Say whether log-probabilities go to a likelihood in their file, or what they are of was flattened by sample."""
     if "log_softmax" in call.name.lower() and analysis.source.words & _LIKELIHOODS:
         return True
     return any(
