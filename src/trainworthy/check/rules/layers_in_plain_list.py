@@ -235,24 +235,29 @@ def _uses(cls: ast.ClassDef, attribute: str) -> bool:
 
 def _registers(cls: ast.ClassDef, attribute: str) -> bool:
     """Say whether a class may register by name what is in an attribute, or what its own methods made for it."""
+    for method in walk(cls):
+        registers = [
+            one
+            for one in (walk(method) if isinstance(method, ast.FunctionDef) else ())
+            if isinstance(one, ast.Call) and last_name(one.func) in ("add_module", "register_module", "setattr")
+        ]
+        if registers and getattr(method, "name", "") != "__init__":
+            return True
+        held = _names_of_items(method, attribute) if registers else set()
+        if any(f"self.{attribute}" in ast.unparse(one) or held & variables(one) for one in registers):
+            return True
+    return False
+
+
+def _names_of_items(method: ast.AST, attribute: str) -> set[str]:
+    """Return what a method calls what it takes from an attribute, or puts into it."""
     held: set[str] = set()
-    for one in walk(cls):
+    for one in walk(method):
         if isinstance(one, ast.For | ast.comprehension) and f"self.{attribute}" in ast.unparse(one.iter):
             held |= variables(one.target)
         elif isinstance(one, ast.Call) and ast.unparse(one.func).startswith(f"self.{attribute}."):
             held |= {name for given in one.args for name in variables(given)}
-    for one in walk(cls):
-        if isinstance(one, ast.Call) and last_name(one.func) in ("add_module", "register_module", "setattr"):
-            given = [ast.unparse(each) for each in (*one.args, *(each.value for each in one.keywords))]
-            if any(f"self.{attribute}" in each for each in given) or held & variables(one):
-                return True
-            if any(isinstance(each, ast.FunctionDef) and each.name != "__init__" for each in _around(cls, one)):
-                return True
-    return False
-
-
-def _around(cls: ast.ClassDef, node: ast.AST) -> list[ast.AST]:
-    return [one for one in walk(cls) if isinstance(one, ast.FunctionDef) and any(each is node for each in walk(one))]
+    return held
 
 
 def _is_fixed_and_moved(cls: ast.ClassDef, attribute: str) -> bool:

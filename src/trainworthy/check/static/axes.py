@@ -73,6 +73,7 @@ def _of_name(analysis: Analysis, name: ast.Name, depth: int) -> Axes | None:
         return None
     line = _statement(name, analysis).lineno
     found: Axes | None = None
+    later: list[ast.stmt] = []
     for bound, value, sizes in reversed(_events(scope, name.id)):
         if bound.lineno >= line:
             continue
@@ -80,8 +81,9 @@ def _of_name(analysis: Analysis, name: ast.Name, depth: int) -> Axes | None:
         if axes is None or found not in (None, axes):
             return None
         found = axes
-        if _surely_before(bound, name, analysis):
+        if _surely_before(bound, name, analysis) or _is_the_other_side(bound, later, name, analysis):
             return found
+        later.append(bound)
     return None
 
 
@@ -125,6 +127,15 @@ def _statement(node: ast.AST, analysis: Analysis) -> ast.stmt:
     while not isinstance(node, ast.stmt):
         node = analysis.parents[node]
     return node
+
+
+def _is_the_other_side(bound: ast.stmt, later: list[ast.stmt], name: ast.Name, analysis: Analysis) -> bool:
+    """Say whether a statement stands in one side of a branch, and one that was met before in the other."""
+    branch = analysis.parents.get(bound)
+    if not isinstance(branch, ast.If) or not _surely_before(branch, name, analysis):
+        return False
+    other = branch.orelse if bound in branch.body else branch.body
+    return any(one in other for one in later)
 
 
 def _surely_before(statement: ast.stmt, name: ast.Name, analysis: Analysis) -> bool:
