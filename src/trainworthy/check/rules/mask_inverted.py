@@ -40,7 +40,7 @@ class Attention(nn.Module):
         scores = scores.masked_fill(~future, float("-inf"))  # <- TW221
         return scores.softmax(dim=-1) @ v
 """
-GOOD = BAD.replace("~future", "future")
+GOOD = BAD.replace('~future, float("-inf"))  # <- TW221', 'future, float("-inf"))')
 LIVE_BAD = """\
 import torch
 from torch import nn

@@ -28,7 +28,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.layer_lists import has_parameters
+from trainworthy.check.static.layer_lists import has_parameters, is_named_as_a_layer
 from trainworthy.check.static.queries import is_a_module, once_per_place
 from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence
@@ -140,8 +140,10 @@ def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         held = node.left if isinstance(node.left, ast.List) else node.right
         if isinstance(held, ast.List) and len(held.elts) == 1:
-            made = any(has_parameters(one.result, analysis) for one in analysis.all_calls if one.node is held.elts[0])
-            return made or any(
+            made = [one.result for one in analysis.all_calls if one.node is held.elts[0]]
+            if UNKNOWN in made and call.method == "ModuleList" and is_named_as_a_layer(held.elts[0]):
+                return True
+            return any(has_parameters(one, analysis) for one in made) or any(
                 isinstance(one.result, Sequence) and has_parameters(one.result.element or UNKNOWN, analysis)
                 for one in analysis.operations
                 if one.node is node

@@ -114,7 +114,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         if call.node in expected or not (_pure(analysis, call) or _is_of_a_picture(call, pictures)):
             continue
-        if analysis.source.path.endswith(".ipynb") and call.context.function is None:  # shown below the cell
+        if analysis.source.path.endswith(".ipynb") and _is_shown(analysis, call):
             continue
         yield Hit(
             place=analysis.place(call.node, call.context),
@@ -122,6 +122,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             fix=f"Assign the result, or use `{call.method}_` where there is one.",
             severity="warning" if call.method == "to" or call.name == "builtins.sorted" else None,
         )
+
+
+def _is_shown(analysis: Analysis, call: Call) -> bool:
+    """Say whether a notebook may show a value below its cell: what stands in no function and no loop."""
+    statement = analysis.parents.get(call.node)
+    return call.context.function is None and isinstance(analysis.parents.get(statement or call.node), ast.Module)
 
 
 def _what(call: Call) -> str:

@@ -18,7 +18,7 @@ _KEEPS = frozenset(
 )
 _HIDDEN = re.compile(r"(to_(remove|mask|hide|drop)|removed|illegal|invalid|forbidden|disallowed)(_mask|_positions)?$")
 _SEEN = re.compile(r"(^|_)(valid|keep|kept|allowed|visible)(_mask|_positions|_tokens)?$|to_keep$")
-_OTHER_WAY = re.compile(r"revers|backward|anti|flip|span|future", re.IGNORECASE)
+_OTHER_WAY = re.compile(r"revers|backward|anti|flip|span", re.IGNORECASE)
 
 
 def hidden_for_seen(analysis: Analysis) -> Iterator[tuple[ast.Call, str]]:

@@ -63,10 +63,15 @@ def is_called_a_layer(value: Value, node: ast.AST | None, cls: ast.ClassDef, att
         node = node.elt
     if isinstance(node, ast.List) and node.elts:
         node = node.elts[0]
+    return is_named_as_a_layer(node) and runs_through(cls, attribute, alone=False)
+
+
+def is_named_as_a_layer(node: ast.AST | None) -> bool:
+    """Say whether a call makes something of sizes, by what layers with parameters are called."""
     if not isinstance(node, ast.Call) or not (node.args or node.keywords):
         return False
     name = ast.unparse(node.func) if isinstance(node.func, ast.Subscript) else last_name(node.func)
-    return _CALLED_SO.search(name) is not None and runs_through(cls, attribute, alone=False)
+    return _CALLED_SO.search(name) is not None
 
 
 def has_parameters(value: Value, analysis: Analysis, *, or_a_mode: bool = False, depth: int = 3) -> bool:
@@ -82,7 +87,10 @@ def has_parameters(value: Value, analysis: Analysis, *, or_a_mode: bool = False,
         if or_a_mode and any(_asks_for_its_mode(node) for node in nodes):
             return True
         made = one.made_by.node if one.made_by is not None and depth else None
-        inner = [analysis.call_at.get(each) for each in walk(made)[1:] if isinstance(each, ast.Call)] if made else []
+        parts = [each for each in walk(made)[1:] if isinstance(each, ast.Call)] if made is not None else []
+        inner = [analysis.call_at.get(each) for each in parts]
+        if any(each is not None and each.result is UNKNOWN and is_named_as_a_layer(each.node) for each in inner):
+            return True
         if any(
             each is not None and has_parameters(each.result, analysis, or_a_mode=or_a_mode, depth=depth - 1)
             for each in inner

@@ -72,7 +72,7 @@ def _is_annotated(scope: ast.AST, name: str) -> bool:
     arguments = scope.args if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef) else None
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs] if arguments is not None else []
     said = [ast.unparse(one.annotation) for one in every if one.arg == name and one.annotation is not None]
-    return any(re.fullmatch(r"['\"]?(Optional\[)?(torch\.)?(\w*Tensor)\]?( \| None)?['\"]?", one) for one in said)
+    return any(re.fullmatch(r"['\"]?(Optional\[)?(\w+\.)?(\w*Tensor)\]?( \| None)?['\"]?", one) for one in said)
 
 
 def _is_tensors(use: ast.Name, analysis: Analysis) -> bool:
