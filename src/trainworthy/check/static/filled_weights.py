@@ -45,7 +45,8 @@ def filled_as_a_weight(store: Store, cls: ProjectClass, name: str) -> ast.AST | 
             if is_own(one, name):
                 if _is_kept_elsewhere(one, store, parents):
                     return None
-                filled = filled or (one if is_filled(one, parents) else None)
+                in_place = is_filled(one, parents) and not isinstance(parents.get(one), ast.Subscript)
+                filled = filled or (one if in_place else None)  # items of its own are those of a table
     return filled
 
 
