@@ -18,11 +18,28 @@ def _(program: Program) -> Iterator[Injection]:
         statement = program.statement(call)
         if program.module_class(call) is None or not isinstance(statement, ast.Assign):
             continue
-        if statement.value is call and ast.unparse(statement.targets[0]).startswith("self."):
+        target = ast.unparse(statement.targets[0])
+        if (
+            statement.value is call
+            and target.startswith("self.")
+            and not _has_no_effect_in_a_list(program, call, target)
+        ):
             if not call.args:
                 yield Injection(line=call.lineno, edits=(program.put(call, "[]"),))
             elif isinstance(call.args[0], ast.List | ast.ListComp):
                 yield Injection(line=call.lineno, edits=(program.put(call, program.of(call.args[0])),))
+
+
+def _has_no_effect_in_a_list(program: Program, call: ast.Call, target: str) -> bool:
+    """Say whether a plain list would fail at once, or all that is in it has no parameters, buffers or mode."""
+    outer = program.module_class(call)
+    if outer is not None and f"{target}.add_module(" in ast.unparse(outer):
+        return True
+    held = [
+        one for one in ast.walk(call) if isinstance(one, ast.Call) and one is not call and called(one)[:1].isupper()
+    ]
+    nothing = re.compile(r"(Max|Avg|AdaptiveAvg|AdaptiveMax|Lp)Pool\dd|(Leaky)?ReLU6?|GELU|SiLU|Tanh|Sigmoid|Identity")
+    return bool(held) and all(nothing.fullmatch(called(one)) for one in held)
 
 
 @kind("one layer repeated in a list", "P085", "TW304")
@@ -44,6 +61,8 @@ def _(program: Program) -> Iterator[Injection]:
             continue
         name, value = call.args[0].value, call.args[1]
         if isinstance(name, str) and name.isidentifier() and not isinstance(value, ast.Constant):
+            if _needs_no_home(program, statement, name) or _is_placed_by_hand(call):
+                continue
             text = f"self.{name} = {program.of(value)}"
             yield Injection(line=statement.lineno, edits=(program.put(statement, text),))
 
@@ -54,8 +73,35 @@ def _(program: Program) -> Iterator[Injection]:
         statement = program.statement(call)
         if isinstance(statement, ast.Assign) and statement.value is call and len(call.args) == 1:
             made = ast.unparse(call.args[0])
-            if ast.unparse(statement.targets[0]).startswith("self.") and made.startswith("torch.") and "(" in made:
+            name = ast.unparse(statement.targets[0])
+            if name.startswith("self.") and made.startswith("torch.") and "(" in made:
+                if _needs_no_home(program, statement, name.removeprefix("self.")):
+                    continue
                 yield Injection(line=call.lineno, edits=(program.put(call, program.of(call.args[0])),))
+
+
+def _needs_no_home(program: Program, statement: ast.stmt, name: str) -> bool:
+    """Say whether nothing in a network reads an attribute but what sets it up, or its uses move it themselves."""
+    outer = program.module_class(statement)
+    if outer is None:
+        return True
+    own = re.compile(rf"\bself\.{re.escape(name)}\b(?! =)")
+    others = [
+        ast.unparse(one)
+        for one in outer.body
+        if isinstance(one, ast.FunctionDef) and one is not program.scope(statement)
+    ]
+    moved = re.compile(
+        rf"self\.{re.escape(name)}(\[[^\]]*\])?\.(to|cuda|type_as)\(|\(self\.{re.escape(name)}.*\)\.cuda\("
+    )
+    return not any(own.search(one) for one in others) or any(moved.search(one) for one in others)
+
+
+def _is_placed_by_hand(call: ast.Call) -> bool:
+    """Say whether a buffer is made on its device and not saved: it would be the same as an attribute."""
+    persistent = keyword(call, "persistent")
+    value = ast.unparse(call.args[1])
+    return persistent is not None and ast.unparse(persistent.value) == "False" and "device" in value
 
 
 @kind("softmax before cross-entropy", "P029", "TW201")
@@ -174,7 +220,9 @@ def _(program: Program) -> Iterator[Injection]:
             and called(inner) in {"permute", "transpose"}
             and isinstance(inner.func, ast.Attribute)
         ) and receiver(inner) not in {"np", "torch", "numpy"}:
-            yield Injection(line=call.lineno, edits=(program.put(inner, program.of(inner.func.value)),))
+            text = program.of(inner.func.value)
+            text = f"({text})" if isinstance(inner.func.value, ast.BinOp) else text
+            yield Injection(line=call.lineno, edits=(program.put(inner, text),))
 
 
 @kind("padding counted in the loss", "P036", "TW253")
@@ -256,8 +304,17 @@ def _(program: Program) -> Iterator[Injection]:
     for node in program.nodes:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1:
             call, name = node.value, ast.unparse(node.targets[0])
-            if called(call) in wanted and receiver(call) == name and not re.search("model|net|self", name):
+            if called(call) in wanted and receiver(call) == name and not _moves_in_place(program, call, name):
                 yield Injection(line=node.lineno, edits=(program.put(node, program.of(call)),))
+
+
+def _moves_in_place(program: Program, call: ast.Call, name: str) -> bool:
+    """Say whether an object is a module, which casts and moves itself, or one with parts, as batches of graphs do."""
+    if re.search("model|net|self|module|layer|processor", name):
+        return True
+    own = r"shape|device|dtype|data|grad|T|ndim|requires_grad|is_cuda"
+    parts = re.search(rf"\b{re.escape(name)}\.(?!({own})\b)\w+\b(?!\()", ast.unparse(program.scope(call)))
+    return called(call) == "to" and parts is not None
 
 
 @kind("sample changed in place", "P102", "TW560")

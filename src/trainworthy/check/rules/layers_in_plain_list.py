@@ -20,6 +20,7 @@ In real steps:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from itertools import chain
 
@@ -27,13 +28,22 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Context, Store
-from trainworthy.check.static.layer_lists import filled_later, is_batch_norm, made_in_place, runs_through
-from trainworthy.check.static.queries import PARAMETRISED, body_of, inner_modules, is_a_module
-from trainworthy.check.static.tree import children, walk
-from trainworthy.check.static.values import Instance, Sequence, Value
+from trainworthy.check.static.filled_weights import is_set_up
+from trainworthy.check.static.layer_lists import (
+    filled_later,
+    has_parameters,
+    is_batch_norm,
+    is_called_a_layer,
+    made_in_place,
+    runs_through,
+)
+from trainworthy.check.static.queries import body_of, is_a_module
+from trainworthy.check.static.tree import children, variables, walk
+from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
 
 BAD = """\
 import torch.nn as nn
@@ -72,7 +82,7 @@ def _become_attributes(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
         function = store.context.function
         if (
             function is None
-            or not _sets_up(store.context)
+            or not is_set_up(store.context)
             or store.node in seen
             or not is_module(store.owner or Instance(""))
         ):
@@ -84,18 +94,9 @@ def _become_attributes(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
         yield Hit(
             place=analysis.place(store.node, store.context),
             message=f"layers in a plain {_kind(store.value)} are not parameters of the module",
-            evidence=(Evidence(f"the first one is a {layer.type.rpartition('.')[2] or 'module'}"),),
+            evidence=(Evidence(f"the first one is a {_type(layer) or 'module'}"),),
             fix=f"Wrap it: `nn.{'ModuleDict' if _kind(store.value) == 'dict' else 'ModuleList'}(...)`.",
         ), store.context, store.target.attr  # fmt: skip
-
-
-def _sets_up(context: Context) -> bool:
-    """Say whether something stands in `__init__`, or in a method of the same object that it calls."""
-    function = context.function
-    if function is None or function.name == "__init__":
-        return function is not None
-    callers = [one.context.function for one in context.callers]
-    return any(one is not None and one.name == "__init__" and one.owner is function.owner for one in callers)
 
 
 def _are_listed_beside(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
@@ -136,18 +137,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _are_filled(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]:
     for node, context, held, value in filled_later(analysis):
         function = context.function
-        if function is None or not _sets_up(context) or function.owner is None or not _has_parameters(value):
+        if function is None or not is_set_up(context) or function.owner is None:
+            continue
+        made = node.args[0] if isinstance(node, ast.Call) and node.args else getattr(node, "value", None)
+        if not has_parameters(value, analysis, or_a_mode=True) and not is_called_a_layer(
+            value, made, function.owner.node, held.attr
+        ):
             continue
         if not function.owner.outside_base().startswith("torch.nn.") or getattr(held.value, "id", "") != "self":
             continue
         kind = _made_empty(function.node, held.attr)
         if kind is None or _uses(function.owner.node, held.attr):
             continue
-        assert isinstance(value, Instance)
         yield Hit(
             place=analysis.place(node, context),
             message=f"layers in a plain {kind} are not parameters of the module",
-            evidence=(Evidence(f"the first one is a {value.type.rpartition('.')[2] or 'module'}"),),
+            evidence=(Evidence(f"the first one is a {_type(value) or 'module'}"),),
             fix=f"Begin with `nn.{'ModuleDict' if kind == 'dict' else 'ModuleList'}()`.",
         ), context, held.attr  # fmt: skip
 
@@ -171,7 +176,11 @@ def _kind(value: Value) -> str:
     return value.kind if isinstance(value, Sequence) else "list"
 
 
-def _layer_in(value: Value, analysis: Analysis, store: Store) -> Instance | None:
+def _type(value: Value) -> str:
+    return value.type.rpartition(".")[2] if isinstance(value, Instance) else ""
+
+
+def _layer_in(value: Value, analysis: Analysis, store: Store) -> Value | None:
     if not isinstance(value, Sequence):
         return None
     items = value.items
@@ -180,43 +189,24 @@ def _layer_in(value: Value, analysis: Analysis, store: Store) -> Instance | None
     elif not made_in_place(value) or _hides_one(value):
         return None
     for item in items:
-        if not _has_parameters(item):
+        if not has_parameters(item, analysis, or_a_mode=True) and not _is_called_so(item, value, store):
             return None
-        assert isinstance(item, Instance)
         owner = store.owner
-        if isinstance(owner, Instance) and any(one is item for one in owner.attrs.values()):
+        if isinstance(owner, Instance) and item is not UNKNOWN and any(one is item for one in owner.attrs.values()):
             return None
-    first = items[0] if items else None
-    return first if isinstance(first, Instance) else None
+    return items[0] if items else None
+
+
+def _is_called_so(item: Value, held: Sequence, store: Store) -> bool:
+    function, target = store.context.function, store.target
+    if function is None or function.owner is None or not isinstance(target, ast.Attribute):
+        return False
+    return is_called_a_layer(item, held.node, function.owner.node, target.attr)
 
 
 def _hides_one(value: Sequence) -> bool:
     """Say whether it is a tuple of one: so is a layer kept from being registered, as by `[layer]`."""
     return value.kind == "tuple" and value.items is not None and len(value.items) == 1
-
-
-def _has_parameters(value: Value) -> bool:
-    if not is_module(value):
-        return False
-    return any(
-        one.type.rpartition(".")[2] in PARAMETRISED | _WITH_A_MODE or _asks_for_its_mode(one)
-        for one in inner_modules(value)
-    )
-
-
-def _asks_for_its_mode(module: Instance) -> bool:
-    """Say whether a class of the project does something else in training mode."""
-    classes = module.cls.order() if module.cls is not None else ()
-    return any(
-        isinstance(one, ast.Attribute) and one.attr == "training" and getattr(one.value, "id", "") == "self"
-        for cls in classes
-        for one in walk(cls.node)
-    )
-
-
-_WITH_A_MODE = frozenset(
-    {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"}
-)  # they never learn of eval()
 
 
 def _handed_on(store: Store) -> bool:
@@ -240,10 +230,34 @@ def _uses(cls: ast.ClassDef, attribute: str) -> bool:
                 return True
     if _is_fixed_and_moved(cls, attribute):
         return True
-    text = ast.dump(cls)
-    return (
-        "add_module" in text or "register_module" in text or "'setattr'" in text or _asks_for_parameters(cls, attribute)
-    )
+    return _registers(cls, attribute) or _asks_for_parameters(cls, attribute)
+
+
+def _registers(cls: ast.ClassDef, attribute: str) -> bool:
+    """Say whether a class may register by name what is in an attribute, or what its own methods made for it."""
+    for method in walk(cls):
+        registers = [
+            one
+            for one in (walk(method) if isinstance(method, ast.FunctionDef) else ())
+            if isinstance(one, ast.Call) and last_name(one.func) in ("add_module", "register_module", "setattr")
+        ]
+        if registers and getattr(method, "name", "") != "__init__":
+            return True
+        held = _names_of_items(method, attribute) if registers else set()
+        if any(f"self.{attribute}" in ast.unparse(one) or held & variables(one) for one in registers):
+            return True
+    return False
+
+
+def _names_of_items(method: ast.AST, attribute: str) -> set[str]:
+    """Return what a method calls what it takes from an attribute, or puts into it."""
+    held: set[str] = set()
+    for one in walk(method):
+        if isinstance(one, ast.For | ast.comprehension) and f"self.{attribute}" in ast.unparse(one.iter):
+            held |= variables(one.target)
+        elif isinstance(one, ast.Call) and ast.unparse(one.func).startswith(f"self.{attribute}."):
+            held |= {name for given in one.args for name in variables(given)}
+    return held
 
 
 def _is_fixed_and_moved(cls: ast.ClassDef, attribute: str) -> bool:
@@ -264,7 +278,7 @@ def _is_fixed_and_moved(cls: ast.ClassDef, attribute: str) -> bool:
 def _asks_for_parameters(cls: ast.ClassDef, attribute: str) -> bool:
     """Say whether a class may ask its list for parameters, or says which it has."""
     for node in walk(cls):
-        if isinstance(node, ast.FunctionDef) and "parameters" in node.name:
+        if isinstance(node, ast.FunctionDef) and "parameters" in node.name and not _SETS.match(node.name):
             return True
         if isinstance(node, ast.Attribute) and node.attr in ("parameters", "named_parameters", "state_dict"):
             owner = node.value
@@ -273,6 +287,9 @@ def _asks_for_parameters(cls: ast.ClassDef, attribute: str) -> bool:
             if not _is_something_else(cls, owner, attribute):
                 return True
     return False
+
+
+_SETS = re.compile(r"_?(re)?(set|init)|_?initiali[sz]e|_?count|_?num_")  # the numbers in them, or how many they are
 
 
 def _is_something_else(cls: ast.ClassDef, owner: ast.expr, attribute: str) -> bool:

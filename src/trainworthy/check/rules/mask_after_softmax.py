@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import called, subject
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place
 from trainworthy.check.static.tree import walk
@@ -59,16 +60,36 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for call in once_per_place(analysis.method_calls("masked_fill", "masked_fill_")):
         filled: Value | None = call.args[0] if call.name == "torch.masked_fill" and call.args else call.owner
         value = call.node.args[-1] if call.node.args else None
-        if not isinstance(filled, Tensor) or filled.activation not in ("softmax", "sigmoid") or value is None:
+        if value is None or not _is_negative(value, call) or _is_ranked(call, analysis.parents):
             continue
-        if _is_negative(value, call) and not _is_ranked(call, analysis.parents):
-            made = filled.made_by
+        made, activation = (filled.made_by, filled.activation) if isinstance(filled, Tensor) else (None, None)
+        if activation is None and call.context.source is analysis.source and _was_just_masked(call, analysis.parents):
+            activation = "softmax"
+        if activation in ("softmax", "sigmoid"):
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message=f"a negative number is filled into the result of a {filled.activation}",
+                message=f"a negative number is filled into the result of a {activation}",
                 evidence=() if made is None else (Evidence("made here", analysis.place(made.node, made.context)),),
                 fix="Fill the mask in before, or fill in 0.",
             )
+
+
+def _was_just_masked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Say whether the statement before gave the tensor what a softmax made, be it masked with 0 since."""
+    on, statement = subject(call.node), parents.get(call.node)
+    around = parents.get(statement) if isinstance(statement, ast.Assign) else None
+    block = next((side for side in _blocks(around) if statement in side), [])
+    before = block[block.index(statement) - 1] if block and block[0] is not statement else None  # type: ignore[arg-type]
+    if not isinstance(before, ast.Assign) or on is None or ast.unparse(before.targets[0]) != ast.unparse(on):
+        return False
+    made: ast.expr | None = before.value
+    while isinstance(made, ast.Call) and called(made) in ("masked_fill", "float", "to", "type_as", "contiguous"):
+        made = subject(made)
+    return made is not None and called(made) == "softmax"
+
+
+def _blocks(node: ast.AST | None) -> list[list[ast.stmt]]:
+    return [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
 
 
 def _is_ranked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:

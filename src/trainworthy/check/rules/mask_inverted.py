@@ -2,7 +2,8 @@
 
 What it finds:
     In evaluation mode, changing the tokens that are padding moves the outputs of the text, and changing a token of the
-    text moves no output but its own.
+    text moves no output but its own. In the source: minus infinity is filled in on and below the diagonal, at what a
+    name says is to be seen (`~to_remove`, `valid`), or where 0 is filled in at the other places after the softmax.
 
 Why:
     True means "may look" in the boolean mask of scaled_dot_product_attention and 1 does in Hugging Face's
@@ -12,7 +13,8 @@ Why:
 How sure:
     Sure: both are measured on the model itself. Which positions are padding is taken from the batch: one end of the
     rows, one single token, told apart by the mask; where that is not clear nothing is done. A model that ignores its
-    mask is told of by TW269.
+    mask is told of by TW269. In the source: sure, where the triangle is made of ones. Silent about what is reversed,
+    and about masks that are arguments, which may mean either.
 """
 
 from __future__ import annotations
@@ -22,8 +24,24 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.hidden_places import hidden_for_seen
 
 BAD = """\
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    def forward(self, q, k, v):
+        scores = q @ k.transpose(-2, -1)
+        n = scores.size(-1)
+        future = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(~future, float("-inf"))  # <- TW221
+        return scores.softmax(dim=-1) @ v
+"""
+GOOD = BAD.replace('~future, float("-inf"))  # <- TW221', 'future, float("-inf"))')
+LIVE_BAD = """\
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -53,7 +71,18 @@ for ids, targets in DataLoader(TensorDataset(ids, targets), batch_size=8):
     loss.backward()
     optimizer.step()
 """
-GOOD = BAD.replace("ids != 0)  # <- TW221", "ids == 0)")
+LIVE_GOOD = LIVE_BAD.replace("ids != 0)  # <- TW221", "ids == 0)")
+
+
+@rule(code="TW221", severity="error")
+def find_in_source(analysis: Analysis) -> Iterator[Hit]:
+    """Look at what is filled with minus infinity."""
+    for node, why in hidden_for_seen(analysis):
+        yield Hit(
+            place=analysis.place(node),
+            message=f"minus infinity hides what is to be seen: {why}",
+            fix="Invert the mask: fill in what is to be hidden.",
+        )
 
 
 @rule(code="TW221", severity="error", depth="live")

@@ -27,11 +27,11 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import PARAMETRISED, inner_modules, is_a_module, once_per_place
+from trainworthy.check.static.layer_lists import has_parameters, is_named_as_a_layer
+from trainworthy.check.static.queries import is_a_module, once_per_place
 from trainworthy.check.static.tree import own, walk
-from trainworthy.check.static.values import UNKNOWN, Function, Instance, ProjectClass, Sequence, Value
+from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence
 from trainworthy.tape.record import Tape
 
 BAD = """\
@@ -93,7 +93,7 @@ def _defaults(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
     for argument, default in pairs:
         made = default.elts if isinstance(default, ast.Tuple | ast.List) else [default]
         calls = [analysis.call_at.get(one) for one in made if isinstance(one, ast.Call)]
-        layer = next((one for one in calls if one is not None and _learns(one.result)), None)
+        layer = next((one for one in calls if one is not None and has_parameters(one.result, analysis)), None)
         if layer is not None and _is_kept(init.node, argument.arg):
             yield Hit(
                 place=analysis.place(layer.node),
@@ -101,20 +101,6 @@ def _defaults(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
                 fix=f"Take None as the default, and make a new one where `{argument.arg}` is None.",
                 severity="warning",
             )
-
-
-def _learns(value: Value) -> bool:
-    """Say whether a value is a module with parameters, be they made by a method that is called later."""
-    if _heavy(value):
-        return True
-    if not isinstance(value, Instance) or not is_module(value):
-        return False
-    modules = [value, *inner_modules(value)]
-    return any(
-        isinstance(node, ast.Call) and last_name(node.func) in PARAMETRISED | {"Parameter"}
-        for cls in {cls for one in modules if one.cls is not None for cls in one.cls.order()}
-        for node in walk(cls.node)
-    )
 
 
 def _is_kept(init: ast.FunctionDef, name: str) -> bool:
@@ -149,24 +135,20 @@ def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
     if isinstance(node, ast.ListComp | ast.GeneratorExp):
         names = {one.id for one in walk(node.generators[0].target) if isinstance(one, ast.Name)}
         if isinstance(node.elt, ast.Name) and node.elt.id not in names:
-            return _heavy(analysis.element_of(node))
+            return has_parameters(analysis.element_of(node), analysis)
         return False
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         held = node.left if isinstance(node.left, ast.List) else node.right
         if isinstance(held, ast.List) and len(held.elts) == 1:
-            made = any(_heavy(one.result) for one in analysis.all_calls if one.node is held.elts[0])
-            return made or any(
-                isinstance(one.result, Sequence) and _heavy(one.result.element or UNKNOWN)
+            made = [one.result for one in analysis.all_calls if one.node is held.elts[0]]
+            if UNKNOWN in made and call.method == "ModuleList" and is_named_as_a_layer(held.elts[0]):
+                return True
+            return any(has_parameters(one, analysis) for one in made) or any(
+                isinstance(one.result, Sequence) and has_parameters(one.result.element or UNKNOWN, analysis)
                 for one in analysis.operations
                 if one.node is node
             )
     return False
-
-
-def _heavy(value: Value) -> bool:
-    if not isinstance(value, Instance) or not is_module(value):
-        return False
-    return any(one.type.rpartition(".")[2] in PARAMETRISED for one in inner_modules(value))
 
 
 LIVE_BAD = """\

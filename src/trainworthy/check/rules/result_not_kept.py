@@ -2,18 +2,20 @@
 
 What it finds:
     `x.masked_fill(mask, 0)`, `x.unsqueeze(0)`, `torch.cat([x, y])`, `np.append(x, y)`, `text.replace(old, "")`,
-    `sorted(names)`, `picture.filter(ImageFilter.BLUR)` and the like as a whole statement; also `self.dropout(x)` of a
-    layer that does not work in place, and a call of a function of the project that only computes.
+    `sorted(names)`, `picture.filter(ImageFilter.BLUR)` and the like as a whole statement; `x.view(-1, 10)`,
+    `x.to(device)` and other methods of what is surely a tensor; also `self.dropout(x)` of a layer that does not work in
+    place, and a call of a function of the project that only computes.
 
 Why:
     These return something new and leave what they are given as it was; the mask is never applied, the picture never
     blurred. The methods that change their tensor end in an underscore.
 
 How sure:
-    Certain for tensors, arrays, text and pictures, and for methods that only they have; a warning for text, for
-    `x.to(...)` and for `sorted`, as what comes next often does without. Silent within `try`, for `torch.cat` of one,
-    `with pytest.raises(...)` and other contexts that expect an exception, and where the call may be there to warm
-    something up (a bare call in a loop that does nothing else).
+    Certain for tensors, arrays, text and pictures, and for methods that only they have. What is not known is one of
+    them if its function computes with it or asks for its shape, or moves and keeps the rest of the same batch. A
+    warning for text, for `x.to(...)` and for `sorted`, as what comes next often does without. Silent within `try`, for
+    `torch.cat` of one, `with pytest.raises(...)` and other contexts that expect an exception, and where the call may be
+    there to warm something up (a bare call in a loop that does nothing else, if it computes).
 
 When it is wrong:
     An object of another library has a method of that name that changes the object.
@@ -28,10 +30,12 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import called
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.pure import is_pure
 from trainworthy.check.static.queries import called_function, once_per_place
 from trainworthy.check.static.tree import walk
+from trainworthy.check.static.used_as_tensors import is_of_a_tensor
 from trainworthy.check.static.values import Instance, Tensor
 
 BAD = """\
@@ -62,14 +66,16 @@ class Attention(nn.Module):
 
 # Methods that no other well-known kind of object has.
 _TENSOR_ONLY = frozenset(
-    "masked_fill masked_scatter unsqueeze squeeze permute clamp index_fill index_copy scatter_add logical_not".split()
+    "masked_fill masked_scatter unsqueeze squeeze permute clamp index_fill index_copy scatter_add logical_not view_as "
+    "expand_as type_as masked_select".split()
 )
 # Methods of tensors that other objects have, too.
 _SHARED = frozenset(
     "view reshape transpose expand repeat flatten detach clone contiguous softmax log_softmax sigmoid abs neg sqrt exp "
-    "log float half double long int bool view_as expand_as type_as masked_select add sub mul div to cuda cpu "
-    "bfloat16".split()
+    "log float half double long int bool add sub mul div to cuda cpu "
+    "bfloat16 relu".split()
 )
+_OF_MANY = frozenset({"add", "log", "cpu", "int"})  # sets, loggers, what waits for a device
 _OF_TORCH = (*_TENSOR_ONLY, *"abs exp log sqrt sigmoid softmax cat stack where flip roll sort reshape relu".split())
 _OF_NUMPY = (
     "append concatenate stack vstack hstack clip pad delete insert sort flip roll reshape transpose squeeze where "
@@ -106,9 +112,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for call in once_per_place(analysis.method_calls(*sorted(names))):
         if call.node not in statements or call.keywords.keys() & {"out", "inplace"}:
             continue
-        if call.node in expected or not (_pure(call) or _is_of_a_picture(call, pictures)):
+        if call.node in expected or not (_pure(analysis, call) or _is_of_a_picture(call, pictures)):
             continue
-        if analysis.source.path.endswith(".ipynb") and call.context.function is None:  # shown below the cell
+        if analysis.source.path.endswith(".ipynb") and _is_shown(analysis, call):
             continue
         yield Hit(
             place=analysis.place(call.node, call.context),
@@ -116,6 +122,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             fix=f"Assign the result, or use `{call.method}_` where there is one.",
             severity="warning" if call.method == "to" or call.name == "builtins.sorted" else None,
         )
+
+
+def _is_shown(analysis: Analysis, call: Call) -> bool:
+    """Say whether a notebook may show a value below its cell: what stands in no function and no loop."""
+    statement = analysis.parents.get(call.node)
+    return call.context.function is None and isinstance(analysis.parents.get(statement or call.node), ast.Module)
 
 
 def _what(call: Call) -> str:
@@ -219,7 +231,7 @@ def _whole(statement: ast.AST) -> list[ast.AST]:
     return [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value] if value is not None else []
 
 
-def _pure(call: Call) -> bool:
+def _pure(analysis: Analysis, call: Call) -> bool:
     if call.name in _FUNCTIONS:
         into = call.name == "numpy.clip" and len(call.node.args) > _CLIP_ARGUMENTS
         return (
@@ -233,7 +245,11 @@ def _pure(call: Call) -> bool:
         return call.method in _OF_ARRAYS and len(call.node.args) < _CLIP_ARGUMENTS
     if isinstance(call.owner, Tensor):
         return call.owner.library == "torch.Tensor" and call.method in _TENSOR_ONLY | _SHARED
-    return call.name.startswith("?.") and call.method in _TENSOR_ONLY and bool(call.node.args or call.node.keywords)
+    if not call.name.startswith("?."):
+        return False
+    if call.method in _TENSOR_ONLY and (call.node.args or call.node.keywords):
+        return True
+    return call.method in (_TENSOR_ONLY | _SHARED) - _OF_MANY and is_of_a_tensor(analysis, call.node)
 
 
 def _joins_one(call: Call) -> bool:
@@ -243,8 +259,13 @@ def _joins_one(call: Call) -> bool:
         isinstance(one, ast.Starred) for one in given.elts] == [False]  # fmt: skip
 
 
+def _is_a_view(node: ast.expr) -> bool:
+    """Say whether a call does no work at all, so that it can be there neither to warm up nor to be timed."""
+    return called(node) in ("unsqueeze", "squeeze", "view", "permute", "transpose", "flatten", "expand")
+
+
 def _expects_exceptions(analysis: Analysis) -> set[ast.AST]:
-    """Return what stands in ``try`` or a context that expects an exception, or is alone in a loop's body."""
+    """Return what stands in ``try`` or a context that expects an exception, or is all that a loop does, to warm up."""
     found: set[ast.AST] = set()
     for kind in (ast.Try, ast.With):
         for node in analysis.nodes.get(kind, ()):
@@ -253,6 +274,7 @@ def _expects_exceptions(analysis: Analysis) -> set[ast.AST]:
             found |= {inner for statement in node.body for inner in walk(statement)}  # type: ignore[attr-defined]
     for loop in (ast.For, ast.While):
         for node in analysis.nodes.get(loop, ()):
-            if len(node.body) == 1:  # type: ignore[attr-defined]
-                found |= set(walk(node.body[0]))  # type: ignore[attr-defined]
+            alone = node.body[0] if len(node.body) == 1 else None  # type: ignore[attr-defined]
+            if isinstance(alone, ast.Expr) and not _is_a_view(alone.value):
+                found |= set(walk(alone))
     return found

@@ -2,7 +2,9 @@
 
 What it finds:
     In the source: a softmax over the axis whose size the source calls the batch: `x.view(time, batch, k)` and `dim=-2`,
-    `b, k = x.shape` and `dim=0`; and a log-softmax over dimension -2 of `view(-1, k)`. In real steps:
+    `b, k = x.shape` and `dim=0`; a log-softmax over dimension -2 of `view(-1, k)`; and a softmax over dimension 0 whose
+    weights are summed over another (`attn @ v`, `einsum`), whose largest is taken along another, of the last step of
+    each sample, or that a network returns whose input was flattened by sample. In real steps:
     A copy of the model is run twice in evaluation mode; the second time sample 0 is replaced by sample 1. Outputs of
     samples 1 and later move all the same.
 
@@ -79,10 +81,10 @@ for x, y in loader:
 @rule(code="TW150", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at softmaxes."""
-    for call, axis, size in softmaxes_over_samples(analysis):
+    for call, axis, why in softmaxes_over_samples(analysis):
         yield Hit(
             place=analysis.place(call.node, call.context),
-            message=f"axis {axis} of the softmax is that of the samples, of size `{size}`: each depends on the others",
+            message=f"the softmax goes over axis {axis}, but {why}: each depends on the others",
             fix="Take the axis of what is chosen from, mostly the last: `dim=-1`.",
         )
 

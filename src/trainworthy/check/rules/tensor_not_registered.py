@@ -2,9 +2,10 @@
 
 What it finds:
     `self.scale = torch.tensor(...)` in `__init__` of a module, when a method computes with it as it is: by itself, as a
-    view, under another name, in a function of the project or a layer of torch's. A tensor that is drawn at random there
-    and read by a method. One that an own `_apply` moves (a hint: it is not saved). And `nn.Parameter(...).cuda()`,
-    or a parameter times something, which is no parameter any more.
+    view, under another name, in a function of the project or a layer of torch's. A tensor that is called and filled as
+    weights are: `nn.init.normal_(self.weight)`. One that is drawn at random there and read by a method. One that an own
+    `_apply` moves (a hint: it is not saved). And `nn.Parameter(...).cuda()`, or a parameter times something, which is
+    no parameter any more.
 
 Why:
     `module.to(device)` and `.half()` leave it behind, checkpoints do not have it, and if it was to be trained,
@@ -13,7 +14,7 @@ Why:
 How sure:
     The value is surely a tensor of torch's, made without a device, and goes straight into an operation of another
     method. Silent if it is made of one number that the program says, or used by one item, as such a tensor computes
-    with those of any device; if the attribute is ever moved (`.to`, `.cuda`, `.type_as`, `new_tensor`, `.device`), set
+    with those of any device; if the attribute is ever moved (`.to`, `.cuda`, `.type_as`, `new_tensor`), set
     in another method (but beside parameters), put into a list, or if the class overrides `to` or `cuda`. What is drawn:
     silent if it follows a seed or generator, is drawn again, is saved by hand, or is called noise or a sample.
 
@@ -32,6 +33,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
+from trainworthy.check.static.filled_weights import filled_as_a_weight, is_set_up
 from trainworthy.check.static.plain_tensors import Uses, draw_in, is_plain_tensor, moved_by_hand
 from trainworthy.check.static.queries import is_a_module, is_a_test
 from trainworthy.check.static.tree import walk
@@ -94,9 +96,14 @@ def _of_a_parameter(analysis: Analysis, store: Store) -> Hit | None:
 
 def _of_a_plain_tensor(analysis: Analysis, store: Store) -> Hit | None:
     function, target = store.context.function, store.target
-    if function is None or function.name != "__init__" or function.owner is None:
+    if function is None or not is_set_up(store.context) or function.owner is None:
         return None
     if not isinstance(target, ast.Attribute) or not is_a_module(store.owner):
+        return None
+    filled = filled_as_a_weight(store, function.owner, target.attr)
+    if filled is not None and not is_a_test(analysis.source):
+        return _hit(analysis, store, filled, "it is filled as weights are, but nothing trains, moves or saves it")
+    if function.name != "__init__":
         return None
     plain, source = is_plain_tensor(store), getattr(store.node, "value", None)
     drawn = _is_drawn(analysis, source) and not _seeds(function.owner.node) and not _SHOWN.search(target.attr)
@@ -108,13 +115,16 @@ def _of_a_plain_tensor(analysis: Analysis, store: Store) -> Hit | None:
         use, what = uses.is_read(), "it is drawn anew for each module and not saved: a loaded one has another"
     if use is None and plain:
         use, what, severity = moved_by_hand(function.owner, target.attr), "it is moved by hand, and not saved", "hint"
-    if use is None:
-        return None
+    return _hit(analysis, store, use, what, severity) if use is not None else None
+
+
+def _hit(analysis: Analysis, store: Store, use: ast.AST, what: str, severity: str = "") -> Hit:
+    name = getattr(store.target, "attr", "")
     return Hit(
         place=analysis.place(store.node, store.context),
-        message=f"`self.{target.attr}` is a plain tensor: {what}",
+        message=f"`self.{name}` is a plain tensor: {what}",
         evidence=(Evidence("it is used here", analysis.place(use, store.context)),),
-        fix=f'`self.register_buffer("{target.attr}", ...)`, or `nn.Parameter(...)` if it is to be trained.',
+        fix=f'`self.register_buffer("{name}", ...)`, or `nn.Parameter(...)` if it is to be trained.',
         severity="hint" if severity else None,
     )
 

@@ -4,8 +4,8 @@ What it finds:
     In the forward pass, a view of (..., T, H*D) as (..., H, T, D), of (..., H, T, D) as (..., T, H*D), of
     (A, B, ...) as (B, A, ...), or of (..., C, ..., W) as (rows, C), where C is not last and rows of C end within W.
     From the source alone: the last hidden states of a recurrent layer of several directions or layers, (directions,
-    batch, width), viewed as rows of samples; and `x.movedim(0, -1).view(-1, C)` where C is the size of another
-    dimension than the one that was moved last.
+    batch, width), viewed as rows of samples; `x.movedim(0, -1).view(-1, C)` where C is the size of another dimension
+    than the one that was moved last; and (B, N, C) as (B, C, H, W) or the like, where the source names the sizes.
 
 Why:
     A view reads the same numbers in the same order with other sizes. Sizes come out as after a transpose, positions,
@@ -15,7 +15,8 @@ How sure:
     Sure of the shapes. The sizes that seem to change places have to be different from each other and from all that
     they could be mistaken for, and larger than 1. Only lines of the script's own count, not those of libraries. Noise,
     whose order means nothing, may be shaped like this; so may a mixture that is meant. From the source alone: the layer
-    says `bidirectional=True` or a number of layers above 1 where it is made, or the dimensions are numbers.
+    says `bidirectional=True` or a number of layers above 1 where it is made, the dimensions are numbers, or all sizes
+    have names of their own. Silent in functions that are called for a shift, a shuffle or folding.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from trainworthy.check.dry.rows import place_of, rows
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.mixing_views import of_hidden_states, of_moved_dimensions
+from trainworthy.check.static.axes import Axes
+from trainworthy.check.static.mixing_views import of_exchanged_axes, of_hidden_states, of_moved_dimensions
 from trainworthy.tape.record import Tape
 
 SEEN_BY = "rehearsal"
@@ -141,6 +143,17 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
             message=f"`{name}` is the size of dimension {of}, and another was moved last: this view mixes them",
             fix=f"Move dimension {of} last.",
         )
+
+    for node, before, after in of_exchanged_axes(analysis):
+        yield Hit(
+            place=analysis.place(node),
+            message=f"{_named(before)} is viewed as {_named(after)}: the sizes change places, the numbers do not",
+            fix="Move the dimension with `.transpose(...)` or `.permute(...)` before it.",
+        )
+
+
+def _named(sizes: Axes) -> str:
+    return f"({', '.join('?' if one is None else one for one in sizes)})"
 
 
 _VIEWS = ("view", "_unsafe_view")

@@ -10,6 +10,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import arguments_after_subject, called, integer, is_shape_of, last_given, subject
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, is_a_test, names_in, once_per_place
+from trainworthy.check.static.softmax_uses import used_over_another_axis
 from trainworthy.check.static.tree import own
 from trainworthy.check.static.values import Instance
 from trainworthy.check.static.written_shapes import written
@@ -23,7 +24,7 @@ _SHARES = re.compile(r"weight|adv|prior|import|sinkhorn|assign|proto|contrast|si
 
 
 def softmaxes_over_samples(analysis: Analysis) -> Iterator[tuple[Call, int, str]]:
-    """Yield softmaxes with their axis, and how the source calls the size of that axis."""
+    """Yield softmaxes with their axis, and what says that it is that of the samples."""
     if is_a_test(analysis.source) or not any("oftmax" in word for word in analysis.source.words):
         return
     calls = (*analysis.calls(*_MODULES), *analysis.method_calls(*sorted(_FUNCTIONS)))
@@ -32,15 +33,18 @@ def softmaxes_over_samples(analysis: Analysis) -> Iterator[tuple[Call, int, str]
         axis = _axis(call, rest)
         if axis is None or node is None or call.context.source is not analysis.source:
             continue
+        if axis == 0 and (used := used_over_another_axis(analysis, call, node)) is not None:
+            yield call, axis, used
+            continue
         sizes = _sizes(node, call)
         rank = len(sizes)
         if rank < 2 or not -rank <= axis < rank or _is_meant(analysis, call):
             continue
         batches = [at for at, size in enumerate(sizes) if _BATCH.match(size)]
         if batches == [axis % rank]:
-            yield call, axis, sizes[axis]
+            yield call, axis, f"axis {axis} is that of the samples, of size `{sizes[axis]}`"
         elif sizes[axis] == "-1" and axis == -2 and rank == 2 and _is_of_densities(call):
-            yield call, axis, "-1"
+            yield call, axis, f"axis {axis} is that of the samples"
 
 
 def _parts(call: Call) -> tuple[ast.expr | None, list[ast.expr]]:

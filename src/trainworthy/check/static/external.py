@@ -126,7 +126,13 @@ def returned(name: str, call: Call) -> Value:
     return UNKNOWN
 
 
-_SAME_OBJECT = frozenset({"torch.compile", "torch.jit.script", "torch.autograd.Variable", "torch.utils.data.Variable"})
+_SAME_OBJECT = frozenset(
+    {
+        "torch.compile", "torch.jit.script", "torch.autograd.Variable", "torch.utils.data.Variable",
+        "torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm", "torch.nn.utils.parametrizations.weight_norm",
+        "torch.nn.utils.parametrizations.spectral_norm", "torch.nn.utils.parametrizations.orthogonal",
+    }
+)  # fmt: skip
 _CONTEXTS = frozenset(
     {
         "torch.no_grad", "torch.inference_mode", "torch.enable_grad", "torch.set_grad_enabled", "torch.autocast",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, Context
+from trainworthy.check.static.queries import PARAMETRISED, inner_modules
 from trainworthy.check.static.tree import variables, walk
-from trainworthy.check.static.values import Sequence, Value
+from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
 
 
 def is_batch_norm(init: ast.AST, name: str) -> bool:
@@ -21,20 +25,91 @@ def is_batch_norm(init: ast.AST, name: str) -> bool:
     return False
 
 
-def runs_through(cls: ast.ClassDef, attribute: str) -> bool:
-    """Say whether a method of a class goes through an attribute and calls what it finds."""
+def runs_through(cls: ast.AST, attribute: str, *, alone: bool = True) -> bool:
+    """Say whether a method of a class goes through an attribute, be it beside others, and calls what it finds."""
     for one in walk(cls):
-        if (
-            isinstance(one, ast.For)
-            and isinstance(one.target, ast.Name)
-            and ast.unparse(one.iter) == f"self.{attribute}"
-        ):
-            called = {
-                each.func.id for each in walk(one) if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
-            }
-            if one.target.id in called:
+        if isinstance(one, ast.For | ast.comprehension):
+            over = ast.unparse(one.iter)
+            if over != f"self.{attribute}" and (alone or not re.search(rf"\bself\.{attribute}\b(?!\.)", over)):
+                continue
+            targets = variables(one.target)
+            around = one if isinstance(one, ast.For) else cls
+            if targets & {each.func.id for each in walk(around) if isinstance(each, ast.Call) and _is_named(each.func)}:
                 return True
+        item = one.func if isinstance(one, ast.Call) and not alone else None
+        if isinstance(item, ast.Subscript) and ast.unparse(item.value) == f"self.{attribute}":
+            return True
     return False
+
+
+def _is_named(node: ast.expr) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name)
+
+
+_CALLED_SO = re.compile(
+    r"(conv|linear|norm|block|layer|attention|attn|expert|embedding|rnn|lstm|gru|cell|encoder|decoder)"
+    r"(\w*_?(class|cls|type|module|layer|block|unit|fn|func))?[0-9]*d?$|^(basic|res|residual|conv|dense|transformer)\w*$|"
+    r"(rnn|layer|block|unit|cell|conv)\w*_?(map|dict|types|classes)?\[",
+    re.IGNORECASE,
+)
+
+
+def is_called_a_layer(value: Value, node: ast.AST | None, cls: ast.ClassDef, attribute: str) -> bool:
+    """Say whether a list holds objects of a class that is not at hand, but named as layers are, and they are called."""
+    outside = isinstance(value, Instance) and value.cls is None and not value.type.startswith("torch.")
+    if value is not UNKNOWN and not outside:
+        return False
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        node = node.elt
+    if isinstance(node, ast.List) and node.elts:
+        node = node.elts[0]
+    return is_named_as_a_layer(node) and runs_through(cls, attribute, alone=False)
+
+
+def is_named_as_a_layer(node: ast.AST | None) -> bool:
+    """Say whether a call makes something of sizes, by what layers with parameters are called."""
+    if not isinstance(node, ast.Call) or not (node.args or node.keywords):
+        return False
+    name = ast.unparse(node.func) if isinstance(node.func, ast.Subscript) else last_name(node.func)
+    return _CALLED_SO.search(name) is not None
+
+
+def has_parameters(value: Value, analysis: Analysis, *, or_a_mode: bool = False, depth: int = 3) -> bool:
+    """Say whether a module surely has parameters; or if asked, does something else in training mode."""
+    if not is_module(value):
+        return False
+    types = PARAMETRISED | _WITH_A_MODE if or_a_mode else PARAMETRISED
+    for one in inner_modules(value):
+        classes = one.cls.order() if one.cls is not None else ()
+        nodes = [node for cls in classes for node in walk(cls.node)]
+        if one.type.rpartition(".")[2] in types or any(_is_made(node) for node in nodes):
+            return True
+        if or_a_mode and any(_asks_for_its_mode(node) for node in nodes):
+            return True
+        made = one.made_by.node if one.made_by is not None and depth else None
+        parts = [each for each in walk(made)[1:] if isinstance(each, ast.Call)] if made is not None else []
+        inner = [analysis.call_at.get(each) for each in parts]
+        if any(each is not None and each.result is UNKNOWN and is_named_as_a_layer(each.node) for each in inner):
+            return True
+        if any(
+            each is not None and has_parameters(each.result, analysis, or_a_mode=or_a_mode, depth=depth - 1)
+            for each in inner
+        ):
+            return True
+    return False
+
+
+def _is_made(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and last_name(node.func) in PARAMETRISED | {"Parameter"}
+
+
+def _asks_for_its_mode(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "training" and getattr(node.value, "id", "") == "self"
+
+
+_WITH_A_MODE = frozenset(
+    {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"}
+)  # they never learn of eval()
 
 
 def filled_later(analysis: Analysis) -> Iterator[tuple[ast.AST, Context, ast.Attribute, Value]]:
@@ -48,6 +123,11 @@ def filled_later(analysis: Analysis) -> Iterator[tuple[ast.AST, Context, ast.Att
         layer = _first_made(call.args[0], analysis) if len(call.args) == 1 and _is_made_for_it(call) else None
         if isinstance(held, ast.Attribute) and layer is not None:
             yield call.node, call.context, held, layer
+    for one in analysis.operations:
+        held = one.node.target if isinstance(one.node, ast.AugAssign) and isinstance(one.node.op, ast.Add) else None
+        layer = _first_made(one.operands[1], analysis) if isinstance(held, ast.Attribute) else None
+        if isinstance(held, ast.Attribute) and layer is not None:
+            yield one.node, one.context, held, layer
     for store in analysis.stores:
         held = store.target.value if isinstance(store.target, ast.Subscript) else None
         if isinstance(held, ast.Attribute) and isinstance(getattr(store.node, "value", None), ast.Call):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.static.analysis import Analysis
@@ -16,6 +17,7 @@ from trainworthy.check.static.assigned import (
     scope_of,
     subject,
 )
+from trainworthy.check.static.axes import Axes, axes_of, written_axes
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.tree import own
@@ -58,6 +60,50 @@ def of_moved_dimensions(analysis: Analysis) -> Iterator[tuple[ast.Call, str, int
         of = _dimension_of(sizes[1].id, at, scope, node.lineno)
         if of is not None and of != last:
             yield node, sizes[1].id, of
+
+
+def of_exchanged_axes(analysis: Analysis) -> Iterator[tuple[ast.Call, Axes, Axes]]:
+    """Yield views that ask for a size first, or last, that the tensor has elsewhere: what it had, and what is asked."""
+    for node in analysis.nodes.get(ast.Call, ()):
+        if not isinstance(node, ast.Call) or called(node) not in ("view", "reshape"):
+            continue
+        on, after = subject(node), written_axes(node)
+        if on is None or after is None or len(after) < 2 or _is_meant(node, analysis):
+            continue
+        before = axes_of(analysis, on)
+        if before is not None and _are_exchanged(before, after):
+            yield node, before, after
+
+
+# What shifts or shuffles by a view on purpose.
+_MEANT = re.compile(r"shift|skew|shuffle|interleave|fold|im2col|scramble|toeplitz", re.IGNORECASE)
+
+
+def _is_meant(node: ast.Call, analysis: Analysis) -> bool:
+    scope = scope_of(node, analysis.parents)
+    return _MEANT.search(getattr(scope, "name", "")) is not None
+
+
+def _are_exchanged(before: Axes, after: Axes) -> bool:
+    """Say whether the first or last size asked for, beside those that stay, is that of another axis."""
+    while before and after and before[0] is not None and before[0] == after[0]:
+        before, after = before[1:], after[1:]
+    while before and after and before[-1] is not None and before[-1] == after[-1]:
+        before, after = before[:-1], after[:-1]
+    if len(before) < 2 or not after or not _are_told_apart(before):
+        return False
+    first = _is_a_name(after[0]) and _is_a_name(before[0]) and after[0] in before[1:]
+    last = _is_a_name(after[-1]) and _is_a_name(before[-1]) and after[-1] in before[:-1]
+    return first or last
+
+
+def _are_told_apart(axes: Axes) -> bool:
+    named = [one for one in axes if one is not None]
+    return len(set(named)) == len(named)
+
+
+def _is_a_name(size: str | None) -> bool:
+    return size is not None and size != "-1" and not size.isdigit()
 
 
 def _is_stacked(call: Call) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from typing import Literal
+import re
+from typing import Literal, TypeGuard
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
@@ -18,6 +19,7 @@ _CLASSES = ("torch.Tensor", "torch.FloatTensor", "torch.LongTensor")
 _ELEMENTWISE = frozenset(f"torch.{name}" for name in "sqrt rsqrt exp log abs square".split())
 # What takes a tensor elsewhere, or only its numbers.
 MOVES = frozenset("to cuda type_as device dtype cpu numpy tolist item new_tensor requires_grad_ data".split())
+_ASKED_ONLY = frozenset({"device", "dtype"})  # which others are to have
 _ASKS = frozenset("shape size dim ndim numel is_cuda".split())
 _VIEWS = frozenset(
     "expand expand_as repeat view reshape unsqueeze squeeze flatten transpose permute t T contiguous clone detach "
@@ -38,7 +40,10 @@ def is_plain_tensor(store: Store) -> bool:
     value, source = store.value, getattr(store.node, "value", None)
     raw = isinstance(value, Instance) and value.type in _CLASSES
     tensor = isinstance(value, Tensor) and value.library == "torch.Tensor"
-    if source is None or not (raw or tensor or _made_by_an_initialiser(store) or _is_chosen_by_name(store, source)):
+    if source is None:
+        return False
+    made_so = _made_by_an_initialiser(store) or _is_chosen_by_name(store, source) or _is_made_in(store, source)
+    if not (raw or tensor or made_so):
         return False
     if _is_part_of_another(source):
         return False
@@ -92,6 +97,27 @@ def _made_by_an_initialiser(store: Store) -> bool:
     return isinstance(first, ast.Call) and ast.unparse(first.func) in ("torch.empty", "torch.zeros", "torch.Tensor")
 
 
+def _is_made_in(store: Store, node: ast.expr | None) -> bool:
+    """Say whether an expression is a view, or filled in place, of what torch makes there: ``torch.Tensor(x)[None]``."""
+    at = node
+    while isinstance(at, ast.Call | ast.Subscript):
+        inner = at.value if isinstance(at, ast.Subscript) else at.func
+        if isinstance(at, ast.Call) and library_of(store.context.source, getattr(inner, "value", at)) == "torch":
+            return at is not node and isinstance(inner, ast.Attribute) and inner.attr in _MAKERS
+        if isinstance(at, ast.Subscript):
+            if not _keeps_axes(at.slice):
+                return False
+        elif not isinstance(inner, ast.Attribute) or inner.attr not in _VIEWS | _FILLS:
+            return False
+        at = inner.value if isinstance(at, ast.Call) and isinstance(inner, ast.Attribute) else inner
+    return False
+
+
+_MAKERS = frozenset(
+    "Tensor FloatTensor LongTensor tensor as_tensor from_numpy zeros ones full empty arange linspace eye".split()
+)
+
+
 def _is_chosen_by_name(store: Store, node: ast.expr) -> bool:
     """Say whether a function of torch is chosen by its name and called: `getattr(torch, window)(length)`."""
     func = node.func if isinstance(node, ast.Call) else None
@@ -132,7 +158,7 @@ class Uses:
         for method in self._methods:
             if method.name in ("_apply", "to", "cuda", self._name) or _makes_a_parameter(method, self._name):
                 return None
-            loads = [one for one in walk(method) if isinstance(one, ast.Attribute) and one.attr == self._name]
+            loads = [one for one in walk(method) if is_own(one, self._name)]
             if not loads:
                 continue
             begins = method.name == "__init__"
@@ -140,6 +166,8 @@ class Uses:
                 return None
             parents = _parents(method)
             for one in loads:
+                if is_filled(one, parents):
+                    continue
                 if begins and isinstance(parents.get(one), ast.Call):
                     return None
                 found = self._use(one, method, parents)
@@ -166,7 +194,7 @@ class Uses:
     ) -> ast.AST | Literal["moved"] | None:
         """Follow a tensor, its views and the names that it is given, to an operation."""
         at, parent = _view(node, parents)
-        if isinstance(parent, ast.Attribute) and parent.attr in MOVES:
+        if isinstance(parent, ast.Attribute) and parent.attr in MOVES - _ASKED_ONLY:
             return "moved"
         if isinstance(parent, ast.BinOp) and not isinstance(parent.op, ast.Mod):
             return None if _is_an_index(parent, parents) else parent
@@ -181,6 +209,8 @@ class Uses:
             return outer
         if isinstance(outer.func, ast.Attribute) and outer.func.attr in _WITH_ANOTHER:
             return outer
+        if isinstance(outer.func, ast.Attribute) and outer.func.attr == "apply" and len(outer.args) > 1:
+            return outer  # of a function of autograd's
         return self._use_by_callee(outer, at) if depth < 2 and not isinstance(parent, ast.List | ast.Tuple) else None
 
     def _is_of_torch(self, function: ast.expr) -> bool:
@@ -221,6 +251,27 @@ class Uses:
         return "moved" if "moved" in found else call if any(found) else None
 
 
+def is_own(node: ast.AST, name: str) -> TypeGuard[ast.Attribute]:
+    """Say whether a node is an attribute of the object itself."""
+    return isinstance(node, ast.Attribute) and node.attr == name and getattr(node.value, "id", "") == "self"
+
+
+def is_filled(node: ast.expr, parents: _Around) -> bool:
+    """Say whether numbers are written into a tensor where it is, by an initialiser, a method or an item."""
+    at, parent = node, parents.get(node)
+    while isinstance(parent, ast.Subscript | ast.Attribute) and parent.value is at:
+        if isinstance(parent, ast.Attribute) and parent.attr != "data":
+            break
+        at, parent = parent, parents.get(parent)
+    if isinstance(parent, ast.Attribute):
+        return parent.attr in _FILLS and isinstance(parents.get(parent), ast.Call)
+    if isinstance(parent, ast.Call) and parent.args[:1] == [at]:
+        name = ast.unparse(parent.func)
+        return re.search(r"(^|\.)init\.\w+$|(normal|uniform)_$", name) is not None
+    return isinstance(at, ast.Subscript) and isinstance(at.ctx, ast.Store)
+
+
+_FILLS = frozenset("fill_ copy_ zero_ uniform_ normal_ mul_ add_ div_ clamp_ bernoulli_ random_ exponential_".split())
 _Around = dict[ast.AST, ast.AST]
 _BY_HAND = frozenset(
     "_apply state_dict load_state_dict _save_to_state_dict _load_from_state_dict get_extra_state __getstate__".split()

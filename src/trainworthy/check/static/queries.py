@@ -159,7 +159,7 @@ def is_a_module(value: Value | None) -> bool:
     return cls.lookup("forward") is not None and "torch" in cls.source.words
 
 
-_WRAPPED_BASE = re.compile(r"(^|\.)(Base|NN)?Module$")
+_WRAPPED_BASE = re.compile(r"(^|\.)((Base|NN)?Module|MessagePassing)$")
 
 
 def in_a_module(call: Call) -> bool:
