@@ -223,12 +223,21 @@ def _(program: Program) -> Iterator[Injection]:
             yield Injection(line=call.lineno, edits=(program.without(call, one),))
 
 
-@kind("training data never shuffled", "P090")
+@kind("training data never shuffled", "P090", "TW506")
 def _(program: Program) -> Iterator[Injection]:
+    if not any(True for _ in program.calls("backward")) or SHUFFLED.search(program.text):
+        return
     for call in program.calls("DataLoader"):
         one = keyword(call, "shuffle")
-        if one is not None and isinstance(one.value, ast.Constant) and one.value.value is True:
+        target = ast.unparse(getattr(program.statement(call), "targets", [call])[0])
+        held_out = re.search(r"val|test|eval|train=False", f"{target} {ast.unparse(call)}", re.IGNORECASE)
+        if one is not None and isinstance(one.value, ast.Constant) and one.value.value is True and not held_out:
             yield Injection(line=call.lineno, edits=(program.without(call, one),))
+
+
+SHUFFLED = re.compile(
+    r"random_split\(|\bshuffle\(|train_test_split|randperm"
+)  # whoever does so has an order of his own
 
 
 @kind("best weights are not copied", "P168", "TW601")

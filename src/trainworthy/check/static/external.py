@@ -121,7 +121,7 @@ def returned(name: str, call: Call) -> Value:
         return Instance(type=name, made_by=call, attrs={"module": inner})
     if name.startswith("tqdm.") and call.args:
         return Instance(type="tqdm.tqdm", made_by=call, attrs={"": call.args[0]})
-    if is_class_name(name) or name.startswith("torchvision.models."):
+    if is_class_name(name) or name.startswith(("torchvision.models.", "torchvision.datasets.")):
         return Instance(type=name, made_by=call)
     return UNKNOWN
 
