@@ -185,7 +185,14 @@ def _(program: Program) -> Iterator[Injection]:
         if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add) and LOSS.search(receiver(call)):
             scope = program.scope(call)
             plain = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
-            if plain and has(scope, "backward") and program.loops(call) and not _under_no_grad(program, call):
+            cut = re.search(r"\.item|\.detach|float\(", ast.unparse(statement.value).replace(ast.unparse(call), ""))
+            if (
+                plain
+                and not cut
+                and has(scope, "backward")
+                and program.loops(call)
+                and not _under_no_grad(program, call)
+            ):
                 yield Injection(line=statement.lineno, edits=(program.put(call, receiver(call)),))
 
 
@@ -200,7 +207,13 @@ def _under_no_grad(program: Program, node: ast.AST) -> bool:
 def _(program: Program) -> Iterator[Injection]:
     for call in program.calls("append"):
         inner = call.args[0] if len(call.args) == 1 else None
-        if isinstance(inner, ast.Call) and called(inner) in {"item", "detach"} and LOSS.search(receiver(inner)):
+        plain = isinstance(inner, ast.Call) and isinstance(getattr(inner.func, "value", None), ast.Name)
+        if (
+            isinstance(inner, ast.Call)
+            and called(inner) in {"item", "detach"}
+            and LOSS.search(receiver(inner))
+            and plain
+        ):
             scope = program.scope(call)
             if has(scope, "backward") and program.loops(call) and not _under_no_grad(program, call):
                 yield Injection(line=call.lineno, edits=(program.put(inner, receiver(inner)),))
