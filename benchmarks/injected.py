@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 import tempfile
 from collections import Counter, defaultdict
@@ -105,8 +106,12 @@ def tried(project: Row, folder: Path, kinds: Iterable[Kind], most: int) -> Itera
             original = file.read_bytes()
             file.write_bytes(mistaken)
             new = said(file, one)
+            users = (
+                [] if new else importers(file, folder)
+            )  # what is wrong in two files is said of the one that shows it
+            new = new.union(*(said(each, one) for each in users))
             file.write_bytes(original)
-            new -= said(file, one) if new else set()
+            new -= said(file, one).union(*(said(each, one) for each in users)) if new else set()
             yield {
                 "repository": project["name"],
                 "half": half_of(project["name"]),
@@ -153,6 +158,19 @@ def said(file: Path, kind: Kind) -> set[tuple[str, str]]:
         return set()
     result = check_file(str(file), Config(select=kind.codes), project=Project())
     return {(one.code, f"{one.place.path} {one.message}") for one in result.findings}
+
+
+def importers(file: Path, folder: Path, most: int = 3) -> list[Path]:
+    """Return some files near one that import it: whoever checks the project checks them, too."""
+    imports = re.compile(rf"^\s*(from|import)\b.*\b{re.escape(file.stem)}\b", re.MULTILINE)
+    near = (
+        one
+        for above in (file.parent, file.parent.parent)
+        if above.is_relative_to(folder)
+        for one in above.rglob("*.py")
+    )
+    found = [one for one in dict.fromkeys(near) if one != file and imports.search(one.read_text(errors="replace"))]
+    return sorted(found, key=lambda one: _order(one.name))[:most]
 
 
 def without_effect(rows: list[Row]) -> list[Row]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from benchmarks.injected_program import Injection, Program, called, has, keyword, kind, receiver
 
+VALIDATION = re.compile(r"val|test|eval", re.IGNORECASE)  # sampling is no evaluation: what it calls is quiet itself
 EVALUATION = re.compile(r"val|test|eval|infer|predict|sample|generate", re.IGNORECASE)
 OPTIMIZER = re.compile(r"opt", re.IGNORECASE)
 SCHEDULER = re.compile(r"sched", re.IGNORECASE)
@@ -124,11 +125,16 @@ def _(program: Program) -> Iterator[Injection]:
             yield Injection(line=last.lineno, edits=(program.drop(statement), program.after(last, program.of(call))))
 
 
+TESTS = re.compile(r"^ *(import|from) (unittest|pytest)", re.MULTILINE)  # they do some things wrong on purpose
+
+
 @kind("evaluated in training mode", "P074", "TW356", "TW357", "TW313")
 def _(program: Program) -> Iterator[Injection]:
     for statement, call in program.statements("eval"):
         scope = program.scope(call)
-        if not call.args and _alone(program, call, "eval", "train") and _evaluates(scope) and program.parents:
+        if call.args or call.keywords or TESTS.search(program.text):
+            continue
+        if _alone(program, call, "eval", "train") and _evaluates(scope) and program.parents:
             yield Injection(line=statement.lineno, edits=(program.drop(statement),))
 
 
@@ -142,8 +148,17 @@ def _evaluates(scope: ast.AST) -> bool:
 def _(program: Program) -> Iterator[Injection]:
     for statement, call in program.statements("train"):
         same = [one for one in program.calls("eval") if receiver(one) == receiver(call)]
-        if not call.args and _only(program, call, "train") and same:
+        if not call.args and _only(program, call, "train") and same and not _chosen(program, call, same):
             yield Injection(line=statement.lineno, edits=(program.drop(statement),))
+
+
+def _chosen(program: Program, call: ast.Call, others: list[ast.Call]) -> bool:
+    """Say whether the mode is chosen between two branches, or set where nothing trains."""
+    guards = {one for one in program.around(call) if isinstance(one, ast.If)}
+    either = any(
+        one.orelse and one in guards for other in others for one in program.around(other) if isinstance(one, ast.If)
+    )
+    return either or not any(True for _ in program.calls("backward")) or TESTS.search(program.text) is not None
 
 
 @kind("training mode set once, before the epochs", "P072", "TW313")
@@ -161,12 +176,13 @@ def _(program: Program) -> Iterator[Injection]:
     for node in program.nodes:
         if isinstance(node, ast.With) and len(node.items) == 1 and _no_grad(node.items[0].context_expr):
             scope = program.scope(node)
-            loop = any(isinstance(one, ast.For) for one in ast.walk(scope))
-            if loop and isinstance(scope, ast.FunctionDef) and EVALUATION.search(scope.name):
-                if not has(scope, "backward"):
-                    start, end = program.span(node)[0], program.span(node.items[0].context_expr)[1]
-                    yield Injection(line=node.lineno, edits=((start, end, b"if True"),))
-        if isinstance(node, ast.FunctionDef) and EVALUATION.search(node.name) and _evaluates(node):
+            loop = program.loops(node) or any(isinstance(one, ast.For) for one in ast.walk(node))
+            named = isinstance(scope, ast.FunctionDef) and VALIDATION.search(scope.name)
+            quiet = isinstance(scope, ast.FunctionDef) and any(_no_grad(one) for one in scope.decorator_list)
+            if loop and named and not quiet and not has(scope, "backward") and not TESTS.search(program.text):
+                start, end = program.span(node)[0], program.span(node.items[0].context_expr)[1]
+                yield Injection(line=node.lineno, edits=((start, end, b"if True"),))
+        if isinstance(node, ast.FunctionDef) and VALIDATION.search(node.name) and _evaluates(node):
             for one in node.decorator_list:
                 if _no_grad(one) and len(node.decorator_list) == 1:
                     start, end = program.span(one)

@@ -34,6 +34,7 @@ from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.gradients_off import GradientsOff
 from trainworthy.check.static.phases import forward_of_both
 from trainworthy.check.static.queries import body_of, in_a_module, names_in, receiver
+from trainworthy.check.static.repeats import with_repeats
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -73,6 +74,11 @@ _OTHER_LIBRARIES = frozenset({"mxnet", "tensorflow", "keras", "jax", "flax", "pa
 _EVALUATION = re.compile(
     r"(^|_)(validate|validation|evaluate|valid_epoch|val_epoch|eval_epoch|evaluation|validation_step|val_step)($|_)"
 )
+_TESTS = re.compile(r"^(do_|run_)?(test|eval|val|valid|testing)($|_(epoch|model|loop|set|one_epoch))")
+_HELD_OUT = re.compile(
+    r"(^|[^a-z])(valid|val|validation|test|testing|dev|eval|evaluation)_?(data)?_?(loader|iter|dl|set|dataset|batches)",
+    re.IGNORECASE,
+)
 
 
 @rule(code="TW703", severity="warning")
@@ -84,8 +90,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     evals = [call for call in analysis.method_calls("eval") if not call.node.args]
     candidates = [
         (call, first, here)
-        for call in analysis.all_calls
-        if _may_be_a_model(call)
+        for call in with_repeats(analysis, _may_be_a_model)
         for first, here in _beginning(analysis, evals, call)
     ]
     off = GradientsOff(analysis) if candidates else None
@@ -94,12 +99,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         body = body_of(here.context)
         if off is None or {body, call.node} & done or off.around(call.context) or off.around(here.context):
             continue
+        if off.freezes and not _is_optimised(analysis, call):
+            continue
         loop = here.context.loops[-1] if here.context.loops else here.node
         whole = body is not analysis.source.tree and not _trains_before(body, first)
-        around = [
-            body if whole else loop,
-            *(body_of(frame) for frame in _frames(call)[len(here.context.callers) + 1 :]),
-        ]
+        below = _frames(call)[len(here.context.callers) + 1 :]
+        own = bool(below) and _is_named(below[0]) and any(one.loops for one in below)  # a whole evaluation is called
+        around = [*([] if own else [body if whole else loop]), *(body_of(frame) for frame in below)]
         if any(names_in(one) & _GRADIENTS or _OFF.search(ast.unparse(one)) for one in around):
             continue
         old = _is_volatile(loop) and not {"item", "no_grad"} & analysis.source.words
@@ -212,8 +218,25 @@ def _only_its_number(call: Call) -> bool:
 
 def _is_named_for_evaluation(call: Call) -> bool:
     """Say whether a call stands in a function named for validating."""
-    function = call.context.function
-    return function is not None and _EVALUATION.search(function.name) is not None
+    return _is_named(call.context)
+
+
+def _is_named(context: Context) -> bool:
+    """Say whether a function is named for validating; `test` may be any, unless its loop is over held-out data."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", context.function.name).lower() if context.function is not None else ""
+    loops = [one for one in context.loops if isinstance(one, ast.For)]
+    held_out = any(_HELD_OUT.search(ast.unparse(one.iter)) for one in loops[-1:])
+    return _EVALUATION.search(name) is not None or (held_out and _TESTS.search(name) is not None)
+
+
+def _is_optimised(analysis: Analysis, call: Call) -> bool:
+    """Say whether an optimizer is given the parameters of what is called: what is frozen is something else, or a part."""
+    named = re.compile(rf"(?<![\w.]){re.escape(ast.unparse(call.node.func))}\.(named_)?parameters\(\)")
+    return any(
+        "optim" in one.name.lower() + last_name(one.node.func).lower()
+        and any(named.search(ast.unparse(each)) for each in (*one.node.args, *(key.value for key in one.node.keywords)))
+        for one in analysis.all_calls
+    )
 
 
 def _is_repeated(mode: Call, here: Call, evals: list[Call]) -> bool:

@@ -12,11 +12,13 @@ from typing import NamedTuple
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.external import is_loss_module, is_module, is_pretrained
+from trainworthy.check.static.external import WRAPPERS, is_loss_module, is_module, is_pretrained
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.frameworks import uses_outside
+from trainworthy.check.static.mode_on_the_way import PutIntoTraining
 from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
+from trainworthy.check.static.repeats import with_repeats
 from trainworthy.check.static.source import Source, kept_with_source
 from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import Function, Instance
@@ -64,10 +66,13 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
     loads = "load_state_dict" in analysis.source.words and "backward" not in analysis.source.words
     loaded = _loaded_objects(analysis)
     done: set[object] = set()
-    for call in analysis.all_calls:  # a function is evaluated in one of the ways that lead there
+    for call in with_repeats(analysis, _may_be_a_model):  # a function is evaluated in one of the ways that lead there
         body = body_of(call.context)
         layers = _layers_with_modes(call)
-        if body in done or not (layers or _called_like_a_model(call)) or modes.may_evaluate(call):
+        if body in done:
+            continue
+        trains = _is_an_evaluation(call) and modes.keeps_training(call)
+        if modes.may_evaluate(call) and not trains:
             continue
         if from_files and last_name(call.node.func) not in trained:
             continue
@@ -78,14 +83,18 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
         )
         if not (_evaluates(call) or (whole and not layers)) or (not layers and _learns_from_it(analysis, call)):
             continue
-        if layers or whole or _may_have_layers(analysis, call):
+        if layers or whole or _may_have_layers(analysis, call, trains=trains):
             done.add(body)
             yield call, layers
 
 
-def _may_have_layers(analysis: Analysis, call: Call) -> bool:
+def _may_be_a_model(call: Call) -> bool:
+    return bool(_layers_with_modes(call)) or _called_like_a_model(call)
+
+
+def _may_have_layers(analysis: Analysis, call: Call, *, trains: bool = False) -> bool:
     """Say whether a program trains, and the network's classes have such layers; its project, if they are not known."""
-    if not _has_backward(analysis.source.tree) or "torch" not in analysis.source.words:
+    if not (trains or _has_backward(analysis.source.tree)) or "torch" not in analysis.source.words:
         return False
     if call.name.endswith(".__call__") and isinstance(call.owner, Instance) and call.owner.cls is not None:
         classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
@@ -173,6 +182,18 @@ class _Modes:
     def reach(self) -> _Reach:
         """Which functions turn it on."""
         return _Reach(self._analysis)
+
+    @cached_property
+    def _put_into_training(self) -> PutIntoTraining:
+        names = self.reach.names
+        more = [one for one in self._analysis.all_calls if last_name(one.node.func) in names or _sets_a_mode(one)]
+        return PutIntoTraining(self._analysis, [*self.calls, *more])
+
+    def keeps_training(self, call: Call) -> bool:
+        """Say whether the way to a call puts the model into training mode, and nothing after that into the other."""
+        if any("eval" in ast.unparse(one.node).lower() for one in call.context.withs if isinstance(one.node, ast.expr)):
+            return False
+        return self._put_into_training.before(call) is not None
 
     def may_evaluate(self, call: Call) -> bool:
         """Say whether any may be about what is called: the same object, one that holds it, an unknown one."""
@@ -349,10 +370,33 @@ def _layers_with_modes(call: Call) -> str:
 
 def _called_like_a_model(call: Call) -> bool:
     own = isinstance(call.owner, Instance) and call.owner.cls is not None and is_module(call.owner)
-    if call.name and not call.name.startswith("?.") and not (own and call.name.endswith("__call__")):
+    wraps = isinstance(call.owner, Instance) and call.owner.type in WRAPPERS
+    if call.name and not call.name.startswith("?.") and not ((own or wraps) and call.name.endswith("__call__")):
         return False
     named = last_name(call.node.func).strip("_") in _MODELS  # a capitalised name is a class
     return named and bool(call.node.args or call.node.keywords)
+
+
+def _sets_a_mode(call: Call) -> bool:
+    """Say whether a call, by its name, may set a mode: of a context, or of what is not known."""
+    return _MODE_NAME.search(last_name(call.node.func).lower()) is not None
+
+
+def _is_an_evaluation(call: Call) -> bool:
+    """Say whether a call stands in a function named for evaluating, or a loop over held-out data; samples are none."""
+    functions = [call.context.function, *(one.context.function for one in call.context.callers)]
+    names = [one.name for one in functions if one is not None]
+    if any(_ON_PURPOSE.search(one) for one in names):
+        return False
+    loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For)]
+    return any(_HELD_OUT.search(ast.unparse(loop.iter)) for loop in loops[-1:]) or any(
+        _EVALUATES.search(one) for one in names[:1]
+    )
+
+
+_ON_PURPOSE = re.compile(
+    r"(^|_)(mc|bayes\w*|uncertain\w*|stochastic|update_bn|bn|calib\w*)($|_)|dropout", re.IGNORECASE
+)
 
 
 def _evaluates(call: Call) -> bool:

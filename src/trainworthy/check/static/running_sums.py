@@ -55,7 +55,7 @@ def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def
             body = list(_of_one_turn(loop))
             sent = list(_sent_back(body, helpers))
             for name, backward in [*sent, *((part, one) for whole, one in sent for part in _parts(body, whole))]:
-                yield from _appended(body, name, backward, function, owner, loop)
+                yield from _appended(body, name, backward, function=function, owner=owner, loop=loop)
                 for node in body:
                     target = _sum_with(node, name)
                     first, line = sorted((_line(backward), _line(node)))
@@ -106,7 +106,7 @@ def _has_no_graph(node: ast.expr) -> bool:
 
 
 def _appended(
-    body: list[ast.AST], name: str, backward: ast.AST, function: Body, owner: ast.ClassDef | None, loop: ast.AST
+    body: list[ast.AST], name: str, backward: ast.AST, *, function: Body, owner: ast.ClassDef | None, loop: ast.AST
 ) -> Iterator[Kept]:
     """Yield where a loss is appended, as it is, to a list that is made outside of the loop and lives on."""
     for node in body:
@@ -176,7 +176,7 @@ def _bound_by(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
 
 
 def _is_emptied(target: ast.expr, loop: ast.AST, backward: ast.AST) -> bool:
-    """Say whether a list is cleared or shortened in a loop, read there as what a graph is needed of, or kept for one."""
+    """Say whether a list is cleared or shortened in a loop, or the graph is kept for another backward pass."""
     text = ast.unparse(target)
     if any(one.arg == "retain_graph" for one in getattr(backward, "keywords", ())):
         return True
