@@ -106,7 +106,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         below = _frames(call)[len(here.context.callers) + 1 :]
         own = bool(below) and _is_named(below[0]) and any(one.loops for one in below)  # a whole evaluation is called
         around = [*([] if own else [body if whole else loop]), *(body_of(frame) for frame in below)]
-        if any(names_in(one) & _GRADIENTS or _OFF.search(ast.unparse(one)) for one in around):
+        way = {one.node for one in (*call.context.callers, call)}
+        if any(names_in(one) & _GRADIENTS or _may_be_off(one, way) for one in around):
             continue
         old = _is_volatile(loop) and not {"item", "no_grad"} & analysis.source.words
         if old and _rounds_an_element(loop):  # which no torch does that builds a graph here
@@ -120,6 +121,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
             fix="Put it under `with torch.no_grad():`, or decorate the function.",
         )
+
+
+def _may_be_off(body: ast.AST, way: set[ast.Call]) -> bool:
+    """Say whether gradients may be turned off on the way to a call, other than in blocks beside it."""
+    if not _OFF.search(ast.unparse(body)):
+        return False
+    beside: set[ast.AST] = set()
+    for one in walk(body):
+        if isinstance(one, ast.With) and not way & set(walk(one)):
+            beside |= {each for item in one.items for each in walk(item.context_expr)}
+    words = (one for one in walk(body) if isinstance(one, ast.Name | ast.Attribute) and one not in beside)
+    return any(_OFF.search(last_name(one)) or _OFF.search(f"with {last_name(one)}(") for one in words)
 
 
 def _of_both_phases(analysis: Analysis) -> Iterator[Hit]:
@@ -230,7 +243,7 @@ def _is_named(context: Context) -> bool:
 
 
 def _is_optimised(analysis: Analysis, call: Call) -> bool:
-    """Say whether an optimizer is given the parameters of what is called: what is frozen is something else, or a part."""
+    """Say whether an optimizer is given the parameters of what is called: what is frozen is another, or a part."""
     named = re.compile(rf"(?<![\w.]){re.escape(ast.unparse(call.node.func))}\.(named_)?parameters\(\)")
     return any(
         "optim" in one.name.lower() + last_name(one.node.func).lower()
