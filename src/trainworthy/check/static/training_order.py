@@ -30,8 +30,8 @@ _SHUFFLED = re.compile(
 )
 _DRAWS = re.compile(r"\b(random|rng|rand\w*|choice|choices|sample|permutation|shuffle\w*|normal|uniform|default_rng)\b")
 _IN_ORDER = re.compile(  # text, steps of time and films, whose batches may go on from one another
-    r"(^|_)(text|lm|corpus|char|chars|token|tokens|wiki\w*|bptt|stream|streams|frame|frames|sequential|ordered)($|_)|"
-    r"(Text|LM|Corpus|Char|Stream|Sequential|Ordered|Frames)",
+    r"(^|_)(text|lm|corpus|char|chars|token|tokens|wiki\w*|bptt|stream|streams|frame|frames|sequential|ordered|"
+    r"iter|iterator|iterable|pipe|datapipe|generator)($|_)|(Text|LM|Corpus|Char|Stream|Sequential|Ordered|Frames|Iter)",
     re.ASCII,
 )
 _CARRIED = re.compile(
@@ -171,6 +171,8 @@ def _is_training_data(analysis: Analysis, call: Call) -> bool:
         return made is not None and not any(_is_generated(one) for one in made.args[:1])
     if _are_numbers(call):
         return True
+    if "torchtext" in call.context.source.words:  # its sets are streams since 0.12
+        return False
     if isinstance(data, Tensor | Sequence | Const) or (isinstance(data, Instance) and data.type.startswith("torch.")):
         return False
     return any(_TRAINING.search(_words(one)) for one in names)
