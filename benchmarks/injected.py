@@ -153,16 +153,24 @@ def _order(text: str) -> str:
 
 
 def said(file: Path, kind: Kind) -> set[tuple[str, str]]:
-    """Return code and message of what the kind's rules say of a file."""
+    """Return code and message of what the kind's rules say of a file, and the how many-th of these it is."""
     if not kind.codes:
         return set()
     result = check_file(str(file), Config(select=kind.codes), project=Project())
-    return {(one.code, f"{one.place.path} {one.message}") for one in result.findings}
+    times: Counter[str] = Counter()
+    found = set()
+    for one in result.findings:
+        text = f"{one.place.path} {one.message}"
+        times[text] += 1
+        found.add((one.code, f"{text} {times[text]}"))
+    return found
 
 
 def importers(file: Path, folder: Path, most: int = 3) -> list[Path]:
     """Return some files near one that import it: whoever checks the project checks them, too."""
-    imports = re.compile(rf"^\s*(from|import)\b.*\b{re.escape(file.stem)}\b", re.MULTILINE)
+    package = [file.parent.name] if (file.parent / "__init__.py").exists() else []  # which hands it on
+    names = "|".join(map(re.escape, [file.stem, *package]))
+    imports = re.compile(rf"^\s*(from|import)\b.*\b({names})\b", re.MULTILINE)
     near = (
         one
         for above in (file.parent, file.parent.parent)

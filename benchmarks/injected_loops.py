@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from benchmarks.injected_program import Injection, Program, called, has, keyword, kind, receiver
 
+LIGHTNING = re.compile(r"def validation_step|LightningModule")  # its trainer turns gradients off
 VALIDATION = re.compile(r"val|test|eval", re.IGNORECASE)  # sampling is no evaluation: what it calls is quiet itself
 EVALUATION = re.compile(r"val|test|eval|infer|predict|sample|generate", re.IGNORECASE)
 OPTIMIZER = re.compile(r"opt", re.IGNORECASE)
@@ -134,6 +135,8 @@ def _(program: Program) -> Iterator[Injection]:
         scope = program.scope(call)
         if call.args or call.keywords or TESTS.search(program.text):
             continue
+        if "backward" not in program.text and "load_state_dict" not in program.text:
+            continue  # a model that others make and hand over comes in the mode that they choose
         if _alone(program, call, "eval", "train") and _evaluates(scope) and program.parents:
             yield Injection(line=statement.lineno, edits=(program.drop(statement),))
 
@@ -158,6 +161,9 @@ def _chosen(program: Program, call: ast.Call, others: list[ast.Call]) -> bool:
     either = any(
         one.orelse and one in guards for other in others for one in program.around(other) if isinstance(one, ast.If)
     )
+    owner = next((one for one in program.around(call) if isinstance(one, ast.ClassDef)), None)
+    if receiver(call).startswith("self.") and not any(owner in program.around(one) for one in others):
+        return True  # `self.x` of another class is another object
     return either or not any(True for _ in program.calls("backward")) or TESTS.search(program.text) is not None
 
 
@@ -179,9 +185,13 @@ def _(program: Program) -> Iterator[Injection]:
             loop = program.loops(node) or any(isinstance(one, ast.For) for one in ast.walk(node))
             named = isinstance(scope, ast.FunctionDef) and VALIDATION.search(scope.name)
             quiet = isinstance(scope, ast.FunctionDef) and any(_no_grad(one) for one in scope.decorator_list)
-            if loop and named and not quiet and not has(scope, "backward") and not TESTS.search(program.text):
+            if not named or LIGHTNING.search(program.text) or TESTS.search(program.text):
+                continue
+            if loop and not quiet and not has(scope, "backward"):
                 start, end = program.span(node)[0], program.span(node.items[0].context_expr)[1]
                 yield Injection(line=node.lineno, edits=((start, end, b"if True"),))
+        if LIGHTNING.search(program.text):
+            continue
         if isinstance(node, ast.FunctionDef) and VALIDATION.search(node.name) and _evaluates(node):
             for one in node.decorator_list:
                 if _no_grad(one) and len(node.decorator_list) == 1:
