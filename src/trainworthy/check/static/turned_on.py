@@ -52,6 +52,12 @@ class Modes:
         """Say whether the way to a call puts the model into training mode, and nothing after that into the other."""
         if any("eval" in ast.unparse(one.node).lower() for one in call.context.withs if isinstance(one.node, ast.expr)):
             return False
+        # What a function does that was run before is not seen again: none of these may turn it on.
+        again = next((at for at, one in enumerate(call.context.callers) if one.at == call.at), None)
+        if again is not None:
+            left = [one.function for one in call.context.callers[again:]]
+            if any(one is None or one.name in self.reach.names for one in left):
+                return False
         return self._put_into_training.before(call) is not None
 
     def may_evaluate(self, call: Call) -> bool:
