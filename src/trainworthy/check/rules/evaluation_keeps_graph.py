@@ -2,8 +2,9 @@
 
 What it finds:
     `model.eval()` followed by a loop that calls the model, itself or in a helper, or such a loop in a function named
-    for validation, or for a test if it goes over held-out data, or a loop that takes only the number of its losses, without a backward pass and where nothing turns gradients off. Also
-    a loop for training and validation that calls the model in both, and the backward under `if phase == "train"`.
+    for validation, or for a test if it goes over held-out data, or a loop that takes only the number of its losses,
+    without a backward pass and where nothing turns gradients off. Also a loop for training and validation that calls
+    the model in both, and the backward under `if phase == "train"`.
 
 Why:
     Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
@@ -11,7 +12,8 @@ Why:
 How sure:
     Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs in the functions on
     the way, around a call of one of them, in other files of the project as well, or in a decorator; where parameters
-    are frozen and no optimizer has the model's. A hint where inputs are `volatile` in a program that was written for torch before 0.4.
+    are frozen and no optimizer has the model's. A hint where inputs are `volatile` in a program that was written for
+    torch before 0.4.
 
 In real steps:
     A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
