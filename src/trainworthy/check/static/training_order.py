@@ -25,10 +25,11 @@ _HELD_OUT = re.compile(
 )
 # Orders that a program makes itself, and data that has none.
 _SHUFFLED = re.compile(
-    r"\bshuffle\w*\s*\(|\.shuffle\b(?!\s*=)|permut|randperm|random_split|train_test_split|\.sample\(|KFold|Subset\(|"
+    r"\bshuffle\w*\s*\(|\.shuffle\b(?!\s*=)|permutation|randperm|random_split|train_test_split|\.sample\(|KFold|Subset\(|"
     r"random\.(choice|choices|sample)\b|SubsetRandom|streaming\s*=\s*True|IterableDataset|IterDataPipe|webdataset"
 )
 _DRAWS = re.compile(r"\b(random|rng|rand\w*|choice|choices|sample|permutation|shuffle\w*|normal|uniform|default_rng)\b")
+_BY_LENGTH = re.compile(r"\bsort(ed)?\(.*(len|length|duration|size)")  # so that samples of a batch are alike
 _IN_ORDER = re.compile(  # text, steps of time and films, whose batches may go on from one another
     r"(^|_)(text|lm|corpus|char|chars|token|tokens|wiki\w*|bptt|stream|streams|frame|frames|sequential|ordered|"
     r"iter|iterator|iterable|pipe|datapipe|generator)($|_)|(Text|LM|Corpus|Char|Stream|Sequential|Ordered|Frames|Iter)",
@@ -161,7 +162,7 @@ def _is_training_data(analysis: Analysis, call: Call) -> bool:
         return False
     if isinstance(data, Instance) and data.type.startswith("torchvision.datasets."):
         return _is_for_training(data)
-    sources = {call.context.source, analysis.source} | {one.source for one in _classes(data)}
+    sources = {call.context.source, *analysis.sources, *(one.source for one in _classes(data))}
     if any(_SHUFFLED.search(one.code) for one in sources) or any(_IN_ORDER.search(one) for one in names):
         return False
     if isinstance(data, Instance) and data.cls is not None:
@@ -214,7 +215,9 @@ def _has_a_fixed_order(data: Instance) -> bool:
     if cls is None or not isinstance(item, Function) or cls.lookup("__iter__") is not None:
         return False
     texts = [one.source.segment(one.node) for one in cls.order()]
-    return not any(_DRAWS.search(one) for one in texts) and not _IN_ORDER.search(cls.node.name)
+    return not any(_DRAWS.search(one) or _BY_LENGTH.search(one) for one in texts) and not _IN_ORDER.search(
+        cls.node.name
+    )
 
 
 def _is_generated(value: Value) -> bool:
