@@ -177,7 +177,7 @@ def _learns_from_it(analysis: Analysis, call: Call) -> bool:
 def _acts(call: Call) -> bool:
     """Say whether a call chooses or judges an action, where a policy that learns is in its training mode."""
     functions = [call.context.function, *(one.context.function for one in call.context.callers)]
-    return any(one is not None and _ACTS.search(one.name) for one in functions)
+    return any(_ACTS.search(one) for one in (call.method, *(one.name for one in functions if one is not None)))
 
 
 def _siblings_have_layers(analysis: Analysis) -> bool:

@@ -61,6 +61,7 @@ def is_pretrained(value: Value) -> bool:
     library, _, name = value.type.rpartition(".")
     known = (
         library.startswith("torchvision.models")
+        and "._" not in library
         and not name.startswith(("get_", "list_"))
         and not name.endswith("Weights")
     )

@@ -10,7 +10,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, LoopNode
-from trainworthy.check.static.queries import once_per_place, receiver
+from trainworthy.check.static.queries import inner_modules, once_per_place, receiver
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
 
@@ -168,7 +168,7 @@ def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode
     """Say whether anything in the loop may set training mode: `train()`, or a call named so."""
     for one in back:
         known_other = (
-            isinstance(one.owner, Instance) and isinstance(call.owner, Instance) and one.owner is not call.owner
+            isinstance(one.owner, Instance) and isinstance(call.owner, Instance) and not _holds(one.owner, call.owner)
         )
         if loop in one.context.all_loops() and not known_other:
             return True
@@ -179,6 +179,22 @@ def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode
         if (unknown and _TRAINS.search(last_name(one.node.func).lower())) or _is_abstract(one):
             return True
     return False
+
+
+def _holds(module: Instance, other: Instance) -> bool:
+    """Say whether a module is another, has it in it, or was given it when it was made."""
+    left, seen = [module], set[int]()
+    for one in left:  # which grows
+        if one is other:
+            return True
+        seen.add(id(one))
+        given = (*one.made_by.args, *one.made_by.keywords.values()) if one.made_by is not None else ()
+        inside = [*inner_modules(one), *(each for each in given if isinstance(each, Instance))]
+        left += [each for each in inside if id(each) not in seen and len(left) < _MOST_INSIDE]
+    return False
+
+
+_MOST_INSIDE = 1000
 
 
 def _is_abstract(call: Call) -> bool:

@@ -118,6 +118,8 @@ def _appended(
         if not _is_loss_with_graph(call.args[0], name) or _is_cut(body, name, first, line):
             continue
         whole = owner if owner is not None and ast.unparse(func.value).startswith("self.") else function
+        if _is_made_each_turn(func.value, function, loop):
+            continue
         if _is_a_list_outside(func.value, whole, loop) and not _is_emptied(func.value, loop, backward):
             yield Kept(node, next(one for one in walk(call.args[0]) if isinstance(one, ast.Name)), backward)  # type: ignore[arg-type]
 
@@ -143,7 +145,8 @@ def appended_beside_numbers(analysis: Analysis) -> Iterator[tuple[ast.Call, ast.
                 target = call.func.value if isinstance(call.func, ast.Attribute) else None
                 if call not in body or target is None or not _is_a_fresh_loss(call.args[0], body, call):
                     continue
-                if _is_a_list_outside(target, function, loop) and not _is_emptied(target, loop, call):
+                kept = not _is_emptied(target, loop, call) and not _is_made_each_turn(target, function, loop)
+                if kept and _is_a_list_outside(target, function, loop):
                     yield call, numbers[0]
 
 
@@ -168,7 +171,19 @@ def _is_a_list_outside(target: ast.expr, whole: ast.AST, loop: ast.AST) -> bool:
         if isinstance(one, ast.Assign | ast.AnnAssign) and any(text in _targets(each) for each in _bound_by(one))
     ]
     empty = (each for one in bound for each in (one.value.elts if isinstance(one.value, ast.Tuple) else [one.value]))
-    return bool(bound) and not inner & set(bound) and all(isinstance(one, ast.List) and not one.elts for one in empty)
+    return not inner & set(bound) and any(isinstance(one, ast.List) and not one.elts for one in empty)
+
+
+def _is_made_each_turn(target: ast.expr, function: Body, loop: ast.AST) -> bool:
+    """Say whether a list is made in a loop around, which is none of epochs: it holds the few graphs of one turn."""
+    text = ast.unparse(target)
+    for outer in own(function):
+        if isinstance(outer, ast.For | ast.While) and outer is not loop and loop in walk(outer):
+            epochs = isinstance(outer, ast.For) and "epoch" in ast.unparse(outer.target).lower()
+            bound = (one for one in walk(outer) if isinstance(one, ast.Assign))
+            if not epochs and any(text in _targets(each) for one in bound for each in one.targets):
+                return True
+    return False
 
 
 def _bound_by(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
