@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 import tempfile
 from collections import Counter, defaultdict
@@ -105,8 +106,12 @@ def tried(project: Row, folder: Path, kinds: Iterable[Kind], most: int) -> Itera
             original = file.read_bytes()
             file.write_bytes(mistaken)
             new = said(file, one)
+            users = (
+                [] if new else importers(file, folder)
+            )  # what is wrong in two files is said of the one that shows it
+            new = new.union(*(said(each, one) for each in users))
             file.write_bytes(original)
-            new -= said(file, one) if new else Counter()
+            new -= said(file, one).union(*(said(each, one) for each in users)) if new else set()
             yield {
                 "repository": project["name"],
                 "half": half_of(project["name"]),
@@ -147,12 +152,33 @@ def _order(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def said(file: Path, kind: Kind) -> Counter[tuple[str, str]]:
-    """Count code and message of what the kind's rules say of a file."""
+def said(file: Path, kind: Kind) -> set[tuple[str, str]]:
+    """Return code and message of what the kind's rules say of a file, and the how many-th of these it is."""
     if not kind.codes:
         return Counter()
     result = check_file(str(file), Config(select=kind.codes), project=Project())
-    return Counter((one.code, f"{one.place.path} {one.message}") for one in result.findings)
+    times: Counter[str] = Counter()
+    found = set()
+    for one in result.findings:
+        text = f"{one.place.path} {one.message}"
+        times[text] += 1
+        found.add((one.code, f"{text} {times[text]}"))
+    return found
+
+
+def importers(file: Path, folder: Path, most: int = 2) -> list[Path]:
+    """Return some files near one that import it: whoever checks the project checks them, too."""
+    package = [file.parent.name] if (file.parent / "__init__.py").exists() else []  # which hands it on
+    names = "|".join(map(re.escape, [file.stem, *package]))
+    imports = re.compile(rf"^\s*(from|import)\b.*\b({names})\b", re.MULTILINE)
+    near = (
+        one
+        for above in (file.parent, file.parent.parent)
+        if above.is_relative_to(folder)
+        for one in above.rglob("*.py")
+    )
+    found = [one for one in dict.fromkeys(near) if one != file and imports.search(one.read_text(errors="replace"))]
+    return sorted(found, key=lambda one: _order(one.name))[:most]
 
 
 def without_effect(rows: list[Row]) -> list[Row]:

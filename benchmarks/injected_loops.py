@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from benchmarks.injected_program import Injection, Program, called, has, keyword, kind, receiver
 
+LIGHTNING = re.compile(r"def validation_step|LightningModule")  # its trainer turns gradients off
+VALIDATION = re.compile(r"val|test|eval", re.IGNORECASE)  # sampling is no evaluation: what it calls is quiet itself
 EVALUATION = re.compile(r"val|test|eval|infer|predict|sample|generate", re.IGNORECASE)
 OPTIMIZER = re.compile(r"opt", re.IGNORECASE)
 SCHEDULER = re.compile(r"sched", re.IGNORECASE)
@@ -126,11 +128,18 @@ def _(program: Program) -> Iterator[Injection]:
             yield Injection(line=last.lineno, edits=(program.drop(statement), program.after(last, program.of(call))))
 
 
+TESTS = re.compile(r"^ *(import|from) (unittest|pytest)", re.MULTILINE)  # they do some things wrong on purpose
+
+
 @kind("evaluated in training mode", "P074", "TW356", "TW357", "TW313")
 def _(program: Program) -> Iterator[Injection]:
     for statement, call in program.statements("eval"):
         scope = program.scope(call)
-        if not call.args and _alone(program, call, "eval", "train") and _evaluates(scope) and program.parents:
+        if call.args or call.keywords or TESTS.search(program.text):
+            continue
+        if "backward" not in program.text and "load_state_dict" not in program.text:
+            continue  # a model that others make and hand over comes in the mode that they choose
+        if _alone(program, call, "eval", "train") and _evaluates(scope) and program.parents:
             yield Injection(line=statement.lineno, edits=(program.drop(statement),))
 
 
@@ -144,8 +153,20 @@ def _evaluates(scope: ast.AST) -> bool:
 def _(program: Program) -> Iterator[Injection]:
     for statement, call in program.statements("train"):
         same = [one for one in program.calls("eval") if receiver(one) == receiver(call)]
-        if not call.args and _only(program, call, "train") and same:
+        if not call.args and _only(program, call, "train") and same and not _chosen(program, call, same):
             yield Injection(line=statement.lineno, edits=(program.drop(statement),))
+
+
+def _chosen(program: Program, call: ast.Call, others: list[ast.Call]) -> bool:
+    """Say whether the mode is chosen between two branches, or set where nothing trains."""
+    guards = {one for one in program.around(call) if isinstance(one, ast.If)}
+    either = any(
+        one.orelse and one in guards for other in others for one in program.around(other) if isinstance(one, ast.If)
+    )
+    owner = next((one for one in program.around(call) if isinstance(one, ast.ClassDef)), None)
+    if receiver(call).startswith("self.") and not any(owner in program.around(one) for one in others):
+        return True  # `self.x` of another class is another object
+    return either or not any(True for _ in program.calls("backward")) or TESTS.search(program.text) is not None
 
 
 @kind("training mode set once, before the epochs", "P072", "TW313")
@@ -163,12 +184,17 @@ def _(program: Program) -> Iterator[Injection]:
     for node in program.nodes:
         if isinstance(node, ast.With) and len(node.items) == 1 and _no_grad(node.items[0].context_expr):
             scope = program.scope(node)
-            loop = any(isinstance(one, ast.For) for one in ast.walk(scope))
-            named = isinstance(scope, ast.FunctionDef) and EVALUATION.search(scope.name)
-            if loop and named and not has(scope, "backward"):
+            loop = program.loops(node) or any(isinstance(one, ast.For) for one in ast.walk(node))
+            named = isinstance(scope, ast.FunctionDef) and VALIDATION.search(scope.name)
+            quiet = isinstance(scope, ast.FunctionDef) and any(_no_grad(one) for one in scope.decorator_list)
+            if not named or LIGHTNING.search(program.text) or TESTS.search(program.text):
+                continue
+            if loop and not quiet and not has(scope, "backward"):
                 start, end = program.span(node)[0], program.span(node.items[0].context_expr)[1]
                 yield Injection(line=node.lineno, edits=((start, end, b"if True"),))
-        if isinstance(node, ast.FunctionDef) and EVALUATION.search(node.name) and _evaluates(node):
+        if LIGHTNING.search(program.text):
+            continue
+        if isinstance(node, ast.FunctionDef) and VALIDATION.search(node.name) and _evaluates(node):
             for one in node.decorator_list:
                 if _no_grad(one) and len(node.decorator_list) == 1:
                     start, end = program.span(one)
@@ -187,7 +213,14 @@ def _(program: Program) -> Iterator[Injection]:
         if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add) and LOSS.search(receiver(call)):
             scope = program.scope(call)
             plain = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
-            if plain and has(scope, "backward") and program.loops(call) and not _under_no_grad(program, call):
+            cut = re.search(r"\.item|\.detach|float\(", ast.unparse(statement.value).replace(ast.unparse(call), ""))
+            if (
+                plain
+                and not cut
+                and has(scope, "backward")
+                and program.loops(call)
+                and not _under_no_grad(program, call)
+            ):
                 yield Injection(line=statement.lineno, edits=(program.put(call, receiver(call)),))
 
 
@@ -202,7 +235,13 @@ def _under_no_grad(program: Program, node: ast.AST) -> bool:
 def _(program: Program) -> Iterator[Injection]:
     for call in program.calls("append"):
         inner = call.args[0] if len(call.args) == 1 else None
-        if isinstance(inner, ast.Call) and called(inner) in {"item", "detach"} and LOSS.search(receiver(inner)):
+        plain = isinstance(inner, ast.Call) and isinstance(getattr(inner.func, "value", None), ast.Name)
+        if (
+            isinstance(inner, ast.Call)
+            and called(inner) in {"item", "detach"}
+            and LOSS.search(receiver(inner))
+            and plain
+        ):
             scope = program.scope(call)
             if has(scope, "backward") and program.loops(call) and not _under_no_grad(program, call):
                 yield Injection(line=call.lineno, edits=(program.put(inner, receiver(inner)),))
@@ -225,12 +264,21 @@ def _(program: Program) -> Iterator[Injection]:
             yield Injection(line=call.lineno, edits=(program.without(call, one),))
 
 
-@kind("training data never shuffled", "P090")
+@kind("training data never shuffled", "P090", "TW506")
 def _(program: Program) -> Iterator[Injection]:
+    if not any(True for _ in program.calls("backward")) or SHUFFLED.search(program.text):
+        return
     for call in program.calls("DataLoader"):
         one = keyword(call, "shuffle")
-        if one is not None and isinstance(one.value, ast.Constant) and one.value.value is True:
+        target = ast.unparse(getattr(program.statement(call), "targets", [call])[0])
+        held_out = re.search(r"val|test|eval|train=False", f"{target} {ast.unparse(call)}", re.IGNORECASE)
+        if one is not None and isinstance(one.value, ast.Constant) and one.value.value is True and not held_out:
             yield Injection(line=call.lineno, edits=(program.without(call, one),))
+
+
+SHUFFLED = re.compile(
+    r"random_split\(|\bshuffle\(|train_test_split|randperm"
+)  # whoever does so has an order of his own
 
 
 @kind("best weights are not copied", "P168", "TW601")

@@ -393,7 +393,7 @@ def _(program: Program) -> Iterator[Injection]:
             yield Injection(line=call.lineno, edits=edits)
 
 
-@kind("generator's samples trained by the discriminator's step", "P047", "TW752", "TW378")
+@kind("generator's samples trained by the discriminator's step", "P047", "TW394")
 def _(program: Program) -> Iterator[Injection]:
     for call in program.calls("detach"):
         outer = program.parents[call]

@@ -1,17 +1,19 @@
 """An evaluation loop builds graphs that nobody uses.
 
 What it finds:
-    `model.eval()` followed by a loop that calls the model, or such a loop in a function named for validation, or a
-    loop that takes only the number of its losses, without a backward pass and where nothing turns gradients off. Also
-    a loop for training and validation that calls the model in both, and the backward under `if phase == "train"`.
+    `model.eval()` followed by a loop that calls the model, itself or in a helper, or such a loop in a function named
+    for validation, or for a test if it goes over held-out data, or a loop that takes only the number of its losses,
+    without a backward pass and where nothing turns gradients off. Also a loop for training and validation that calls
+    the model in both, and the backward under `if phase == "train"`.
 
 Why:
     Activations of every forward pass are kept for a backward that never comes: slower, and several times the memory.
 
 How sure:
     Silent if `no_grad`, `inference_mode`, `set_grad_enabled`, `autograd.grad` or a backward occurs in the functions on
-    the way, around a call of one of them, in other files of the project as well, or in a decorator; where the
-    parameters are frozen. A hint where inputs are `volatile` in a program that was written for torch before 0.4.
+    the way, around a call of one of them, in other files of the project as well, or in a decorator; where parameters
+    are frozen and no optimizer has the model's. A hint where inputs are `volatile` in a program that was written for
+    torch before 0.4.
 
 In real steps:
     A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
@@ -34,6 +36,7 @@ from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.gradients_off import GradientsOff
 from trainworthy.check.static.phases import forward_of_both
 from trainworthy.check.static.queries import body_of, in_a_module, names_in, receiver
+from trainworthy.check.static.repeats import with_repeats
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -73,6 +76,11 @@ _OTHER_LIBRARIES = frozenset({"mxnet", "tensorflow", "keras", "jax", "flax", "pa
 _EVALUATION = re.compile(
     r"(^|_)(validate|validation|evaluate|valid_epoch|val_epoch|eval_epoch|evaluation|validation_step|val_step)($|_)"
 )
+_TESTS = re.compile(r"^(do_|run_)?(test|eval|val|valid|testing)($|_(epoch|model|loop|set|one_epoch))")
+_HELD_OUT = re.compile(
+    r"(^|[^a-z])(valid|val|validation|test|testing|dev|eval|evaluation)_?(data)?_?(loader|iter|dl|set|dataset|batches)",
+    re.IGNORECASE,
+)
 
 
 @rule(code="TW703", severity="warning")
@@ -84,8 +92,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     evals = [call for call in analysis.method_calls("eval") if not call.node.args]
     candidates = [
         (call, first, here)
-        for call in analysis.all_calls
-        if _may_be_a_model(call)
+        for call in with_repeats(analysis, _may_be_a_model)
         for first, here in _beginning(analysis, evals, call)
     ]
     off = GradientsOff(analysis) if candidates else None
@@ -94,13 +101,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         body = body_of(here.context)
         if off is None or {body, call.node} & done or off.around(call.context) or off.around(here.context):
             continue
+        if off.freezes and not _is_optimised(analysis, call):
+            continue
         loop = here.context.loops[-1] if here.context.loops else here.node
         whole = body is not analysis.source.tree and not _trains_before(body, first)
-        around = [
-            body if whole else loop,
-            *(body_of(frame) for frame in _frames(call)[len(here.context.callers) + 1 :]),
-        ]
-        if any(names_in(one) & _GRADIENTS or _OFF.search(ast.unparse(one)) for one in around):
+        below = _frames(call)[len(here.context.callers) + 1 :]
+        own = bool(below) and _is_named(below[0]) and any(one.loops for one in below)  # a whole evaluation is called
+        around = [*([] if own else [body if whole else loop]), *(body_of(frame) for frame in below)]
+        way = {one.node for one in (*call.context.callers, call)}
+        if any(names_in(one) & _GRADIENTS or _may_be_off(one, way) for one in around):
             continue
         old = _is_volatile(loop) and not {"item", "no_grad"} & analysis.source.words
         if old and _rounds_an_element(loop):  # which no torch does that builds a graph here
@@ -114,6 +123,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("evaluation starts here", analysis.place(first.node, first.context)),),
             fix="Put it under `with torch.no_grad():`, or decorate the function.",
         )
+
+
+def _may_be_off(body: ast.AST, way: set[ast.Call]) -> bool:
+    """Say whether gradients may be turned off on the way to a call, other than in blocks beside it."""
+    if not _OFF.search(ast.unparse(body)):
+        return False
+    beside: set[ast.AST] = set()
+    for one in walk(body):
+        if isinstance(one, ast.With) and not way & set(walk(one)):
+            beside |= {each for item in one.items for each in walk(item.context_expr)}
+    words = (one for one in walk(body) if isinstance(one, ast.Name | ast.Attribute) and one not in beside)
+    return any(_OFF.search(last_name(one)) or _OFF.search(f"with {last_name(one)}(") for one in words)
 
 
 def _of_both_phases(analysis: Analysis) -> Iterator[Hit]:
@@ -212,8 +233,25 @@ def _only_its_number(call: Call) -> bool:
 
 def _is_named_for_evaluation(call: Call) -> bool:
     """Say whether a call stands in a function named for validating."""
-    function = call.context.function
-    return function is not None and _EVALUATION.search(function.name) is not None
+    return _is_named(call.context)
+
+
+def _is_named(context: Context) -> bool:
+    """Say whether a function is named for validating; `test` may be any, unless its loop is over held-out data."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", context.function.name).lower() if context.function is not None else ""
+    loops = [one for one in context.loops if isinstance(one, ast.For)]
+    held_out = any(_HELD_OUT.search(ast.unparse(one.iter)) for one in loops[-1:])
+    return _EVALUATION.search(name) is not None or (held_out and _TESTS.search(name) is not None)
+
+
+def _is_optimised(analysis: Analysis, call: Call) -> bool:
+    """Say whether an optimizer is given the parameters of what is called: what is frozen is another, or a part."""
+    named = re.compile(rf"(?<![\w.]){re.escape(ast.unparse(call.node.func))}\.(named_)?parameters\(\)")
+    return any(
+        "optim" in one.name.lower() + last_name(one.node.func).lower()
+        and any(named.search(ast.unparse(each)) for each in (*one.node.args, *(key.value for key in one.node.keywords)))
+        for one in analysis.all_calls
+    )
 
 
 def _is_repeated(mode: Call, here: Call, evals: list[Call]) -> bool:

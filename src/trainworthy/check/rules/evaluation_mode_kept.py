@@ -2,7 +2,7 @@
 
 What it finds:
     `model.eval()` inside of a loop that also trains the model, with no `train()` in that loop: it stands before it,
-    or only in the loop around it, or nowhere.
+    or only in the loop around it, or nowhere. Also where a block of a turn evaluates, and the turn trains after it.
 
 Why:
     From the next turn on, dropout is off and batch norm uses its running statistics.

@@ -1,9 +1,9 @@
 """A running sum keeps the graph of every step.
 
 What it finds:
-    `total += loss` in a loop, where `loss` is the value of one of torch's losses, was passed to `backward`, and
-    `total` is only reported; `total.add_(loss)`; and a part of the loss that is put, as it is, into a dict whose other
-    entries are detached.
+    `total += loss` in a loop, where `loss` is the value of one of torch's losses, or a part of one, was passed to
+    `backward`, and `total` is only reported; `total.add_(loss)`; `losses.append(loss)`; and a part of the loss that is
+    put, as it is, into a dict whose other entries are detached.
 
 Why:
     The sum holds the graph of every batch, so memory grows until the epoch ends.
@@ -32,7 +32,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Context, Operation
 from trainworthy.check.static.queries import body_of, once_per_place, same_turn
-from trainworthy.check.static.running_sums import kept_graphs
+from trainworthy.check.static.running_sums import appended_beside_numbers, kept_graphs
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Tensor
 from trainworthy.tape.record import Tape
@@ -75,6 +75,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at += of a loss that backward has used."""
     yield from _added_in_place(analysis)
     yield from _kept_beside_detached(analysis)
+    for call, other in appended_beside_numbers(analysis):
+        yield Hit(
+            place=analysis.place(call),
+            message=f"`{ast.unparse(call.args[0])}` is kept in a list with its graph",
+            evidence=(Evidence("of another, the number is kept", analysis.place(other)),),
+            fix=f"Append `{ast.unparse(call.args[0])}.item()`.",
+        )
     backwards = list(analysis.method_calls("backward"))
     seen: set[ast.AST] = set()
     for kept in kept_graphs(analysis):
@@ -106,9 +113,9 @@ def _hit(analysis: Analysis, statement: ast.AST, loss: ast.expr, used: Place, co
     text = analysis.segment(loss, context)
     return Hit(
         place=analysis.place(statement, context),
-        message="the sum keeps the graph of every step in memory",
+        message=f"the {'list' if isinstance(statement, ast.Expr) else 'sum'} keeps the graph of every step in memory",
         evidence=(Evidence("the graph was used here", used),),
-        fix="Add `loss.item()` or `loss.detach()`.",
+        fix=f"{'Append' if isinstance(statement, ast.Expr) else 'Add'} `loss.item()` or `loss.detach()`.",
         edits=(Edit(analysis.place(loss, context), f"{text}.detach()"),) if isinstance(loss, ast.Name) else (),
     )
 

@@ -2,20 +2,22 @@
 
 What it finds:
     In the source: a program that never turns evaluation mode on, and calls a model with dropout or BatchNorm without
-    gradients or over a loader named for validation, or in a function named for evaluation; `train()` in the middle
-    of a validation; and one of two models that a function loads and uses, when only the other is put into evaluation
-    mode. In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three
-    times in a row with no step in between, in training mode; or layers that stay in training mode after `eval()`,
-    because a class's own `train(mode)` does not hand the mode on.
+    gradients or over a loader named for validation, or in a function named for evaluation; such a call to which
+    `train()` leads, with no `eval()` between the two, wherever else the program calls it; `train()` in the middle of a
+    validation; and one of two models that a function loads and uses, when only the other is put into evaluation mode.
+    In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three times in a row
+    with no step in between, in training mode; or layers that stay in training mode after `eval()`, because a class's
+    own `train(mode)` does not hand the mode on.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
 
 How sure:
-    In the source: neither `.eval(` nor `.train(False)` occurs on the way to the call, or at all where the model is not
-    trained in the same function, and no trainer of another library is imported. It says nothing of models whose layers
-    are not known unless the program, a file that it imports or one that imports it, has such layers. Sure of the mode.
-    Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer are meant to be so.
+    In the source: neither `.eval(` nor `.train(False)` occurs on the way to the call since `train()`, or at all where
+    the model is not trained in the same function, and no trainer of another library is imported. It says nothing of
+    models whose layers are not known unless the program, a file that it imports or one that imports it, has such
+    layers. Sure of the mode. Dropout at evaluation (Monte Carlo), update_bn of averaged weights, and filling a buffer
+    are meant to be so.
 """
 
 from __future__ import annotations

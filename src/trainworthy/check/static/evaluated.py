@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.external import is_loss_module, is_module, is_pretrained
+from trainworthy.check.static.external import WRAPPERS, is_loss_module, is_module, is_pretrained
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
-from trainworthy.check.static.source import Source, kept_with_source
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.repeats import with_repeats
+from trainworthy.check.static.source import Source
+from trainworthy.check.static.tree import walk
+from trainworthy.check.static.turned_on import NO_NETWORK, Modes, has_backward
 from trainworthy.check.static.values import Function, Instance
 
 _STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm|DropPath)\w*$")
@@ -34,9 +34,6 @@ _STATEFUL_WORDS = (
     "DropPath",
 )
 _LAYER = re.compile(r"Dropout|BatchNorm|dropout|DropPath|drop_path")
-_MODE_NAME = re.compile(r"eval_?mode|set_?eval|to_?eval|eval_on|evaluating|test_?mode|set_?mode|set_?train|train_?mode")
-_NO_NETWORK = re.compile(r"(^|_)(criterions?|loss|losses|loss_fn|loss_func|metrics?|trainer|agent|evaluator)$")
-_OPTIONS = re.compile(r"(^|_)(args|opts?|options|cfg|config|params|flags|hparams|parser|self)$", re.IGNORECASE)
 _HELD_OUT = re.compile(
     r"(^|[^a-z])(valid|val|validation|test|dev|eval)_?(data)?_?(loader|iter|dl|set|dataset|batches)", re.IGNORECASE
 )
@@ -60,32 +57,58 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
     trained = set(_put_into_training_mode(analysis)) if from_files else set()
     if from_files and not trained:
         return
-    modes = _Modes(analysis)
+    modes = Modes(analysis)
     loads = "load_state_dict" in analysis.source.words and "backward" not in analysis.source.words
     loaded = _loaded_objects(analysis)
     done: set[object] = set()
-    for call in analysis.all_calls:  # a function is evaluated in one of the ways that lead there
+    for call in with_repeats(analysis, _may_be_a_model):  # a function is evaluated in one of the ways that lead there
         body = body_of(call.context)
         layers = _layers_with_modes(call)
-        if body in done or not (layers or _called_like_a_model(call)) or modes.may_evaluate(call):
+        if body in done:
+            continue
+        trains = _is_an_evaluation(call) and modes.keeps_training(call)
+        if modes.may_evaluate(call) and not trains:
             continue
         if from_files and last_name(call.node.func) not in trained:
             continue
         if (in_a_module(call) and not _is_own_evaluation(call)) or (not layers and _acts(call)):
             continue
-        whole = not _has_backward(body) and (
+        whole = not has_backward(body) and (
             (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
         )
         if not (_evaluates(call) or (whole and not layers)) or (not layers and _learns_from_it(analysis, call)):
             continue
-        if layers or whole or _may_have_layers(analysis, call):
+        if layers or whole or _may_have_layers(analysis, call, trains=trains):
             done.add(body)
             yield call, layers
 
 
-def _may_have_layers(analysis: Analysis, call: Call) -> bool:
+def _may_be_a_model(call: Call) -> bool:
+    return bool(_layers_with_modes(call)) or _called_like_a_model(call) or _runs_the_network(call)
+
+
+def _runs_the_network(call: Call) -> bool:
+    """Say whether a method of the project's network is called that calls its parts, as another `forward`."""
+    owner, method = call.owner, call.method
+    cls = owner.cls if isinstance(owner, Instance) and is_module(owner) else None
+    if cls is None or method.startswith("_") or "init" in method or last_name(call.node.func) != method:
+        return False
+    if not isinstance(call.node.func, ast.Attribute) or last_name(call.node.func.value) in ("self", "super"):
+        return False
+    member = cls.lookup(method)
+    return isinstance(member, Function) and any(
+        isinstance(one, ast.Call)
+        and isinstance(one.func, ast.Attribute)
+        and ast.unparse(one.func.value) == "self"
+        and isinstance(owner, Instance)
+        and is_module(owner.attrs.get(one.func.attr) or Instance(""))
+        for one in walk(member.node)
+    )
+
+
+def _may_have_layers(analysis: Analysis, call: Call, *, trains: bool = False) -> bool:
     """Say whether a program trains, and the network's classes have such layers; its project, if they are not known."""
-    if not _has_backward(analysis.source.tree) or "torch" not in analysis.source.words:
+    if not (trains or has_backward(analysis.source.tree)) or "torch" not in analysis.source.words:
         return False
     if call.name.endswith(".__call__") and isinstance(call.owner, Instance) and call.owner.cls is not None:
         classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
@@ -124,7 +147,7 @@ def _is_own_evaluation(call: Call) -> bool:
 
 
 def _trains(cls: ast.ClassDef) -> bool:
-    return _has_backward(cls) and any(
+    return has_backward(cls) and any(
         isinstance(one, ast.Call) and ast.unparse(one.func) in ("self.train", "super().train") for one in walk(cls)
     )
 
@@ -134,7 +157,7 @@ def _put_into_training_mode(analysis: Analysis) -> Iterator[str]:
     for call in analysis.method_calls("train"):
         if not call.node.args and not call.node.keywords and isinstance(call.node.func, ast.Attribute):
             name = last_name(call.node.func.value)
-            if call.function is None and not _NO_NETWORK.search(name.lower()):
+            if call.function is None and not NO_NETWORK.search(name.lower()):
                 yield name
 
 
@@ -154,167 +177,7 @@ def _learns_from_it(analysis: Analysis, call: Call) -> bool:
 def _acts(call: Call) -> bool:
     """Say whether a call chooses or judges an action, where a policy that learns is in its training mode."""
     functions = [call.context.function, *(one.context.function for one in call.context.callers)]
-    return any(one is not None and _ACTS.search(one.name) for one in functions)
-
-
-class _Modes:
-    """Where evaluation mode is turned on, in what this program reaches."""
-
-    def __init__(self, analysis: Analysis) -> None:
-        self._analysis = analysis
-        self.calls = [
-            call
-            for call in (*analysis.method_calls("eval"), *analysis.method_calls("train"))
-            if isinstance(call.node.func, ast.Attribute) and turns_evaluation_on(call.node)
-        ]
-        self._nowhere = not self.calls and not _turn_evaluation_on(walk(analysis.source.tree))
-
-    @cached_property
-    def reach(self) -> _Reach:
-        """Which functions turn it on."""
-        return _Reach(self._analysis)
-
-    def may_evaluate(self, call: Call) -> bool:
-        """Say whether any may be about what is called: the same object, one that holds it, an unknown one."""
-        if any("eval" in ast.unparse(one.node).lower() for one in call.context.withs if isinstance(one.node, ast.expr)):
-            return True
-        if self._nowhere:
-            return False
-        if not self.reach.leads_to(call):
-            return False
-        if not isinstance(call.owner, Instance) or not is_module(call.owner):
-            return True
-        name = last_name(call.node.func)
-        for one in self.calls:
-            if isinstance(one.owner, Instance) and is_module(one.owner):
-                kind = (call.owner.type, call.owner.cls)
-                if any((inner.type, inner.cls) == kind for inner in inner_modules(one.owner)):
-                    return True
-            elif last_name(getattr(one.node.func, "value", one.node.func)) in (name, "self") or name == "self":
-                return True
-        return False
-
-
-class _Mentions(NamedTuple):
-    """What a function calls, by name, and whether it turns evaluation mode on itself."""
-
-    name: str
-    called: frozenset[str]
-    turns_on: bool
-
-
-@kept_with_source
-def _functions_of(source: Source) -> tuple[_Mentions, ...]:
-    return tuple(
-        _Mentions(node.name, frozenset(_called(own(node))), _turn_evaluation_on(own(node)))
-        for node in walk(source.tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
-
-
-def _turn_evaluation_on(nodes: Iterable[ast.AST]) -> bool:
-    """Say whether any of some nodes does, or may."""
-    called = {one.func for one in nodes if isinstance(one, ast.Call)}
-    return any(turns_evaluation_on(one) for one in nodes if one not in called)
-
-
-def turns_evaluation_on(node: ast.AST) -> bool:
-    """Say whether a node may turn evaluation mode on: `model.eval()`, `model.train(flag)`, `x.training = ...`."""
-    if isinstance(node, ast.Call):
-        name = last_name(node.func)
-        of = last_name(node.func.value).lower() if isinstance(node.func, ast.Attribute) else ""
-        if name == "eval" and isinstance(node.func, ast.Attribute):
-            return not node.args and not node.keywords and not _NO_NETWORK.search(of)
-        if name == "train" and isinstance(node.func, ast.Attribute):
-            given = [*node.args, *(one.value for one in node.keywords)]
-            always = len(given) == 1 and isinstance(given[0], ast.Constant) and given[0].value is True
-            return len(given) == 1 and not always and not _NO_NETWORK.search(of)
-        return _MODE_NAME.search(name.lower()) is not None
-    if isinstance(node, ast.Attribute) and node.attr == "training":
-        return isinstance(node.ctx, ast.Store)
-    is_handed_on = isinstance(node, ast.Attribute) and node.attr == "eval" and isinstance(node.ctx, ast.Load)
-    return is_handed_on and not _OPTIONS.search(last_name(node.value))  # type: ignore[attr-defined]
-
-
-class _Reach:
-    """Which functions turn evaluation mode on, themselves or through what they call, and who calls whom, by name."""
-
-    def __init__(self, analysis: Analysis) -> None:
-        functions = [one for source in analysis.sources for one in _functions_of(source)]
-        self.names = {one.name for one in functions if one.turns_on}
-        while True:
-            more = {one.name for one in functions if one.called & self.names} - self.names
-            if not more:
-                break
-            self.names |= more
-        top = own(analysis.source.tree)
-        self.top_calls = _called(top)
-        self.top = _turn_evaluation_on(top) or bool(self.top_calls & self.names)
-        self.callers: dict[str, set[str]] = {}
-        for one in functions:
-            for name in one.called:
-                self.callers.setdefault(name, set()).add(one.name)
-
-    def leads_to(self, call: Call) -> bool:
-        """Say whether evaluation mode may be on at a call: its function, or one on a way to it, may turn it on."""
-        function = call.context.function
-        if function is None:
-            return self.top
-        if _has_backward(function.node):  # it trains, too: no caller can have turned it on for all of it
-            return function.name in self.names
-        members = _members_around(function)
-        if any(name in self.names and _SETS_UP.search(name) for name in members):
-            return True
-        seen: set[str] = set()
-        left = {function.name, *_functions_around(function)}
-        while left:
-            name = left.pop()
-            seen.add(name)
-            if name in self.names or (self.top and name in self.top_calls):
-                return True
-            left |= self.callers.get(name, set()) - seen
-        if function.name in self.callers or function.name in self.top_calls:
-            return False
-        return _others_may_evaluate(call.context.source, function.name)
-
-
-def _others_may_evaluate(source: Source, name: str) -> bool:
-    """Say whether nobody in the project calls a function, or a file that does also turns evaluation mode on."""
-    files = project_files(source.path)
-    calls = re.compile(rf"(?<!def )\b{re.escape(name)}\s*\(")
-    texts = [text_of(one) for one in files or () if not Path(one).samefile(source.path)]
-    users = [text for text in texts if name in text and calls.search(text)]
-    return not users or any(_EVAL_TEXT.search(text) for text in users)
-
-
-_EVAL_TEXT = re.compile(r"\.eval\(\s*\)|\.train\(\s*(mode\s*=\s*)?False|eval_mode|set_eval")
-
-
-def _functions_around(function: Function) -> set[str]:
-    """Return the names of the functions that a function is defined in: they prepare what it uses."""
-    first = function.node.lineno
-    outer = [one for one in walk(function.source.tree) if isinstance(one, ast.FunctionDef) and one.lineno < first]
-    return {one.name for one in outer if first <= (one.end_lineno or 0)}
-
-
-def _members_around(function: Function) -> set[str]:
-    """Return the names of the methods of the class that a function, or the one around it, is in."""
-    first, classes = function.node.lineno, [one for one in walk(function.source.tree) if isinstance(one, ast.ClassDef)]
-    around = [one for one in classes if one.lineno <= first <= (one.end_lineno or 0)]
-    owner = function.owner.members if function.owner is not None else {}
-    return set(owner) | {getattr(one, "name", "") for cls in around for one in cls.body}
-
-
-_SETS_UP = re.compile(r"^__|setup|set_|_set|load|build|prepare|init|config|^on_|mode|before|begin|start|pre_|eval_?$")
-
-
-def _called(nodes: Iterable[ast.AST]) -> set[str]:
-    """Name what is called, or handed over, as to what times it or runs it in a pool: it is called there."""
-    calls = [one for one in nodes if isinstance(one, ast.Call)]
-    given = [arg for one in calls for arg in (*one.args, *(each.value for each in one.keywords))]
-    methods = (one for one in given if isinstance(one, ast.Attribute) and last_name(one.value) == "self")
-    handed = {last_name(one) for one in (*methods, *(one for one in given if isinstance(one, ast.Name)))}
-    return {last_name(one.func) for one in calls} | handed
+    return any(_ACTS.search(one) for one in (call.method, *(one.name for one in functions if one is not None)))
 
 
 def _siblings_have_layers(analysis: Analysis) -> bool:
@@ -349,10 +212,28 @@ def _layers_with_modes(call: Call) -> str:
 
 def _called_like_a_model(call: Call) -> bool:
     own = isinstance(call.owner, Instance) and call.owner.cls is not None and is_module(call.owner)
-    if call.name and not call.name.startswith("?.") and not (own and call.name.endswith("__call__")):
+    wraps = isinstance(call.owner, Instance) and call.owner.type in WRAPPERS
+    if call.name and not call.name.startswith("?.") and not ((own or wraps) and call.name.endswith("__call__")):
         return False
     named = last_name(call.node.func).strip("_") in _MODELS  # a capitalised name is a class
     return named and bool(call.node.args or call.node.keywords)
+
+
+def _is_an_evaluation(call: Call) -> bool:
+    """Say whether a call stands in a function named for evaluating, or a loop over held-out data; samples are none."""
+    functions = [call.context.function, *(one.context.function for one in call.context.callers)]
+    names = [one.name for one in functions if one is not None]
+    if any(_ON_PURPOSE.search(one) for one in names):
+        return False
+    loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For)]
+    return any(_HELD_OUT.search(ast.unparse(loop.iter)) for loop in loops[-1:]) or any(
+        _EVALUATES.search(one) for one in names[:1]
+    )
+
+
+_ON_PURPOSE = re.compile(
+    r"(^|_)(mc|bayes\w*|uncertain\w*|stochastic|update_bn|bn|calib\w*)($|_)|dropout", re.IGNORECASE
+)
 
 
 def _evaluates(call: Call) -> bool:
@@ -360,7 +241,7 @@ def _evaluates(call: Call) -> bool:
     function = call.context.function
     loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For | ast.While)]
     inner = [loop for loop in loops if loop in call.context.loops]
-    if _has_backward(inner[-1] if inner else body_of(call.context)):
+    if has_backward(inner[-1] if inner else body_of(call.context)):
         return False
     without_gradients = call.context.under(*NO_GRAD)
     if without_gradients and loops:
@@ -369,11 +250,7 @@ def _evaluates(call: Call) -> bool:
         return True
     named = function is not None and _EVALUATES.search(function.name) is not None
     named = named and (without_gradients or bool(function.node.args.args))  # type: ignore[union-attr]
-    return named and not _has_backward(body_of(call.context)) and "bn" not in function.name  # type: ignore[union-attr]
-
-
-def _has_backward(node: ast.AST) -> bool:
-    return any(getattr(one, "attr", "") == "backward" for one in walk(node))
+    return named and not has_backward(body_of(call.context)) and "bn" not in function.name  # type: ignore[union-attr]
 
 
 class _loaded_objects:  # noqa: N801 - used like a function

@@ -61,6 +61,7 @@ def is_pretrained(value: Value) -> bool:
     library, _, name = value.type.rpartition(".")
     known = (
         library.startswith("torchvision.models")
+        and "._" not in library
         and not name.startswith(("get_", "list_"))
         and not name.endswith("Weights")
     )
@@ -121,7 +122,7 @@ def returned(name: str, call: Call) -> Value:
         return Instance(type=name, made_by=call, attrs={"module": inner})
     if name.startswith("tqdm.") and call.args:
         return Instance(type="tqdm.tqdm", made_by=call, attrs={"": call.args[0]})
-    if is_class_name(name) or name.startswith("torchvision.models."):
+    if is_class_name(name) or name.startswith(("torchvision.models.", "torchvision.datasets.")):
         return Instance(type=name, made_by=call)
     return UNKNOWN
 

@@ -29,17 +29,19 @@ class GradientsOff:
     """Answers for one file and what it imports of the project."""
 
     def __init__(self, analysis: Analysis) -> None:
-        self.everywhere = bool(_FROZEN.search(analysis.source.code)) or _switched_for_good(analysis.source.tree)
+        self.freezes = bool(_FROZEN.search(analysis.source.code))
+        self.everywhere = _switched_for_good(analysis.source.tree)
         speaking = [one for one in analysis.sources if one is analysis.source or _speaks_of_it(one)]
         known = [_known(one) for one in speaking]
-        self._names = {name for quiet, _ in known for name in quiet}
+        self._names = {name for called, _, _ in known for name in called}  # a function that is quiet itself tells so
         self._decorators = {name for one in speaking for name in _quiet_decorators(one)}
-        self._spread({node.name: node for _, functions in known for node in functions})
+        quiet = {name for _, quiet, _ in known for name in quiet}
+        self._spread(quiet, {node.name: node for _, _, functions in known for node in functions})
 
-    def _spread(self, left: dict[str, _Body]) -> None:
+    def _spread(self, quiet: set[str], left: dict[str, _Body]) -> None:
         """Add what quiet functions call."""
         while True:
-            reached = [left.pop(name) for name in list(left) if name in self._names]
+            reached = [left.pop(name) for name in list(left) if name in quiet or name in self._names]
             if not reached:
                 return
             for node in reached:
@@ -95,15 +97,15 @@ def _calls_of(node: ast.AST, name: str) -> set[ast.AST]:
 @kept_with_source
 def _quiet_decorators(source: Source) -> frozenset[str]:
     """Name the functions of a file that would turn gradients off if they were decorators: such a block is in them."""
-    return frozenset(one.name for one in _known(source)[1] if next(_quiet_blocks(one), None) is not None)
+    return frozenset(one.name for one in _known(source)[2] if next(_quiet_blocks(one), None) is not None)
 
 
 @kept_with_source
-def _known(source: Source) -> tuple[frozenset[str], tuple[_Body, ...]]:
-    """Return the names that a file quiets, and its functions."""
+def _known(source: Source) -> tuple[frozenset[str], frozenset[str], tuple[_Body, ...]]:
+    """Return the names that a file calls where gradients are off, its functions that turn them off, and all."""
     functions = tuple(node for node in walk(source.tree) if isinstance(node, _Body))
-    quiet = {name for block in _quiet_blocks(source.tree) for name in _called_in(block)}
-    return frozenset(quiet | {node.name for node in functions if _is_quiet(node)}), functions
+    called = {name for block in _quiet_blocks(source.tree) for name in _called_in(block)}
+    return frozenset(called), frozenset(node.name for node in functions if _is_quiet(node)), functions
 
 
 @kept_with_source

@@ -10,7 +10,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, LoopNode
-from trainworthy.check.static.queries import once_per_place, receiver
+from trainworthy.check.static.queries import inner_modules, once_per_place, receiver
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
 
@@ -38,7 +38,12 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call, Valu
         for backward in backwards:
             loop = _innermost_shared(backward, call)
             elsewhere = call.context.function is not backward.context.function
-            if loop is None or not (call.at > backward.at or elsewhere or _begins_a_turn(call, loop)):
+            if loop is None or not (
+                call.at > backward.at
+                or elsewhere
+                or _begins_a_turn(call, loop)
+                or _evaluates_beside(analysis, call, backward)
+            ):
                 continue
             if not trained.has(call, backward):
                 continue
@@ -82,6 +87,39 @@ def _begins_a_turn(call: Call, loop: LoopNode) -> bool:
         and call.context.loops[-1:] == (loop,)
         and any(isinstance(one, ast.Expr) and one.value is call.node for one in loop.body)
     )
+
+
+def _evaluates_beside(analysis: Analysis, call: Call, backward: Call) -> bool:
+    """Say whether a block of a turn, in which nothing trains, calls `eval()` and then what it was called on.
+
+    A block that only calls `eval()`, as to keep batch norm as it is from some epoch on, means the training.
+    """
+    node: ast.AST = call.node
+    around: list[ast.AST] = []
+    while node in analysis.parents and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        node = analysis.parents[node]
+        if isinstance(node, ast.If | ast.For | ast.While | ast.With):
+            around.append(node)
+    blocks = [one for one in around if backward.node not in walk(one)]
+    if not blocks:
+        return False
+    within = set(walk(blocks[-1]))
+    name = receiver(call)
+    return any(
+        one.at > call.at
+        and one.node in within
+        and (ast.unparse(one.node.func) == name or _named_for_evaluation(one, name))
+        for one in analysis.all_calls
+    )
+
+
+_FOR_EVALUATION = re.compile(r"(^|_)(eval|evaluate|validate|validation|val|test)($|_)")
+
+
+def _named_for_evaluation(call: Call, name: str) -> bool:
+    """Say whether a model is given to what is named for evaluating it."""
+    given = (*call.node.args, *(one.value for one in call.node.keywords))
+    return _FOR_EVALUATION.search(last_name(call.node.func)) is not None and name in map(ast.unparse, given)
 
 
 def _may_turn_training_on(call: Call) -> bool:
@@ -130,7 +168,7 @@ def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode
     """Say whether anything in the loop may set training mode: `train()`, or a call named so."""
     for one in back:
         known_other = (
-            isinstance(one.owner, Instance) and isinstance(call.owner, Instance) and one.owner is not call.owner
+            isinstance(one.owner, Instance) and isinstance(call.owner, Instance) and not _holds(one.owner, call.owner)
         )
         if loop in one.context.all_loops() and not known_other:
             return True
@@ -141,6 +179,22 @@ def _comes_back(analysis: Analysis, call: Call, back: list[Call], loop: LoopNode
         if (unknown and _TRAINS.search(last_name(one.node.func).lower())) or _is_abstract(one):
             return True
     return False
+
+
+def _holds(module: Instance, other: Instance) -> bool:
+    """Say whether a module is another, has it in it, or was given it when it was made."""
+    left, seen = [module], set[int]()
+    for one in left:  # which grows
+        if one is other:
+            return True
+        seen.add(id(one))
+        given = (*one.made_by.args, *one.made_by.keywords.values()) if one.made_by is not None else ()
+        inside = [*inner_modules(one), *(each for each in given if isinstance(each, Instance))]
+        left += [each for each in inside if id(each) not in seen and len(left) < _MOST_INSIDE]
+    return False
+
+
+_MOST_INSIDE = 1000
 
 
 def _is_abstract(call: Call) -> bool:
@@ -197,7 +251,11 @@ class _Trained:
             if self._in_both(call, name, backward):
                 return True
             name = _as_the_caller_says(call, name, backward.context.function)
-        return bool(name) and ((backward.context.source, name) in self.names or name in self._called(backward))
+        called = self._called(backward)
+        if name.endswith("]") and not name.endswith(("']", '"]')):  # each of a table's
+            table = name[: name.rindex("[") + 1]
+            return any(one.startswith(table) for one in called)
+        return bool(name) and ((backward.context.source, name) in self.names or name in called)
 
     def _in_both(self, call: Call, name: str, backward: Call) -> bool:
         """Say whether the function that leads to both gives one thing to both: to what evaluates and what trains."""

@@ -18,10 +18,13 @@ _OFF = re.compile(r"no_grad|inference_mode")
 Body = Def | ast.Module
 
 
+_PART = re.compile(r"loss|error|cost|(^|_)(nll|kl|kld|recon\w*|penalty)($|_)", re.IGNORECASE)
+
+
 class Kept(NamedTuple):
     """A statement that adds a loss with its graph, the loss, the backward pass that used it, and if for a few turns."""
 
-    statement: ast.AugAssign | ast.Assign
+    statement: ast.AugAssign | ast.Assign | ast.Expr
     loss: ast.expr
     backward: ast.AST
     few: bool = False
@@ -50,7 +53,9 @@ def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def
     for loop in own(function):
         if isinstance(loop, ast.For | ast.While):
             body = list(_of_one_turn(loop))
-            for name, backward in _sent_back(body, helpers):
+            sent = list(_sent_back(body, helpers))
+            for name, backward in [*sent, *((part, one) for whole, one in sent for part in _parts(body, whole))]:
+                yield from _appended(body, name, backward, function=function, owner=owner, loop=loop)
                 for node in body:
                     target = _sum_with(node, name)
                     first, line = sorted((_line(backward), _line(node)))
@@ -59,6 +64,144 @@ def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def
                     if _starts_as_number(target, function, owner, loop) and not _is_bound_anew(target, function, loop):
                         few = _ends_soon(target, function, loop)
                         yield Kept(node, _summand(node, name), backward, few)  # type: ignore[arg-type]
+
+
+def _parts(body: list[ast.AST], whole: str) -> Iterator[str]:
+    """Name the losses whose sum a loss is, if they are computed in the same turn: they share its graph."""
+    made = {
+        target.id: one.value
+        for one in body
+        if isinstance(one, ast.Assign) and len(one.targets) == 1 and isinstance(target := one.targets[0], ast.Name)
+    }
+    left, seen = [made[whole]] if whole in made else [], {whole}
+    for one in left:  # which grows
+        if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
+            left += [one.left, one.right]
+        elif isinstance(one, ast.Name) and _PART.search(one.id) and one.id not in seen:
+            seen.add(one.id)
+            value = made.get(one.id) or ast.Constant(0)
+            if not _has_no_graph(value) and (isinstance(value, ast.BinOp | ast.Call) or _is_added_to(body, one.id)):
+                yield one.id
+                left.append(value)
+
+
+def _is_added_to(body: list[ast.AST], name: str) -> bool:
+    """Say whether something that is computed is added to a name in the turn, or in a loop within it."""
+    return any(
+        isinstance(one, ast.AugAssign)
+        and getattr(one.target, "id", "") == name
+        and isinstance(one.value, ast.Call | ast.BinOp)
+        and not _has_no_graph(one.value)
+        for statement in body
+        if isinstance(statement, ast.For | ast.AugAssign)
+        for one in walk(statement)
+    )
+
+
+def _has_no_graph(node: ast.expr) -> bool:
+    """Say whether an expression is a number, or is cut from its graph."""
+    names = {one.attr for one in walk(node) if isinstance(one, ast.Attribute)}
+    called = {getattr(one.func, "id", "") for one in walk(node) if isinstance(one, ast.Call)}
+    return bool(names & {"item", "detach", "data", "numpy", "tolist"}) or bool(called & {"float", "int", "len"})
+
+
+def _appended(
+    body: list[ast.AST], name: str, backward: ast.AST, *, function: Body, owner: ast.ClassDef | None, loop: ast.AST
+) -> Iterator[Kept]:
+    """Yield where a loss is appended, as it is, to a list that is made outside of the loop and lives on."""
+    for node in body:
+        call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+        func = call.func if call is not None else None
+        if call is None or not isinstance(func, ast.Attribute) or func.attr != "append" or len(call.args) != 1:
+            continue
+        first, line = sorted((_line(backward), _line(node)))
+        if not _is_loss_with_graph(call.args[0], name) or _is_cut(body, name, first, line):
+            continue
+        whole = owner if owner is not None and ast.unparse(func.value).startswith("self.") else function
+        if _is_made_each_turn(func.value, function, loop):
+            continue
+        if _is_a_list_outside(func.value, whole, loop) and not _is_emptied(func.value, loop, backward):
+            yield Kept(node, next(one for one in walk(call.args[0]) if isinstance(one, ast.Name)), backward)  # type: ignore[arg-type]
+
+
+def appended_beside_numbers(analysis: Analysis) -> Iterator[tuple[ast.Call, ast.Call]]:
+    """Yield where a loss is appended with its graph in a function that appends the numbers of others, and one of these.
+
+    No backward pass is made through it, so the graph is kept whole, activations included.
+    """
+    for function in (analysis.source.tree, *analysis.nodes.get(ast.FunctionDef, ())):
+        if not isinstance(function, Body):
+            continue
+        calls = [one for one in own(function) if isinstance(one, ast.Call)]
+        appends = [one for one in calls if last_name(one.func) == "append" and len(one.args) == 1]
+        numbers = [
+            one for one in appends if isinstance(one.args[0], ast.Call) and last_name(one.args[0].func) == "item"
+        ]
+        if len(numbers) < 2 or not any(last_name(one.func) == "backward" for one in calls):
+            continue
+        for loop in own(function):
+            body = list(_of_one_turn(loop)) if isinstance(loop, ast.For | ast.While) else []
+            for call in appends:
+                target = call.func.value if isinstance(call.func, ast.Attribute) else None
+                if call not in body or target is None or not _is_a_fresh_loss(call.args[0], body, call):
+                    continue
+                kept = not _is_emptied(target, loop, call) and not _is_made_each_turn(target, function, loop)
+                if kept and _is_a_list_outside(target, function, loop):
+                    yield call, numbers[0]
+
+
+def _is_a_fresh_loss(node: ast.expr, body: list[ast.AST], call: ast.Call) -> bool:
+    """Say whether a name is bound to the value of a loss just above, and the turn does not go back through it."""
+    if not isinstance(node, ast.Name):
+        return False
+    made = [one for one in body if isinstance(one, ast.Assign) and node.id in map(ast.unparse, one.targets)]
+    value = made[0].value if len(made) == 1 and made[0].lineno < call.lineno else None
+    loss = isinstance(value, ast.Call) and re.search(r"loss|criterion|cross_entropy", last_name(value.func)) is not None
+    numbers = {one.value for one in body if isinstance(one, ast.Attribute) and one.attr in ("item", "detach", "data")}
+    read = [one for one in body if isinstance(one, ast.Name) and one.id == node.id and isinstance(one.ctx, ast.Load)]
+    return loss and value is not None and not _has_no_graph(value) and set(read) <= {node, *numbers}
+
+
+def _is_a_list_outside(target: ast.expr, whole: ast.AST, loop: ast.AST) -> bool:
+    """Say whether a name or attribute is bound to an empty list, and nowhere in the loop."""
+    text, inner = ast.unparse(target), set(walk(loop))
+    bound = [
+        one
+        for one in walk(whole)
+        if isinstance(one, ast.Assign | ast.AnnAssign) and any(text in _targets(each) for each in _bound_by(one))
+    ]
+    empty = (each for one in bound for each in (one.value.elts if isinstance(one.value, ast.Tuple) else [one.value]))
+    return not inner & set(bound) and any(isinstance(one, ast.List) and not one.elts for one in empty)
+
+
+def _is_made_each_turn(target: ast.expr, function: Body, loop: ast.AST) -> bool:
+    """Say whether a list is made in a loop around, which is none of epochs: it holds the few graphs of one turn."""
+    text = ast.unparse(target)
+    for outer in own(function):
+        if isinstance(outer, ast.For | ast.While) and outer is not loop and loop in walk(outer):
+            epochs = isinstance(outer, ast.For) and "epoch" in ast.unparse(outer.target).lower()
+            bound = (one for one in walk(outer) if isinstance(one, ast.Assign))
+            if not epochs and any(text in _targets(each) for one in bound for each in one.targets):
+                return True
+    return False
+
+
+def _bound_by(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def _is_emptied(target: ast.expr, loop: ast.AST, backward: ast.AST) -> bool:
+    """Say whether a list is cleared or shortened in a loop, or the graph is kept for another backward pass."""
+    text = ast.unparse(target)
+    if any(one.arg == "retain_graph" for one in getattr(backward, "keywords", ())):
+        return True
+    for one in walk(loop):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
+            if one.func.attr in ("clear", "pop", "popleft") and ast.unparse(one.func.value) == text:
+                return True
+        elif isinstance(one, ast.Delete) and any(text in ast.unparse(each) for each in one.targets):
+            return True
+    return False
 
 
 def _in_steps_of_lightning(function: Def, owner: ast.ClassDef) -> Iterator[Kept]:

@@ -1,0 +1,76 @@
+"""Training data comes in the same order in every epoch.
+
+What it finds:
+    A `DataLoader` without `shuffle` and without a sampler, over a set of samples that a loop over epochs goes through
+    and learns from: a training set of torchvision, a set of files, a class of the project, or what is named for
+    training.
+
+Why:
+    Batches hold the same samples in every epoch, and often of one class each, for many sets are sorted: SGD follows
+    their order, and batch norm sees one class at a time.
+
+How sure:
+    A backward pass and a step are made with each batch, in a loop around the loader's. Silent where `shuffle` is given,
+    be it False; where the data draws or shuffles itself, is generated, is one batch, comes as a stream, or is text read
+    in order; where a hidden state goes from batch to batch; and where two loaders are read side by side.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import is_a_test
+from trainworthy.check.static.training_order import read_in_order
+
+BAD = """\
+import torch
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+train_set = datasets.ImageFolder("images/train", transforms.ToTensor())
+loader = DataLoader(train_set, batch_size=64)  # <- TW506
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(10):
+    for images, labels in loader:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+"""
+
+GOOD = """\
+import torch
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+train_set = datasets.ImageFolder("images/train", transforms.ToTensor())
+loader = DataLoader(train_set, batch_size=64, shuffle=True)
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(10):
+    for images, labels in loader:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+"""
+
+
+@rule(code="TW506", severity="warning")
+def find(analysis: Analysis) -> Iterator[Hit]:
+    """Look at loaders that a training goes through."""
+    if is_a_test(analysis.source) or not analysis.mentions("DataLoader"):
+        return
+    seen: set[ast.AST] = set()
+    for call, loop in read_in_order(analysis):
+        if call.node not in seen:
+            seen.add(call.node)
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="the training data comes in the same order in every epoch",
+                evidence=(Evidence("it is learned from here", analysis.place(loop.node.iter, loop.context)),),
+                fix="Add `shuffle=True`, or a sampler that shuffles.",
+            )
