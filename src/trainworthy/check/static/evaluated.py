@@ -10,7 +10,7 @@ from pathlib import Path
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.external import WRAPPERS, is_loss_module, is_module, is_pretrained
+from trainworthy.check.static.external import is_loss_module, is_module, is_pretrained
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.modes import NO_GRAD
@@ -19,7 +19,7 @@ from trainworthy.check.static.repeats import with_repeats
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.turned_on import NO_NETWORK, Modes, has_backward
-from trainworthy.check.static.values import Function, Instance
+from trainworthy.check.static.values import WRAPPERS, Function, Instance
 
 _STATEFUL = re.compile(r"(Dropout|BatchNorm|SyncBatchNorm|InstanceNorm|DropPath)\w*$")
 _STATEFUL_WORDS = (

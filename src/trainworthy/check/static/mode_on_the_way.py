@@ -6,11 +6,11 @@ import ast
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import WRAPPERS, is_module
+from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import always_with, receiver
 from trainworthy.check.static.tree import own
-from trainworthy.check.static.values import Function, Instance, Value
+from trainworthy.check.static.values import WRAPPERS, Function, Instance, Value
 
 
 class PutIntoTraining:
