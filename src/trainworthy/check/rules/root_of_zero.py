@@ -99,7 +99,12 @@ def _is_of_a_layer(scope: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
     around = parents.get(scope)
     if isinstance(around, ast.ClassDef):
         return scope.name == "forward" and bool(around.bases)
-    return "norm" in scope.name.lower()
+    return "norm" in scope.name.lower() and any(_divides_by_root(one) for one in walk(scope))
+
+
+def _divides_by_root(node: ast.AST) -> bool:
+    """Say whether something is divided by a root as it is: a norm alone is no danger where no gradients are."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and called(node.right) == "sqrt"
 
 
 def _is_a_spread(node: ast.expr, scope: ast.AST) -> bool:
