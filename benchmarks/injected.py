@@ -1,7 +1,7 @@
 """Mistakes put into public code: how often does the static check see one that it could not know?
 
 ``python -m benchmarks.injected --root DIR`` takes the projects of ``ecosystem.toml`` from clones in ``DIR``, finds
-where each kind of mistake of ``injected_loops.py`` and ``injected_models.py`` can be made in them, makes it at up to
+where each kind of mistake of ``injected_*.py`` can be made in them, makes it at up to
 ``--most`` places a kind and project (drawn by hash), checks the file within its project with the rules that are about
 the kind, and asks for a finding that was not there before. It prints the table and writes ``results/injected.json``.
 
@@ -27,7 +27,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from benchmarks import injected_loops, injected_models  # noqa: F401  (they register the kinds)
+from benchmarks import injected_loops, injected_losses, injected_models, injected_runs  # noqa: F401  (of the kinds)
 from benchmarks.bug_pairs import function_at
 from benchmarks.common import write_result
 from benchmarks.ecosystem import lay_out

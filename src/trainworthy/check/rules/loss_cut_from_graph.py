@@ -25,8 +25,8 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.backward_losses import loss_of_backward
 from trainworthy.check.static.bindings import Def, functions_of
-from trainworthy.check.static.running_sums import loss_of_backward
 from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import Const, Sequence, Tensor
 

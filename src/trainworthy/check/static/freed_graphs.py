@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.backward_losses import loss_of_backward
 from trainworthy.check.static.external import is_loss_module, is_module
-from trainworthy.check.static.running_sums import loss_of_backward
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Instance
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.backward_losses import is_cut, sent_back
 from trainworthy.check.static.bindings import Def
 from trainworthy.check.static.tree import children, own, walk
 
@@ -53,13 +54,13 @@ def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def
     for loop in own(function):
         if isinstance(loop, ast.For | ast.While):
             body = list(_of_one_turn(loop))
-            sent = list(_sent_back(body, helpers))
+            sent = list(sent_back(body, helpers))
             for name, backward in [*sent, *((part, one) for whole, one in sent for part in _parts(body, whole))]:
                 yield from _appended(body, name, backward, function=function, owner=owner, loop=loop)
                 for node in body:
                     target = _sum_with(node, name)
                     first, line = sorted((_line(backward), _line(node)))
-                    if target is None or _is_cut(body, name, first, line):
+                    if target is None or is_cut(body, name, first, line):
                         continue
                     if _starts_as_number(target, function, owner, loop) and not _is_bound_anew(target, function, loop):
                         few = _ends_soon(target, function, loop)
@@ -115,7 +116,7 @@ def _appended(
         if call is None or not isinstance(func, ast.Attribute) or func.attr != "append" or len(call.args) != 1:
             continue
         first, line = sorted((_line(backward), _line(node)))
-        if not _is_loss_with_graph(call.args[0], name) or _is_cut(body, name, first, line):
+        if not _is_loss_with_graph(call.args[0], name) or is_cut(body, name, first, line):
             continue
         whole = owner if owner is not None and ast.unparse(func.value).startswith("self.") else function
         if _is_made_each_turn(func.value, function, loop):
@@ -217,7 +218,7 @@ def _in_steps_of_lightning(function: Def, owner: ast.ClassDef) -> Iterator[Kept]
         body = own(function)
         for node in body:
             target = _sum_with(node, value.id)
-            if not isinstance(target, ast.Attribute) or _is_cut(body, value.id, _line(node) - 1, one.lineno):
+            if not isinstance(target, ast.Attribute) or is_cut(body, value.id, _line(node) - 1, one.lineno):
                 continue
             if _starts_as_number(target, function, owner, function):
                 yield Kept(node, _summand(node, value.id), one)  # type: ignore[arg-type]
@@ -236,68 +237,6 @@ def _of_one_turn(loop: ast.For | ast.While) -> Iterator[ast.AST]:
         off = isinstance(one, ast.With) and any(_OFF.search(ast.unparse(item.context_expr)) for item in one.items)
         if not off and not isinstance(one, ast.For | ast.While | ast.AsyncFor | ast.Lambda | ast.ClassDef | Def):
             left += children(one)
-
-
-def _sent_back(body: list[ast.AST], helpers: dict[str, Def]) -> Iterator[tuple[str, ast.AST]]:
-    """Yield the names of losses that a turn goes back through, itself or in a helper that returns the loss."""
-    for node in body:
-        if isinstance(node, ast.Call):
-            name = loss_of_backward(node)
-            if name:
-                yield name, node
-        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Call):
-            helper = helpers.get(last_name(node.value.func))
-            called = ast.unparse(node.value.func)
-            if helper is not None and called in (helper.name, f"self.{helper.name}"):
-                at = _place_of_loss(helper)
-                target = node.targets[0]
-                if at is None and isinstance(target, ast.Name) and _returns_loss(helper):
-                    yield target.id, node
-                elif at is not None and isinstance(target, ast.Tuple) and at < len(target.elts):
-                    one = target.elts[at]
-                    if isinstance(one, ast.Name):
-                        yield one.id, node
-
-
-def loss_of_backward(call: ast.Call) -> str:
-    """Name the loss that a call goes back through, as `x.backward()` and `engine.backward(x)` do; "" if none."""
-    func = call.func
-    if not isinstance(func, ast.Attribute) or func.attr not in ("backward", "manual_backward"):
-        return ""
-    if call.args and isinstance(call.args[0], ast.Name) and not isinstance(func.value, ast.BinOp):
-        return call.args[0].id if _is_an_engine(func.value) else ""
-    value = func.value
-    if isinstance(value, ast.Call) and last_name(value.func) in ("scale", "scale_loss") and len(value.args) == 1:
-        value = value.args[0]
-    while isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div | ast.Mult):
-        value = value.left
-    return value.id if isinstance(value, ast.Name) else ""
-
-
-def _is_an_engine(node: ast.expr) -> bool:
-    """Say whether what stands before `.backward(x)` takes a loss: an accelerator, engine or module."""
-    return last_name(node).lower() in ("accelerator", "fabric", "engine", "model_engine", "self", "model", "optimizer")
-
-
-def _returned_losses(helper: Def) -> tuple[set[str], list[ast.expr]]:
-    nodes = own(helper)
-    places = {loss_of_backward(one): one.lineno for one in nodes if isinstance(one, ast.Call)}
-    losses = {one for one, at in places.items() if one and not _is_cut(nodes, one, at, helper.end_lineno or 0)}
-    return losses, [one.value for one in nodes if isinstance(one, ast.Return) and one.value is not None]
-
-
-def _returns_loss(helper: Def) -> bool:
-    losses, values = _returned_losses(helper)
-    return bool(values) and all(isinstance(one, ast.Name) and one.id in losses for one in values)
-
-
-def _place_of_loss(helper: Def) -> int | None:
-    """Return which of several returned values is the loss."""
-    losses, values = _returned_losses(helper)
-    if len(values) != 1 or not isinstance(values[0], ast.Tuple):
-        return None
-    places = [at for at, one in enumerate(values[0].elts) if isinstance(one, ast.Name) and one.id in losses]
-    return places[0] if places else None
 
 
 def _sum_with(node: ast.AST, name: str) -> ast.Name | ast.Attribute | None:
@@ -330,17 +269,6 @@ def _is_loss_with_graph(node: ast.expr, name: str) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("mean", "sum", "cpu"):
         node = node.func.value
     return isinstance(node, ast.Name) and node.id == name
-
-
-def _is_cut(body: Iterable[ast.AST], name: str, first: int, line: int) -> bool:
-    """Say whether a name is bound anew between two lines: by then it may be a number, or have no graph."""
-    for node in body:
-        is_between = isinstance(node, ast.Assign) and first < node.lineno <= line
-        if is_between and any(name in _targets(one) for one in getattr(node, "targets", ())):
-            return True
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "detach_":
-            return True
-    return False
 
 
 def _starts_as_number(
