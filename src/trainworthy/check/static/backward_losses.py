@@ -76,8 +76,12 @@ def is_cut(body: Iterable[ast.AST], name: str, first: int, line: int) -> bool:
     """Say whether a name is bound anew between two lines: by then it may be a number, or have no graph."""
     for node in body:
         is_between = isinstance(node, ast.Assign) and first < node.lineno <= line
-        if is_between and any(name in _targets(one) for one in getattr(node, "targets", ())):
+        if is_between and any(name in bound_names(one) for one in getattr(node, "targets", ())):
             return True
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "detach_":
             return True
     return False
+
+
+def bound_names(node: ast.expr) -> list[str]:
+    return [ast.unparse(one) for one in (node.elts if isinstance(node, ast.Tuple) else [node])]

@@ -169,7 +169,7 @@ def _is_a_list_outside(target: ast.expr, whole: ast.AST, loop: ast.AST) -> bool:
     bound = [
         one
         for one in walk(whole)
-        if isinstance(one, ast.Assign | ast.AnnAssign) and any(text in _targets(each) for each in _bound_by(one))
+        if isinstance(one, ast.Assign | ast.AnnAssign) and any(text in bound_names(each) for each in _bound_by(one))
     ]
     empty = (each for one in bound for each in (one.value.elts if isinstance(one.value, ast.Tuple) else [one.value]))
     return not inner & set(bound) and any(isinstance(one, ast.List) and not one.elts for one in empty)
@@ -182,7 +182,7 @@ def _is_made_each_turn(target: ast.expr, function: Body, loop: ast.AST) -> bool:
         if isinstance(outer, ast.For | ast.While) and outer is not loop and loop in walk(outer):
             epochs = isinstance(outer, ast.For) and "epoch" in ast.unparse(outer.target).lower()
             bound = (one for one in walk(outer) if isinstance(one, ast.Assign))
-            if not epochs and any(text in _targets(each) for one in bound for each in one.targets):
+            if not epochs and any(text in bound_names(each) for one in bound for each in one.targets):
                 return True
     return False
 
@@ -281,14 +281,10 @@ def _starts_as_number(
     return any(
         isinstance(one, ast.Assign)
         and one not in inner
-        and any(text in _targets(each) for each in one.targets)
+        and any(text in bound_names(each) for each in one.targets)
         and _is_a_start(one.value)
         for one in walk(whole)
     )
-
-
-def _targets(node: ast.expr) -> list[str]:
-    return [ast.unparse(one) for one in (node.elts if isinstance(node, ast.Tuple) else [node])]
 
 
 def _is_a_start(node: ast.expr) -> bool:
@@ -310,7 +306,7 @@ def _is_bound_anew(target: ast.Name | ast.Attribute, function: Body, loop: ast.F
             if any(ast.unparse(one) == text for one in names):
                 return True
     assigned = [one for one in walk(loop) if isinstance(one, ast.Assign)]
-    bound = [one for one in assigned if any(text in _targets(each) for each in one.targets)]
+    bound = [one for one in assigned if any(text in bound_names(each) for each in one.targets)]
     return any(
         not (isinstance(one.value, ast.Constant) and one not in loop.body) and not _adds_to(one.value, text)
         for one in bound
@@ -325,7 +321,7 @@ def _ends_soon(target: ast.Name | ast.Attribute, function: Body, loop: ast.For |
     """Say whether a sum begins anew every few turns, or is one of a few repeats within a turn over the data."""
     text = ast.unparse(target)
     begun = [one for one in walk(loop) if isinstance(one, ast.Assign) and not _adds_to(one.value, text)]
-    if any(text in _targets(each) for one in begun for each in one.targets):
+    if any(text in bound_names(each) for one in begun for each in one.targets):
         return True
     around = [one for one in own(function) if isinstance(one, ast.For) and one is not loop and loop in walk(one)]
     return any("epoch" not in ast.unparse(one.target) and "range" not in ast.unparse(one.iter) for one in around)
