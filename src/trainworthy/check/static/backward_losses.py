@@ -84,4 +84,5 @@ def is_cut(body: Iterable[ast.AST], name: str, first: int, line: int) -> bool:
 
 
 def bound_names(node: ast.expr) -> list[str]:
+    """Write what an assignment's target binds, the parts of a tuple one by one."""
     return [ast.unparse(one) for one in (node.elts if isinstance(node, ast.Tuple) else [node])]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.backward_losses import is_cut, sent_back
+from trainworthy.check.static.backward_losses import bound_names, is_cut, sent_back
 from trainworthy.check.static.bindings import Def
 from trainworthy.check.static.tree import children, own, walk
 
