@@ -21,7 +21,7 @@ import hashlib
 import re
 import sys
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks import injected_loops, injected_losses, injected_models, injected_runs  # noqa: F401  (of the kinds)
 from benchmarks.bug_pairs import function_at
-from benchmarks.common import write_result
+from benchmarks.common import read_result, write_result
 from benchmarks.ecosystem import lay_out
 from benchmarks.ecosystem import manifest as projects
 from benchmarks.injected_program import KINDS, Injection, Kind, Program
@@ -52,11 +52,12 @@ WITHOUT_EFFECT = ("repository", "path", "function", "kind")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="folder of clones")
-    parser.add_argument("--half", choices=("train", "test"), help="only this half; nothing is written")
+    parser.add_argument("--half", choices=("train", "test"), help="only this half, which is written alone")
     parser.add_argument("--kind", default="", help="only kinds whose name or rules contain this; nothing is written")
     parser.add_argument("--only", default="", help="only projects whose name contains this; nothing is written")
     parser.add_argument("--most", type=int, default=2, help="places a kind and project")
     parser.add_argument("--show", action="store_true", help="print what is missed")
+    parser.add_argument("--label", default="now", help="name of this measurement in the result file")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     kinds = [one.name for one in KINDS if options.kind in f"{one.name} {' '.join(one.codes)}"]
@@ -76,9 +77,20 @@ def main() -> None:
                     place = f"{row['repository']} {row['path']}:{row['line']} {row['function']}"
                     print(f"missed: {row['kind']}: {place}", flush=True)
     show(rows)
-    if not (options.half or options.kind or options.only):
-        rows.sort(key=lambda row: (row["repository"], row["kind"], row["path"], row["line"]))
-        write_result("injected", most=options.most, rows=rows)
+    if not (options.kind or options.only):
+        known = read_result("injected") or {}
+        kept = {name: value for name, value in known.get("measurements", {}).items() if name != options.label}
+        missed = sorted(
+            (row for row in rows if row["half"] == "train" and not row["found"]),
+            key=lambda row: tuple(map(str, row.values())),
+        )
+        write_result(
+            "injected",
+            most=options.most,
+            kinds={one.name: {"row": one.row, "codes": one.codes} for one in KINDS},
+            measurements={**kept, options.label: counted(rows)},
+            missed_of_train=missed if options.label == "now" else known.get("missed_of_train", []),
+        )
 
 
 def half_of(repository: str) -> str:
@@ -189,16 +201,26 @@ def without_effect(rows: list[Row]) -> list[Row]:
     return [row for row in rows if tuple(row[name] for name in WITHOUT_EFFECT) not in known]
 
 
+def counted(rows: list[Row]) -> dict[str, dict[str, dict[str, int]]]:
+    """Count found and made, by half and kind."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for row in rows:
+        count = counts.setdefault(row["half"], {}).setdefault(row["kind"], {"found": 0, "made": 0})
+        count["made"] += 1
+        count["found"] += bool(row["found"])
+    return counts
+
+
 def show(rows: list[Row]) -> None:
     """Print found of made, by kind and half."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        for name in (row["kind"], "all"):
-            counts[name][row["half"]] += 1
-            counts[name][f"{row['half']} found"] += bool(row["found"])
-    for name in [*(one.name for one in KINDS if one.name in counts), "all"]:
-        count = counts[name]
-        print(f"{name:<60}" + "".join(f"{count[f'{h} found']:>6} of {count[h]:<4}" for h in ("train", "test")))
+    counts = counted(rows)
+    for name in (one.name for one in KINDS):
+        shown = [counts.get(half, {}).get(name, {"found": 0, "made": 0}) for half in ("train", "test")]
+        if any(one["made"] for one in shown):
+            print(f"{name:<60}" + "".join(f"{one['found']:>6} of {one['made']:<4}" for one in shown))
+    for half, kinds in counts.items():
+        made, found = (sum(one[what] for one in kinds.values()) for what in ("made", "found"))
+        print(f"all of {half}: {found} of {made}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import benchmark_table
 import catalogue_page
 import ecosystem_page
+import injected_page
 import measured_gpu_page
 import parts_page
 import peers_page
@@ -217,6 +218,7 @@ def quick_pages() -> dict[Path, str]:
         **rule_pages.rule_pages(),
         **ecosystem_page.ecosystem_page(),
         **catalogue_page.catalogue_page(),
+        **injected_page.injected_page(),
         **published_runs_page.page(),
         **resume_page.page(),
         **_estimate_page("estimate-model", _MODEL),
