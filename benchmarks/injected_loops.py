@@ -164,7 +164,9 @@ def _chosen(program: Program, call: ast.Call, others: list[ast.Call]) -> bool:
         one.orelse and one in guards for other in others for one in program.around(other) if isinstance(one, ast.If)
     )
     owner = next((one for one in program.around(call) if isinstance(one, ast.ClassDef)), None)
-    if receiver(call).startswith("self.") and not any(owner in program.around(one) for one in others):
+    if receiver(call).startswith("self.") and not any(
+        owner is outer for one in others for outer in program.around(one)
+    ):
         return True  # `self.x` of another class is another object
     return either or not any(True for _ in program.calls("backward")) or TESTS.search(program.text) is not None
 

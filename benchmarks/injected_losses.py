@@ -16,10 +16,10 @@ def _(program: Program) -> Iterator[Injection]:
             text = f"torch.softmax({program.of(call.args[0])}, dim=1)"
             yield Injection(line=call.lineno, edits=(program.put(call.args[0], text),))
     for name in re.findall(r"([\w.]+) = (?:torch\.)?nn\.CrossEntropyLoss\(", program.text):
-        for call in program.nodes:
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == name and len(call.args) == 2:
-                text = f"torch.softmax({program.of(call.args[0])}, dim=1)"
-                yield Injection(line=call.lineno, edits=(program.put(call.args[0], text),))
+        for node in program.nodes:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == name and len(node.args) == 2:
+                text = f"torch.softmax({program.of(node.args[0])}, dim=1)"
+                yield Injection(line=node.lineno, edits=(program.put(node.args[0], text),))
 
 
 def _soft(call: ast.Call) -> bool:
