@@ -70,9 +70,9 @@ def main() -> None:
         given = ((one, Path(options.root), kinds, options.most) for one in chosen)
         rows = []
         for work in as_completed([pool.submit(_tried, one) for one in given]):
-            counted = without_effect(work.result())
-            rows += counted
-            for row in counted:
+            tried_here = without_effect(work.result())
+            rows += tried_here
+            for row in tried_here:
                 if options.show and not row["found"] and row["half"] == "train":
                     place = f"{row['repository']} {row['path']}:{row['line']} {row['function']}"
                     print(f"missed: {row['kind']}: {place}", flush=True)
@@ -167,7 +167,7 @@ def _order(text: str) -> str:
 def said(file: Path, kind: Kind) -> set[tuple[str, str]]:
     """Return code and message of what the kind's rules say of a file, and the how many-th of these it is."""
     if not kind.codes:
-        return Counter()
+        return set()
     result = check_file(str(file), Config(select=kind.codes), project=Project())
     times: Counter[str] = Counter()
     found = set()
