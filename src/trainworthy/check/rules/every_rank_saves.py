@@ -139,7 +139,24 @@ def _is_of_every_rank(analysis: Analysis, save: ast.Call, function: ast.AST) -> 
     if not _is_save(save) or len(save.args) < 2 or not _holds_a_model(save, function):
         return False
     path = save.args[1]
-    return not (on_one_rank(save, analysis.parents) or asks_which_rank(path) or _depends(path, function))
+    one_writes = on_one_rank(save, analysis.parents) or _is_under_a_choice_by_rank(analysis, save)
+    return not (one_writes or asks_which_rank(path) or _depends(path, function))
+
+
+def _is_under_a_choice_by_rank(analysis: Analysis, node: ast.AST) -> bool:
+    """Say whether a condition around a node asks what was made of the rank: `args.save = ... and is_master(args)`."""
+    made = {
+        ast.unparse(target)
+        for one in analysis.nodes.get(ast.Assign, [])
+        if isinstance(one, ast.Assign) and asks_which_rank(one.value)
+        for target in one.targets
+    }
+    while node in analysis.parents:
+        node = analysis.parents[node]
+        asked = walk(node.test) if isinstance(node, ast.If) else ()
+        if any(isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) in made for one in asked):
+            return True
+    return False
 
 
 _REPLICATES = ("torch.nn.parallel.DistributedDataParallel", "torch.nn.parallel.distributed.DistributedDataParallel")

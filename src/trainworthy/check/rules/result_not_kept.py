@@ -249,6 +249,8 @@ def _pure(analysis: Analysis, call: Call) -> bool:
         return False
     if call.method in _TENSOR_ONLY and (call.node.args or call.node.keywords):
         return True
+    if "torch" not in analysis.source.words:
+        return False  # blobs of caffe are reshaped in place
     return call.method in (_TENSOR_ONLY | _SHARED) - _OF_MANY and is_of_a_tensor(analysis, call.node)
 
 

@@ -110,7 +110,7 @@ def _may_have_layers(analysis: Analysis, call: Call, *, trains: bool = False) ->
     """Say whether a program trains, and the network's classes have such layers; its project, if they are not known."""
     if not (trains or has_backward(analysis.source.tree)) or "torch" not in analysis.source.words:
         return False
-    if call.name.endswith(".__call__") and isinstance(call.owner, Instance) and call.owner.cls is not None:
+    if isinstance(call.owner, Instance) and call.owner.cls is not None and is_module(call.owner):
         classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
         return any(_LAYER.search(cls.source.segment(cls.node)) for cls in classes)
     if analysis.mentions(*_STATEFUL_WORDS) or (analysis.mentions("torchvision") and analysis.mentions("models")):
@@ -223,7 +223,7 @@ def _is_an_evaluation(call: Call) -> bool:
     """Say whether a call stands in a function named for evaluating, or a loop over held-out data; samples are none."""
     functions = [call.context.function, *(one.context.function for one in call.context.callers)]
     names = [one.name for one in functions if one is not None]
-    if any(_ON_PURPOSE.search(one) for one in names):
+    if any(_ON_PURPOSE.search(one) or _OF_A_FRAMEWORK.search(one) for one in names):
         return False
     loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For)]
     return any(_HELD_OUT.search(ast.unparse(loop.iter)) for loop in loops[-1:]) or any(
@@ -231,6 +231,7 @@ def _is_an_evaluation(call: Call) -> bool:
     )
 
 
+_OF_A_FRAMEWORK = re.compile(r"^(train|training|val|valid|validation|test)_step$")  # who calls it sets the mode
 _ON_PURPOSE = re.compile(
     r"(^|_)(mc|bayes\w*|uncertain\w*|stochastic|update_bn|bn|calib\w*)($|_)|dropout", re.IGNORECASE
 )

@@ -10,7 +10,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, LoopNode
-from trainworthy.check.static.queries import inner_modules, once_per_place, receiver
+from trainworthy.check.static.queries import body_of, inner_modules, once_per_place, receiver
 from trainworthy.check.static.tree import walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
 
@@ -51,11 +51,22 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call, Valu
                 _comes_back(analysis, call, back, loop)
                 or _leaves(loop, call)
                 or _is_meant(trained, evals, backward, loop)
+                or _is_frozen(call)
             ):
                 continue
             done.add(call.node)
             yield _in_this_file(analysis, call, loop), backward, call.owner
             break
+
+
+def _is_frozen(call: Call) -> bool:
+    """Say whether what is put into evaluation mode is frozen in the same function: a teacher, which does not train."""
+    return any(
+        isinstance(one, ast.Call)
+        and ast.unparse(one.func) == f"{receiver(call)}.requires_grad_"
+        and [ast.unparse(given) for given in (*one.args, *(each.value for each in one.keywords))] == ["False"]
+        for one in walk(body_of(call.context))
+    )
 
 
 def _is_meant(trained: _Trained, evals: list[Call], backward: Call, loop: LoopNode) -> bool:

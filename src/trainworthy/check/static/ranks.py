@@ -10,7 +10,8 @@ from trainworthy.check.static.tree import walk
 
 _OF_A_RANK = re.compile(
     r"(?:^|_)rank(?:_|$)|rank_?zero|^is_?(?:global_?)?rank|(?:^|_)(?:is_)?(?:main|master|root|primary|leader|chief)(?:_|$)|"
-    r"main_?process|coordinator|is_global_zero|process_index|world_master|local_master",
+    r"main_?process|coordinator|is_global_zero|process_index|world_master|local_master|"
+    r"(?:^|_)proc(?:ess)?_?(?:id|idx|index)$",
     re.IGNORECASE,
 )
 # These ask which rank it is, not how many there are or whether there are any.

@@ -141,7 +141,8 @@ def _is_a_loader(node: ast.expr, scope: ast.AST) -> bool:
     """Say whether something goes through what is called a loader, or through what was made of one."""
     if _LOADER.search(ast.unparse(node)):
         return True
-    inner = node.args[0] if called(node) in ("enumerate", "iter", "next") and isinstance(node, ast.Call) else node
+    wraps = isinstance(node, ast.Call) and bool(node.args) and called(node) in ("enumerate", "iter", "next")
+    inner = node.args[0] if isinstance(node, ast.Call) and wraps else node
     given = followed(inner, scope)
     return given is not inner and _LOADER.search(ast.unparse(given)) is not None
 
