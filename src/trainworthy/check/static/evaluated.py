@@ -71,7 +71,7 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
             continue
         if from_files and last_name(call.node.func) not in trained:
             continue
-        if (in_a_module(call) and not _is_own_evaluation(call)) or (not layers and _acts(call)):
+        if (in_a_module(call) and not _is_own_evaluation(call)) or (not layers and (_acts(call) or _is_a_step(call))):
             continue
         whole = not has_backward(body) and (
             (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
@@ -180,6 +180,15 @@ def _acts(call: Call) -> bool:
     return any(_ACTS.search(one) for one in (call.method, *(one.name for one in functions if one is not None)))
 
 
+def _is_a_step(call: Call) -> bool:
+    """Say whether a call is on the way of a step that a framework's loop calls, which sets the mode before."""
+    functions = [call.context.function, *(one.context.function for one in call.context.callers)]
+    return any(one is not None and one.owner is not None and _A_STEP.search(one.name) for one in functions)
+
+
+_A_STEP = re.compile(r"^(train|training|val|valid|validation|test)_step$")
+
+
 def _siblings_have_layers(analysis: Analysis) -> bool:
     """Say whether a file of the same folder, where a pickled module's class may stand, has layers with modes."""
     folder = Path(analysis.source.path).parent
@@ -223,7 +232,7 @@ def _is_an_evaluation(call: Call) -> bool:
     """Say whether a call stands in a function named for evaluating, or a loop over held-out data; samples are none."""
     functions = [call.context.function, *(one.context.function for one in call.context.callers)]
     names = [one.name for one in functions if one is not None]
-    if any(_ON_PURPOSE.search(one) or _OF_A_FRAMEWORK.search(one) for one in names):
+    if any(_ON_PURPOSE.search(one) for one in names):
         return False
     loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For)]
     return any(_HELD_OUT.search(ast.unparse(loop.iter)) for loop in loops[-1:]) or any(
@@ -231,7 +240,6 @@ def _is_an_evaluation(call: Call) -> bool:
     )
 
 
-_OF_A_FRAMEWORK = re.compile(r"^(train|training|val|valid|validation|test)_step$")  # who calls it sets the mode
 _ON_PURPOSE = re.compile(
     r"(^|_)(mc|bayes\w*|uncertain\w*|stochastic|update_bn|bn|calib\w*)($|_)|dropout", re.IGNORECASE
 )
