@@ -3,6 +3,7 @@
 What it finds:
     `masked = image` with `image` a parameter, then `masked[y0:y1] = 0` and `return masked`; also a view,
     `rows = labels[:, 1:]`, then `rows[rows == -100] = 0`. Nothing uses the parameter under its own name afterwards.
+    Also `x.clamp_(0, 1)` of a parameter in a function that is named for showing or saving it.
 
 Why:
     A second name, or a slice, is no copy: the caller's tensor or array is changed. The next epoch, or whoever else
@@ -77,8 +78,32 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if not analysis.source.words & {"torch", "numpy"} or is_a_test(analysis.source):
         return
     for function in functions_of(analysis.nodes):
+        if _SHOWS.search(function.name):
+            yield from _shown(analysis, function)
         if not _WRITES.search(function.name):
             yield from _in_function(analysis, function)
+
+
+_SHOWS = re.compile(r"^_?(save|plot|show|draw|visuali[sz]e|display|log|print|export|dump)(_|$)")
+_METHODS = frozenset({"clamp_", "sub_", "div_", "mul_", "add_", "neg_", "clip_", "abs_", "sqrt_", "squeeze_"})
+
+
+def _shown(analysis: Analysis, function: Def) -> Iterator[Hit]:
+    """Yield where a function that is to show or store a tensor changes it."""
+    nodes = own(function)
+    parameters = {one.arg for one in (*function.args.args, *function.args.kwonlyargs)} - {"self", "cls"}
+    for call in nodes:
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        name = getattr(call.func.value, "id", "")
+        if name not in parameters or call.func.attr not in _METHODS or _is_made_anew(analysis, nodes, name, call):
+            continue
+        parameters.discard(name)
+        yield Hit(
+            place=analysis.place(call),
+            message=f"`{call.func.attr}` changes the caller's `{name}`, which `{function.name}` is to show or store",
+            fix=f"`{name} = {name}.clone()` first, or `{call.func.attr.rstrip('_')}`.",
+        )
 
 
 def _in_function(analysis: Analysis, function: Def) -> Iterator[Hit]:
@@ -104,6 +129,26 @@ def _in_function(analysis: Analysis, function: Def) -> Iterator[Hit]:
             evidence=(Evidence("it is the same object since here", analysis.place(alias)),),
             fix="Clone it where it gets its name.",
         )
+
+
+def _is_made_anew(analysis: Analysis, nodes: Sequence[ast.AST], name: str, call: ast.AST) -> bool:
+    """Say whether a name is bound on the way to a call, and not only in another branch."""
+    above: set[ast.AST | None] = set()
+    around: ast.AST | None = call
+    while around is not None:
+        around = analysis.parents.get(around)
+        above.add(around)
+    blocks = [one for one in nodes if isinstance(one, ast.Assign) and _line(one) < _line(call)]
+    return any(
+        analysis.parents.get(one) in above and any(getattr(each, "id", "") == name for each in one.targets)
+        for one in blocks
+        if not _is_in_the_other_branch(analysis, one, call)
+    )
+
+
+def _is_in_the_other_branch(analysis: Analysis, one: ast.AST, call: ast.AST) -> bool:
+    branch = analysis.parents.get(one)
+    return isinstance(branch, ast.If) and one in branch.body and not any(call in walk(each) for each in branch.body)
 
 
 def _stands_for(value: ast.expr) -> str | None:
@@ -157,4 +202,8 @@ def _writes(node: ast.AST, name: str) -> bool:
 def _is_of_an_array(index: ast.expr) -> bool:
     """Say whether an index is one that only arrays take: a slice, a comparison, several at once."""
     kinds = ast.Slice | ast.Compare | ast.Invert
-    return isinstance(index, ast.Tuple) or any(isinstance(one, kinds) for one in walk(index))
+    named = isinstance(index, ast.Name) and _OF_SEVERAL.search(index.id) is not None
+    return named or isinstance(index, ast.Tuple) or any(isinstance(one, kinds) for one in walk(index))
+
+
+_OF_SEVERAL = re.compile(r"(^|_)(ind|inds|indices|indexes|mask\w*)(_|$)")

@@ -36,7 +36,7 @@ from trainworthy.check.live.runs import longest_run
 from trainworthy.check.rule import rule
 from trainworthy.check.static import by_hand
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.cleared_once import cleared_before_loop
+from trainworthy.check.static.cleared_once import cleared_before_loop, never_cleared_in_its_loop
 from trainworthy.check.static.clearing import (
     never_cleared_by_this_class,
     never_cleared_by_this_file,
@@ -140,6 +140,7 @@ def _is_never_cleared(analysis: Analysis, step: Call, backward: Call, somewhere:
         or never_cleared_by_this_file(analysis, optimizer, backward)
         or never_cleared_by_this_class(analysis, step, backward, written)
         or _is_cleared_before_only(analysis, step)
+        or never_cleared_in_its_loop(analysis, step, written)
     )
 
 

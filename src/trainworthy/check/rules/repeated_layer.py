@@ -135,7 +135,9 @@ def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
     if isinstance(node, ast.ListComp | ast.GeneratorExp):
         names = {one.id for one in walk(node.generators[0].target) if isinstance(one, ast.Name)}
         if isinstance(node.elt, ast.Name) and node.elt.id not in names:
-            return has_parameters(analysis.element_of(node), analysis)
+            element = analysis.element_of(node)
+            given = call.method == "ModuleList" and element is UNKNOWN and _is_a_parameter(node.elt.id, call)
+            return given or has_parameters(element, analysis)
         return False
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         held = node.left if isinstance(node.left, ast.List) else node.right
@@ -149,6 +151,15 @@ def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
                 if one.node is node
             )
     return False
+
+
+def _is_a_parameter(name: str, call: Call) -> bool:
+    """Say whether a name is a parameter of the function around, which nothing binds anew."""
+    function = call.context.function
+    if function is None or not isinstance(function.node, ast.FunctionDef):
+        return False
+    arguments = {one.arg for one in (*function.node.args.args, *function.node.args.kwonlyargs)}
+    return name in arguments and not any(isinstance(one, ast.Name) and one.id == name for one in _stores(function.node))
 
 
 LIVE_BAD = """\

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_optimizer
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import body_of, stepped_by
 from trainworthy.check.static.tree import own, variables, walk
+from trainworthy.check.static.values import Instance
 
 _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -44,6 +49,39 @@ def _of_scope(
         if clear is not None and not _may_be_cleared(analysis, loop, optimizer, _models_of(clears, clear)):
             told.add(loop)
             yield step, clear, backward
+
+
+def never_cleared_in_its_loop(analysis: Analysis, step: Call, optimizer: str) -> bool:
+    """Say whether nothing in all of the loops around a step of one of torch's optimizers can clear its gradients."""
+    owner, loops = stepped_by(step)[0], step.context.loops
+    made = owner.made_by if isinstance(owner, Instance) and owner.cls is None and is_optimizer(owner) else None
+    if made is None or not loops or not analysis.finished or step.context.source is not analysis.source:
+        return False
+    scope = body_of(step.context)
+    if not optimizer.isidentifier() or _is_cleared_elsewhere(analysis, optimizer, scope):
+        return False  # an attribute may be cleared by anybody
+    nodes = set(walk(loops[0]))
+    # A model that is handed to a function of the project may be cleared there.
+    unknown = any(
+        isinstance(one, ast.Call) and _MAY_CLEAR.search(last_name(one.func).lower()) and one is not step.node
+        for one in nodes
+    )
+    return made.node not in nodes and not unknown and not _may_be_cleared(analysis, loops[0], optimizer, set())
+
+
+def _is_cleared_elsewhere(analysis: Analysis, optimizer: str, scope: ast.AST) -> bool:
+    """Say whether another function, which somebody may call, clears an optimizer of that name."""
+    for one in analysis.nodes.get(ast.Attribute, []):
+        if isinstance(one, ast.Attribute) and one.attr == "zero_grad" and ast.unparse(one.value) == optimizer:
+            around: ast.AST = one
+            while around in analysis.parents and not isinstance(around, ast.FunctionDef | ast.Lambda):
+                around = analysis.parents[around]
+            if around is not scope:
+                return True
+    return False
+
+
+_MAY_CLEAR = re.compile(r"zero|clear|reset|closure|update|optim|train_|fit$")
 
 
 def _is_call(node: ast.AST, method: str) -> bool:
