@@ -19,7 +19,7 @@ def injected_page() -> dict[Path, str]:
         "",
         "Which of the usual mistakes does the static check see in code whose style nobody had in mind?",
         f"{len(data['kinds'])} kinds of mistakes of the catalogue are made, by edits of one to three lines, at places",
-        "drawn by hash in the projects of [ecosystem.md](ecosystem.md), up to",
+        "drawn by hash in the projects of [ecosystem.md](ecosystem.md) that have at most 150 files, up to",
         f"{data['most']} a kind and project, and the file is checked within its project with the rules that are about",
         "the kind. A mistake is found if one of them says something that it did not say before.",
         "`python -m benchmarks.injected --root CLONES` measures.",
