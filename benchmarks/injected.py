@@ -79,7 +79,7 @@ def main() -> None:
     show(rows)
     if not (options.kind or options.only):
         known = read_result("injected") or {}
-        kept = {name: value for name, value in known.get("measurements", {}).items() if name != options.label}
+        kept = known.get("measurements", {})
         missed = sorted(
             (row for row in rows if row["half"] == "train" and not row["found"]),
             key=lambda row: tuple(map(str, row.values())),
@@ -88,8 +88,8 @@ def main() -> None:
             "injected",
             most=options.most,
             kinds={one.name: {"row": one.row, "codes": one.codes} for one in KINDS},
-            measurements={**kept, options.label: counted(rows)},
-            missed_of_train=missed if options.label == "now" else known.get("missed_of_train", []),
+            measurements={**kept, options.label: {**kept.get(options.label, {}), **counted(rows)}},
+            missed_of_train=missed or known.get("missed_of_train", []),
         )
 
 
