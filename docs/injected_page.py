@@ -13,7 +13,12 @@ RESULT = DOCS.parent / "benchmarks" / "results" / "injected.json"
 def injected_page() -> dict[Path, str]:
     """Build the page."""
     data: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8"))
-    before, now = data["measurements"]["before"], data["measurements"]["now"]
+    measured = {
+        f"{half}{', before' * (label == 'before')}": data["measurements"][label][half]
+        for half in ("test", "train")
+        for label in ("before", "now")
+        if half in data["measurements"].get(label, {})
+    }
     lines = [
         "# Mistakes put into other people's code",
         "",
@@ -25,19 +30,18 @@ def injected_page() -> dict[Path, str]:
         "`python -m benchmarks.injected --root CLONES` measures.",
         "",
         "Rules were widened on the places of one half of the projects (train); those of the other half (test) were",
-        "only counted. The column before is of the same places, by the rules as they were before anybody looked at",
-        "such places. Where reading showed that a mistake has no effect, the place is listed in",
+        "only counted. Where reading showed that a mistake has no effect, the place is listed in",
         "`benchmarks/injected.toml` and not counted. The edits say how well rules carry over to other styles. Which",
         "mistakes people make, they do not say; for that see [check.md](check.md).",
         "",
-        f"Of the half that nobody looked at, {_sum(before['test'])} were found before, and {_sum(now['test'])} now;",
-        f"of the other half, {_sum(now['train'])} now.",
+        *(f"- {name}: {_sum(counts)}" for name, counts in measured.items()),
         "",
-        "| mistake | row | rules | test, before | test | train |", "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        f"| mistake | row | rules | {' | '.join(measured)} |",
+        "|---|---|---|" + "---|" * len(measured),
+    ]
     for name, kind in data["kinds"].items():
         codes = ", ".join(f"[{code}](rules/{code}.md)" for code in kind["codes"])
-        shown = [_of(one, name) for one in (before["test"], now["test"], now["train"])]
+        shown = [_of(one, name) for one in measured.values()]
         lines.append(f"| {name} | {kind['row']} | {codes} | {' | '.join(shown)} |")
     return {DOCS / "injected.md": "\n".join(lines) + "\n"}
 

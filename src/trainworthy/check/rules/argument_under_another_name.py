@@ -84,7 +84,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             yield from _in_function(analysis, function)
 
 
-_SHOWS = re.compile(r"^_?(save|plot|show|draw|visuali[sz]e|display|log|print|export|dump)(_|$)")
+_SHOWS = re.compile(r"^_?(save|plot|show|draw|visuali[sz]e|display|export|dump)(_|$)")
 _METHODS = frozenset({"clamp_", "sub_", "div_", "mul_", "add_", "neg_", "clip_", "abs_", "sqrt_", "squeeze_"})
 
 
