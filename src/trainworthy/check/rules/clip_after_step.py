@@ -29,6 +29,7 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import (
     CLIPPERS,
     always_with,
+    feeds,
     may_both_run,
     names_in,
     once_per_place,
@@ -76,7 +77,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         before = [one for one in near if one.at < clip.at and always_with(one.context, clip.context)]
         after = [one for one in near if one.at > clip.at and may_both_run(one.context, clip.context)]
         between = [one for one in backwards if before and before[-1].at < one.at < clip.at]
-        had = any(one.at < before[-1].at and _is_within(one, clip) for one in backwards) if before else False
+        had = any(one.at < before[-1].at and feeds(one, clip) for one in backwards) if before else False
         first = next((one for one in backwards if one.at > clip.at and same_turn(one.context, clip.context)), None)
         if first is not None and not had and _clips_nothing(clip, first, backwards, near):
             yield Hit(
@@ -107,12 +108,6 @@ def _after_the_step_itself(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("the step is here", analysis.place(before[-1].node, before[-1].context)),),
                 fix="Clip before the step.",
             )
-
-
-def _is_within(backward: Call, clip: Call) -> bool:
-    """Say whether a backward pass is of the turn that clips, be it in a loop of its own."""
-    a, b = backward.context, clip.context
-    return a.function is b.function and a.callers == b.callers and a.loops[: len(b.loops)] == b.loops
 
 
 def _clips_nothing(clip: Call, backward: Call, backwards: list[Call], steps: list[Call]) -> bool:

@@ -76,9 +76,9 @@ _FEWEST = 2  # of parts listed by name: one alone may be all that is to be train
 @rule(code="TW355", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at modules that make their own optimizers."""
-    if not {"parameters", "Module", "LightningModule"} & analysis.source.words:
+    if "parameters" not in analysis.source.words:
         return
-    made = {one.node: one for one in analysis.all_calls if is_optimizer(one.result) and one.node.args}
+    made = {one.node for one in analysis.all_calls if is_optimizer(one.result)}
     for cls in analysis.classes if made else ():
         if cls.source is not analysis.source or cls.prototype is None or not is_module(cls.prototype):
             continue

@@ -38,6 +38,7 @@ from trainworthy.check.static import by_hand
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.cleared_once import cleared_before_loop, never_cleared_in_its_loop
 from trainworthy.check.static.clearing import (
+    CLEARING,
     never_cleared_by_this_class,
     never_cleared_by_this_file,
     never_cleared_here,
@@ -99,7 +100,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             ),
             fix="Call `zero_grad()` within the loop, before `backward()`.",
         )
-    somewhere = analysis.mentions(*_CLEARING) or _assigns_grad(analysis)
+    somewhere = analysis.mentions(*CLEARING) or _assigns_grad(analysis)
     backwards = list(analysis.method_calls("backward"))
     for step in once_per_place(_steps(analysis)):
         near = [one for one in backwards if one.at < step.at and feeds(one, step)]
@@ -114,7 +115,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_cleared_before_only(analysis: Analysis, step: Call) -> bool:
     """Say whether all that clears gradients stands outside of loops, in callers of the function whose loop steps."""
-    if any(one is not analysis.source and not one.words.isdisjoint(_CLEARING) for one in analysis.sources):
+    if any(one is not analysis.source and not one.words.isdisjoint(CLEARING) for one in analysis.sources):
         return False
     written = [one for one in analysis.nodes.get(ast.Attribute, []) if getattr(one, "attr", "") == "zero_grad"]
     clears = list(analysis.method_calls("zero_grad"))
@@ -127,9 +128,6 @@ def _is_cleared_before_only(analysis: Analysis, step: Call) -> bool:
         and any(one.function is clear.context.function and one.callers == clear.context.callers for one in way)
         for clear in clears
     )
-
-
-_CLEARING = ("zero_grad", "clear_grad", "grad_zero")
 
 
 def _is_never_cleared(analysis: Analysis, step: Call, backward: Call, somewhere: bool) -> bool:

@@ -20,7 +20,6 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
-from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.tree import own
@@ -31,7 +30,6 @@ from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 dist.init_process_group("gloo")
-sampler = DistributedSampler(range(64))
 data = list(range(64))
 train_sampler = DistributedSampler(data)
 loader = DataLoader(data, batch_size=8, shuffle=False)  # <- TW439
@@ -39,7 +37,6 @@ for epoch in range(2):
     train_sampler.set_epoch(epoch)
     for batch in loader:
         pass
-val_loader = DataLoader(range(64), batch_size=8, sampler=sampler)
 """
 
 GOOD = """\
@@ -69,7 +66,7 @@ _REPLACES = frozenset({"prepare", "prepare_data_loader", "setup_dataloaders", "s
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at loaders without a sampler of data that a sampler is made of."""
     words = analysis.source.words
-    if not {"DistributedSampler", "DataLoader"} <= words or words & _REPLACES & _called(analysis):
+    if not {"DistributedSampler", "DataLoader"} <= words or words & _REPLACES & _methods(analysis):
         return
     samplers = {one.node for one in analysis.calls(*_SAMPLERS)}
     loaders = {one.node for one in analysis.calls(*_LOADERS) if not one.starred}
@@ -92,8 +89,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 )
 
 
-def _called(analysis: Analysis) -> set[str]:
-    return {last_name(one.func) for one in analysis.nodes.get(ast.Call, []) if isinstance(one, ast.Call)}
+def _methods(analysis: Analysis) -> set[str]:
+    """Return the methods that a file calls; its own `setup(rank, world_size)` is none."""
+    calls = (one for one in analysis.nodes.get(ast.Call, []) if isinstance(one, ast.Call))
+    return {one.func.attr for one in calls if isinstance(one.func, ast.Attribute)}
 
 
 def _data(call: ast.Call) -> str:
@@ -103,9 +102,12 @@ def _data(call: ast.Call) -> str:
     return "" if given is None else ast.unparse(given)
 
 
+_BEFORE_SAMPLER = 3  # the arguments of a loader before its sampler: data, size of a batch, shuffle
+
+
 def _is_without(node: ast.AST, data: str) -> bool:
     """Say whether a loader is of this data and gets no sampler."""
-    if not isinstance(node, ast.Call) or not data or _data(node) != data or len(node.args) > 3:
+    if not isinstance(node, ast.Call) or not data or _data(node) != data or len(node.args) > _BEFORE_SAMPLER:
         return False
     return not {one.arg for one in node.keywords} & {"sampler", "batch_sampler", None}
 

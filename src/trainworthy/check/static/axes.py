@@ -144,9 +144,9 @@ def _surely_before(statement: ast.stmt, name: ast.Name, analysis: Analysis) -> b
     node: ast.AST = name
     while node in analysis.parents:
         child, node = node, analysis.parents[node]
-        if isinstance(node, ast.If) and statement in ast.walk(node):
-            sides = [side for side in (node.body, node.orelse) if any(statement in ast.walk(one) for one in side)]
-            if not any(child in side for side in sides):
+        if isinstance(node, ast.If):
+            sides = [side for side in (node.body, node.orelse) if any(statement in walk(one) for one in side)]
+            if sides and not any(child in side for side in sides):
                 return False
         around.add(node)
     return analysis.parents.get(statement) in around

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.clearing import CLEARING, takes
 from trainworthy.check.static.external import is_optimizer
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, stepped_by
@@ -17,8 +18,6 @@ from trainworthy.check.static.values import Instance
 _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _Loop = ast.For | ast.AsyncFor | ast.While
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
-# They take an optimizer, and clear nothing of it.
-_HARMLESS = frozenset({"unscale_", "step", "get_lr", "save", "print", "isinstance", "len", "id", "type", "update_lr"})
 
 
 def cleared_before_loop(analysis: Analysis) -> Iterator[tuple[ast.Call, ast.Call, ast.Call]]:
@@ -131,7 +130,7 @@ def _may_be_cleared(analysis: Analysis, loop: ast.AST, optimizer: str, others: s
     inside = set(nodes)
     steps = {_stepped(one) for one in nodes}
     for node in nodes:
-        if isinstance(node, ast.Attribute) and node.attr in ("zero_grad", "clear_grad", "grad_zero"):
+        if isinstance(node, ast.Attribute) and node.attr in CLEARING:
             if ast.unparse(node.value) not in (others & steps) - {optimizer}:  # another optimizer's, which steps, too
                 return True
         elif _ends_the_sum(node, optimizer):
@@ -160,8 +159,7 @@ def _clears_or_takes(call: ast.Call, optimizer: str) -> bool:
     named = call.func.attr if isinstance(call.func, ast.Attribute) else last_name(call.func)
     if named in ("zero_", "fill_", "setattr") and "grad" in ast.unparse(call):
         return True
-    given = [*call.args, *(one.value for one in call.keywords)]
-    return named not in _HARMLESS and any(ast.unparse(one) == optimizer for one in given)
+    return takes(call, optimizer)
 
 
 def _calls_what_clears(analysis: Analysis, inside: set[ast.AST]) -> bool:
@@ -170,10 +168,12 @@ def _calls_what_clears(analysis: Analysis, inside: set[ast.AST]) -> bool:
         call = analysis.call_at.get(node) if isinstance(node, ast.Call) else None
         if call is None or not isinstance(node, ast.Call):
             continue
-        if call.function is not None and any(
-            "zero_grad" in str(getattr(one, "attr", "")) for one in walk(call.function.node)
-        ):
+        if call.function is not None and any(getattr(one, "attr", "") in CLEARING for one in walk(call.function.node)):
             return True
-        if call.function is None and "self" in variables(node.func) and "grad" in last_name(node.func):
-            return last_name(node.func) not in ("no_grad", "enable_grad", "clip_grad_norm_")
+        unknown = call.function is None and "self" in variables(node.func)
+        if unknown and "grad" in last_name(node.func) and last_name(node.func) not in _OF_GRADIENTS:
+            return True
     return False
+
+
+_OF_GRADIENTS = frozenset({"no_grad", "enable_grad", "clip_grad_norm_", "clip_grad_value_", "clip_gradients"})

@@ -72,9 +72,9 @@ def never_cleared_by_this_class(analysis: Analysis, step: Call, backward: Call, 
     if not cls.fully_known() or cls.outside_base() not in ("", "builtins.object", "abc.ABC", "torch.nn.Module"):
         return False
     nodes = [one for each in cls.order() for one in walk(each.node)]
-    if any(getattr(one, "attr", "") in _CLEARING or _sets_grad(one) for one in nodes):
+    if any(getattr(one, "attr", "") in CLEARING or _sets_grad(one) for one in nodes):
         return False
-    if any(isinstance(one, ast.Call) and _takes(one, optimizer) for one in nodes):
+    if any(isinstance(one, ast.Call) and takes(one, optimizer) for one in nodes):
         return False
     name = optimizer.rpartition(".")[2]
     files = project_files(analysis.source.path)
@@ -83,11 +83,12 @@ def never_cleared_by_this_class(analysis: Analysis, step: Call, backward: Call, 
     return (
         files is not None
         and not any(cleared.search(_code_without_own(analysis, path)) for path in {analysis.source.path, *files})
-        and not any(getattr(one, "attr", "") in _CLEARING for each in called for one in walk(each.node))
+        and not any(getattr(one, "attr", "") in CLEARING for each in called for one in walk(each.node))
     )
 
 
-_CLEARING = frozenset({"zero_grad", "clear_grad", "grad_zero", "zero_gradients"})
+CLEARING = frozenset({"zero_grad", "clear_grad", "grad_zero", "zero_gradients"})
+"""What methods that clear gradients are called."""
 
 
 def _is_of(call: Call, cls: ProjectClass) -> bool:
@@ -104,7 +105,7 @@ def _sets_grad(node: ast.AST) -> bool:
     return getattr(node, "attr", "") == "grad" and not _is_read(node)
 
 
-def _takes(call: ast.Call, optimizer: str) -> bool:
+def takes(call: ast.Call, optimizer: str) -> bool:
     """Say whether a call gets an optimizer and may clear its gradients."""
     given = [*call.args, *(one.value for one in call.keywords)]
     called = last_name(call.func)

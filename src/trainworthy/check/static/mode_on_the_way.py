@@ -8,7 +8,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
-from trainworthy.check.static.queries import always_with, receiver
+from trainworthy.check.static.queries import always_with, parting, receiver
 from trainworthy.check.static.tree import own
 from trainworthy.check.static.values import WRAPPERS, Function, Instance, Value
 
@@ -49,22 +49,20 @@ def _turns_training_on(call: Call) -> bool:
 
 def _leads_from(first: Call, call: Call) -> bool:
     """Say whether one call is made before another on each way to that."""
-    frames = _parting(first, call)
-    if frames is None:
+    ways = _parting(first, call)
+    if ways is None:
         return False
-    at, here, there = frames
-    inside = [*first.context.callers, first][at + 1 :]
+    (here, *inside), (there, *_) = ways
     return always_with(here.context, there.context) and not any(one.context.branches for one in inside)
 
 
-def _parting(a: Call, b: Call) -> tuple[int, Call, Call] | None:
-    """Return where the ways to two calls part: how deep, and the calls of one body that lead to each."""
-    ways = ((*a.context.callers, a), (*b.context.callers, b))
-    for at, (one, other) in enumerate(zip(*ways, strict=False)):
-        if one is not other:
-            same = one.context.function is other.context.function and one.context.source is other.context.source
-            return (at, one, other) if same else None
-    return None
+def _parting(a: Call, b: Call) -> tuple[tuple[Call, ...], tuple[Call, ...]] | None:
+    """Return the ways to two calls from where they part, if that is in one function."""
+    ways = parting(a, b)
+    if ways is None:
+        return None
+    one, other = ways[0][0].context, ways[1][0].context
+    return ways if one.function is other.function and one.source is other.source else None
 
 
 def _is_same_model(train: Call, call: Call) -> bool:
@@ -72,10 +70,10 @@ def _is_same_model(train: Call, call: Call) -> bool:
     model, called = _unwrapped(train.owner), _unwrapped(call.owner)
     if is_module(model) and is_module(called):
         return model is called
-    frames = _parting(train, call)
-    if frames is None:
+    ways = _parting(train, call)
+    if ways is None:
         return False
-    frame = frames[1].context.function
+    frame = ways[0][0].context.function
     names = {_name_at(train, receiver(train), frame), _name_at(call, _of_model(call), frame)}
     return len(names) == 1 and "" not in names
 

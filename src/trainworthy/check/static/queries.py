@@ -45,21 +45,26 @@ def shared_turn(a: Call, b: Call) -> tuple[Call, Call] | None:
 
     What runs in a loop below that body is not of the same turn: it may run any number of times.
     """
+    ways = parting(a, b)
+    if ways is None or any(one.context.loops for way in ways for one in way[1:]):
+        return None
+    first, second = ways[0][0], ways[1][0]
+    return (first, second) if same_turn(first.context, second.context) else None
+
+
+def parting(a: Call, b: Call) -> tuple[tuple[Call, ...], tuple[Call, ...]] | None:
+    """Return the ways to two calls from where they part: the calls of one body that lead to each, and what follows."""
     ways = ((*a.context.callers, a), (*b.context.callers, b))
     depth = next((at for at, pair in enumerate(zip(*ways, strict=False)) if pair[0] is not pair[1]), None)
-    if depth is None or any(one.context.loops for way in ways for one in way[depth + 1 :]):
-        return None
-    first, second = ways[0][depth], ways[1][depth]
-    return (first, second) if same_turn(first.context, second.context) else None
+    return None if depth is None else (ways[0][depth:], ways[1][depth:])
 
 
 def feeds(backward: Call, step: Call) -> bool:
     """Say whether a step uses, in each turn, what a backward pass in that turn gave, be it in a loop of its own."""
-    ways = ((*backward.context.callers, backward), (*step.context.callers, step))
-    depth = next((at for at, pair in enumerate(zip(*ways, strict=False)) if pair[0] is not pair[1]), None)
-    if depth is None or any(one.context.loops for one in ways[1][depth + 1 :]):
+    ways = parting(backward, step)
+    if ways is None or any(one.context.loops for one in ways[1][1:]):
         return False
-    inner, outer = ways[0][depth].context, ways[1][depth].context
+    inner, outer = ways[0][0].context, ways[1][0].context
     same_body = inner.function is outer.function and inner.callers == outer.callers and inner.source is outer.source
     return same_body and inner.loops[: len(outer.loops)] == outer.loops
 
