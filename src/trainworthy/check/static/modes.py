@@ -266,7 +266,22 @@ class _Trained:
         if name.endswith("]") and not name.endswith(("']", '"]')):  # each of a table's
             table = name[: name.rindex("[") + 1]
             return any(one.startswith(table) for one in called)
-        return bool(name) and ((backward.context.source, name) in self.names or name in called)
+        optimised = (backward.context.source, name) in self.names and not self._steps_for_another(name, backward)
+        return bool(name) and (optimised or name in called)
+
+    def _steps_for_another(self, name: str, backward: Call) -> bool:
+        """Say whether the steps beside a backward pass are all of other parts: `optimizer["d"].step()` for `model.g`."""
+        whole, _, part = name.rpartition(".")
+        others = [each for _, each in self.names if whole and each.startswith(f"{whole}.")]
+        parts = {each.rpartition(".")[2] for each in others} - {part}
+        steps = [
+            set(re.findall(r"\w+", receiver(one)))
+            for one in self.calls
+            if one.method == "step"
+            and one.context.function is backward.context.function
+            and one.context.loops == backward.context.loops
+        ]
+        return bool(steps) and all(part not in words and words & parts for words in steps)
 
     def _in_both(self, call: Call, name: str, backward: Call) -> bool:
         """Say whether the function that leads to both gives one thing to both: to what evaluates and what trains."""
