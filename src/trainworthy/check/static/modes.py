@@ -270,7 +270,7 @@ class _Trained:
         return bool(name) and (optimised or name in called)
 
     def _steps_for_another(self, name: str, backward: Call) -> bool:
-        """Say whether the steps beside a backward pass are all of other parts: `optimizer["d"].step()` for `model.g`."""
+        """Say whether all steps beside a backward pass are of other parts: `optimizer["d"].step()` for `model.g`."""
         whole, _, part = name.rpartition(".")
         others = [each for _, each in self.names if whole and each.startswith(f"{whole}.")]
         parts = {each.rpartition(".")[2] for each in others} - {part}
