@@ -10,6 +10,8 @@ Rules are worked on with the places of "train" (``--half train --show``); "test"
 those of the projects; the mistakes are made by edits of one to three lines, so this says how well rules carry over to
 other people's style, and nothing about which mistakes people make; for that see ``bug_pairs``.
 
+``--label before``, run with the package of an older commit, keeps what its rules see at the same places beside it.
+
 A place where the mistake would have no effect, in the eyes of whoever read it, is listed with its reason in
 ``injected.toml`` and not counted.
 """
