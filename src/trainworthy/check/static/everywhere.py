@@ -127,6 +127,15 @@ def text_of(path: str) -> str:
         return ""
 
 
+_CALLED = re.compile(r"(?<!def )\b(\w+)\s*\(")
+
+
+@lru_cache(maxsize=2048)
+def called_in(path: str) -> frozenset[str]:
+    """Return the names of what a file calls, and of classes in it, by its text."""
+    return frozenset(_CALLED.findall(text_of(path)))
+
+
 @lru_cache(maxsize=16)
 def _files_below(root: str) -> tuple[str, ...] | None:
     """Return the programs of a project; None if there are too many."""

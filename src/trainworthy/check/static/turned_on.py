@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.everywhere import project_files, text_of
+from trainworthy.check.static.everywhere import called_in, project_files, text_of
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.mode_on_the_way import PutIntoTraining
@@ -166,11 +166,10 @@ class _Reach:
 
 def _others_may_evaluate(source: Source, name: str) -> bool:
     """Say whether nobody in the project calls a function, or a file that does also turns evaluation mode on."""
-    files = project_files(source.path)
-    calls = re.compile(rf"(?<!def )\b{re.escape(name)}\s*\(")
-    texts = [text_of(one) for one in files or () if not Path(one).samefile(source.path)]
-    users = [text for text in texts if name in text and calls.search(text)]
-    return not users or any(_EVAL_TEXT.search(text) for text in users)
+    files = project_files(source.path) or ()
+    own_path = str(Path(source.path).resolve()) if files else ""
+    users = [one for one in files if name in called_in(one) and str(Path(one).resolve()) != own_path]
+    return not users or any(_EVAL_TEXT.search(text_of(one)) for one in users)
 
 
 _EVAL_TEXT = re.compile(r"\.eval\(\s*\)|\.train\(\s*(mode\s*=\s*)?False|eval_mode|set_eval")
