@@ -110,7 +110,7 @@ def _may_have_layers(analysis: Analysis, call: Call, *, trains: bool = False) ->
     """Say whether a program trains, and the network's classes have such layers; its project, if they are not known."""
     if not (trains or has_backward(analysis.source.tree)) or "torch" not in analysis.source.words:
         return False
-    if isinstance(call.owner, Instance) and call.owner.cls is not None and call.method != "forward":
+    if isinstance(call.owner, Instance) and is_module(call.owner) and call.owner.cls and call.method != "forward":
         classes = {cls for one in inner_modules(call.owner) if one.cls is not None for cls in one.cls.order()}
         return any(_LAYER.search(cls.source.segment(cls.node)) for cls in classes)
     if analysis.mentions(*_STATEFUL_WORDS) or (analysis.mentions("torchvision") and analysis.mentions("models")):
