@@ -117,7 +117,7 @@ def lived(program: str, path: Path, *, steps: int = 20) -> tuple[Finding, ...]:
 
     path.write_text(program, encoding="utf-8")
     with _as_main(path) as names:
-        guard = Guard(steps=steps, roots=(str(path.parent),), off_rules_too=True)
+        guard = Guard(steps=steps, roots=(str(path.parent),), off_rules_too=True, from_first_line=True)
         with guard:
             exec(compile(program, str(path), "exec"), names)
     return guard.findings

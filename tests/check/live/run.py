@@ -18,7 +18,7 @@ def guarded(source: str, path: Path, *, steps: int = 20, **options: Any) -> tupl
     code = compile(source, str(path), "exec")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        options.setdefault("off_rules_too", True)
+        options = {"off_rules_too": True, "from_first_line": True, **options}
         guard = Guard(steps=steps, roots=(str(path.parent),), **options)
         with guard:
             exec(code, names)

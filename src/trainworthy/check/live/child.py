@@ -57,7 +57,9 @@ def _run(job: Job) -> Outcome:
     program = load_program(job)
     progress = Path(job.scratch) / PROGRESS
     progress.write_text(json.dumps({"state": "running", "ops": 0, "steps": 0, "needs": None}), encoding="utf-8")
-    guard = Guard(steps=job.steps, roots=program.roots, home=Place(job.target, 1), off_rules_too=True)
+    guard = Guard(
+        steps=job.steps, roots=program.roots, home=Place(job.target, 1), off_rules_too=True, from_first_line=True
+    )
     guard.on_window_end = _stop
     _watch_time(job.time_limit_s)
     error = None

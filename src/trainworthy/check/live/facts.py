@@ -17,6 +17,8 @@ from trainworthy.check.finding import Place
 
 if TYPE_CHECKING:
     from trainworthy.check.live.facts_seldom import (
+        Alone,
+        ChangedSample,
         Draw,
         MaskedEnd,
         MixedGradients,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         UnappliedFreeze,
         UnderAutocast,
         UnreadySpectralNorm,
+        Unseeded,
     )
     from trainworthy.check.live.facts_steps import (
         Backward,
@@ -85,6 +88,8 @@ class LiveFacts:
     norm_drifts: list[NormDrift] = field(default_factory=list)
     shared: list[SharedModule] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    alone: list[Alone] = field(default_factory=list)
+    changed_samples: list[ChangedSample] = field(default_factory=list)
     equal_sizes: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[Replicas] = field(default_factory=list)
     loads: list[StateLoad] = field(default_factory=list)
@@ -111,6 +116,7 @@ class LiveFacts:
     copy_faults: list[CopyFault] = field(default_factory=list)
     collectives: list[CollectiveMismatch] = field(default_factory=list)
     same_batches: list[SameBatches] = field(default_factory=list)
+    unseeded: list[Unseeded] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     device: str = "cpu"
     seconds: float | None = None

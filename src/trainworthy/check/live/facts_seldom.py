@@ -88,3 +88,36 @@ class Signals:
     spreads: tuple[tuple[str, float], ...]
     saturated: tuple[tuple[str, float], ...]
     two_streams: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """A squeeze without an axis that takes the batch's, too, when a model is given one sample of a batch of ``size``.
+
+    ``given`` is what it squeezed then; ``several`` and ``one`` are the shapes of the first result of the model that
+    lacks the axis, or ``error`` is what one sample led to.
+    """
+
+    place: Place
+    model: str
+    given: Shape
+    size: int
+    several: Shape
+    one: Shape
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedSample:
+    """A sample that is another when it is taken again, because taking it, or collating it, changes what is stored.
+
+    ``by`` is ``__getitem__`` or ``collate``; ``where`` is the part of the sample that differs, ``stored`` the part of
+    the data set that was changed.
+    """
+
+    place: Place
+    loader: Place
+    dataset: str
+    by: str
+    where: str
+    stored: str

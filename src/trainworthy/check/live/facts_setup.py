@@ -202,6 +202,19 @@ class SameBatches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unseeded:
+    """Draws from the generator of a library that nobody seeded, in a program that seeds others, the first at ``place``.
+
+    ``drawn`` is the first draw; of torch, it is not known.
+    """
+
+    place: Place
+    library: str
+    seeded: tuple[str, ...]
+    drawn: Place | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """A look of the guard that failed by itself, or a rule: nothing is known of what it looks at."""
 

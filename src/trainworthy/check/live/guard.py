@@ -29,9 +29,10 @@ from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.optimizers import OptimizerWatch
 from trainworthy.check.live.probes import run_probes
+from trainworthy.check.live.seeding import SeedWatch
 from trainworthy.check.live.signals import look_at_signals
 from trainworthy.check.live.surroundings import Surroundings
-from trainworthy.check.live.watch import Watch, read
+from trainworthy.check.live.watch import Part, Watch, read
 from trainworthy.errors import TrainworthyError
 from trainworthy.tape.source import SourceFinder
 
@@ -73,9 +74,11 @@ class Guard:
         roots: tuple[str, ...] = (),
         home: Place | None = None,
         off_rules_too: bool = False,
+        from_first_line: bool = False,
     ) -> None:
         self.steps = steps
         self._off_rules_too = off_rules_too
+        self._from_first_line = from_first_line
         self.raises: _RAISES = raises
         self.findings: tuple[Finding, ...] = ()
         self.on_window_end: Callable[[], None] = lambda: None
@@ -106,9 +109,10 @@ class Guard:
         self._following = ModelWatch(watch, self._modules, self._operators, self._optimizers)
         self._following.loader_batch = lambda: self._loaders.batch_size
         self._around = Surroundings(watch, self._modules, self._operators, self._backward, self._loaders)
+        self._seeds = SeedWatch(watch)
         watch.on_failure = self._end
         self._around.collectives.on_mismatch = self._ranks_differ
-        self._around.collates.may_call = self._probe
+        self._around.collates.may_call = self._around.datasets.may_call = self._probe
         self._around.saves.trained = lambda: self._optimizers.had_gradient
         self._backward.on_backward.append(self._optimizers.note_backward)
         self._backward.on_graph = self._following.note_unregistered
@@ -142,10 +146,11 @@ class Guard:
         self._started = time.perf_counter()
         for model in self._models:
             self._watch.rely_on("models", self._learn, model)
-        self._watch.install([
+        parts: list[Part] = [
             *self._around.parts, LoadWatch(self._watch), self._loaders, self._clips, self._optimizers, self._backward,
             self._modules, self._operators,
-        ])  # fmt: skip
+        ]  # fmt: skip
+        self._watch.install([self._seeds, *parts] if self._from_first_line else parts)
         return self
 
     def _learn(self, model: nn.Module) -> None:
@@ -184,6 +189,7 @@ class Guard:
         self._labels.step_ends()
         self._following.finish()
         self._around.finish()
+        self._seeds.finish()
 
     def _limit(self) -> int:
         severities: dict[str, Severity] = {"error": "error", "warning": "warning"}

@@ -13,6 +13,7 @@ from trainworthy.check.live.autocasting import MULTIPLICATIONS, AutocastWatch
 from trainworthy.check.live.backward import BackwardWatch
 from trainworthy.check.live.collating import CollateWatch
 from trainworthy.check.live.collectives import CollectiveWatch
+from trainworthy.check.live.datasets import DatasetWatch
 from trainworthy.check.live.generation import GenerationWatch
 from trainworthy.check.live.initialising import ApplyWatch
 from trainworthy.check.live.loaders import LoaderWatch
@@ -32,7 +33,7 @@ class Surroundings:
     Attributes:
         parts: Those that have a seam of their own.
         collectives: The one that may end a look early.
-        collates: The one that calls functions of the user.
+        collates, datasets: Those that call functions of the user.
         saves: The one that must be told what trains.
     """
 
@@ -47,6 +48,7 @@ class Surroundings:
         self.watch = watch
         self.collectives = CollectiveWatch(watch)
         self.collates = CollateWatch(watch)
+        self.datasets = DatasetWatch(watch)
         self.saves = SaveWatch(watch)
         self._replicas = ReplicaWatch(watch)
         self._generations = GenerationWatch(watch)
@@ -65,7 +67,7 @@ class Surroundings:
         backward.on_backward.append(self.collectives.backward_begins)
         backward.on_end.append(self._replicas.backward_ended)
         operators.on_result = self._result
-        loaders.on_begin.append(self.collates.begins)
+        loaders.on_begin += [self.datasets.begins, self.collates.begins]
         loaders.on_epoch.append(self._plans.loader_begins)
         loaders.on_batch.append(self._plans.batch_given)
 
