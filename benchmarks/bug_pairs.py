@@ -31,6 +31,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_MAX_DATA_BYTES = 2**20
 HERE = Path(__file__).resolve().parent
 Said = tuple[str, int, str]  # code, line and the line's text
 
@@ -189,18 +190,21 @@ def function_at(text: str, line: int) -> str:
     return best
 
 
-def export(git: Path, commit: str, folder: Path) -> bool:
-    """Write a commit's Python files and notebooks into a folder; what a partial clone lacks is left out."""
+def export(git: Path, commit: str, folder: Path, *, data_too: bool = False) -> bool:
+    """Write a commit's Python files and notebooks into a folder; what a partial clone lacks is left out.
+
+    ``data_too`` takes all files of a megabyte or less: a program that runs may read them.
+    """
     command = ["git", f"--git-dir={git}"]
-    listed = subprocess.run([*command, "ls-tree", "-r", "-z", commit], capture_output=True, check=False)
+    listed = subprocess.run([*command, "ls-tree", "-r", "-z", "--long", commit], capture_output=True, check=False)
     if listed.returncode:
         return False
     rows = [one.split("\t", 1) for one in listed.stdout.decode(errors="replace").split("\0") if "\t" in one]
-    files = {
-        path: meta.split()[2]
-        for meta, path in rows
-        if path.endswith((".py", ".ipynb")) and meta.split()[1] == "blob" and not meta.startswith("120000")  # links
-    }
+    files = {}
+    for path, (mode, kind, name, size) in ((path, meta.split()) for meta, path in rows):
+        is_small = data_too and size.isdecimal() and int(size) < _MAX_DATA_BYTES
+        if kind == "blob" and mode != "120000" and (is_small or path.endswith((".py", ".ipynb"))):  # no links
+            files[path] = name
     hashes = "\n".join(files.values()) + "\n"
     data = subprocess.run(
         [*command, "cat-file", "--batch"], input=hashes.encode(), capture_output=True, check=False
@@ -212,12 +216,12 @@ def export(git: Path, commit: str, folder: Path) -> bool:
         at = end + 1
         if header[-1] == b"missing":
             continue
-        size = int(header[2])
+        length = int(header[2])
         target = folder / path
         if ".." not in Path(path).parts:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data[at : at + size])
-        at += size + 1
+            target.write_bytes(data[at : at + length])
+        at += length + 1
     return True
 
 

@@ -143,7 +143,7 @@ def run(program: Row, git: Path, commit: str, packages: Path | None) -> Row | No
     """Run the program beside one version of the project; None if the commit is not there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        if not export(git, commit, folder) or not (folder / program["pair"]["path"]).exists():
+        if not export(git, commit, folder, data_too=True) or not (folder / program["pair"]["path"]).exists():
             return None
         (folder / ".git").mkdir(exist_ok=True)  # as in a clone: the whole folder is one project
         shutil.copy(program["path"], folder / PROGRAM)

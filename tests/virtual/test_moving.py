@@ -37,6 +37,11 @@ def test_every_form_of_to() -> None:
     assert x.to("cuda", torch.bfloat16).dtype is torch.bfloat16
     assert x.to(dtype=torch.float64, device="cuda").dtype is torch.float64
     assert x.to(torch.float16).device.type == "cpu"
+    assert x.to(bool).dtype is torch.bool
+    assert [x.cuda().to(kind).dtype for kind in (bool, int, float, complex)] == [
+        torch.bool, torch.int64, torch.float64, torch.complex128,
+    ]  # fmt: skip
+    assert x.to("cuda", int).dtype is x.to(dtype=int, device="cuda").dtype is torch.int64
 
 
 def test_to_returns_itself_when_nothing_changes() -> None:

@@ -71,15 +71,23 @@ class Crossing:
     follow: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
+# ``to(bool)`` is what ``to(torch.bool)`` is.
+_PYTHON_TYPES: dict[Any, torch.dtype] = {
+    bool: torch.bool, int: torch.int64, float: torch.float64, complex: torch.complex128,
+}  # fmt: skip
+
+
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     names: tuple[str, ...] = ("device", "dtype", "non_blocking", "copy")
     first = args[0] if args else None
     if isinstance(first, torch.Tensor):
         return {"device": shown_device(first), "dtype": first.dtype,
                 **dict(zip(("non_blocking", "copy"), args[1:], strict=False)), **kwargs}  # fmt: skip
-    if isinstance(first, torch.dtype):
+    if isinstance(first, torch.dtype) or first in _PYTHON_TYPES:
         names = ("dtype", "non_blocking", "copy")
     parsed = {**dict(zip(names, args, strict=False)), **kwargs}
+    if parsed.get("dtype") in _PYTHON_TYPES:
+        parsed["dtype"] = _PYTHON_TYPES[parsed["dtype"]]
     other = parsed.pop("other", None)
     if other is not None:
         parsed.update(device=shown_device(other), dtype=other.dtype)
