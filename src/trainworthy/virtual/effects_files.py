@@ -13,10 +13,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainworthy.virtual.effects_imports import when_imported
+from trainworthy.virtual.effects_imports import WrittenModules, when_imported
 from trainworthy.virtual.effects_overlay import Overlay, is_dir, is_file, is_link, real
 
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_PATH_NAMES = frozenset({"filename", "path", "folder", "vocab", "merges", "database", "name"})
 _READERS = ("stat", "lstat", "access", "readlink", "listxattr", "getxattr", "statvfs")
 # Metadata of a file of the user: noted nowhere, done only to what the script made.
 _METADATA = ("chmod", "chown", "lchown", "utime", "setxattr", "removexattr")
@@ -32,6 +33,7 @@ def install_files(overlay: Overlay) -> None:
     _replace_pathlib()
     shutil.rmtree = _rmtree(overlay)  # type: ignore[assignment]
     _replace("getcwd", overlay.cwd)
+    sys.meta_path.append(WrittenModules(lambda folder: overlay.mirror(overlay.absolute(folder or "."))))
     _redirect_c_code(overlay)
 
 
@@ -260,6 +262,7 @@ def _redirect_c_code(overlay: Overlay) -> None:
     when_imported("cv2", lambda module: _redirect(module, "imwrite", overlay, "write"))
     when_imported("h5py", lambda module: _redirect(module, "File", overlay, "write"))
     when_imported("safetensors", lambda module: _redirect_safetensors(module, overlay))
+    when_imported("tokenizers", lambda module: _redirect_tokenizers(module, overlay))
     when_imported("torch", lambda module: _redirect_torch(module, overlay))
 
 
@@ -270,22 +273,45 @@ def _redirect_torch(torch: Any, overlay: Overlay) -> None:
 
 def _redirect_safetensors(module: Any, overlay: Overlay) -> None:
     _redirect(module, "safe_open", overlay, "read")
+    _redirect(module, "serialize_file", overlay, "write", paths=slice(1, 2))
 
 
-def _redirect(module: Any, name: str, overlay: Overlay, way: str) -> None:
+def _redirect_tokenizers(module: Any, overlay: Overlay) -> None:
+    models = module.models
+    for owner in (module.Tokenizer, models.Model):
+        owner.save = _redirected(owner.save, overlay, "write", paths=slice(1, 2))
+    for owner in (module.Tokenizer, models.BPE, models.WordPiece, models.WordLevel):
+        paths = slice(2 if owner is models.BPE else 1)
+        for name in ("from_file", "read_file"):
+            if hasattr(owner, name):
+                setattr(owner, name, staticmethod(_redirected(getattr(owner, name), overlay, "read", paths=paths)))
+        if owner is not module.Tokenizer:  # their vocabulary may be given as a path
+            _redirect(models, owner.__name__, overlay, "read", paths=paths)
+
+
+def _redirect(module: Any, name: str, overlay: Overlay, way: str, *, paths: slice = slice(1)) -> None:
     function = getattr(module, name, None)
     if function is None:
         return
+    redirected = _redirected(function, overlay, way, paths=paths)
+    setattr(module, name, _redirected_class(function, redirected) if isinstance(function, type) else redirected)
 
-    def redirected(path: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(path, (str, os.PathLike)) and not str(path).startswith((":memory:", "file:")):
-            path = overlay.to_write(path, copy=True) if way == "write" else overlay.to_read(path)
-        return function(path, *args, **kwargs)
 
-    if isinstance(function, type):
-        setattr(module, name, _redirected_class(function, redirected))
-    else:
-        setattr(module, name, functools.wraps(function)(redirected))
+def _redirected(function: Any, overlay: Overlay, way: str, *, paths: slice = slice(1)) -> Callable[..., Any]:
+    """Return a function of whose arguments ``paths`` lead where the files really are."""
+
+    def real_path(path: Any) -> Any:
+        if not isinstance(path, (str, os.PathLike)) or str(path).startswith((":memory:", "file:")):
+            return path
+        return overlay.to_write(path, copy=True) if way == "write" else overlay.to_read(path)
+
+    def redirected(*args: Any, **kwargs: Any) -> Any:
+        kwargs = {name: real_path(value) if name in _PATH_NAMES else value for name, value in kwargs.items()}
+        given = list(args)
+        given[paths] = map(real_path, given[paths])
+        return function(*given, **kwargs)
+
+    return redirected if isinstance(function, type) else functools.wraps(function)(redirected)
 
 
 def _redirected_class(cls: type, redirected: Callable[..., Any]) -> Any:

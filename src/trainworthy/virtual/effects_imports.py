@@ -1,10 +1,10 @@
-"""Do something to a module as soon as the script imports it."""
+"""Do something to a module as soon as the script imports it; find modules that the script wrote itself."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -55,3 +55,18 @@ def when_imported(name: str, action: Action) -> None:
     if _WATCHER not in sys.meta_path:
         sys.meta_path.insert(0, _WATCHER)
     _WATCHER.actions.setdefault(name, []).append(action)
+
+
+class WrittenModules:
+    """A finder, after all others, of modules that the script wrote: ``mirror`` says where a folder's changes lie."""
+
+    def __init__(self, mirror: Callable[[str], str]) -> None:
+        self.mirror = mirror
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Look where the changes of the folders lie, in which a module of this name would be."""
+        folders = [self.mirror(folder) for folder in (sys.path if path is None else path)]
+        PathFinder.invalidate_caches()
+        return PathFinder.find_spec(name, folders, target)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +18,12 @@ from typing import Any
 
 from torch import nn
 
-from trainworthy.check.live.facts_setup import Overwritten
+from trainworthy.check.finding import Place
+from trainworthy.check.live.facts_setup import NotFrozen, Overwritten
 from trainworthy.check.live.watch import Watch
 
 _PLAIN = (int, str, float)
+_MAX_FROZEN = 64
 
 
 @dataclass(slots=True)
@@ -34,13 +37,14 @@ class _Writes:
 
 
 class AttributeWatch:
-    """Sees every attribute that is set on a module, by whom."""
+    """Sees every attribute that is set on a module, by whom; and ``requires_grad``, which means nothing to one."""
 
     compiled_code_sees_it = True
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._writes: dict[tuple[CodeType, int, str], _Writes] = {}
+        self._frozen: list[tuple[weakref.ref[nn.Module], Place]] = []
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -48,7 +52,9 @@ class AttributeWatch:
         set_attribute = nn.Module.__setattr__
 
         def watched(module: nn.Module, name: str, value: Any) -> None:
-            if type(value) in _PLAIN and name != "training" and self.watch.looking and not self.watch.step:
+            if name == "requires_grad" and value is False and self.watch.looking:
+                self.watch.attempt("attributes", self._frozen_by_name, module)
+            elif type(value) in _PLAIN and name != "training" and self.watch.looking and not self.watch.step:
                 frame = sys._getframe(1)
                 if frame.f_code.co_argcount == 0 or frame.f_locals.get(frame.f_code.co_varnames[0]) is not module:
                     line = (frame.f_code, frame.f_lineno, name)
@@ -60,6 +66,10 @@ class AttributeWatch:
             yield
         finally:
             nn.Module.__setattr__ = set_attribute  # type: ignore[method-assign]
+
+    def _frozen_by_name(self, module: nn.Module) -> None:
+        if not hasattr(type(module), "requires_grad") and len(self._frozen) < _MAX_FROZEN:
+            self._frozen.append((weakref.ref(module), self.watch.place()))
 
     def _written(
         self, module: nn.Module, name: str, value: Any, line: tuple[CodeType, int, str], frame: FrameType
@@ -75,7 +85,15 @@ class AttributeWatch:
             writes.lost.setdefault(type(module), []).append((before, value))
 
     def finish(self) -> None:
-        """Write down the lines that wrote on many and overwrote on some."""
+        """Write down the lines that wrote on many and overwrote on some, and what a name did not freeze."""
+        for ref, place in self._frozen:
+            module = ref()
+            training = sum(p.requires_grad for p in module.parameters()) if module is not None else 0
+            if module is not None and training and getattr(module, "requires_grad", None) is False:
+                self.watch.facts.not_frozen.append(NotFrozen(
+                    place=place, module=self.watch.names.module(module), class_name=type(module).__name__,
+                    parameters=training,
+                ))  # fmt: skip
         for (_, _, name), writes in self._writes.items():
             for kind, lost in writes.lost.items():
                 if kind in writes.classes or len(writes.classes) < 2 or not _reads(kind, name):

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from trainworthy.check.finding import Place
+from trainworthy.check.live.broadcasting import ELEMENTWISE
 from trainworthy.check.live.facts_steps import Backward, ChainFault
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
 from trainworthy.check.live.watch import Watch, finite_reading, operation_of, plain
 
 _MAX_NODES = 200_000
+_MAX_ELEMENTWISE = 6
 _LOOKS_AT_A_LINE = 8  # backward passes that begin there
 _OUTLINES_AT_A_LINE = 32  # further looks, each at a graph that begins in another way
 _OUTLINE_NODES = 16
@@ -115,7 +117,7 @@ class BackwardWatch:
                 if self.hook_nodes:
                     self._hook(found)
             if nodes and len(nodes) == 1:
-                nodes[0].metadata[_TOKEN_KEY] = self.watch.kept_token(place)
+                _unscaled(nodes[0]).metadata[_TOKEN_KEY] = self.watch.kept_token(place)
             self.watch.facts.backwards.append(Backward(
                 step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count,
                 faults=self._faults_at(nodes, place), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
@@ -195,6 +197,16 @@ def walk(roots: list[Any]) -> dict[Any, Any]:
                 found[below] = node
                 queue.append(below)
     return found
+
+
+def _unscaled(node: Any) -> Any:
+    """Return the node of a loss below what only scales it: that is the loss which a program may keep."""
+    for _ in range(_MAX_ELEMENTWISE):
+        below = [one for one, _ in node.next_functions if one is not None]
+        if operation_of(node) not in ELEMENTWISE or len(below) != 1 or operation_of(below[0]) == "AccumulateGrad":
+            break
+        node = below[0]
+    return node
 
 
 def _outline(roots: list[Any]) -> tuple[type, ...]:

@@ -17,7 +17,7 @@ _WRITTEN = frozenset("Unsqueeze View UnsafeView ReshapeAlias Slice Expand T Tran
 _KEPT = frozenset(
     "Select Sum Mean Norm LinalgVectorNorm Amax Amin Max Min Logsumexp Diagonal Cat Stack".split()
 )  # what keeps an axis on purpose if it meets the row at once
-_ELEMENTWISE = frozenset("Add Sub Rsub Mul Div Neg Exp Log Pow Clone Sigmoid Tanh Relu ToCopy".split())
+ELEMENTWISE = frozenset("Add Sub Rsub Mul Div Neg Exp Log Pow Clone Sigmoid Tanh Relu ToCopy".split())
 _MAX_ELEMENTWISE = 6
 _SUMS = frozenset("add sub rsub subtract radd mse_loss l1_loss smooth_l1_loss huber_loss".split())
 _MAX_TABLES = 64
@@ -86,7 +86,7 @@ class BroadcastWatch:
         for _ in range(_MAX_ELEMENTWISE):
             if node is None or operation_of(node) in _WRITTEN:
                 return node is None
-            if operation_of(node) not in _ELEMENTWISE:
+            if operation_of(node) not in ELEMENTWISE:
                 return True
             node = next((one for one, _ in node.next_functions if one is not None), None)
         return False
@@ -110,7 +110,7 @@ def _is_parameter(tensor: torch.Tensor) -> bool:
     node: Any = tensor.grad_fn
     variable: torch.Tensor | None = tensor
     for _ in range(_MAX_ELEMENTWISE):
-        if node is None or operation_of(node) not in _ELEMENTWISE:
+        if node is None or operation_of(node) not in ELEMENTWISE:
             break
         node = next((one for one, _ in node.next_functions if one is not None), None)
     if node is not None:

@@ -86,8 +86,8 @@ def _run(job: Job) -> Outcome:
     if guard.failed:
         looks = ", ".join(f"{one.look}: {one.error}" for one in guard.left_out)
         error = make_error("internal", f"The guard itself failed, and concludes nothing: {looks}")
-    elif error is None and not facts.num_steps and not facts.backwards:
-        error = make_error("no-step", "The script ended without a training step.")
+    elif error is None and not facts.num_steps and not facts.backwards and not facts.forwards:
+        error = make_error("no-step", "The script ended without a training step, and no model was called.")
     return Outcome(
         error=error, steps=facts.num_steps,
         notes={"findings": [f.to_dict() for f in guard.findings], "seconds": facts.seconds,

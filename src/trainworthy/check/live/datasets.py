@@ -1,15 +1,20 @@
 """Data sets whose samples change when they are taken: a transform or a collate function writes into what is stored.
 
-A copy of the data set, if it is small enough to copy, is asked for its first samples twice, with the random number
-generators in the same state; between the two the samples are collated, as a batch of the loader would be. Samples that
-differ the second time, when what the copy stores differs too, were changed in place. The user's data set is left alone.
+A child process, forked as a worker of a DataLoader is, asks the data set for its first samples twice, with the random
+number generators in the same state; between the two the samples are collated, as a batch of the loader would be.
+Samples that differ the second time, when what the data set stores differs too, were changed in place. What the child
+does to memory is gone with it: the training's own data set is left alone.
 """
 
 from __future__ import annotations
 
-import copy
+import json
+import os
+import select
+import signal
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -24,6 +29,9 @@ from trainworthy.check.live.watch import Watch
 _MAX_BYTES = 128 * 1024**2
 _MAX_OBJECTS = 200_000
 _SAMPLES = 4
+_LIMIT_S = 10.0
+_MAX_SAID = 2**16
+_exit = os._exit
 
 Content = tuple[tuple[str, Any], ...]
 
@@ -46,13 +54,9 @@ class DatasetWatch:
             self.watch.attempt("data sets", self._look, dataset, getattr(iterator, "_collate_fn", None), place)
 
     def _look(self, dataset: Any, collate: Any, place: Place) -> None:
-        if not _may_be_copied(dataset) or any(True for _ in stored_generators(dataset)):
+        if not sys.platform.startswith("linux") or not _is_small(dataset) or any(stored_generators(dataset)):
             return
-        try:
-            twin = copy.deepcopy(dataset)
-            found = _changed(twin, collate)
-        except Exception:  # the user's code may want other keys, open files, or a process of its own
-            return
+        found = _in_a_child(lambda: _changed(dataset, collate))
         if found is not None:
             by, where, stored = found
             functions = [_collating(collate)] if by == "collate" else _getters(dataset)
@@ -76,26 +80,59 @@ def _getters(dataset: Any) -> list[Any]:
     return found
 
 
-def _changed(twin: Any, collate: Any) -> tuple[str, str, str] | None:
-    """Say by what a sample changes, which part of it, and which attribute of the data set with it."""
-    at = range(min(_SAMPLES, len(twin)))
-    before = _stored(twin)
-    first = _taken(twin, at)
-    kept = [_content(one) for one in first]
-    again = [_content(one) for one in _taken(twin, at)]
-    stored = _first_difference(before, _stored(twin))
-    where = _first_difference(kept[0], again[0])
+def _in_a_child(look: Callable[[], Any]) -> Any:
+    """Return what a function returns in a forked process, as far as JSON holds it; None if it fails or takes long.
+
+    As in the workers of a DataLoader, torch computes with one thread there: its pool does not survive a fork.
+    """
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads, which a worker's fork has, too
+        child = os.fork()
+    if not child:
+        try:
+            for stream in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            torch.set_num_threads(1)
+            os.write(writing, json.dumps(look()).encode())
+        finally:
+            _exit(0)
+    os.close(writing)
+    try:
+        told = bool(select.select([reading], [], [], _LIMIT_S)[0])
+        if not told:
+            os.kill(child, signal.SIGKILL)
+        said = os.read(reading, _MAX_SAID) if told else b""
+    finally:
+        os.close(reading)
+        os.waitpid(child, 0)
+    return json.loads(said) if said else None
+
+
+def _changed(dataset: Any, collate: Any) -> tuple[str, str, str] | None:
+    """Say by what a sample changes, which part of it, and which part of the data set with it."""
+    at = range(min(_SAMPLES, len(dataset)))
+    before = _stored(dataset)
+    kept = [_content(one) for one in _taken(dataset, at)]
+    where, stored = _difference(kept[:1], dataset, at), _first_difference(before, _stored(dataset))
     if where and stored:
         return "__getitem__", where, stored
-    if where or len(first) < 2 or collate is None:
+    if where or len(at) < 2 or collate is None:
         return None
-    before, first = _stored(twin), _taken(twin, at)
+    before, samples = _stored(dataset), _taken(dataset, at)
     with undisturbed():
-        collate(first)
-    again = [_content(one) for one in _taken(twin, at)]
-    stored = _first_difference(before, _stored(twin))
-    where = next((found for a, b in zip(kept, again, strict=True) if (found := _first_difference(a, b))), "")
+        collate(samples)
+    where, stored = _difference(kept, dataset, at), _first_difference(before, _stored(dataset))
     return ("collate", where, stored) if where and stored else None
+
+
+def _difference(kept: list[Content], dataset: Any, at: range) -> str:
+    """Name the first part that differs of samples that are taken again, or the error that this leads to."""
+    try:
+        again = [_content(one) for one in _taken(dataset, at)]
+    except Exception as error:
+        return type(error).__name__
+    return next((found for a, b in zip(kept, again, strict=False) if (found := _first_difference(a, b))), "")
 
 
 def _taken(dataset: Any, at: range) -> list[Any]:
@@ -104,13 +141,9 @@ def _taken(dataset: Any, at: range) -> list[Any]:
 
 
 def _first_difference(before: Content, after: Content) -> str:
-    """Name the first part that differs in value; "" if none does. What was not there before is no change."""
+    """Name the first part that differs in value, or is gone; "" if none does. What is new is no change."""
     later = dict(after)
-    return next((path or "the sample" for path, value in before if path in later and not _same(value, later[path])), "")
-
-
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
+    return next((path or "the sample" for path, value in before if value != later.get(path)), "")
 
 
 def _stored(dataset: Any) -> Content:
@@ -165,8 +198,8 @@ def _is_image(value: Any) -> bool:
     return image is not None and isinstance(value, image.Image)
 
 
-def _may_be_copied(dataset: Any) -> bool:
-    """Say whether a data set is small: its tensors and arrays, and the objects in it."""
+def _is_small(dataset: Any) -> bool:
+    """Say whether what a data set stores can be compared with itself quickly: by bytes and objects."""
     size, count = 0, 0
     left, seen = [dataset], set()
     while left:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         DeadUnits,
         LeftOut,
         LongGeneration,
+        NotFrozen,
         Overwritten,
         Reinitialised,
         SameBatches,
@@ -109,6 +110,7 @@ class LiveFacts:
     stay_in_training: list[StaysInTraining] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
     overwritten: list[Overwritten] = field(default_factory=list)
+    not_frozen: list[NotFrozen] = field(default_factory=list)
     under_autocast: list[UnderAutocast] = field(default_factory=list)
     collated: list[Collated] = field(default_factory=list)
     saves: list[Save] = field(default_factory=list)

@@ -96,6 +96,16 @@ class Overwritten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotFrozen:
+    """A module that got an attribute ``requires_grad`` of False, and has parameters that still require gradients."""
+
+    place: Place
+    module: str
+    class_name: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnderAutocast:
     """Multiplications with weights within a region of autocast, by the precision they were done in."""
 

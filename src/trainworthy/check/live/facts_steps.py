@@ -176,7 +176,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch that a DataLoader gave; ``content`` is a hash of its float tensors."""
+    """A batch that a DataLoader gave.
+
+    ``content`` is a hash of its float tensors; ``opening``, of the first batch of an epoch, one of all its tensors.
+    """
 
     step: int
     place: Place
@@ -189,6 +192,7 @@ class Batch:
     is_iterable: bool
     wait_s: float
     shapes: tuple[Shape, ...] = ()
+    opening: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,12 +132,13 @@ class LoaderWatch:
         fact = self.watch.facts.loaders[self._known[state[0]]]
         floats = [t for t in tensors if t.is_floating_point() and plain(t) and t.device.type == "cpu" and t.numel()]
         hashed = fact.num_workers > 1 and floats
+        opens = state[2] == 0 and len(tensors) and all(plain(t) and t.device.type == "cpu" for t in tensors)
         self.watch.facts.batches.append(Batch(
             step=self.watch.step, place=fact.place, loader=state[0], epoch=state[1], index=state[2],
             num_workers=fact.num_workers, content=content_hash(floats) if hashed else None,
             constant=all(bool((t == t.reshape(-1)[0]).all()) for t in floats) if hashed else False,
             is_iterable=isinstance(getattr(iterator, "_dataset", None), IterableDataset), wait_s=wait_s,
-            shapes=tuple(tuple(t.shape) for t in tensors[:16]),
+            shapes=tuple(tuple(t.shape) for t in tensors[:16]), opening=content_hash(tensors) if opens else None,
         ))  # fmt: skip
         state[2] += 1
 

@@ -86,13 +86,12 @@ class ModelWatch:
     def _root(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tensors = list(tensors_in([*args, *kwargs.values()]))
         self.look_at(module)
+        size, broadcasts = next((t.shape[0] for t in tensors if t.dim()), None), self.operators.broadcasts
+        broadcasts.batch = size if size is not None else broadcasts.batch
         if not torch.is_grad_enabled():
             self.operators.evaluated_inputs = tuple(t for t in tensors if t.dim() == 2)
             return
         self.operators.root_inputs.update((id(t), t) for t in tensors)
-        size = next((t.shape[0] for t in tensors if t.dim()), None)
-        broadcasts = self.operators.broadcasts
-        broadcasts.batch = size if size is not None else broadcasts.batch
         self.input_tensors = [t for t in tensors if plain(t) and not t.requires_grad and t.numel()]
         if module.training and self.first_call is None and self.watch.step == 0:
             place = self.watch.facts.forwards[-1].place

@@ -134,6 +134,7 @@ class ModuleWatch:
 
 def acts_by_mode(module: nn.Module) -> bool:
     """Tell whether a layer does something else in training than in evaluation."""
-    return (isinstance(module, _BatchNorm) and module.track_running_stats) or (
+    # Without a momentum, statistics are counted on purpose, in training mode: that is what ``update_bn`` does.
+    return (isinstance(module, _BatchNorm) and module.track_running_stats and module.momentum is not None) or (
         isinstance(module, _DropoutNd) and module.p > 0
     )

@@ -1,8 +1,8 @@
 """A data set's samples change when they are taken.
 
 What it finds:
-    A copy of a map-style data set is asked for its first samples twice, with the random generators in the same state,
-    and they are collated in between: a sample differs the second time, and so does what the copy stores.
+    In a process of its own, a map-style data set is asked for its first samples twice, with the random generators in
+    the same state, and they are collated in between: a sample differs the second time, and so does what is stored.
 
 Why:
     A transform, or a collate function, writes into the tensors, arrays or lists that the data set keeps: pixels are
@@ -11,8 +11,8 @@ Why:
 
 How sure:
     Sure that both differ: the data set is deterministic but for the random generators, and these are put back. Said of
-    data sets in memory only, of up to 128 MB; a generator of their own, and values that are not there at first (a
-    cache), are no change.
+    what is in memory only, up to 128 MB, and on Linux, where a process can be forked; values that are not there at
+    first (a cache) are no change. Silent about data sets with a generator of their own.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ GOOD = BAD.replace("  # <- TW555", "").replace("picture /= 255", "picture = pict
 
 @rule(code="TW555", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield what the copy of the data set showed."""
+    """Yield what the process showed."""
     for fact in facts.changed_samples:
         by = "taking a sample" if fact.by == "__getitem__" else "collating samples"
         yield Hit(
             place=fact.place,
-            message=f"{by} changes the data that {fact.dataset} stores: taken again, {_part(fact.where)} differs",
+            message=f"{by} changes the data that {fact.dataset} stores: taken again, {_part(fact.where)}",
             evidence=(
                 Evidence(f"changed in place: {fact.dataset}{fact.stored}"),
                 Evidence("the data set of this loader", fact.loader),
@@ -74,4 +74,6 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
 
 
 def _part(where: str) -> str:
-    return where if where == "the sample" else f"the sample's {where}"
+    if where.isidentifier():
+        return f"it raises {where}"
+    return "it differs" if where == "the sample" else f"its {where} differs"

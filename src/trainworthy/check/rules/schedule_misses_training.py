@@ -108,7 +108,7 @@ torch.manual_seed(0)
 from torch.utils.data import DataLoader, TensorDataset
 
 model = nn.Linear(4, 1)
-loader = DataLoader(TensorDataset(torch.randn(64, 4)), batch_size=4)
+loader = DataLoader(TensorDataset(torch.randn(64, 4)), batch_size=4, shuffle=True)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: max(0.0, 1 - n / len(loader)))
 for epoch in range(3):
@@ -127,7 +127,7 @@ torch.manual_seed(0)
 from torch.utils.data import DataLoader, TensorDataset
 
 model = nn.Linear(4, 1)
-loader = DataLoader(TensorDataset(torch.randn(64, 4)), batch_size=4)
+loader = DataLoader(TensorDataset(torch.randn(64, 4)), batch_size=4, shuffle=True)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: max(0.0, 1 - n / (2 * len(loader))))
 for epoch in range(2):

@@ -5,9 +5,9 @@ What it finds:
     gradients or over a loader named for validation, or in a function named for evaluation; such a call to which
     `train()` leads, with no `eval()` between the two, wherever else the program calls it; `train()` in the middle of a
     validation; and one of two models that a function loads and uses, when only the other is put into evaluation mode.
-    In real steps: A model that trains, and has dropout or BatchNorm, is called without gradients three times in a row
-    with no step in between, in training mode; or layers that stay in training mode after `eval()`, because a class's
-    own `train(mode)` does not hand the mode on.
+    In real steps: A model that has dropout or BatchNorm is called without gradients three times in a row with no step
+    in between, in training mode, after it was trained, or if it never is and no step comes between its calls; or layers
+    that stay in training mode after `eval()`, because a class's own `train(mode)` does not hand the mode on.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
@@ -95,10 +95,12 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that were called so three times between two steps, and those that do not obey."""
     yield from _disobeyed(facts)
     trained = {f.model for f in facts.forwards if f.grad and f.training}
-    for model in dict.fromkeys(f.model for f in facts.forwards if f.model in trained and f.trainable):
+    for model in dict.fromkeys(f.model for f in facts.forwards if f.trainable or f.model not in trained):
         calls = [f for f in facts.forwards if f.model == model and f.mode_layers]
-        first_training = min((f.step for f in calls if f.grad and f.training), default=0)
+        first_training = min((f.step for f in calls if f.grad and f.training), default=-1)
         quiet = [f for f in calls if not f.grad and f.training and f.step > first_training]
+        if model not in trained and len({f.step for f in quiet}) > 1:  # a teacher is asked between the steps of others
+            continue
         for step in dict.fromkeys(f.step for f in quiet):
             run = [f for f in quiet if f.step == step]
             if len(run) >= 3 and len({f.place for f in run}) == 1:

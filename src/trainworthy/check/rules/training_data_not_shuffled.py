@@ -3,7 +3,8 @@
 What it finds:
     A `DataLoader` without `shuffle` and without a sampler, over a set of samples that a loop over epochs goes through
     and learns from: a training set of torchvision, a set of files, a class of the project, or what is named for
-    training.
+    training. In real steps: a loader without a sampler begins two epochs with the same batch, and steps are made with
+    its batches in between.
 
 Why:
     Batches hold the same samples in every epoch, and often of one class each, for many sets are sorted: SGD follows
@@ -19,8 +20,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import is_a_test
@@ -74,3 +77,21 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("it is learned from here", analysis.place(loop.node.iter, loop.context)),),
                 fix="Add `shuffle=True`, or a sampler that shuffles.",
             )
+
+
+@rule(code="TW506", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield loaders in order that a training goes through twice, and that begin with the same batch."""
+    for loader in facts.loaders:
+        opened = [one for one in facts.batches if one.loader == loader.loader and one.opening is not None]
+        pairs = [(a, b) for a, b in pairwise(opened) if a.opening == b.opening and b.step >= a.step + 2]
+        size, batch = loader.dataset_size, loader.batch_size
+        if loader.sampler != "SequentialSampler" or not pairs or not size or not batch or size < 3 * batch:
+            continue
+        yield Hit(
+            place=loader.place,
+            severity="hint",
+            message="two epochs of the training begin with the same batch: the data come in the same order",
+            evidence=(Evidence(f"a SequentialSampler over {size:,} samples, {batch} a batch"),),
+            fix="Add `shuffle=True`, or a sampler that shuffles.",
+        )

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 model = nn.Linear(4, 3)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-loader = DataLoader(TensorDataset(torch.randn(80, 4), torch.randint(3, (80,))), batch_size=8)
+loader = DataLoader(TensorDataset(torch.randn(80, 4), torch.randint(3, (80,))), batch_size=8, shuffle=True)
 for epoch in range(3):
     for i, (x, y) in enumerate(loader):
         loss = nn.functional.cross_entropy(model(x), y) / 4
@@ -47,7 +47,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 model = nn.Linear(4, 3)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-loader = DataLoader(TensorDataset(torch.randn(80, 4), torch.randint(3, (80,))), batch_size=8)
+loader = DataLoader(TensorDataset(torch.randn(80, 4), torch.randint(3, (80,))), batch_size=8, shuffle=True)
 for epoch in range(3):
     for i, (x, y) in enumerate(loader):
         loss = nn.functional.cross_entropy(model(x), y) / 4
