@@ -2,7 +2,8 @@
 
 What it finds:
     `old_mean = self.mean`, then `self.mean.mul_(...)`, then a use of `old_mean`; and `last = x[:, -1:]`, then
-    `x -= last` or `x[...] = x[...] - last`, then a use of `last`.
+    `x -= last` or `x[...] = x[...] - last`, then a use of `last`; and `update = average = state["average"]`, of which
+    both are changed and the first is used.
 
 Why:
     An assignment and a slice make no copy: what is used afterwards is the new value. With the window of a series, 0 is
@@ -18,6 +19,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
@@ -71,6 +73,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     for function in functions_of(analysis.nodes):
         names = bindings_of(function)
+        yield from _twins(analysis, names)
         for name, base, sliced, made in _kept(names):
             found = _used_after_change(names, name, base, sliced, made)
             if found is not None:
@@ -84,6 +87,32 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     ),
                     fix="Keep a `clone()`.",
                 )
+
+
+def _twins(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
+    """Yield uses of a name of two, `a = b = state["x"]`, after first it and then the other was changed."""
+    for made in own(names.function):
+        if not isinstance(made, ast.Assign) or not isinstance(made.value, ast.Subscript | ast.Attribute):
+            continue
+        twins = [one.id for one in made.targets if isinstance(one, ast.Name)]
+        if len(twins) != 2 or any(len(names.stores.get(one, ())) != 1 for one in twins):
+            continue
+        changes = [(one, name) for one in own(names.function) if isinstance(one, ast.stmt) and one is not made
+                   for name in twins if _changes(one, name, True)]  # fmt: skip
+        for (first, name), (second, other) in pairwise(changes):
+            later = [one for one in names.reads.get(name, ()) if one.lineno > (second.end_lineno or second.lineno)]
+            if name != other and later:
+                yield Hit(
+                    place=analysis.place(later[0]),
+                    message=f"`{name}` and `{other}` are one tensor: it was changed with both names",
+                    evidence=(
+                        Evidence("they are made here", analysis.place(made)),
+                        Evidence(f"changed as `{name}`", analysis.place(first)),
+                        Evidence(f"changed as `{other}`", analysis.place(second)),
+                    ),
+                    fix=f"`{name} = {other}.clone()`.",
+                )
+                break
 
 
 def _kept(names: Bindings) -> Iterator[tuple[str, str, bool, ast.Assign]]:

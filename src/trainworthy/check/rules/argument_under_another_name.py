@@ -3,7 +3,8 @@
 What it finds:
     `masked = image` with `image` a parameter, then `masked[y0:y1] = 0` and `return masked`; also a view,
     `rows = labels[:, 1:]`, then `rows[rows == -100] = 0`. Nothing uses the parameter under its own name afterwards.
-    Also `x.clamp_(0, 1)` of a parameter in a function that is named for showing or saving it.
+    Also `x.clamp_(0, 1)` of a parameter in a function that is named for showing or saving it; and an entry of a shallow
+    copy, `mine = params.copy()` and then `mine["columns"].append(...)`.
 
 Why:
     A second name, or a slice, is no copy: the caller's tensor or array is changed. The next epoch, or whoever else
@@ -82,6 +83,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             yield from _shown(analysis, function)
         if not _WRITES.search(function.name):
             yield from _in_function(analysis, function)
+        yield from _in_shallow_copies(analysis, function)
 
 
 _SHOWS = re.compile(r"^_?(save|plot|show|draw|visuali[sz]e|display|export|dump)(_|$)")
@@ -129,6 +131,64 @@ def _in_function(analysis: Analysis, function: Def) -> Iterator[Hit]:
             evidence=(Evidence("it is the same object since here", analysis.place(alias)),),
             fix="Clone it where it gets its name.",
         )
+
+
+_SETTINGS = re.compile(
+    r"(^|_)(params?|cfg|conf|config\w*|kwargs|args|options?|opts|settings|hparams|meta\w*|dict)(_|\d|$)"
+)
+_OF_LISTS = frozenset({"append", "extend", "insert", "remove", "pop", "update", "setdefault", "clear"})
+
+
+def _in_shallow_copies(analysis: Analysis, function: Def) -> Iterator[Hit]:
+    """Yield where an entry of a dict is changed that is a shallow copy of a parameter: the entry is the caller's."""
+    arguments = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    dicts = {one.arg for one in arguments if _is_a_dict(one)}
+    nodes = own(function) if dicts else ()
+    for made in nodes:
+        source = _copied(made)
+        if source not in dicts or not isinstance(made, ast.Assign) or not isinstance(made.targets[0], ast.Name):
+            continue
+        name = made.targets[0].id
+        for one in nodes:
+            entry = _entry_changed(one, name) if _line(one) > made.lineno else ""
+            rebound = any(ast.unparse(t) == entry for s in nodes if isinstance(s, ast.Assign) for t in s.targets)
+            if entry and not rebound:
+                yield Hit(
+                    place=analysis.place(one),
+                    message=f"`{entry}` is the caller's own: a copy of a dict is shallow",
+                    evidence=(Evidence("it is copied here", analysis.place(made)),),
+                    fix=f"`copy.deepcopy({source})`, or make the entry anew.",
+                )
+                break
+
+
+def _is_a_dict(argument: ast.arg) -> bool:
+    if argument.annotation is not None:
+        return re.match(r"(typing\.)?(\w*[dD]ict|\w*Mapping)\b", ast.unparse(argument.annotation)) is not None
+    return _SETTINGS.search(argument.arg) is not None
+
+
+def _copied(node: ast.AST) -> str | None:
+    """Return the variable of which a statement makes a shallow copy: `x.copy()`, `copy.copy(x)`, `dict(x)`."""
+    value = node.value if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+    if not isinstance(value, ast.Call):
+        return None
+    method = isinstance(value.func, ast.Attribute) and value.func.attr == "copy" and not value.args
+    function = ast.unparse(value.func) in ("copy.copy", "copy", "dict") and len(value.args) == 1 and not value.keywords
+    of = value.func.value if method else value.args[0] if function else None  # type: ignore[attr-defined]
+    return of.id if isinstance(of, ast.Name) else None
+
+
+def _entry_changed(node: ast.AST, name: str) -> str:
+    """Return the entry of a dict that a statement changes from within; "" if it does not."""
+    of: ast.expr | None = None
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        of = node.value.func.value if node.value.func.attr in _OF_LISTS else None
+    elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+        of = node.targets[0].value
+    if isinstance(of, ast.Subscript) and isinstance(of.slice, ast.Constant) and getattr(of.value, "id", "") == name:
+        return ast.unparse(of)
+    return ""
 
 
 def _is_made_anew(analysis: Analysis, nodes: Sequence[ast.AST], name: str, call: ast.AST) -> bool:

@@ -2,7 +2,8 @@
 
 What it finds:
     `best = model.state_dict()` (also with `.copy()`) inside a training loop, kept in a variable and used after it;
-    also in an attribute `best...` that a hook of a class sets and the class loads again. `best_model = model` likewise.
+    also in an attribute `best...` that a hook of a class sets and the class loads again. `best_model = model` likewise,
+    and `best = x.detach()` of a tensor that an optimizer has.
     Also weights that are kept to be put back, while others are loaded or trained, and that are the model's own:
     `kept = model.state_dict()`, `model.load_state_dict(averaged)`, `model.load_state_dict(kept)`; and a list of
     `p.data` that is copied back into the parameters.
@@ -93,9 +94,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             seen.add(store.node)
             yield Hit(
                 place=analysis.place(store.node, store.context),
-                message="this is another name for the model that goes on training, not a copy of it",
+                message="this is another name for what goes on training, not a copy of it",
                 evidence=(Evidence("it is read after the loop"),),
-                fix="Copy: `copy.deepcopy(model)`, or keep a copy of its `state_dict()`.",
+                fix="Copy: `copy.deepcopy(model)` or its `state_dict()`; of a tensor, `detach().clone()`.",
             )
     for kept, restored in put_back(analysis):
         if kept not in seen:
@@ -112,16 +113,39 @@ def _names_of_live_models(analysis: Analysis) -> Iterator[Store]:
     """Yield `best_model = model` in a loop that trains the model on, read after the loop."""
     for store in analysis.stores:
         value, loops = getattr(store.node, "value", None), store.context.loops
-        if not isinstance(store.target, ast.Name) or not isinstance(value, ast.Name | ast.Attribute) or not loops:
+        parameter = _detached(value)
+        if parameter is not None and loops and _is_optimised(body_of(store.context), parameter):
+            value = parameter
+        elif not isinstance(value, ast.Name | ast.Attribute) or not _MODEL.search(last_name(value)):
+            continue
+        if not isinstance(store.target, ast.Name) or not loops:
             continue
         given = ast.unparse(value)
-        if "best" not in store.target.id.lower() or not _MODEL.search(last_name(value)) or store.target.id == given:
+        if "best" not in store.target.id.lower() or store.target.id == given:
             continue
         made_in_loop = {ast.unparse(t) for n in walk(loops[0]) if isinstance(n, ast.Assign) for t in n.targets}
         if given in made_in_loop or not store.context.branches or not _trains(analysis, store):
             continue
         if _read_later(store):
             yield store
+
+
+def _detached(value: ast.expr | None) -> ast.expr | None:
+    """Return the tensor of which a value is another view, without its graph."""
+    if isinstance(value, ast.Call) and getattr(value.func, "attr", "") == "detach":
+        return value.func.value  # type: ignore[attr-defined, no-any-return]
+    return value.value if isinstance(value, ast.Attribute) and value.attr == "data" else None
+
+
+def _is_optimised(body: ast.AST, tensor: ast.expr) -> bool:
+    """Say whether a tensor is given to an optimizer, `Adam([x], lr=0.1)`."""
+    text = ast.unparse(tensor)
+    return any(
+        isinstance(one, ast.Call)
+        and any(each.arg == "lr" for each in one.keywords)
+        and any(isinstance(arg, ast.List) and text in map(ast.unparse, arg.elts) for arg in one.args)
+        for one in walk(body)
+    )
 
 
 _MODEL = re.compile(r"(^|_)(model|net|network|generator|encoder|classifier|policy)$")

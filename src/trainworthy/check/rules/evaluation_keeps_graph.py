@@ -351,7 +351,7 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         used[b.step] = used.get(b.step, 0) + 1
     for model in dict.fromkeys(f.model for f in facts.forwards if f.trainable):
         calls = [f for f in facts.forwards if f.model == model and f.grad and not f.training]
-        trains = any(f.grad and f.training for f in facts.forwards if f.model == model)
+        trains = not facts.backwards or any(f.grad and f.training for f in facts.forwards if f.model == model)
         for step in dict.fromkeys(f.step for f in calls):
             run = [f for f in calls if f.step == step]
             if trains and len(run) - used.get(step, 0) >= 3 and len({f.place for f in run}) == 1:

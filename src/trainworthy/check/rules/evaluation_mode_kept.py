@@ -137,9 +137,9 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         calls = [f for f in facts.forwards if f.model == model and f.grad and f.mode_layers and f.step in backward]
         trained = [f.step for f in calls if f.training]
         wrong = [f for f in calls if not f.training and trained and f.step > trained[0]]
-        steps = sorted({f.step for f in wrong} - set(trained))
-        if len(steps) >= 3 and steps == list(range(steps[0], steps[0] + len(steps))):
-            first = wrong[0]
+        steps = _longest_run(sorted({f.step for f in wrong} - set(trained)))
+        if len(steps) >= 3:
+            first = next(f for f in wrong if f.step == steps[0])
             yield Hit(
                 place=first.place,
                 message=f"{first.name} trains in evaluation mode since step {steps[0] + 1}; before, it was in training "
@@ -147,3 +147,14 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
                 evidence=(Evidence(f"{len(steps)} steps in a row"),),
                 fix="model.train() at the beginning of each epoch.",
             )
+
+
+def _longest_run(steps: list[int]) -> list[int]:
+    """Return the longest part in which each step follows the one before."""
+    runs: list[list[int]] = []
+    for step in steps:
+        if runs and runs[-1][-1] == step - 1:
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    return max(runs, key=len, default=[])

@@ -1,29 +1,34 @@
-"""A shallow copy of an optimizer or scheduler is stepped, which steps the original.
+"""A shallow copy of an optimizer, a scheduler or a network shares everything with the original.
 
 What it finds:
-    `copy.copy(optimizer)` or `copy.copy(scheduler)` whose copy is stepped, loaded into or changed.
+    `copy.copy(optimizer)` or `copy.copy(scheduler)` whose copy is stepped, loaded into or changed; and
+    `target_net = copy.copy(net)`, where the name says that the copy is to stay behind (target, teacher, ema, old, best,
+    frozen, reference).
 
 Why:
     The copy shares parameter groups, and a scheduler's copy its optimizer: looking at the schedule in advance changes
-    the learning rate that training uses.
+    the learning rate that training uses. A network's copy has the same layers: the target moves with each step.
 
 How sure:
     The copy is made by `copy.copy` of a known optimizer or scheduler, or of something called so, and is stepped
-    afterwards.
+    afterwards; or of a module, or what is named as one.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.external import is_optimizer, is_scheduler
+from trainworthy.check.static.external import is_module, is_optimizer, is_scheduler
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place
 from trainworthy.check.static.tree import walk
+from trainworthy.check.static.values import Instance
 
 BAD = """\
 import copy
@@ -56,10 +61,18 @@ def plot_schedule(optimizer, scheduler, epochs):
 
 @rule(code="TW642", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at copies of what steps, in functions that step."""
+    """Look at copies of what steps, in functions that step, and of networks."""
     reported = set()
     for call in once_per_place(analysis.calls("copy.copy")):
         source = call.argument_node(0, "x")
+        name = _stays_behind(analysis, call, source)
+        if name and source is not None:
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message=f"`{name}` has the layers of `{ast.unparse(source)}` itself: it changes with each of its steps",
+                fix="Use `copy.deepcopy`.",
+            )
+            continue
         if source is None or not _steps(call, source):
             continue
         body = body_of(call.context)
@@ -73,6 +86,25 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("it is stepped here", analysis.place(step, call.context)),),
             fix="Use `copy.deepcopy`.",
         )
+
+
+_BEHIND = re.compile(r"(^|_)(targets?|targ|tgt|teacher|ema|old|prev|previous|best|frozen|ref|reference)(_|$)")
+_NETWORK = re.compile(
+    r"(^|_)(q|net|nets|network|model|actor|critic|policy|encoder|decoder|mu|value|qf|q_?func)\d?(_|\d|$)"
+)
+
+
+def _stays_behind(analysis: Analysis, call: Call, source: ast.expr | None) -> str:
+    """Name what a copy of a network is kept as, if that is to stay as it is; "" for other copies."""
+    statement = analysis.parents.get(call.node)
+    if source is None or not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return ""
+    target = statement.targets[0]
+    value = call.argument(0, "x")
+    known = isinstance(value, Instance)
+    if not (is_module(value) if known and value is not None else _NETWORK.search(last_name(source).lower())):
+        return ""
+    return ast.unparse(target) if _BEHIND.search(last_name(target).lower()) else ""
 
 
 def _steps(call: Call, source: ast.expr) -> bool:

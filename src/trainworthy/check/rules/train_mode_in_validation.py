@@ -6,8 +6,9 @@ What it finds:
     `train()` leads, with no `eval()` between the two, wherever else the program calls it; `train()` in the middle of a
     validation; and one of two models that a function loads and uses, when only the other is put into evaluation mode.
     In real steps: A model that has dropout or BatchNorm is called without gradients three times in a row with no step
-    in between, in training mode, after it was trained, or if it never is and no step comes between its calls; or layers
-    that stay in training mode after `eval()`, because a class's own `train(mode)` does not hand the mode on.
+    in between, in training mode, after it was trained, or if it never is and no step comes between its calls; the same
+    with gradients, in a program without any backward pass; or layers that stay in training mode after `eval()`, because
+    a class's own `train(mode)` does not hand the mode on.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
@@ -99,15 +100,17 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         calls = [f for f in facts.forwards if f.model == model and f.mode_layers]
         first_training = min((f.step for f in calls if f.grad and f.training), default=-1)
         quiet = [f for f in calls if not f.grad and f.training and f.step > first_training]
-        if model not in trained and len({f.step for f in quiet}) > 1:  # a teacher is asked between the steps of others
+        if not facts.backwards:  # nothing is trained here, with gradients or without
+            quiet = [f for f in calls if f.training]
+        elif model not in trained and len({f.step for f in quiet}) > 1:  # a teacher is asked between others' steps
             continue
         for step in dict.fromkeys(f.step for f in quiet):
             run = [f for f in quiet if f.step == step]
             if len(run) >= 3 and len({f.place for f in run}) == 1:
                 yield Hit(
                     place=run[0].place,
-                    message=f"{run[0].name} is called {len(run)} times in a row without gradients while in "
-                    "training mode; "
+                    message=f"{run[0].name} is called {len(run)} times in a row without "
+                    f"{'a backward pass' if run[0].grad else 'gradients'} while in training mode; "
                     f"it has {' and '.join(run[0].mode_layers)}",
                     fix="model.eval() before validation, model.train() after it.",
                 )
