@@ -35,12 +35,14 @@ if TYPE_CHECKING:
         LeftOut,
         LongGeneration,
         NotFrozen,
+        OutOfSight,
         Overwritten,
         Reinitialised,
         SameBatches,
         Save,
         Schedule,
         StaysInTraining,
+        SteppedAgain,
         UnappliedFreeze,
         UnderAutocast,
         UnreadySpectralNorm,
@@ -88,6 +90,7 @@ class LiveFacts:
     unoptimised: list[Unoptimised] = field(default_factory=list)
     norm_drifts: list[NormDrift] = field(default_factory=list)
     shared: list[SharedModule] = field(default_factory=list)
+    out_of_sight: list[OutOfSight] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     alone: list[Alone] = field(default_factory=list)
     changed_samples: list[ChangedSample] = field(default_factory=list)
@@ -109,6 +112,7 @@ class LiveFacts:
     unapplied_freezes: list[UnappliedFreeze] = field(default_factory=list)
     stay_in_training: list[StaysInTraining] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
+    stepped_again: list[SteppedAgain] = field(default_factory=list)
     overwritten: list[Overwritten] = field(default_factory=list)
     not_frozen: list[NotFrozen] = field(default_factory=list)
     under_autocast: list[UnderAutocast] = field(default_factory=list)

@@ -203,6 +203,27 @@ class CollectiveMismatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfSight:
+    """Modules in a list or dict of a module that does not see them, with so many parameters to train."""
+
+    place: Place
+    class_name: str
+    attribute: str
+    modules: int
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteppedAgain:
+    """A scheduler that stepped by two ways, with no step of an optimizer between, at so many steps."""
+
+    place: Place
+    first: Place
+    class_name: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SameBatches:
     """Steps at which every rank of a data-parallel model was given the same numbers."""
 

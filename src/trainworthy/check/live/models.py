@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.backward import walk
+from trainworthy.check.live.facts_setup import OutOfSight
 from trainworthy.check.live.facts_steps import Input, NormDrift, SharedModule, Unoptimised
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.modules import ModuleWatch
@@ -125,8 +126,9 @@ class ModelWatch:
             ))  # fmt: skip
 
     def _search(self, model: nn.Module) -> None:
-        """Look for a container that is filled with one instance."""
+        """Look for a container that is filled with one instance, and for one whose modules nobody sees."""
         finder = self.watch.finder
+        self._search_lists(model)
         for found in repeated_instances(model):
             at = made_at(found.parent, found.container, finder.is_user)
             self.watch.facts.shared.append(SharedModule(
@@ -134,6 +136,24 @@ class ModelWatch:
                 parameters=found.parameters,
                 place=Place(finder.relative(at[0]), at[1]) if at else self._last_place(),
             ))  # fmt: skip
+
+    def _search_lists(self, model: nn.Module) -> None:
+        """Look for lists and dicts of modules that hold parameters to train and are no part of the model."""
+        seen, finder = set(model.modules()), self.watch.finder
+        for module in seen:
+            for name, value in vars(module).items():
+                held = list(value.values()) if isinstance(value, dict) else value
+                if name.startswith("_") or not isinstance(held, (list, tuple)) or len(held) < 2:
+                    continue
+                if not all(isinstance(one, nn.Module) and one not in seen for one in held):
+                    continue
+                count = sum(p.numel() for one in held for p in one.parameters() if p.requires_grad)
+                at = made_at(module, f"self.{name} ", finder.is_user)
+                if at is not None and count:
+                    self.watch.facts.out_of_sight.append(OutOfSight(
+                        place=Place(finder.relative(at[0]), at[1]), class_name=type(module).__name__, attribute=name,
+                        modules=len(held), parameters=count,
+                    ))  # fmt: skip
 
     def _last_place(self) -> Place:
         facts = self.watch.facts

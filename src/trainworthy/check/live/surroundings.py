@@ -22,6 +22,7 @@ from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.plans import PlanWatch
 from trainworthy.check.live.replicas import ReplicaWatch
 from trainworthy.check.live.saves import SaveWatch
+from trainworthy.check.live.schedulers import SchedulerWatch
 from trainworthy.check.live.spectral import SpectralWatch
 from trainworthy.check.live.units import ONE_SIDED, UnitWatch
 from trainworthy.check.live.watch import Part, Watch
@@ -56,9 +57,11 @@ class Surroundings:
         self._autocasts = AutocastWatch(watch)
         self._attributes = AttributeWatch(watch)
         self._units = UnitWatch(watch)
+        self._schedulers = SchedulerWatch(watch)
         self._tested: set[torch.device] = set()
         self.parts: list[Part] = [
             self.collectives, self.collates, self.saves, ApplyWatch(watch), self._attributes, self._autocasts,
+            self._schedulers,
         ]  # fmt: skip
         modules.on_root += [
             self._replicas.module_called, self.collectives.module_called, self._generations.module_called,
@@ -97,6 +100,7 @@ class Surroundings:
         self._generations.finish()
         self._autocasts.finish()
         self._attributes.finish()
+        self._schedulers.finish()
         self._units.finish()
         self._replicas.finish()
         self.collectives.finish()

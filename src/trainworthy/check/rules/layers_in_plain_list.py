@@ -14,7 +14,9 @@ How sure:
     layers are kept in other attributes, too; and if the class freezes an item and moves it by hand.
 
 In real steps:
-    Parameters in the graph of a loss that are in no model that ran and in no optimizer, and did not change.
+    A list or dict of two modules or more, with parameters to train, that is an attribute of a module of a model and no
+    part of that model. Else, parameters in the graph of a loss that are in no model that ran and in no optimizer, and
+    did not change.
 """
 
 from __future__ import annotations
@@ -319,7 +321,7 @@ torch.manual_seed(0)
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = [nn.Linear(4, 4), nn.Linear(4, 4)]
+        self.layers = [nn.Linear(4, 4), nn.Linear(4, 4)]  # <- TW303
         self.head = nn.Linear(4, 3)
 
     def forward(self, x):
@@ -335,7 +337,7 @@ for step in range(5):
     loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad()
     loss.backward()
-    optimizer.step()  # <- TW303
+    optimizer.step()
 """
 LIVE_GOOD = """\
 import torch
@@ -367,9 +369,16 @@ for step in range(5):
 
 @rule(code="TW303", severity="error", depth="live")
 def find_live(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield parameters without a home."""
+    """Yield parameters without a home, and modules that their model does not see."""
+    for seen in dict.fromkeys(facts.out_of_sight):
+        yield Hit(
+            place=seen.place,
+            message=f"{seen.class_name}.{seen.attribute} is a plain list or dict of {seen.modules} modules: "
+            f"{seen.parameters:,} parameters are in no state_dict, and stay where they are when the model is moved",
+            fix="Keep them in nn.ModuleList or nn.ModuleDict.",
+        )
     for fact in facts.unoptimised:
-        if not fact.registered:
+        if not fact.registered and not facts.out_of_sight:
             yield Hit(
                 place=fact.place,
                 message=f"The loss reaches {len(fact.names)} parameters of shapes {listed(fact.names)} that "
