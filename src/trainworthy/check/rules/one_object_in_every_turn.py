@@ -2,7 +2,8 @@
 
 What it finds:
     `label = [0] * n` above a loop, and in it `label[i] = 1` and `rows.append(label)`, itself or in a tuple or a dict;
-    also under a second name, `label = empty`. Likewise for dicts, sets, arrays and tensors that are made above.
+    also under a second name, `label = empty`, which the turn then hands on. Likewise for dicts, sets, arrays and
+    tensors that are made above.
 
 Why:
     What is kept are not the values but the one object: at the end, all rows are equal and hold every change. A table of
@@ -84,7 +85,8 @@ def _in_loop(
         if (name in bound and (name, at) not in others) or any(one is at for one in inside):
             continue
         changed = next((one for one in inside if _changes(one, name) and not _is_ended(analysis, one, loop)), None)
-        kept = next((one for one in inside if _keeps(one, name, loop)), None) if changed is not None else None
+        uses = _uses if (name, at) in others else _keeps
+        kept = next((one for one in inside if uses(one, name, loop)), None) if changed is not None else None
         if kept is None or changed is None or kept is changed or _is_ended(analysis, kept, loop):
             continue
         if _block(analysis, kept, loop) != _block(analysis, changed, loop) and not _holds(
@@ -146,6 +148,13 @@ def _keeps(node: ast.AST, name: str, loop: ast.For | ast.While) -> bool:
         if isinstance(one, ast.Assign) and any(getattr(each, "id", "") in held for each in one.targets):
             held |= set(_elements(one.value)) if isinstance(one.value, ast.Dict | ast.List | ast.Tuple) else set()
     return name in held
+
+
+def _uses(node: ast.AST, name: str, loop: ast.For | ast.While) -> bool:
+    """Say whether a statement of the loop's first level hands the object on, or makes something of it as it is."""
+    value = getattr(node, "value", None) if isinstance(node, ast.Assign | ast.Expr) and node in loop.body else None
+    given = value.args if isinstance(value, ast.Call) else [value] if isinstance(value, ast.Dict | ast.Tuple) else []
+    return any(name in _elements(one) for one in given)
 
 
 def _elements(value: ast.expr) -> Iterator[str]:
