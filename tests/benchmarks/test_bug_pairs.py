@@ -34,6 +34,7 @@ def test_every_pair_names_two_commits_a_rule_and_a_half() -> None:
             "fresh-4-test",
             "fresh-4-other",
             "fresh-5",
+            "fresh-6",
         )
         assert one.get("kind", "domain") == "domain"
         assert one["where"]

@@ -86,6 +86,8 @@ class ClipWatch:
             gradients = [p.grad for p in parameters if p.grad is not None]
         else:
             gradients = [g for group in first for g in group]
+        if name == "_clip_grads_with_norm_" and not parameters:
+            self.watch.facts.empty_clips.append(self.watch.place())
         if not gradients:
             return
         self.watch.facts.clips.append(Clip(

@@ -17,6 +17,7 @@ from trainworthy.check.finding import Place
 
 if TYPE_CHECKING:
     from trainworthy.check.live.facts_seldom import (
+        AddedMask,
         Alone,
         ChangedSample,
         Draw,
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
         PendingWindow,
         Signals,
         SoftTargets,
+        TwinOptimizers,
         Upscaled,
     )
     from trainworthy.check.live.facts_setup import (
+        BufferWithGraph,
         Collated,
         CollectiveMismatch,
         CopyFault,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
         SameBatches,
         Save,
         Schedule,
+        SharedMemory,
         StaysInTraining,
         SteppedAgain,
         UnappliedFreeze,
@@ -91,6 +95,8 @@ class LiveFacts:
     norm_drifts: list[NormDrift] = field(default_factory=list)
     shared: list[SharedModule] = field(default_factory=list)
     out_of_sight: list[OutOfSight] = field(default_factory=list)
+    shared_memory: list[SharedMemory] = field(default_factory=list)
+    buffers_with_graph: list[BufferWithGraph] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     alone: list[Alone] = field(default_factory=list)
     changed_samples: list[ChangedSample] = field(default_factory=list)
@@ -104,6 +110,9 @@ class LiveFacts:
     pending: list[PendingWindow] = field(default_factory=list)
     upscaled: list[Upscaled] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
+    twin_optimizers: list[TwinOptimizers] = field(default_factory=list)
+    added_masks: list[AddedMask] = field(default_factory=list)
+    empty_clips: list[Place] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
     scaler_used: bool = False
     reinitialised: list[Reinitialised] = field(default_factory=list)

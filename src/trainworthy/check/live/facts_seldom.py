@@ -66,6 +66,26 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TwinOptimizers:
+    """Two optimizers that step the very same parameters, neither within the other's step."""
+
+    place: Place
+    other: Place
+    classes: tuple[str, str]
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedMask:
+    """A mask of attention that is added to the scores and holds nothing but 0 and 1."""
+
+    step: int
+    place: Place
+    shape: Shape
+    ones: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upscaled:
     """Data that were made larger by interpolation before the model got them."""
 

@@ -203,6 +203,25 @@ class CollectiveMismatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedMemory:
+    """Two parameters of a model that are different objects and the same memory; ``place`` is where the model ran."""
+
+    place: Place
+    names: tuple[str, str]
+    model: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferWithGraph:
+    """Buffers of a model that require gradients after a step: each step's graph hangs on the one before."""
+
+    place: Place
+    names: tuple[str, ...]
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfSight:
     """Modules in a list or dict of a module that does not see them, with so many parameters to train."""
 

@@ -106,7 +106,8 @@ class Step:
 class Forward:
     """A call of a module that no other module called.
 
-    ``mode_layers`` are classes of its layers that act differently in training and evaluation.
+    ``mode_layers`` are classes of its layers that act differently in training and evaluation; ``loader`` is the number
+    of the loader that gave the last batch; ``used`` says that a gradient reached the results.
     """
 
     step: int
@@ -117,6 +118,8 @@ class Forward:
     grad: bool
     mode_layers: tuple[str, ...]
     trainable: bool
+    loader: int | None = None
+    used: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,7 @@ class Guard:
         self._births = Births(watch, self._operators, self._backward)
         self._following = ModelWatch(watch, self._modules, self._operators, self._optimizers)
         self._following.loader_batch = lambda: self._loaders.batch_size
+        self._modules.last_loader = lambda: self._loaders.last
         self._around = Surroundings(watch, self._modules, self._operators, self._backward, self._loaders)
         self._seeds = SeedWatch(watch)
         watch.on_failure = self._end
@@ -188,6 +189,8 @@ class Guard:
     def _finish(self) -> None:
         self._labels.step_ends()
         self._following.finish()
+        self._modules.finish()
+        self._optimizers.finish()
         self._around.finish()
         self._seeds.finish()
 

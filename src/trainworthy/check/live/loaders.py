@@ -41,6 +41,7 @@ class LoaderWatch:
         self.on_epoch: list[Callable[[Any, int, FrameType], None]] = []  # a loader, its number, who goes through it
         self.on_batch: list[Callable[[int], None]] = []
         self.batch_size: int | None = None  # of the last batch, by the first tensor in it
+        self.last: int | None = None  # the number of the loader that gave it
         self.wait_s = 0.0
         self._numbers: dict[int, int] = {}
         self._known: dict[int, int] = {}  # place in the facts
@@ -125,6 +126,7 @@ class LoaderWatch:
         state = self._iterators.get(iterator)
         tensors = list(tensors_in(batch))
         self.batch_size = tensors[0].shape[0] if tensors and tensors[0].dim() else None
+        self.last = state[0] if state is not None else None
         if state is None:
             return
         for listener in self.on_batch:

@@ -117,7 +117,7 @@ class ModelWatch:
         with self.watch.own_work():
             low, high = (float(v) for v in torch.aminmax(tensor))
             alike = tensor.dim() >= 2 and tensor.shape[0] >= 2 and bool((tensor == tensor[:1]).all())
-            parameter = next(module.parameters(), None) if module is not None else None
+            parameter = next(iter(module.parameters()), None) if module is not None else None
             self.watch.facts.inputs.append(Input(
                 step=self.watch.step, place=self.watch.facts.forwards[-1].place, shape=tuple(tensor.shape),
                 dtype=str(tensor.dtype).removeprefix("torch."), minimum=low, maximum=high, into=into,

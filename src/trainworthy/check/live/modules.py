@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
 
@@ -13,9 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from trainworthy.check.live.facts_steps import Forward
-from trainworthy.check.live.watch import Watch
+from trainworthy.check.live.watch import Watch, plain
 from trainworthy.tape.source import Line
+from trainworthy.virtual.nested import tensors_of
 
+_MAX_RESULTS = 8
 _Lines = tuple[Line | None, Line | None]  # the user's, and the innermost one of a library on the way to it
 Listener = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
 # These choose a fused path by whether a function mode is on; in evaluation they run as if nobody looked.
@@ -33,7 +37,9 @@ class ModuleWatch:
         self.on_root: list[Listener] = []
         self.on_root_exit: list[Callable[[nn.Module, Any], None]] = []
         self.seen_norms: dict[int, _BatchNorm] = {}
+        self.last_loader: Callable[[], int | None] = lambda: None
         self._mode_layers: dict[int, tuple[tuple[str, ...], bool]] = {}
+        self._used: set[int] = set()  # forwards whose results a gradient reached
         self._call_code: CodeType | None = None  # of what replaces ``nn.Module.__call__``
         self._callers: list[_Lines | None] = []  # of each call on the stack, once somebody asked
 
@@ -73,8 +79,22 @@ class ModuleWatch:
             self.seen_norms.clear()
 
     def _left(self, module: nn.Module, out: Any) -> None:
+        self.watch.attempt("results of models", self._follow_result, module, out)
         for listener in self.on_root_exit:
             listener(module, out)
+
+    def _follow_result(self, module: nn.Module, out: Any) -> None:
+        """Learn whether a gradient reaches the results of a call in training mode."""
+        at = len(self.watch.facts.forwards) - 1
+        if module.training and torch.is_grad_enabled() and at >= 0:
+            for tensor in islice(tensors_of(out), _MAX_RESULTS):
+                if plain(tensor) and tensor.grad_fn is not None:
+                    tensor.register_hook(lambda grad: self._used.add(at))
+
+    def finish(self) -> None:
+        """Write down which results gradients reached."""
+        facts = self.watch.facts
+        facts.forwards[:] = [replace(f, used=at in self._used) for at, f in enumerate(facts.forwards)]
 
     def source(self, frame: FrameType | None) -> int:
         """Return the number of the user's innermost line that led to ``frame``.
@@ -116,6 +136,7 @@ class ModuleWatch:
             watch.facts.forwards.append(Forward(
                 step=watch.step, place=place, model=id(module), name=watch.names.module(module),
                 training=module.training, grad=torch.is_grad_enabled(), mode_layers=layers, trainable=trainable,
+                loader=self.last_loader(),
             ))  # fmt: skip
             for listener in self.on_root:
                 listener(module, args, kwargs)
@@ -135,6 +156,10 @@ class ModuleWatch:
 def acts_by_mode(module: nn.Module) -> bool:
     """Tell whether a layer does something else in training than in evaluation."""
     # Without a momentum, statistics are counted on purpose, in training mode: that is what ``update_bn`` does.
+    if isinstance(module, nn.RNNBase):
+        return bool(module.dropout and module.num_layers > 1)
+    if isinstance(module, nn.MultiheadAttention):
+        return bool(module.dropout)
     return (isinstance(module, _BatchNorm) and module.track_running_stats and module.momentum is not None) or (
         isinstance(module, _DropoutNd) and module.p > 0
     )

@@ -15,7 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from trainworthy.check.live.broadcasting import BroadcastWatch
-from trainworthy.check.live.facts_seldom import Draw, Upscaled
+from trainworthy.check.live.facts_seldom import AddedMask, Draw, Upscaled
 from trainworthy.check.live.facts_steps import Dropout
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
@@ -24,9 +24,10 @@ PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the n
 _MAX_RECORDS = 50_000
 _MAX_DRAWS, _DRAW_STEPS = 100, 8
 
-_SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW, _RESIZE, _SAME = (
-    range(13)
-)
+(
+    _SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW, _RESIZE, _SAME,
+    _HEADS,
+) = range(14)  # fmt: skip
 _NAMES = {
     _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ "
     "__radd__ __rsub__ __rmul__ __rtruediv__",
@@ -36,6 +37,7 @@ _NAMES = {
     "margin_ranking_loss multilabel_margin_loss multilabel_soft_margin_loss multi_margin_loss",
     _DROPOUT: "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout",
     _ATTENTION: "scaled_dot_product_attention",
+    _HEADS: "multi_head_attention_forward",
     _CONV: "conv1d conv2d conv3d",
     _SQUASH: "softmax sigmoid log_softmax",
     _MASK: "masked_fill masked_fill_ where full full_like triu tril fill_ new_full tensor as_tensor",
@@ -151,6 +153,9 @@ class OperatorWatch(TorchFunctionMode):
             source = self.modules.source(sys._getframe(1))
             with watch.own_work():
                 watch.rely_on("operations", self._see, kind, func.__name__, args, kwargs, out, source)
+        elif kind == _HEADS:
+            with watch.own_work():
+                watch.attempt("masks", self._mask, kwargs.get("attn_mask"), self.modules.source(sys._getframe(1)))
         elif kind == _SAME and isinstance(out, (tuple, list)):
             source = self.modules.source(sys._getframe(1))
             with watch.own_work():
@@ -275,6 +280,17 @@ class OperatorWatch(TorchFunctionMode):
                 self.watch.facts.draws.append(Draw(
                     step=self.watch.step, place=self.watch.place_of(source), wanted=int(wanted), available=available,
                 ))  # fmt: skip
+
+    def _mask(self, mask: Any, source: int) -> None:
+        """Note a mask that is added to the scores, as numbers are, and was made to be multiplied with them."""
+        masks, step = self.watch.facts.added_masks, self.watch.step
+        if not plain(mask) or not mask.is_floating_point() or max(len(masks), step) >= _DRAW_STEPS:
+            return
+        ones = (mask == 1).float().mean()
+        if bool(((mask == 0) | (mask == 1)).all()) and 0 < float(ones) < 1:
+            masks.append(AddedMask(
+                step=step, place=self.watch.place_of(source), shape=tuple(mask.shape), ones=float(ones),
+            ))  # fmt: skip
 
     def _dropout(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: int) -> None:
         stack = self.modules.stack

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts_seldom import MixedGradients
+from trainworthy.check.live.facts_seldom import MixedGradients, TwinOptimizers
 from trainworthy.check.live.facts_steps import Step
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import OperatorWatch
@@ -43,6 +43,8 @@ class OptimizerWatch:
         self._numbers: dict[int, int] = {}
         self._rhythms: dict[int, Rhythm] = {}
         self.had_gradient: set[int] = set()
+        self._within: set[int] = set()  # optimizers that step within others
+        self._held: dict[int, tuple[frozenset[int], int, str]] = {}  # parameters, at the first step of each
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -83,6 +85,8 @@ class OptimizerWatch:
                 self._look_before(optimizer, state)
         else:
             stack.close()  # the closure is the user's forward and backward pass
+        if self._running:
+            self._within |= {id(optimizer), id(self._running[-1][0])}
         self._running.append((optimizer, stack, state))
 
     def _ended(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -159,6 +163,9 @@ class OptimizerWatch:
         """Tell those who listen that a step is over, and begin the next one."""
         watch = self.watch
         self.stepped[id(optimizer)] = weakref.ref(optimizer)
+        if id(optimizer) not in self._held:
+            held = frozenset(map(id, parameters))
+            self._held[id(optimizer)] = (held, self._number(optimizer), type(optimizer).__name__)
         if watch.step < 4:
             self._note_mixed(optimizer, place, parameters)
         for listener in self.before_end:
@@ -177,6 +184,19 @@ class OptimizerWatch:
 
     def _number(self, optimizer: Optimizer) -> int:
         return self._numbers.setdefault(id(optimizer), len(self._numbers))
+
+    def finish(self) -> None:
+        """Write down optimizers that step the same parameters."""
+        places = {s.optimizer: s.place for s in self.watch.facts.steps}
+        known: dict[frozenset[int], tuple[int, str]] = {}
+        for key, (held, number, name) in self._held.items():
+            if key in self._within or not held:
+                continue
+            other, other_name = known.setdefault(held, (number, name))
+            if other != number:
+                self.watch.facts.twin_optimizers.append(TwinOptimizers(
+                    place=places[number], other=places[other], parameters=len(held), classes=(other_name, name),
+                ))  # fmt: skip
 
     def stepped_parameters(self) -> set[int]:
         """Return the identities of the parameters of every optimizer that stepped."""

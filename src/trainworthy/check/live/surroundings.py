@@ -17,6 +17,7 @@ from trainworthy.check.live.datasets import DatasetWatch
 from trainworthy.check.live.generation import GenerationWatch
 from trainworthy.check.live.initialising import ApplyWatch
 from trainworthy.check.live.loaders import LoaderWatch
+from trainworthy.check.live.memory import MemoryWatch
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.plans import PlanWatch
@@ -58,6 +59,7 @@ class Surroundings:
         self._attributes = AttributeWatch(watch)
         self._units = UnitWatch(watch)
         self._schedulers = SchedulerWatch(watch)
+        self._memory = MemoryWatch(watch)
         self._tested: set[torch.device] = set()
         self.parts: list[Part] = [
             self.collectives, self.collates, self.saves, ApplyWatch(watch), self._attributes, self._autocasts,
@@ -85,6 +87,7 @@ class Surroundings:
         self._generations.finish()
         self._units.step_ends()
         self._plans.step_ends(place)
+        self._memory.step_ends(place)
         self._replicas.step_ends(place, parameters)
         if self.watch.step < 2:
             self.watch.attempt("copies between devices", self._test_copies, parameters)

@@ -19,6 +19,7 @@ In real steps:
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -162,7 +163,16 @@ for step in range(4):
 
 @rule(code="TW310", severity="error", depth="live")
 def find_live(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield lines that clip too late twice, and never in time."""
+    """Yield lines that clip too late twice, and never in time; and those that are given no parameters any more."""
+    empty = Counter(facts.empty_clips)
+    for place, times in empty.items():
+        if times >= 2:
+            yield Hit(
+                place=place,
+                message=f"clip_grad_norm_ was given no parameters {times} times: nothing is clipped",
+                evidence=(Evidence("`parameters()` returns a generator, which is used up after the first pass"),),
+                fix="Give it `model.parameters()` anew each time, or a list.",
+            )
     for place in dict.fromkeys(c.place for c in facts.clips):
         calls = [c for c in facts.clips if c.place == place]
         if len(calls) >= 2 and all(c.after_step for c in calls):

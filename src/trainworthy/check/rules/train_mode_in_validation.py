@@ -5,10 +5,11 @@ What it finds:
     gradients or over a loader named for validation, or in a function named for evaluation; such a call to which
     `train()` leads, with no `eval()` between the two, wherever else the program calls it; `train()` in the middle of a
     validation; and one of two models that a function loads and uses, when only the other is put into evaluation mode.
-    In real steps: A model that has dropout or BatchNorm is called without gradients three times in a row with no step
-    in between, in training mode, after it was trained, or if it never is and no step comes between its calls; the same
-    with gradients, in a program without any backward pass; or layers that stay in training mode after `eval()`, because
-    a class's own `train(mode)` does not hand the mode on.
+    In real steps: A model that has dropout or BatchNorm is called in training mode three times in a row, without
+    gradients and with no step in between, after it was trained; or, with gradients or without, if nothing ever trains
+    it and no step comes between its calls; or again and again for the batches of a loader that it never learns from, so
+    that no gradient reaches the results; or layers stay in training mode after `eval()`, because a class's own
+    `train(mode)` does not hand the mode on.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
@@ -95,18 +96,18 @@ for step in range(4):
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that were called so three times between two steps, and those that do not obey."""
     yield from _disobeyed(facts)
-    trained = {f.model for f in facts.forwards if f.grad and f.training}
+    yield from _with_gradients(facts)
+    trained = {f.model for f in facts.forwards if f.grad and f.training and f.used}
     for model in dict.fromkeys(f.model for f in facts.forwards if f.trainable or f.model not in trained):
         calls = [f for f in facts.forwards if f.model == model and f.mode_layers]
-        first_training = min((f.step for f in calls if f.grad and f.training), default=-1)
-        quiet = [f for f in calls if not f.grad and f.training and f.step > first_training]
-        if not facts.backwards:  # nothing is trained here, with gradients or without
-            quiet = [f for f in calls if f.training]
-        elif model not in trained and len({f.step for f in quiet}) > 1:  # a teacher is asked between others' steps
-            continue
+        if model in trained:
+            first = min((f.step for f in calls if f.grad and f.training), default=0)
+            quiet = [f for f in calls if not f.grad and f.training and f.step > first]
+        else:  # a teacher is asked between the steps of others
+            quiet = [f for f in calls if f.training] if len({f.step for f in calls}) == 1 else []
         for step in dict.fromkeys(f.step for f in quiet):
             run = [f for f in quiet if f.step == step]
-            if len(run) >= 3 and len({f.place for f in run}) == 1:
+            if len(run) >= 3 and (len({f.place for f in run}) == 1 or model not in trained):
                 yield Hit(
                     place=run[0].place,
                     message=f"{run[0].name} is called {len(run)} times in a row without "
@@ -115,6 +116,24 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                     fix="model.eval() before validation, model.train() after it.",
                 )
                 break
+
+
+def _with_gradients(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield models whose results no gradient reaches, in training mode, for the batches of a loader of their own."""
+    for model in dict.fromkeys(f.model for f in facts.forwards if f.trainable):
+        calls = [f for f in facts.forwards if f.model == model and f.grad and f.training and f.mode_layers]
+        learnt = {f.loader for f in calls if f.used}
+        idle = [f for f in calls if not f.used and f.loader is not None and f.loader not in learnt]
+        # The last calls may wait for a backward pass that the look did not see.
+        idle = [f for f in idle if any(one.used and one.step > f.step for one in calls)]
+        if learnt - {None} and len(idle) >= 2 and len({f.place for f in idle}) == 1:
+            yield Hit(
+                place=idle[0].place,
+                message=f"{idle[0].name} is called {len(idle)} times in training mode, with gradients that nobody "
+                f"uses, for batches of a loader that it does not learn from; it has "
+                f"{' and '.join(idle[0].mode_layers)}",
+                fix="model.eval() and torch.no_grad() before validation, model.train() after it.",
+            )
 
 
 def _disobeyed(facts: LiveFacts) -> Iterator[Hit]:
