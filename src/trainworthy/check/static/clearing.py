@@ -18,10 +18,12 @@ _MAY_CLEAR = re.compile(r"step|zero|train|update|optim|fit|clear|grad_?reset|clo
 
 
 def never_cleared_here(analysis: Analysis, step: Call, owner: Value) -> bool:
-    """Say whether a stepping optimizer is made in the same function, and nothing there clears gradients."""
+    """Say whether a stepping optimizer is made in the same function, or program, and nothing there clears gradients."""
     made = owner.made_by if isinstance(owner, Instance) else None
     function = step.context.function
-    if made is None or function is None or made.context.function is not function or not analysis.finished:
+    if made is None or made.context.function is not function or not analysis.finished:
+        return False
+    if function is None and made.context.source is not step.context.source:
         return False
     body = body_of(step.context)
     names = {
@@ -40,7 +42,8 @@ def never_cleared_here(analysis: Analysis, step: Call, owner: Value) -> bool:
     if not names or "" in names or any(isinstance(node, ast.Attribute) and node.attr in names for node in walk(body)):
         return False
     if any(
-        _inside(one, function) and one.context.function is not function for one in analysis.method_calls("zero_grad")
+        (function is None or _inside(one, function)) and one.context.function is not function
+        for one in analysis.method_calls("zero_grad")
     ):
         return False
     return not any(_hands_on(node, names, models, made.node) for node in walk(body) if isinstance(node, ast.Call))
@@ -72,7 +75,10 @@ def never_cleared_by_this_class(analysis: Analysis, step: Call, backward: Call, 
     if not cls.fully_known() or cls.outside_base() not in ("", "builtins.object", "abc.ABC", "torch.nn.Module"):
         return False
     nodes = [one for each in cls.order() for one in walk(each.node)]
-    if any(getattr(one, "attr", "") in CLEARING or _sets_grad(one) for one in nodes):
+    others = _other_optimizers_of(nodes, optimizer)
+    if any(
+        _sets_grad(one) or (getattr(one, "attr", "") in CLEARING and not _is_of_others(one, others)) for one in nodes
+    ):
         return False
     if any(isinstance(one, ast.Call) and takes(one, optimizer) for one in nodes):
         return False
@@ -139,6 +145,22 @@ def _other_optimizers(body: ast.AST, models: set[str]) -> set[str]:
             if others and not others & models:
                 found |= {last_name(target) for target in node.targets}
     return found - {""}
+
+
+def _other_optimizers_of(nodes: list[ast.AST], optimizer: str) -> set[str]:
+    """Write the optimizers of a class that are made of other parts than one of them, and those parts."""
+    made = {
+        ast.unparse(one.targets[0]): _receivers_of_parameters(one.value)
+        for one in nodes
+        if isinstance(one, ast.Assign) and len(one.targets) == 1 and isinstance(one.targets[0], ast.Attribute)
+    }
+    models = made.get(optimizer, set())
+    others = {name: parts for name, parts in made.items() if parts and models and not parts & models}
+    return {*others, *(part for parts in others.values() for part in parts)}
+
+
+def _is_of_others(node: ast.AST, others: set[str]) -> bool:
+    return isinstance(node, ast.Attribute) and ast.unparse(node.value) in others
 
 
 def _is_read(node: ast.AST) -> bool:
