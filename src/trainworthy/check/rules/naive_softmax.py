@@ -1,8 +1,8 @@
 """A softmax written by hand overflows.
 
 What it finds:
-    `exp(z) / exp(z).sum(...)`, also through a name for `exp(z)`, and `log(exp(z).sum(...))`, where nothing was
-    subtracted from `z`.
+    `exp(z) / exp(z).sum(...)`, also through names for either, with the sum expanded or kept from 0, and
+    `log(exp(z).sum(...))`, where nothing was subtracted from `z`.
 
 Why:
     `exp` of 89 is infinite in float32, of 12 in float16, and inf / inf is NaN; the log of inf is inf. `softmax` and
@@ -15,11 +15,13 @@ How sure:
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import functions_of
+from trainworthy.check.static.tree import own
 
 BAD = """\
 import torch
@@ -45,30 +47,38 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at quotients."""
     if "exp" not in analysis.source.words:
         return
-    exps = _names_of_exps(analysis)
-    for node in analysis.nodes.get(ast.BinOp, ()):
+    for scope in (analysis.source.tree, *functions_of(analysis.nodes)):
+        nodes = own(scope)
+        names = _names_of(nodes)
+        yield from _quotients(analysis, nodes, names)
+        yield from _logs_of_sums(analysis, nodes, names)
+
+
+def _quotients(analysis: Analysis, nodes: Sequence[ast.AST], names: dict[str, ast.expr | None]) -> Iterator[Hit]:
+    """Look at exponentials that are divided by their sum."""
+    for node in nodes:
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
             continue
-        top, below = node.left, _summed(node.right)
+        right = names.get(node.right.id) if isinstance(node.right, ast.Name) else node.right
+        top, below = node.left, _summed(right) if right is not None else None
         if below is None or ast.dump(top) != ast.dump(below):
             continue
-        made = exps.get(top.id) if isinstance(top, ast.Name) else top
+        made = names.get(top.id) if isinstance(top, ast.Name) else top
         if made is not None and _is_bare_exp(made):
             yield Hit(
                 place=analysis.place(node),
                 message="exp(z) / sum(exp(z)) is NaN as soon as one exp(z) is infinite",
                 fix="torch.softmax(z, dim=...); for a loss, log_softmax or cross_entropy.",
             )
-    yield from _logs_of_sums(analysis, exps)
 
 
-def _logs_of_sums(analysis: Analysis, exps: dict[str, ast.expr | None]) -> Iterator[Hit]:
+def _logs_of_sums(analysis: Analysis, nodes: Sequence[ast.AST], names: dict[str, ast.expr | None]) -> Iterator[Hit]:
     """Look at logarithms of sums of exponentials."""
-    for call in analysis.nodes.get(ast.Call, ()):
+    for call in nodes:
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr != "log":
             continue
         summed = _summed(call.args[0] if call.args else call.func.value)
-        made = exps.get(summed.id) if isinstance(summed, ast.Name) else summed
+        made = names.get(summed.id) if isinstance(summed, ast.Name) else summed
         if made is not None and _is_bare_exp(made):
             yield Hit(
                 place=analysis.place(call),
@@ -77,10 +87,10 @@ def _logs_of_sums(analysis: Analysis, exps: dict[str, ast.expr | None]) -> Itera
             )
 
 
-def _names_of_exps(analysis: Analysis) -> dict[str, ast.expr | None]:
-    """Return what names are assigned that are assigned once; None for the others."""
+def _names_of(nodes: Sequence[ast.AST]) -> dict[str, ast.expr | None]:
+    """Return what names of a function are assigned that are assigned once; None for the others."""
     found: dict[str, ast.expr | None] = {}
-    for node in analysis.nodes.get(ast.Assign, ()):
+    for node in nodes:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Name):
@@ -89,12 +99,22 @@ def _names_of_exps(analysis: Analysis) -> dict[str, ast.expr | None]:
 
 
 def _summed(node: ast.expr) -> ast.expr | None:
-    """Return what a sum adds up."""
+    """Return what a sum adds up, also one that is brought into shape or kept from 0 afterwards."""
+    while True:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and not isinstance(node.left, ast.Constant):
+            node = node.left
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _SHAPES:
+            node = node.func.value  # type: ignore[attr-defined]
+        else:
+            break
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "sum":
         return None
     if isinstance(node.func.value, ast.Name) and node.func.value.id in ("torch", "th", "np", "numpy"):
         return node.args[0] if node.args else None
     return node.func.value
+
+
+_SHAPES = frozenset({"expand_as", "expand", "unsqueeze", "view", "reshape", "clamp", "clamp_min", "to", "float"})
 
 
 def _is_bare_exp(node: ast.expr) -> bool:
