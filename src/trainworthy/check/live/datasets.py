@@ -98,12 +98,13 @@ def _in_a_child(look: Callable[[], Any]) -> Any:
         finally:
             _exit(0)
     os.close(writing)
+    told = False
     try:
         told = bool(select.select([reading], [], [], _LIMIT_S)[0])
+        said = os.read(reading, _MAX_SAID) if told else b""
+    finally:  # also if somebody's alarm rings meanwhile
         if not told:
             os.kill(child, signal.SIGKILL)
-        said = os.read(reading, _MAX_SAID) if told else b""
-    finally:
         os.close(reading)
         os.waitpid(child, 0)
     return json.loads(said) if said else None
