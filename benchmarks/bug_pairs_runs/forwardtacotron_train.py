@@ -20,7 +20,7 @@ from stand_ins import HERE, stand_in
 missing = "matplotlib matplotlib.figure matplotlib.pyplot librosa phonemizer.phonemize unidecode inflect"
 for name in missing.split():
     stand_in(name, __spec__=ModuleSpec(name, None))
-from utils.text.symbols import phonemes  # noqa: E402
+from utils.text.symbols import phonemes
 
 sizes = {
     "tts_model_id": f"invented_{os.getpid()}", "data_path": "invented_data/", "forward_schedule": [(1e-3, 20, 8)],

@@ -20,7 +20,7 @@ from stand_ins import stand_in
 
 stand_in("boto3")
 stand_in("botocore.exceptions", ClientError=OSError)
-from models.bert.model import BertConfig, BertForSequenceClassification  # noqa: E402
+from models.bert.model import BertConfig, BertForSequenceClassification
 
 random.seed(11)
 good, bad, other = (["".join(random.sample("abcdefghijkl", 4)) for _ in range(size)] for size in (12, 12, 40))

@@ -19,11 +19,11 @@ for name in ("libreco", "libreco.algorithms", "libreco.data"):
     package(name, HERE / name.replace(".", "/"))
 for name in ("libreco.tfops", "libreco.tfops.features", "libreco.layers"):
     stand_in(name)
-from libreco.data.consumed import interaction_consumed  # noqa: E402
-from libreco.data.transformed import TransformedEvalSet, TransformedSet  # noqa: E402
+from libreco.data.consumed import interaction_consumed
+from libreco.data.transformed import TransformedEvalSet, TransformedSet
 
 package("libreco.data").TransformedEvalSet = TransformedEvalSet
-from libreco.algorithms.lightgcn import LightGCN  # noqa: E402
+from libreco.algorithms.lightgcn import LightGCN
 
 rng = np.random.RandomState(3)
 n_users, n_items = 60, 40

@@ -72,8 +72,8 @@ package("matchzoo", HERE / "matchzoo").USER_DATA_DIR = HERE / "matchzoo_data"
 stand_in("matchzoo.dataloader", DataLoader=DataLoader)
 package("matchzoo.engine", HERE / "matchzoo/engine")
 stand_in("matchzoo.engine.base_model", BaseModel=BaseModel)
-from matchzoo import losses, metrics, tasks  # noqa: E402
-from matchzoo.trainers import Trainer  # noqa: E402
+from matchzoo import losses, metrics, tasks
+from matchzoo.trainers import Trainer
 
 torch.manual_seed(0)
 task = tasks.Ranking(losses=losses.RankCrossEntropyLoss(num_neg=4), metrics=[metrics.MeanAveragePrecision()])

@@ -69,8 +69,9 @@ stand_in("datasets", load_dataset=load_dataset, concatenate_datasets=lambda part
 stand_in("transformers", AutoTokenizer=tokenizer)
 stand_in("torchvision.transforms", Compose=compose, Resize=lambda size: None, ToTensor=lambda: None)
 stand_in("torchvision", transforms=stand_in("torchvision.transforms", Compose=compose))
-import train
 from models.config import TrainConfig, VLMConfig
+
+import train
 
 train.DataLoader = lambda *args, **kwargs: DataLoader(*args, **{**kwargs, "num_workers": 0, "pin_memory": False})
 vlm_cfg = VLMConfig(

@@ -6,8 +6,8 @@ expects: -
 where: program
 """
 
-import numpy as np
 import normflow as nf
+import numpy as np
 import torch
 
 

@@ -24,14 +24,14 @@ def slices(dataset, batch_size, shuffle=False, num_workers=0):
 
 stand_in("pandas", __spec__=ModuleSpec("pandas", None))
 stand_in("matplotlib.pyplot")
-import pycox.utils  # noqa: E402, F401
+import pycox.utils  # noqa: F401
 
 stand_in("pycox.utils.pytorch_dataloader", DataLoaderSlice=slices)
 if not hasattr(nn.utils, "clip_grad_norm"):
     nn.utils.clip_grad_norm = nn.utils.clip_grad_norm_
-from pycox.callbacks.callbacks import ClipGradNorm  # noqa: E402
-from pycox.models.torch_fitter import FitNet  # noqa: E402
-from pycox.models.torch_models import ReluNet  # noqa: E402
+from pycox.callbacks.callbacks import ClipGradNorm
+from pycox.models.torch_fitter import FitNet
+from pycox.models.torch_models import ReluNet
 
 rng = np.random.RandomState(0)
 covariates = rng.randn(500, 8).astype("float32")

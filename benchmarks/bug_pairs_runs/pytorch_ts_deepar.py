@@ -18,19 +18,19 @@ stand_in("pts.transform")
 names = {"FieldName": SimpleNamespace(ITEM_ID="item_id"), "DataEntry": dict, "Dataset": list}
 stand_in("pts.dataset.common", **names)
 vars(package("pts.dataset", HERE / "pts/dataset")).update(names)
-from pts.dataset.loader import InferenceDataLoader, TrainDataLoader  # noqa: E402
+from pts.dataset.loader import InferenceDataLoader, TrainDataLoader
 
 vars(package("pts.dataset")).update(InferenceDataLoader=InferenceDataLoader, TrainDataLoader=TrainDataLoader)
 package("pts.model", HERE / "pts/model")
-from pts.model.utils import copy_parameters, get_module_forward_input_names, weighted_average  # noqa: E402
+from pts.model.utils import copy_parameters, get_module_forward_input_names, weighted_average
 
 package("pts.model").weighted_average = weighted_average
 package("pts.model.deepar", HERE / "pts/model/deepar")
 stand_in("pts.model.forecast", SampleForecast=lambda samples, **about: SimpleNamespace(samples=samples, **about))
-from pts.model.deepar.deepar_network import DeepARPredictionNetwork, DeepARTrainingNetwork  # noqa: E402
-from pts.model.predictor import PTSPredictor  # noqa: E402
-from pts.modules import StudentTOutput  # noqa: E402
-from pts.trainer import Trainer  # noqa: E402
+from pts.model.deepar.deepar_network import DeepARPredictionNetwork, DeepARTrainingNetwork
+from pts.model.predictor import PTSPredictor
+from pts.modules import StudentTOutput
+from pts.trainer import Trainer
 
 past, future = 21, 5
 

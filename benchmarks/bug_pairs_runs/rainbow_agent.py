@@ -60,7 +60,7 @@ def ignore(*args, **kwargs):
 output = SimpleNamespace(replace=ignore)
 stand_in("marimo", App=App, md=ignore, as_html=ignore, output=output)
 stand_in("gymnasium")
-pyplot = {name: ignore for name in ("close", "figure", "subplot", "title", "plot", "gcf")}
+pyplot = dict.fromkeys(("close", "figure", "subplot", "title", "plot", "gcf"), ignore)
 stand_in("matplotlib", pyplot=stand_in("matplotlib.pyplot", **pyplot))
 load("08_rainbow.py", "rainbow")
 
