@@ -64,7 +64,8 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
     for call in with_repeats(analysis, _may_be_a_model):  # a function is evaluated in one of the ways that lead there
         body = body_of(call.context)
         layers = _layers_with_modes(call)
-        if body in done:
+        evaluates = _evaluates(call)
+        if body in done or not (evaluates or (not layers and (loads or loaded(call)))):
             continue
         trains = _is_an_evaluation(call) and modes.keeps_training(call)
         if modes.may_evaluate(call) and not trains:
@@ -76,7 +77,7 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
         whole = not has_backward(body) and (
             (loaded(call) and _siblings_have_layers(analysis)) or (loads and _is_script_without_gradients(analysis))
         )
-        if not (_evaluates(call) or (whole and not layers)) or (not layers and _learns_from_it(analysis, call)):
+        if not (evaluates or (whole and not layers)) or (not layers and _learns_from_it(analysis, call)):
             continue
         if layers or whole or _may_have_layers(analysis, call, trains=trains):
             done.add(body)

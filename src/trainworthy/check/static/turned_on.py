@@ -175,16 +175,25 @@ def _others_may_evaluate(source: Source, name: str) -> bool:
 _EVAL_TEXT = re.compile(r"\.eval\(\s*\)|\.train\(\s*(mode\s*=\s*)?False|eval_mode|set_eval")
 
 
+@kept_with_source
+def _definitions(source: Source) -> tuple[tuple[ast.FunctionDef, ...], tuple[ast.ClassDef, ...]]:
+    nodes = list(walk(source.tree))
+    return (
+        tuple(one for one in nodes if isinstance(one, ast.FunctionDef)),
+        tuple(one for one in nodes if isinstance(one, ast.ClassDef)),
+    )
+
+
 def _functions_around(function: Function) -> set[str]:
     """Return the names of the functions that a function is defined in: they prepare what it uses."""
     first = function.node.lineno
-    outer = [one for one in walk(function.source.tree) if isinstance(one, ast.FunctionDef) and one.lineno < first]
-    return {one.name for one in outer if first <= (one.end_lineno or 0)}
+    functions, _ = _definitions(function.source)
+    return {one.name for one in functions if one.lineno < first <= (one.end_lineno or 0)}
 
 
 def _members_around(function: Function) -> set[str]:
     """Return the names of the methods of the class that a function, or the one around it, is in."""
-    first, classes = function.node.lineno, [one for one in walk(function.source.tree) if isinstance(one, ast.ClassDef)]
+    first, (_, classes) = function.node.lineno, _definitions(function.source)
     around = [one for one in classes if one.lineno <= first <= (one.end_lineno or 0)]
     owner = function.owner.members if function.owner is not None else {}
     return set(owner) | {getattr(one, "name", "") for cls in around for one in cls.body}
