@@ -35,6 +35,7 @@ def test_every_pair_names_two_commits_a_rule_and_a_half() -> None:
             "fresh-4-other",
             "fresh-5",
             "fresh-6",
+            "fresh-7",
         )
         assert one.get("kind", "domain") == "domain"
         assert one["where"]
