@@ -62,6 +62,9 @@ class BroadcastWatch:
         result = doubly_expanded(*shapes)
         if result is None or result.count(self.batch) < 2 or self.batch not in shapes[0] or self.batch not in shapes[1]:
             return
+        column = a if a.dim() > b.dim() else b
+        if column.dim() >= 4 and column.numel() != self.batch:  # one number for each of several axes, and not by sample
+            return
         if is_compare and (a.numel() == 0 or shares_storage(a, b)):
             return
         if not is_loss and (_is_parameter(a) or _is_parameter(b)):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
 from trainworthy.check.finding import Place
+from trainworthy.check.live.backward import walk
 from trainworthy.check.live.facts_setup import BufferWithGraph, SharedMemory
 from trainworthy.check.live.names import unwrap
 from trainworthy.check.live.watch import Watch, plain
+
+_STEPS, _FIRST = 3, 8  # over which graphs must grow; in which they are looked at
 
 
 class MemoryWatch:
@@ -17,6 +22,7 @@ class MemoryWatch:
         self.watch = watch
         self._looked: set[int] = set()
         self._told: set[int] = set()
+        self._nodes: dict[int, list[int]] = {}  # of the graphs of a model's buffers, step by step
 
     def step_ends(self, place: Place) -> None:
         """Look at the models that ran."""
@@ -24,7 +30,7 @@ class MemoryWatch:
             if id(model) not in self._looked:
                 self._looked.add(id(model))
                 self.watch.attempt("memory of parameters", self._look_at_parameters, model)
-            if self.watch.step >= 1 and id(model) not in self._told:
+            if self.watch.step < _FIRST and id(model) not in self._told:
                 self.watch.attempt("buffers", self._look_at_buffers, model, place)
 
     def _look_at_parameters(self, model: nn.Module) -> None:
@@ -44,8 +50,11 @@ class MemoryWatch:
             known[at] = name
 
     def _look_at_buffers(self, model: nn.Module, place: Place) -> None:
-        found = [name for name, buffer in unwrap(model).named_buffers() if buffer.grad_fn is not None]
-        if found:
+        with_graph = {name: buffer.grad_fn for name, buffer in unwrap(model).named_buffers() if buffer.grad_fn}
+        found = list(with_graph)
+        sizes = self._nodes.setdefault(id(model), [])
+        sizes.append(len(walk(list(with_graph.values()))))
+        if found and len(sizes) >= _STEPS and all(a < b for a, b in pairwise(sizes[-_STEPS:])):
             self._told.add(id(model))
             self.watch.facts.buffers_with_graph.append(
                 BufferWithGraph(place=place, names=tuple(found), model=type(unwrap(model)).__name__)

@@ -193,7 +193,7 @@ class OptimizerWatch:
             if key in self._within or not held:
                 continue
             other, other_name = known.setdefault(held, (number, name))
-            if other != number:
+            if other != number and _take_turns(self.watch.facts.steps, other, number):
                 self.watch.facts.twin_optimizers.append(TwinOptimizers(
                     place=places[number], other=places[other], parameters=len(held), classes=(other_name, name),
                 ))  # fmt: skip
@@ -202,6 +202,12 @@ class OptimizerWatch:
         """Return the identities of the parameters of every optimizer that stepped."""
         alive = [ref() for ref in self.stepped.values()]
         return {id(p) for o in alive if o is not None for group in o.param_groups for p in group["params"]}
+
+
+def _take_turns(steps: list[Step], first: int, second: int) -> bool:
+    """Say whether one of two optimizers steps again after the other: it was not made anew, for another round."""
+    turns = [s.optimizer for s in steps if s.optimizer in (first, second)]
+    return turns.index(second) < len(turns) - 1 - turns[::-1].index(first)
 
 
 def magnitudes(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

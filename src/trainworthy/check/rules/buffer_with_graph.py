@@ -1,7 +1,8 @@
 """A buffer of a model carries a graph from step to step.
 
 What it finds:
-    After a step, a registered buffer is the result of operations that autograd recorded.
+    After each of three steps, a registered buffer is the result of operations that autograd recorded, and of more than
+    after the step before.
 
 Why:
     A running mean that is updated with statistics that are not detached holds the graph of the batch that it was
@@ -9,7 +10,7 @@ Why:
     graph that is gone.
 
 How sure:
-    Sure that the buffer has a graph.
+    Sure that the graph grows. Silent about buffers that are made of the last batch alone.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Two optimizers step the very same parameters.
 
 What it finds:
-    Two optimizers that both step, neither within the other's step, and hold exactly the same parameters.
+    Two optimizers that step in turns, neither within the other's step, and hold exactly the same parameters.
 
 Why:
     `model_1 = init(net)` and `model_2 = init(net)` are one network under two names: co-training, mutual teaching or a
     pair of critics then trains one model twice, and what was to differ is equal.
 
 How sure:
-    Sure of the parameters. Two optimizers in turn for one model, as Adam first and L-BFGS after it, are said, too, if
-    both step during the look.
+    Sure of the parameters. Silent about an optimizer that is made anew for each round or task, or that another one
+    follows, as L-BFGS does Adam: the first does not step again then.
 """
 
 from __future__ import annotations

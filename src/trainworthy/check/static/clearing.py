@@ -33,7 +33,7 @@ def never_cleared_here(analysis: Analysis, step: Call, owner: Value) -> bool:
         for target in node.targets
     }
     models = _receivers_of_parameters(made.node)
-    others = _other_optimizers(body, models)
+    others = _other_optimizers(body, models) - names  # a name may be given two optimizers, one after the other
     for node in walk(body):
         if getattr(node, "attr", "") == "grad" and not _is_read(node):
             return False

@@ -52,11 +52,16 @@ def kept_evaluation_modes(analysis: Analysis) -> Iterator[tuple[Call, Call, Valu
                 or _leaves(loop, call)
                 or _is_meant(trained, evals, backward, loop)
                 or _is_frozen(call)
+                or _AVERAGE.search(receiver(call))
             ):
                 continue
             done.add(call.node)
             yield _in_this_file(analysis, call, loop), backward, call.owner
             break
+
+
+# Copies that follow a model and are not trained themselves.
+_AVERAGE = re.compile(r"(^|[_.])(ema|avg|averaged?|swa|shadow|teacher)(_|\.|$)")
 
 
 def _is_frozen(call: Call) -> bool:
