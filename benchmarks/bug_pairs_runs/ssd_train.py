@@ -42,6 +42,8 @@ stand_in("torchvision", __version__="0.15.0")
 stand_in("torchvision.ops")
 stand_in("torchvision.transforms")
 
+import ssd.data  # noqa: F401 - a folder without __init__: the stand-in of its package comes after it
+
 stand_in("ssd.data.datasets", build_dataset=build_dataset)
 stand_in("ssd.data.datasets.evaluation")
 
