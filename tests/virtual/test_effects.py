@@ -31,10 +31,11 @@ shutil.copy("data/set.bin", "data/copy.bin"); shutil.rmtree("data"); seen["data"
 db = sqlite3.connect("results.db"); db.execute("create table t (x)"); db.commit(); db.close(); seen["db"] = os.path.exists("results.db")
 os.symlink("one", "runs/latest"); seen["link"] = os.path.isdir("runs/latest")
 pathlib.Path("settings_of_run.py").write_text("rate = 0.5"); import settings_of_run; seen["module"] = settings_of_run.rate
+import importlib.util; spec = importlib.util.spec_from_file_location("by_name", "settings_of_run.py"); by_name = importlib.util.module_from_spec(spec); spec.loader.exec_module(by_name); seen["by_name"] = by_name.rate
 import safetensors.numpy, tokenizers
 safetensors.numpy.save_file({"w": np.ones(2)}, "runs/w.safetensors"); seen["tensors"] = safetensors.numpy.load_file("runs/w.safetensors")["w"].tolist()
 pathlib.Path("runs/vocab.txt").write_text("[UNK]\\na\\nb"); words = tokenizers.Tokenizer(tokenizers.models.WordPiece.from_file("runs/vocab.txt"))
-words.save("runs/words.json"); seen["tokens"] = tokenizers.Tokenizer.from_file("runs/words.json").encode("b").ids; os.remove("runs/words.json"); os.remove("runs/vocab.txt"); os.remove("runs/w.safetensors")
+words.model.save("kept_folder"); seen["vocab"] = os.path.exists("kept_folder/vocab.txt"); words.save("runs/words.json"); seen["tokens"] = tokenizers.Tokenizer.from_file("runs/words.json").encode("b").ids; os.remove("runs/words.json"); os.remove("runs/vocab.txt"); os.remove("runs/w.safetensors")
 with tempfile.TemporaryDirectory() as folder: seen["temporary"] = folder.startswith(os.environ["TMPDIR"])
 seen["system"] = os.system("touch made_by_system"); seen["run"] = subprocess.run(["touch", "made_by_run"]).returncode
 seen["shell"] = subprocess.check_output("rm -rf data; echo done", shell=True).decode()
@@ -68,6 +69,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "kept.txt").write_text("yours")
     (folder / "kept2.txt").write_text("yours too")
     (folder / "data").mkdir()
+    (folder / "kept_folder").mkdir()
+    (folder / "kept_folder" / "mine.txt").write_text("mine")
     (folder / "data" / "set.bin").write_bytes(b"\0" * 100)
     return folder
 
@@ -94,7 +97,8 @@ def test_script_sees_what_it_did(answer: tuple[RehearsalResult, dict[str, object
     assert seen["walked"] == ["runs/one", "runs/one/log"]
     assert seen["loaded"] == [1.0, 1.0]
     assert seen["array"] == [0, 1, 2]
-    assert (seen["module"], seen["tensors"], seen["tokens"]) == (0.5, [1.0, 1.0], [2])
+    assert (seen["module"], seen["by_name"], seen["tensors"]) == (0.5, 0.5, [1.0, 1.0])
+    assert (seen["tokens"], seen["vocab"]) == ([2], True)
     assert seen["globbed"] == ["runs/array.npy", "runs/best.pt", "runs/one"]
     assert seen["inner"] == ["array.npy", "best.pt", "inner.txt", "latest", "one"]
     assert (seen["removed"], seen["data"]) == (False, False)

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
 from typing import Any
 
 from trainworthy.virtual.effects_imports import WrittenModules, when_imported
@@ -33,7 +34,10 @@ def install_files(overlay: Overlay) -> None:
     _replace_pathlib()
     shutil.rmtree = _rmtree(overlay)  # type: ignore[assignment]
     _replace("getcwd", overlay.cwd)
-    sys.meta_path.append(WrittenModules(lambda folder: overlay.mirror(overlay.absolute(folder or "."))))
+    sys.meta_path.append(WrittenModules(lambda folder: overlay.mirror(overlay.absolute(folder or ".")), is_dir))
+    for name in ("get_data", "path_stats"):  # of a module that is loaded by its file's name
+        original = getattr(SourceFileLoader, name)
+        setattr(SourceFileLoader, name, _redirected(original, overlay, "read", paths=slice(1, 2)))
     _redirect_c_code(overlay)
 
 
@@ -278,8 +282,8 @@ def _redirect_safetensors(module: Any, overlay: Overlay) -> None:
 
 def _redirect_tokenizers(module: Any, overlay: Overlay) -> None:
     models = module.models
-    for owner in (module.Tokenizer, models.Model):
-        owner.save = _redirected(owner.save, overlay, "write", paths=slice(1, 2))
+    for owner, way in ((module.Tokenizer, "write"), (models.Model, "into")):
+        owner.save = _redirected(owner.save, overlay, way, paths=slice(1, 2))
     for owner in (module.Tokenizer, models.BPE, models.WordPiece, models.WordLevel):
         paths = slice(2 if owner is models.BPE else 1)
         for name in ("from_file", "read_file"):
@@ -303,6 +307,8 @@ def _redirected(function: Any, overlay: Overlay, way: str, *, paths: slice = sli
     def real_path(path: Any) -> Any:
         if not isinstance(path, (str, os.PathLike)) or str(path).startswith((":memory:", "file:")):
             return path
+        if way == "into":
+            return overlay.to_write_into(path)
         return overlay.to_write(path, copy=True) if way == "write" else overlay.to_read(path)
 
     def redirected(*args: Any, **kwargs: Any) -> Any:

@@ -60,13 +60,16 @@ def when_imported(name: str, action: Action) -> None:
 class WrittenModules:
     """A finder, after all others, of modules that the script wrote: ``mirror`` says where a folder's changes lie."""
 
-    def __init__(self, mirror: Callable[[str], str]) -> None:
-        self.mirror = mirror
+    def __init__(self, mirror: Callable[[str], str], is_dir: Callable[[str], bool]) -> None:
+        self.mirror, self.is_dir = mirror, is_dir
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Look where the changes of the folders lie, in which a module of this name would be."""
-        folders = [self.mirror(folder) for folder in (sys.path if path is None else path)]
+        mirrored = (self.mirror(folder) for folder in (sys.path if path is None else path))
+        folders = [folder for folder in mirrored if self.is_dir(folder)]
+        if not folders:
+            return None
         PathFinder.invalidate_caches()
         return PathFinder.find_spec(name, folders, target)

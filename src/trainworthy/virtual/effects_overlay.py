@@ -154,6 +154,22 @@ class Overlay:
             raise _error(errno.EISDIR, path)
         return self._place(full, path, copy=copy)
 
+    def to_write_into(self, path: Any) -> str:
+        """Return the folder into which code that names its files itself shall write what belongs into ``path``.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+        """
+        full = self.absolute(path)
+        if self.is_free(full):
+            return full
+        if not self.is_dir(full):
+            raise self._missing(full, path)
+        _make_dirs(self.mirror(full))
+        self.active = True
+        self.note("write", self.shows_user(full) + os.sep)
+        return self.mirror(full)
+
     def _place(self, full: str, path: Any, *, copy: bool = False) -> str:
         self._make_parent(full, path)
         mirror = self.mirror(full)

@@ -16,11 +16,15 @@ import threading
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainworthy.check.finding import Place
 from trainworthy.virtual.effects import Effects
 from trainworthy.virtual.script_job import FAULTS, PROGRESS, Job, Outcome, load_job, make_error
+
+if TYPE_CHECKING:
+    from trainworthy.check.live.facts import LiveFacts
+    from trainworthy.check.live.guard import Guard
 
 _exit = os._exit
 
@@ -55,8 +59,8 @@ def _run(job: Job) -> Outcome:
     from trainworthy.virtual.script_load import load_program
 
     program = load_program(job)
-    progress = Path(job.scratch) / PROGRESS
-    progress.write_text(json.dumps({"state": "running", "ops": 0, "steps": 0, "needs": None}), encoding="utf-8")
+    running = {"state": "running", "ops": 0, "steps": 0, "needs": None}
+    Path(job.scratch, PROGRESS).write_text(json.dumps(running), encoding="utf-8")
     guard = Guard(
         steps=job.steps, roots=program.roots, home=Place(job.target, 1), off_rules_too=True, from_first_line=True
     )
@@ -83,16 +87,25 @@ def _run(job: Job) -> Outcome:
         signal.setitimer(signal.ITIMER_REAL, 0)
     guard.close()
     facts = guard.facts
-    if guard.failed:
-        looks = ", ".join(f"{one.look}: {one.error}" for one in guard.left_out)
-        error = make_error("internal", f"The guard itself failed, and concludes nothing: {looks}")
-    elif error is None and not facts.num_steps and not facts.backwards and not facts.forwards:
-        error = make_error("no-step", "The script ended without a training step, and no model was called.")
+    error = _own_fault(guard) or error or _nothing_seen(facts)
     return Outcome(
         error=error, steps=facts.num_steps,
         notes={"findings": [f.to_dict() for f in guard.findings], "seconds": facts.seconds,
                "backwards": len(facts.backwards), "left_out": [asdict(one) for one in guard.left_out]},
     )  # fmt: skip
+
+
+def _own_fault(guard: Guard) -> dict[str, Any] | None:
+    if not guard.failed:
+        return None
+    looks = ", ".join(f"{one.look}: {one.error}" for one in guard.left_out)
+    return make_error("internal", f"The guard itself failed, and concludes nothing: {looks}")
+
+
+def _nothing_seen(facts: LiveFacts) -> dict[str, Any] | None:
+    if facts.num_steps or facts.backwards or facts.forwards:
+        return None
+    return make_error("no-step", "The script ended without a training step, and no model was called.")
 
 
 def _stop() -> None:

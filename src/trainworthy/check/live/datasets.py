@@ -29,6 +29,7 @@ from trainworthy.check.live.watch import Watch
 _MAX_BYTES = 128 * 1024**2
 _MAX_OBJECTS = 200_000
 _SAMPLES = 4
+_MAX_LOOKS = 8  # a program may make a data set for each episode
 _LIMIT_S = 10.0
 _MAX_SAID = 2**16
 _exit = os._exit
@@ -47,7 +48,9 @@ class DatasetWatch:
     def begins(self, iterator: Any, place: Place) -> None:
         """Look at the data set of an iterator."""
         dataset = getattr(iterator, "_dataset", None)
-        if not self.may_call or dataset is None or id(dataset) in self._seen or isinstance(dataset, IterableDataset):
+        if not self.may_call or dataset is None or isinstance(dataset, IterableDataset):
+            return
+        if id(dataset) in self._seen or len(self._seen) >= _MAX_LOOKS:
             return
         self._seen.add(id(dataset))
         with self.watch.own_work(), undisturbed():
@@ -215,6 +218,8 @@ def _is_small(dataset: Any) -> bool:
             size += one.nbytes
         elif isinstance(one, (str, bytes)):
             size += len(one)
+        elif _is_image(one):  # which may not have been read from its file yet, and shall not be here
+            size += 4 * one.width * one.height
         elif not isinstance(one, (int, float, type)):
             left += [each for _, each in _parts(one)]
         if size > _MAX_BYTES or count > _MAX_OBJECTS:

@@ -34,12 +34,14 @@ class MemoryWatch:
                 self.watch.attempt("buffers", self._look_at_buffers, model, place)
 
     def _look_at_parameters(self, model: nn.Module) -> None:
-        """Note the first two parameters of which one covers the other: flat ones, of FSDP, lie side by side."""
+        """Note the first two parameters that begin at one address with one shape; what FSDP has freed is nowhere."""
         known: dict[tuple[int, tuple[int, ...]], str] = {}
         for name, parameter in unwrap(model).named_parameters():
             if not plain(parameter) or parameter.numel() < 2 or not parameter.requires_grad:
                 continue
             at = (parameter.data_ptr(), tuple(parameter.shape))
+            if not at[0]:
+                continue
             if at in known:
                 calls = [f.place for f in self.watch.facts.forwards]
                 self.watch.facts.shared_memory.append(SharedMemory(

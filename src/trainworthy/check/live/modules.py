@@ -155,11 +155,11 @@ class ModuleWatch:
 
 def acts_by_mode(module: nn.Module) -> bool:
     """Tell whether a layer does something else in training than in evaluation."""
-    # Without a momentum, statistics are counted on purpose, in training mode: that is what ``update_bn`` does.
     if isinstance(module, nn.RNNBase):
         return bool(module.dropout and module.num_layers > 1)
     if isinstance(module, nn.MultiheadAttention):
         return bool(module.dropout)
+    # Without a momentum, statistics are counted on purpose, in training mode: that is what ``update_bn`` does.
     return (isinstance(module, _BatchNorm) and module.track_running_stats and module.momentum is not None) or (
         isinstance(module, _DropoutNd) and module.p > 0
     )

@@ -43,7 +43,6 @@ class OptimizerWatch:
         self._numbers: dict[int, int] = {}
         self._rhythms: dict[int, Rhythm] = {}
         self.had_gradient: set[int] = set()
-        self._within: set[int] = set()  # optimizers that step within others
         self._held: dict[int, tuple[frozenset[int], int, str]] = {}  # parameters, at the first step of each
 
     @contextmanager
@@ -85,8 +84,6 @@ class OptimizerWatch:
                 self._look_before(optimizer, state)
         else:
             stack.close()  # the closure is the user's forward and backward pass
-        if self._running:
-            self._within |= {id(optimizer), id(self._running[-1][0])}
         self._running.append((optimizer, stack, state))
 
     def _ended(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -189,8 +186,8 @@ class OptimizerWatch:
         """Write down optimizers that step the same parameters."""
         places = {s.optimizer: s.place for s in self.watch.facts.steps}
         known: dict[frozenset[int], tuple[int, str]] = {}
-        for key, (held, number, name) in self._held.items():
-            if key in self._within or not held:
+        for held, number, name in self._held.values():
+            if not held:
                 continue
             other, other_name = known.setdefault(held, (number, name))
             if other != number and _take_turns(self.watch.facts.steps, other, number):

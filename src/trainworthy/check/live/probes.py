@@ -36,11 +36,25 @@ _MAX_BYTES = 512 * 1024**2
 def run_probes(watch: Watch, call: Call) -> None:
     """Probe a model with the arguments of its first call in training."""
     with watch.own_work(), undisturbed():
-        watch.attempt("probes", _run, watch, call)
+        watch.attempt("probes", _run, watch.facts, call)
+        watch.attempt("a sample alone", _run_alone, watch, call)
 
 
-def _run(watch: Watch, call: Call) -> None:
-    facts, model = watch.facts, unwrap(call.model)
+def _run_alone(watch: Watch, call: Call) -> None:
+    """Give another copy one sample: a model may keep what it was given last."""
+    model, tensors = unwrap(call.model), list(tensors_in([*call.args, *call.kwargs.values()]))
+    if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):
+        return
+    size, _ = _batch_size(watch.facts, call, tensors[0])
+    if size is None or size < 2 or not any(t.dim() and t.shape[0] == size for t in tensors):
+        return
+    twin = copy.deepcopy(model).eval()
+    args, kwargs = copy.deepcopy((call.args, call.kwargs))
+    watch.facts.alone.extend(alone(twin, args, kwargs, size=size, place=watch.place, name=type(model).__name__))
+
+
+def _run(facts: LiveFacts, call: Call) -> None:
+    model = unwrap(call.model)
     tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
     if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):
         return
@@ -49,8 +63,7 @@ def _run(watch: Watch, call: Call) -> None:
     mixes = size if not facts.stay_in_training and len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
     padding = _padding_of(model, tensors)
     masked = masked_call(model, call.args, call.kwargs)
-    cut = size if (size or 0) >= 2 and any(t.dim() and t.shape[0] == size for t in tensors) else None
-    if not is_causal and mixes is None and padding is None and masked is None and cut is None:
+    if not is_causal and mixes is None and padding is None and masked is None:
         return
     twin = copy.deepcopy(model).eval()
     args, kwargs = copy.deepcopy((call.args, call.kwargs))
@@ -59,8 +72,6 @@ def _run(watch: Watch, call: Call) -> None:
     if len(first) != len(again) or any(not torch.equal(a, b) for a, b in zip(first, again, strict=True)):
         return
     name = type(model).__name__
-    if cut is not None:
-        facts.alone.extend(alone(twin, args, kwargs, size=cut, place=watch.place, name=name))
     if mixes is not None:
         found = _mixed(first, twin, args, kwargs, given=given[0], size=mixes)
         facts.probes.extend(

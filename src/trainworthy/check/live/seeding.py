@@ -62,8 +62,11 @@ class SeedWatch:
 
     def _note(self, library: str, noted: dict[str, Any]) -> None:
         place = self.watch.place()
-        if noted is self._seeded or (place != self.watch.facts.home and not _BESIDE.search(_line_of(place))):
+        if noted is self._seeded or (place != self.watch.facts.home and not _BESIDE.search(self._line_of(place))):
             noted[library] = place
+
+    def _line_of(self, place: Place) -> str:
+        return linecache.getline(str(self.watch.finder.base / place.path), place.line)
 
     def finish(self) -> None:
         """Write down what was drawn without a seed where another library has one from the user's own code."""
@@ -93,7 +96,3 @@ def _functions() -> Iterator[tuple[str, Any, str]]:
             is_method = getattr(function, "__self__", None) is generator
             if (is_method or name in _OF_NUMPY) and name not in _READS and not name.startswith("_"):
                 yield library, module, name
-
-
-def _line_of(place: Place) -> str:
-    return linecache.getline(place.path, place.line)

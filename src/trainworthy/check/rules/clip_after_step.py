@@ -13,7 +13,7 @@ How sure:
 
 In real steps:
     Twice or more, clip_grad_norm_ or clip_grad_value_ gets gradients that a step used already and that no backward pass
-    has changed since.
+    has changed since; or, twice, clip_grad_norm_ gets no parameters, as from a generator that is used up.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ How sure:
 
 In real steps:
     A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
-    comes.
+    comes: of a model that also trains, or in a program without any backward pass.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Def, functions_of
+from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.tree import own, walk
 
 BAD = """\
@@ -61,7 +61,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         made = {name: one for one in nodes if (name := _made(one))}
         for loop in nodes if made else ():
             if isinstance(loop, ast.For | ast.While):
-                yield from _in_loop(analysis, scope, loop, made)
+                yield from _in_loop(analysis, loop, made)
 
 
 def _made(node: ast.AST) -> str:
@@ -75,19 +75,17 @@ def _made(node: ast.AST) -> str:
     return node.targets[0].id if literal or repeated or called else ""
 
 
-def _in_loop(
-    analysis: Analysis, scope: ast.Module | Def | ast.AST, loop: ast.For | ast.While, made: dict[str, ast.AST]
-) -> Iterator[Hit]:
+def _in_loop(analysis: Analysis, loop: ast.For | ast.While, made: dict[str, ast.AST]) -> Iterator[Hit]:
     inside = [one for statement in loop.body for one in walk(statement)]
     bound = {one.id for one in walk(loop) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store | ast.Del)}
     others = _other_names(loop, made)
     for name, at in [*made.items(), *others]:
         if (name in bound and (name, at) not in others) or any(one is at for one in inside):
             continue
-        changed = next((one for one in inside if _changes(one, name) and not _is_ended(analysis, one, loop)), None)
+        changed = next((one for one in inside if _changes(one, name) and not _is_ended(analysis, one)), None)
         uses = _uses if (name, at) in others else _keeps
         kept = next((one for one in inside if uses(one, name, loop)), None) if changed is not None else None
-        if kept is None or changed is None or kept is changed or _is_ended(analysis, kept, loop):
+        if kept is None or changed is None or kept is changed or _is_ended(analysis, kept):
             continue
         if _block(analysis, kept, loop) != _block(analysis, changed, loop) and not _holds(
             analysis, changed, kept, loop
@@ -179,7 +177,7 @@ def _holds(analysis: Analysis, changed: ast.AST, kept: ast.AST, loop: ast.AST) -
     return _block(analysis, kept, loop) is loop and _block(analysis, changed, loop) is not None
 
 
-def _is_ended(analysis: Analysis, node: ast.AST, loop: ast.AST) -> bool:
+def _is_ended(analysis: Analysis, node: ast.AST) -> bool:
     """Say whether the loop is left right after a statement, in its own block."""
     block = analysis.parents.get(node)
     body = next(

@@ -13,7 +13,8 @@ Why:
 How sure:
     A backward pass and a step are made with each batch, in a loop around the loader's. Silent where `shuffle` is given,
     be it False; where the data draws or shuffles itself, is generated, is one batch, comes as a stream, or is text read
-    in order; where a hidden state goes from batch to batch; and where two loaders are read side by side.
+    in order; where a hidden state goes from batch to batch; and where two loaders are read side by side. In real steps
+    it is a hint: the batches are the same byte for byte, but that may be meant.
 """
 
 from __future__ import annotations
