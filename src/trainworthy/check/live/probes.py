@@ -37,7 +37,7 @@ def run_probes(watch: Watch, call: Call) -> None:
     """Probe a model with the arguments of its first call in training."""
     with watch.own_work(), undisturbed():
         watch.attempt("probes", _run, watch.facts, call)
-        watch.attempt("a sample alone", _run_alone, watch, call)
+        watch.attempt("probes", _run_alone, watch, call)  # a model that cannot be copied is left out once
 
 
 def _run_alone(watch: Watch, call: Call) -> None:
