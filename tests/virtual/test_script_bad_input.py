@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -192,14 +193,22 @@ def test_unknown_gpu_lists_the_rows(tmp_path: Path) -> None:
         rehearse(tmp_path / "train.py", gpu="h1000")
 
 
-def test_ctrl_c_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code", "said"), [
+    (signal.SIGINT, 130, "interrupted"),
+    (signal.SIGTERM, 143, ""),
+    (signal.SIGHUP, 129, ""),
+], ids=lambda value: getattr(value, "name", ""))  # fmt: skip
+def test_a_signal_ends_the_child_and_leaves_nothing(
+    number: signal.Signals, code: int, said: str, tmp_path: Path
+) -> None:
     script = tmp_path / "train.py"
-    script.write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
+    script.write_text("import time\ntime.sleep(60)\n")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    # A shell that runs the tests in the background has told them to ignore Ctrl-C, and children inherit that.
+    # A shell that runs the tests in the background has told them to ignore these, and children inherit that.
     start = (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
         "runpy.run_module('trainworthy', run_name='__main__', alter_sys=True)"
     )
     command = [sys.executable, "-c", start, "rehearse", "--format", "json", str(script)]
@@ -208,11 +217,15 @@ def test_ctrl_c_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(scratch.glob("*/progress.json")):
         time.sleep(0.1)
-    process.send_signal(2)
+    assert list(scratch.glob("*/progress.json"))
+    children = Path("/proc", str(process.pid), "task", str(process.pid), "children").read_text().split()
+    assert children
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert (out, err.strip()) == ("", "interrupted")
+    assert process.returncode == code
+    assert (out, err.strip()) == ("", said)
     assert not list(scratch.iterdir())
+    assert not [pid for pid in children if Path("/proc", pid).exists()]
 
 
 def test_command_line_prints_json_and_leaves_with_one(tmp_path: Path) -> None:

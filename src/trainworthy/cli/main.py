@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from trainworthy._version import __version__
@@ -32,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(words)
+        with _terminated_in_order():
+            return _run(words)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
@@ -46,6 +50,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"trainworthy: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Leave by an exception when told to end, so that scripts we run end too and their folders are removed.
+
+    Signals that somebody handles or ignores already, as ``nohup`` does, stay as they are.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _run(words: list[str]) -> int:

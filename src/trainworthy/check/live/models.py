@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,8 +52,8 @@ class Call:
     kwargs: dict[str, Any]
     batch_size: int | None
     place: Place
-    names: tuple[str, ...] = field(default=())
     is_paired: bool = False
+    began_s: float = field(default_factory=time.perf_counter)
 
 
 class ModelWatch:

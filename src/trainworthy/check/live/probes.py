@@ -23,6 +23,7 @@ from torch import nn
 from trainworthy.check.live.alone import alone
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.facts_steps import Probe
+from trainworthy.check.live.limits import in_time, limit_s
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.masks import mask_fails, masked_call
 from trainworthy.check.live.models import Call
@@ -36,8 +37,8 @@ _MAX_BYTES = 512 * 1024**2
 def run_probes(watch: Watch, call: Call) -> None:
     """Probe a model with the arguments of its first call in training."""
     with watch.own_work(), undisturbed():
-        watch.attempt("probes", _run, watch.facts, call)
-        watch.attempt("probes", _run_alone, watch, call)  # a model that cannot be copied is left out once
+        for look in (_run, _run_alone):  # a model that cannot be copied is left out once
+            watch.attempt("probes", in_time, limit_s(call.began_s), look, watch, call)
 
 
 def _run_alone(watch: Watch, call: Call) -> None:
@@ -53,7 +54,8 @@ def _run_alone(watch: Watch, call: Call) -> None:
     watch.facts.alone.extend(alone(twin, args, kwargs, size=size, place=watch.place, name=type(model).__name__))
 
 
-def _run(facts: LiveFacts, call: Call) -> None:
+def _run(watch: Watch, call: Call) -> None:
+    facts = watch.facts
     model = unwrap(call.model)
     tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
     if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):

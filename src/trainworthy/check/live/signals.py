@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from trainworthy.check.live.facts_seldom import Signals
+from trainworthy.check.live.limits import in_time, limit_s
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
@@ -28,7 +29,7 @@ _HEARD: tuple[type[nn.Module], ...] = (*_LAYERS, *_END)
 def look_at_signals(watch: Watch, call: Call) -> None:
     """Run a copy of the model with the arguments of its first call, and note spreads, saturation and streams."""
     with watch.own_work(), undisturbed():
-        watch.attempt("signals", _look, watch, call)
+        watch.attempt("signals", in_time, limit_s(call.began_s), _look, watch, call)
 
 
 def _look(watch: Watch, call: Call) -> None:
