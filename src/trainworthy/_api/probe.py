@@ -97,8 +97,8 @@ def probe(
     from trainworthy.check.live.experiments import Experiments
     from trainworthy.check.live.guard import Guard
     from trainworthy.check.live.judge import judge
-    from trainworthy.check.live.probes import undisturbed
     from trainworthy.check.live.trial import Runner
+    from trainworthy.check.live.twins import undisturbed
     from trainworthy.check.live.undo import Kept
     from trainworthy.tape.source import SourceFinder
 

@@ -36,6 +36,15 @@ class _Writes:
     lost: dict[type, list[tuple[Any, Any]]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Frozen:
+    """A module that got ``requires_grad = False``, and what last was true of it: it may be gone when the look ends."""
+
+    module: weakref.ref[nn.Module]
+    place: Place
+    fact: NotFrozen | None = None
+
+
 class AttributeWatch:
     """Sees every attribute that is set on a module, by whom; and ``requires_grad``, which means nothing to one."""
 
@@ -44,7 +53,7 @@ class AttributeWatch:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._writes: dict[tuple[CodeType, int, str], _Writes] = {}
-        self._frozen: list[tuple[weakref.ref[nn.Module], Place]] = []
+        self._frozen: list[_Frozen] = []
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -69,7 +78,7 @@ class AttributeWatch:
 
     def _frozen_by_name(self, module: nn.Module) -> None:
         if not hasattr(type(module), "requires_grad") and len(self._frozen) < _MAX_FROZEN:
-            self._frozen.append((weakref.ref(module), self.watch.place()))
+            self._frozen.append(_Frozen(weakref.ref(module), self.watch.place()))
 
     def _written(
         self, module: nn.Module, name: str, value: Any, line: tuple[CodeType, int, str], frame: FrameType
@@ -84,16 +93,24 @@ class AttributeWatch:
         elif type(before) in _PLAIN and before != value:
             writes.lost.setdefault(type(module), []).append((before, value))
 
+    def step_ends(self) -> None:
+        """Look again at the modules that a name was to freeze."""
+        for frozen in self._frozen:
+            module = frozen.module()
+            if module is None:
+                continue
+            training = sum(p.requires_grad for p in module.parameters())
+            frozen.fact = None
+            if training and getattr(module, "requires_grad", None) is False:
+                frozen.fact = NotFrozen(
+                    place=frozen.place, module=self.watch.names.module(module), class_name=type(module).__name__,
+                    parameters=training,
+                )
+
     def finish(self) -> None:
         """Write down the lines that wrote on many and overwrote on some, and what a name did not freeze."""
-        for ref, place in self._frozen:
-            module = ref()
-            training = sum(p.requires_grad for p in module.parameters()) if module is not None else 0
-            if module is not None and training and getattr(module, "requires_grad", None) is False:
-                self.watch.facts.not_frozen.append(NotFrozen(
-                    place=place, module=self.watch.names.module(module), class_name=type(module).__name__,
-                    parameters=training,
-                ))  # fmt: skip
+        self.step_ends()
+        self.watch.facts.not_frozen += [one.fact for one in self._frozen if one.fact is not None]
         for (_, _, name), writes in self._writes.items():
             for kind, lost in writes.lost.items():
                 if kind in writes.classes or len(writes.classes) < 2 or not _reads(kind, name):

@@ -17,7 +17,7 @@ import torch
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_setup import Collated
-from trainworthy.check.live.probes import undisturbed
+from trainworthy.check.live.twins import undisturbed
 from trainworthy.check.live.watch import Watch, plain
 
 _BATCHES = 3

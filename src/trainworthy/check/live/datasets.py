@@ -23,7 +23,7 @@ from torch.utils.data import IterableDataset
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import ChangedSample
 from trainworthy.check.live.loaders import stored_generators
-from trainworthy.check.live.probes import undisturbed
+from trainworthy.check.live.twins import undisturbed
 from trainworthy.check.live.watch import Watch
 
 _MAX_BYTES = 128 * 1024**2

@@ -137,6 +137,7 @@ class LiveFacts:
     seconds: float | None = None
     loader_wait_s: float = 0.0
     num_steps: int = 0
+    saw_the_end: bool = False  # of the program, or of what the guard is around, before it had seen all its steps
 
     def steps_by_optimizer(self) -> Iterator[list[Step]]:
         """Yield the steps of each optimizer, in order."""

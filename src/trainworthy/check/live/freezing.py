@@ -7,15 +7,13 @@ now? Another copy tells what stays in training mode after ``eval()``, which call
 
 from __future__ import annotations
 
-import copy
-
 from torch import nn
 
 from trainworthy.check.live.facts_setup import StaysInTraining, UnappliedFreeze
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.modules import acts_by_mode
 from trainworthy.check.live.names import unwrap
-from trainworthy.check.live.probes import may_be_copied, undisturbed
+from trainworthy.check.live.twins import copy_of, may_be_copied, undisturbed
 from trainworthy.check.live.watch import Watch
 
 
@@ -31,7 +29,7 @@ def look_at_freezing(watch: Watch, call: Call) -> None:
 
 
 def _compare(watch: Watch, call: Call, model: nn.Module, kinds: set[type[nn.Module]]) -> None:
-    twin = copy.deepcopy(model)
+    twin = copy_of(model)
     twin.train()
     after = dict(twin.named_parameters())
     names = [
@@ -48,7 +46,7 @@ def _compare(watch: Watch, call: Call, model: nn.Module, kinds: set[type[nn.Modu
 
 def _evaluate(watch: Watch, call: Call, model: nn.Module, kinds: set[type[nn.Module]]) -> None:
     """Note the layers that stay in training mode, by the innermost module around them with a ``train`` of its own."""
-    twin = copy.deepcopy(model)
+    twin = copy_of(model)
     twin.eval()
     modules = dict(twin.named_modules())
     staying: dict[type[nn.Module], list[str]] = {}

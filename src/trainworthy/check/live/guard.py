@@ -161,6 +161,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._watch.facts.saw_the_end = self._is_on and (kind is None or issubclass(kind, SystemExit))
         failed = self.close()
         if failed is not None and error is None:
             raise failed

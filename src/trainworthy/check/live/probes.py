@@ -7,14 +7,8 @@ models that cannot be copied, random outputs, too little memory) nothing is done
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import random
-import sys
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,9 +23,8 @@ from trainworthy.check.live.masks import mask_fails, masked_call
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
 from trainworthy.check.live.outputs import difference, outputs
+from trainworthy.check.live.twins import copy_of, may_be_copied, undisturbed
 from trainworthy.check.live.watch import Watch, plain
-
-_MAX_BYTES = 512 * 1024**2
 
 
 def run_probes(watch: Watch, call: Call) -> None:
@@ -49,7 +42,7 @@ def _run_alone(watch: Watch, call: Call) -> None:
     size, _ = _batch_size(watch.facts, call, tensors[0])
     if size is None or size < 2 or not any(t.dim() and t.shape[0] == size for t in tensors):
         return
-    twin = copy.deepcopy(model).eval()
+    twin = copy_of(model).eval()
     args, kwargs = copy.deepcopy((call.args, call.kwargs))
     watch.facts.alone.extend(alone(twin, args, kwargs, size=size, place=watch.place, name=type(model).__name__))
 
@@ -67,7 +60,7 @@ def _run(watch: Watch, call: Call) -> None:
     masked = masked_call(model, call.args, call.kwargs)
     if not is_causal and mixes is None and padding is None and masked is None:
         return
-    twin = copy.deepcopy(model).eval()
+    twin = copy_of(model).eval()
     args, kwargs = copy.deepcopy((call.args, call.kwargs))
     given = list(tensors_in([*args, *kwargs.values()]))
     first, again = _outputs(twin(*args, **kwargs)), _outputs(twin(*args, **kwargs))
@@ -174,34 +167,3 @@ def _one_batch_dim(tensor: torch.Tensor, size: int | None) -> bool:
         and tensor.shape[0] == size
         and size not in tensor.shape[1:]
     )
-
-
-def may_be_copied(model: nn.Module) -> bool:
-    """Tell whether a model can be copied without harm: plain, without hooks, and small beside the free memory."""
-    size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
-    if hooked or size > _MAX_BYTES or any(not plain(p) for p in model.parameters()):
-        return False
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free > 4 * size + 2 * torch.cuda.memory_allocated(device)
-    return True
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Give random number generators, output and warnings back as they were."""
-    state = random.getstate()
-    numpy = sys.modules.get("numpy")
-    drawn = numpy.random.get_state() if numpy is not None else None
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with contextlib.redirect_stdout(io.StringIO()):
-                yield
-    finally:
-        random.setstate(state)
-        if numpy is not None:
-            numpy.random.set_state(drawn)

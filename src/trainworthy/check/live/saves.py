@@ -131,9 +131,12 @@ class SaveWatch:
         )  # fmt: skip
 
     def _lacks(self, value: Any) -> tuple[nn.Module | None, dict[str, Any], tuple[str, ...]]:
-        """Return the model whose parameters a checkpoint holds, the part that holds them, and those that it lacks."""
+        """Return the model whose parameters a checkpoint holds, the part that holds them, and those that it lacks.
+
+        Of several with the same names and shapes it is the one whose memory the checkpoint shares.
+        """
         best: tuple[nn.Module | None, dict[str, Any], tuple[str, ...]] = (None, {}, ())
-        fit = 0
+        fit = (0, 0)
         for state in [value, *(value.values() if isinstance(value, dict) else ())]:
             if not isinstance(state, dict) or not state or not all(isinstance(k, str) for k in state):
                 continue
@@ -141,10 +144,11 @@ class SaveWatch:
             for model in self.watch.names.alive():
                 names = _aliases(model)
                 found = {full: keys[n] for full, known in names.items() for n in known[::-1] if n in keys}
-                shapes = {name: p.shape for name, p in model.named_parameters()}
-                same = sum(getattr(v, "shape", None) == shapes[n] for n, v in found.items())
-                if 2 * len(found) >= len(names) and 2 * same > len(found) and same > fit:
-                    fit = same
+                own = dict(model.named_parameters())
+                same = sum(getattr(v, "shape", None) == own[n].shape for n, v in found.items())
+                shared = sum(plain(v) and plain(own[n]) and v.data_ptr() == own[n].data_ptr() for n, v in found.items())
+                if 2 * len(found) >= len(names) and 2 * same > len(found) and (shared, same) > fit:
+                    fit = shared, same
                     best = model, found, tuple(full for full in names if full not in found)
         return best
 

@@ -18,7 +18,7 @@ from trainworthy.check.live.limits import in_time, limit_s
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
-from trainworthy.check.live.probes import may_be_copied, undisturbed
+from trainworthy.check.live.twins import copy_of, may_be_copied, undisturbed
 from trainworthy.check.live.watch import Watch, plain
 
 _LAYERS = (nn.Linear, _ConvNd)
@@ -36,7 +36,7 @@ def _look(watch: Watch, call: Call) -> None:
     model = unwrap(call.model)
     tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
     if tensors and all(plain(t) for t in tensors) and _is_of_interest(model) and may_be_copied(model):
-        twin = copy.deepcopy(model)
+        twin = copy_of(model)
         args, kwargs = copy.deepcopy((call.args, call.kwargs))
         watch.facts.signals.append(_Listener(twin).listen(args, kwargs, call, type(model).__name__))
 

@@ -88,6 +88,7 @@ class Surroundings:
         self._units.step_ends()
         self._plans.step_ends(place)
         self._memory.step_ends(place)
+        self._attributes.step_ends()
         self._replicas.step_ends(place, parameters)
         if self.watch.step < 2:
             self.watch.attempt("copies between devices", self._test_copies, parameters)

@@ -125,7 +125,7 @@ def _with_gradients(facts: LiveFacts) -> Iterator[Hit]:
         learnt = {f.loader for f in calls if f.used}
         idle = [f for f in calls if not f.used and f.loader is not None and f.loader not in learnt]
         # The last calls may wait for a backward pass that the look did not see.
-        idle = [f for f in idle if any(one.used and one.step > f.step for one in calls)]
+        idle = [f for f in idle if facts.saw_the_end or any(one.used and one.step > f.step for one in calls)]
         if learnt - {None} and len(idle) >= 2 and len({f.place for f in idle}) == 1:
             yield Hit(
                 place=idle[0].place,

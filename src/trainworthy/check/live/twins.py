@@ -1,0 +1,60 @@
+"""Copies of a user's model, for looks that run it once more, and surroundings in which that leaves no trace."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from trainworthy.check.live.loaders import tensors_in
+from trainworthy.check.live.watch import plain
+
+_MAX_BYTES = 512 * 1024**2
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def copy_of(model: Model) -> Model:
+    """Return a copy; what it holds of a graph, as the hidden state of its last call, is detached in it."""
+    held = (t for module in model.modules() for t in tensors_in(list(vars(module).values())))
+    memo: dict[int, Any] = {id(t): t.detach().clone() for t in held if t.grad_fn is not None}
+    return copy.deepcopy(model, memo)
+
+
+def may_be_copied(model: nn.Module) -> bool:
+    """Tell whether a model can be copied without harm: plain, without hooks, and small beside the free memory."""
+    size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
+    if hooked or size > _MAX_BYTES or any(not plain(p) for p in model.parameters()):
+        return False
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free > 4 * size + 2 * torch.cuda.memory_allocated(device)
+    return True
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Give random number generators, output and warnings back as they were."""
+    state = random.getstate()
+    numpy = sys.modules.get("numpy")
+    drawn = numpy.random.get_state() if numpy is not None else None
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
+    finally:
+        random.setstate(state)
+        if numpy is not None:
+            numpy.random.set_state(drawn)
