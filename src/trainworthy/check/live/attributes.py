@@ -103,7 +103,9 @@ class AttributeWatch:
             frozen.fact = None
             if training and getattr(module, "requires_grad", None) is False:
                 frozen.fact = NotFrozen(
-                    place=frozen.place, module=self.watch.names.module(module), class_name=type(module).__name__,
+                    place=frozen.place,
+                    module=self.watch.names.module(module),
+                    class_name=type(module).__name__,
                     parameters=training,
                 )
 

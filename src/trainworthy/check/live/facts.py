@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Draw,
         MaskedEnd,
         MixedGradients,
+        OverQueries,
         PendingWindow,
         Signals,
         SoftTargets,
@@ -99,6 +100,7 @@ class LiveFacts:
     buffers_with_graph: list[BufferWithGraph] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     alone: list[Alone] = field(default_factory=list)
+    over_queries: list[OverQueries] = field(default_factory=list)
     changed_samples: list[ChangedSample] = field(default_factory=list)
     equal_sizes: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[Replicas] = field(default_factory=list)

@@ -128,6 +128,19 @@ class Alone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OverQueries:
+    """A softmax of ``length`` x ``length`` scores that gives each key, not each query, weights that sum to 1.
+
+    ``used`` is where values are multiplied with them.
+    """
+
+    place: Place
+    model: str
+    length: int
+    used: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedSample:
     """A sample that is another when it is taken again, because taking it, or collating it, changes what is stored.
 

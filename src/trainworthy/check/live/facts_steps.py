@@ -268,6 +268,7 @@ class Probe:
         "padding-matters",
         "mask-inverted",
         "mask-ignored",
+        "padding-in-result",
         "padding-in-loss",
         "accumulation",
         "resume",

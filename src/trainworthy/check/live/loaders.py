@@ -8,7 +8,7 @@ import sys
 import time
 import weakref
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
@@ -176,7 +176,7 @@ def tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
     elif depth < 3:
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             value = list(value.values())
         if isinstance(value, (list, tuple)):
             for item in value[:64]:

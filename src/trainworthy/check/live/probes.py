@@ -8,23 +8,25 @@ models that cannot be copied, random outputs, too little memory) nothing is done
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from trainworthy.check.live.alone import alone
+from trainworthy.check.live.attention import AttentionWatch
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.facts_steps import Probe
 from trainworthy.check.live.limits import in_time, limit_s
 from trainworthy.check.live.loaders import tensors_in
-from trainworthy.check.live.masks import mask_fails, masked_call
+from trainworthy.check.live.masks import mask_fails, masked_call, padding_shows
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
 from trainworthy.check.live.outputs import difference, outputs
 from trainworthy.check.live.twins import copy_of, may_be_copied, undisturbed
 from trainworthy.check.live.watch import Watch, plain
+from trainworthy.virtual.nested import with_tensors
 
 
 def run_probes(watch: Watch, call: Call) -> None:
@@ -35,16 +37,20 @@ def run_probes(watch: Watch, call: Call) -> None:
 
 
 def _run_alone(watch: Watch, call: Call) -> None:
-    """Give another copy one sample: a model may keep what it was given last."""
+    """Run another copy, with the batch and with one sample: a model may keep what it was given last."""
     model, tensors = unwrap(call.model), list(tensors_in([*call.args, *call.kwargs.values()]))
     if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):
         return
-    size, _ = _batch_size(watch.facts, call, tensors[0])
-    if size is None or size < 2 or not any(t.dim() and t.shape[0] == size for t in tensors):
-        return
     twin = copy_of(model).eval()
     args, kwargs = copy.deepcopy((call.args, call.kwargs))
-    watch.facts.alone.extend(alone(twin, args, kwargs, size=size, place=watch.place, name=type(model).__name__))
+    size, _ = _batch_size(watch.facts, call, tensors[0])
+    with AttentionWatch(twin, watch.place) as attention:
+        if size is not None and size > 1 and any(t.dim() and t.shape[0] == size for t in tensors):
+            name = type(model).__name__
+            watch.facts.alone.extend(alone(twin, args, kwargs, size=size, place=watch.place, name=name))
+        else:
+            twin(*args, **kwargs)
+    watch.facts.over_queries.extend(attention.found)
 
 
 def _run(watch: Watch, call: Call) -> None:
@@ -78,12 +84,32 @@ def _run(watch: Watch, call: Call) -> None:
         return
     masked = masked_call(twin, args, kwargs)
     if masked is not None:
-        found = mask_fails(masked, lambda: twin(*args, **kwargs))
-        facts.probes.extend(Probe(place=call.place, model=name, names=(masked.name,), **f) for f in found)
+        shown = [*mask_fails(masked, lambda: twin(*args, **kwargs))]
+        if not shown:
+            alone = _one_row(twin, args, kwargs, masked.ids)
+            shown = [*padding_shows(masked, lambda: twin(*args, **kwargs), alone)]
+        facts.probes.extend(Probe(place=call.place, model=name, names=(masked.name,), **f) for f in shown)
     ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
     if is_causal and ids is not None and ids.shape[1] >= 4:
         found = _leaks(first, twin, args, kwargs, ids)
         facts.probes.extend(Probe(place=call.place, what="future-leak", model=name, **f) for f in found)
+
+
+def _one_row(model: nn.Module, args: Any, kwargs: Any, ids: torch.Tensor) -> Callable[[int, slice], Any]:
+    """Return a function that calls a model with one row of a batch, and some of its positions."""
+    size, length = ids.shape[:2]
+
+    def alone(row: int, positions: slice) -> Any:
+        def cut(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.dim() and tensor.shape[0] == size:
+                tensor = tensor[row : row + 1]
+            at = tuple(positions if n == length else slice(None) for n in tensor.shape)
+            return tensor[at] if at else tensor
+
+        cut_args, cut_kwargs = with_tensors((args, kwargs), cut)
+        return model(*cut_args, **cut_kwargs)
+
+    return alone
 
 
 def _predicts_the_next(facts: LiveFacts) -> bool:

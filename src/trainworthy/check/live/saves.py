@@ -7,6 +7,7 @@ is written, after it, and from the file.
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,7 +110,10 @@ class SaveWatch:
     def _read_back(self, before: dict[str, int], target: Any, load: Any) -> tuple[str, ...]:
         if not isinstance(target, (str, os.PathLike)) or not Path(target).is_file():
             return ()
-        read = {name: t for name, t in named_tensors(load(target)) if name in before}
+        try:
+            read = {name: t for name, t in named_tensors(load(target)) if name in before}
+        except pickle.UnpicklingError:  # tensors beside objects of classes, which are not loaded here
+            return ()
         hashes = dict(zip(read, read_integers([bits(t) for t in read.values()]), strict=True))
         return tuple(name for name in before if hashes.get(name) != before[name])
 

@@ -3,15 +3,17 @@
 What it finds:
     A model with an Embedding that has a `padding_idx`, given rows of which some end in it, whose output for whole
     rows moves when two more columns of padding are added, in evaluation mode. Or a model that is given a padding mask,
-    whose outputs for the text move, nearly all of them, when what is padding is changed.
+    whose outputs for the text move, nearly all of them, when what is padding is changed. Or a model that is given a
+    mask or lengths, whose output for a whole row moves when its padding is changed, and is another one for the row
+    alone, without its padding.
 
 Why:
     The last state of a recurrent net, or the mean over all positions, is taken over padding too: what the model says
     depends on the longest text of the batch.
 
 How sure:
-    Sure of the outputs, by one or two more forward passes of a copy. Models that are told lengths are left out. A mask
-    that is meant for the loss alone is not enough where positions see each other.
+    Sure of the outputs, by one or two more forward passes of a copy. A mask that is meant
+    for the loss alone is not enough where positions see each other.
 """
 
 from __future__ import annotations
@@ -96,4 +98,12 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 f"text moved by {probe.change:.3g} when padding was changed",
                 evidence=(Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}, in evaluation mode"),),
                 fix="Hand the mask to the attention, or pack_padded_sequence.",
+            )
+        elif probe.what == "padding-in-result":
+            yield Hit(
+                place=probe.place,
+                message=f"{probe.model} is given {probe.names[0]!r} and counts padding all the same: its output for a "
+                f"row moves by {probe.change:.3g} when the row comes alone, without padding",
+                evidence=(Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}, in evaluation mode"),),
+                fix="Mask the mean, take the state at the last real token, or pack_padded_sequence.",
             )
