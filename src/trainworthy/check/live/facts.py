@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SoftTargets,
         TwinOptimizers,
         Upscaled,
+        View,
     )
     from trainworthy.check.live.facts_setup import (
         BufferWithGraph,
@@ -101,6 +102,7 @@ class LiveFacts:
     probes: list[Probe] = field(default_factory=list)
     alone: list[Alone] = field(default_factory=list)
     over_queries: list[OverQueries] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
     changed_samples: list[ChangedSample] = field(default_factory=list)
     equal_sizes: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[Replicas] = field(default_factory=list)

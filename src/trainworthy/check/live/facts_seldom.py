@@ -141,6 +141,15 @@ class OverQueries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A view that a line of the user's takes in a forward pass."""
+
+    place: Place
+    before: Shape
+    after: Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedSample:
     """A sample that is another when it is taken again, because taking it, or collating it, changes what is stored.
 

@@ -180,7 +180,7 @@ class Guard:
         watch.facts.loader_wait_s = self._loaders.wait_s
         watch.remove()
         self._operators.forget()
-        self._following.first_call = None
+        self._following.calls.clear()
         self.findings = () if watch.failed else judge(watch.facts, off_too=self._off_rules_too)
         if self._report is not None:
             self._report(self)
@@ -215,13 +215,12 @@ class Guard:
         kept, at = watch.kept_graphs(3)
         if kept >= 3 and at is not None:
             facts.kept.append(Kept(place=at, steps=3, alive=kept))
-        call = self._following.first_call
-        if call is not None and self._probe and watch.step == 0:
-            call.is_paired = self._operators.broadcasts.is_paired
-            look_at_freezing(watch, call)
-            run_probes(watch, call)
-            look_at_signals(watch, call)
-            self._following.first_call = None
+        calls = self._following.take_calls()
+        if calls and self._probe and watch.step == 0:
+            calls[0].is_paired = self._operators.broadcasts.is_paired
+            look_at_freezing(watch, calls[0])
+            run_probes(watch, calls)
+            look_at_signals(watch, calls[0])
         # Hooks on every node of the graph in the first steps only; a gradient that is not finite arms them again.
         self._backward.hook_nodes = watch.step < 1
         self._operators.mark_all = watch.step < 1

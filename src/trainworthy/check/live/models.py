@@ -23,9 +23,11 @@ from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.optimizers import OptimizerWatch
 from trainworthy.check.live.watch import Watch, plain
 from trainworthy.tape.repeated import made_at, repeated_instances
+from trainworthy.virtual.nested import with_tensors
 
-_STEPS = 6  # these are followed for so many steps
+_STEPS, _EVERY = 6, 8  # these are followed for so many steps, then after every eighth
 _ELEMENTS = 256
+_MAX_CALLS, _PROBED = 8, 3
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class ModelWatch:
         self.watch = watch
         self.operators = operators
         self.optimizers = optimizers
-        self.first_call: Call | None = None
+        self.calls: dict[int, Call] = {}  # of the first step, by identity of the module
         self.input_tensors: list[torch.Tensor] = []
         self.loader_batch: Any = lambda: None
         self._idle: dict[int, _Idle] = {}
@@ -76,6 +78,14 @@ class ModelWatch:
         modules.on_root.append(self._root)
         modules.on_root_exit.append(self._left)
         operators.on_convolution = self._convolution
+
+    def take_calls(self) -> list[Call]:
+        """Return, and forget, the first call of the first step, and of the other modules the largest two."""
+        calls = [*self.calls.values()]
+        self.calls.clear()
+        sizes = [(sum(p.numel() for p in call.model.parameters()), call) for call in calls[1:]]
+        largest = sorted((one for one in sizes if one[0]), key=lambda one: -one[0])
+        return [*calls[:1], *(call for _, call in largest[: _PROBED - 1])]
 
     def look_at(self, model: nn.Module) -> None:
         """Look at how a model is built, before it runs."""
@@ -95,9 +105,11 @@ class ModelWatch:
             return
         self.operators.root_inputs.update((id(t), t) for t in tensors)
         self.input_tensors = [t for t in tensors if plain(t) and not t.requires_grad and t.numel()]
-        if module.training and self.first_call is None and self.watch.step == 0:
+        if module.training and self.watch.step == 0 and id(module) not in self.calls and len(self.calls) < _MAX_CALLS:
             place = self.watch.facts.forwards[-1].place
-            self.first_call = Call(module, args, kwargs, self.loader_batch(), place)
+            if self.calls:  # it shall not keep the graph of those before it
+                args, kwargs = with_tensors((args, kwargs), torch.Tensor.detach)
+            self.calls[id(module)] = Call(module, args, kwargs, self.loader_batch(), place)
         if self._inputs.get(id(module), 0) < 3 and tensors:
             self._inputs[id(module)] = self._inputs.get(id(module), 0) + 1
             self._describe(module, tensors[0], None)
@@ -164,7 +176,7 @@ class ModelWatch:
 
     def step_ends(self, place: Place) -> None:
         """Look at the parameters that got gradients and at the statistics of norms."""
-        if self.watch.step >= _STEPS:
+        if self.watch.step >= _STEPS and self.watch.step % _EVERY:
             return
         stepped = self.optimizers.stepped_parameters()
         for model in self.watch.names.alive():

@@ -7,7 +7,6 @@ models that cannot be copied, random outputs, too little memory) nothing is done
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,27 +23,31 @@ from trainworthy.check.live.masks import mask_fails, masked_call, padding_shows
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
 from trainworthy.check.live.outputs import difference, outputs
-from trainworthy.check.live.twins import copy_of, may_be_copied, undisturbed
+from trainworthy.check.live.twins import copy_of, copy_of_arguments, may_be_copied, undisturbed
+from trainworthy.check.live.views import ViewWatch
 from trainworthy.check.live.watch import Watch, plain
 from trainworthy.virtual.nested import with_tensors
 
 
-def run_probes(watch: Watch, call: Call) -> None:
-    """Probe a model with the arguments of its first call in training."""
+def run_probes(watch: Watch, calls: list[Call]) -> None:
+    """Probe the modules that a step calls, with the arguments of their first call in training."""
+    looks = [(_run, call) for call in calls[:1]] + [
+        (look, call) for call in calls for look in (_run_masked, _run_alone)
+    ]
     with watch.own_work(), undisturbed():
-        for look in (_run, _run_alone):  # a model that cannot be copied is left out once
+        for look, call in looks:  # a model that cannot be copied is left out once
             watch.attempt("probes", in_time, limit_s(call.began_s), look, watch, call)
 
 
 def _run_alone(watch: Watch, call: Call) -> None:
-    """Run another copy, with the batch and with one sample: a model may keep what it was given last."""
-    model, tensors = unwrap(call.model), list(tensors_in([*call.args, *call.kwargs.values()]))
-    if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):
+    """Run a copy of its own, with the batch and with one sample: a model may keep what it was given last."""
+    model, tensors = unwrap(call.model), _given(call)
+    if not tensors:
         return
     twin = copy_of(model).eval()
-    args, kwargs = copy.deepcopy((call.args, call.kwargs))
+    args, kwargs = copy_of_arguments(call.args, call.kwargs)
     size, _ = _batch_size(watch.facts, call, tensors[0])
-    with AttentionWatch(twin, watch.place) as attention:
+    with ViewWatch(watch), AttentionWatch(twin, watch.place) as attention:
         if size is not None and size > 1 and any(t.dim() and t.shape[0] == size for t in tensors):
             name = type(model).__name__
             watch.facts.alone.extend(alone(twin, args, kwargs, size=size, place=watch.place, name=name))
@@ -53,24 +56,39 @@ def _run_alone(watch: Watch, call: Call) -> None:
     watch.facts.over_queries.extend(attention.found)
 
 
-def _run(watch: Watch, call: Call) -> None:
-    facts = watch.facts
+def _run_masked(watch: Watch, call: Call) -> None:
+    """Find out whether a module that is told which positions are padding heeds it."""
     model = unwrap(call.model)
-    tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
-    if not tensors or not all(plain(t) for t in tensors) or not may_be_copied(model):
+    if not _given(call) or masked_call(model, call.args, call.kwargs) is None:
+        return
+    twin = copy_of(model).eval()
+    args, kwargs = copy_of_arguments(call.args, call.kwargs)
+    masked = masked_call(twin, args, kwargs)
+    if masked is None or not _repeats(lambda: twin(*args, **kwargs)):
+        return
+    found = [*mask_fails(masked, lambda: twin(*args, **kwargs))]
+    if not found:
+        found = [*padding_shows(masked, lambda: twin(*args, **kwargs), _one_row(twin, args, kwargs, masked.ids))]
+    watch.facts.probes.extend(
+        Probe(place=call.place, model=type(model).__name__, names=(masked.name,), **f) for f in found
+    )
+
+
+def _run(watch: Watch, call: Call) -> None:
+    facts, model, tensors = watch.facts, unwrap(call.model), _given(call)
+    if not tensors:
         return
     is_causal = _predicts_the_next(facts)
     size, assumed = _batch_size(facts, call, tensors[0])
     mixes = size if not facts.stay_in_training and len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
     padding = _padding_of(model, tensors)
-    masked = masked_call(model, call.args, call.kwargs)
-    if not is_causal and mixes is None and padding is None and masked is None:
+    if not is_causal and mixes is None and padding is None:
         return
     twin = copy_of(model).eval()
-    args, kwargs = copy.deepcopy((call.args, call.kwargs))
+    args, kwargs = copy_of_arguments(call.args, call.kwargs)
     given = list(tensors_in([*args, *kwargs.values()]))
-    first, again = _outputs(twin(*args, **kwargs)), _outputs(twin(*args, **kwargs))
-    if len(first) != len(again) or any(not torch.equal(a, b) for a, b in zip(first, again, strict=True)):
+    first = _repeats(lambda: twin(*args, **kwargs))
+    if not first:
         return
     name = type(model).__name__
     if mixes is not None:
@@ -82,17 +100,23 @@ def _run(watch: Watch, call: Call) -> None:
         found = _padded(first, twin, call.args, call.kwargs, ids=tensors[0], padding=padding)
         facts.probes.extend(Probe(place=call.place, what="padding-matters", model=name, **f) for f in found)
         return
-    masked = masked_call(twin, args, kwargs)
-    if masked is not None:
-        shown = [*mask_fails(masked, lambda: twin(*args, **kwargs))]
-        if not shown:
-            alone = _one_row(twin, args, kwargs, masked.ids)
-            shown = [*padding_shows(masked, lambda: twin(*args, **kwargs), alone)]
-        facts.probes.extend(Probe(place=call.place, model=name, names=(masked.name,), **f) for f in shown)
     ids = next((t for t in given if t.dim() == 2 and not t.is_floating_point()), None)
     if is_causal and ids is not None and ids.shape[1] >= 4:
         found = _leaks(first, twin, args, kwargs, ids)
         facts.probes.extend(Probe(place=call.place, what="future-leak", model=name, **f) for f in found)
+
+
+def _given(call: Call) -> list[torch.Tensor]:
+    """Return the tensors that a module was called with; none if it cannot be run again without harm."""
+    tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
+    return tensors if all(plain(t) for t in tensors) and may_be_copied(unwrap(call.model)) else []
+
+
+def _repeats(forward: Callable[[], Any]) -> list[torch.Tensor]:
+    """Return what a module gives; nothing if it gives something else the second time."""
+    first, again = _outputs(forward()), _outputs(forward())
+    same = len(first) == len(again) and all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    return first if same else []
 
 
 def _one_row(model: nn.Module, args: Any, kwargs: Any, ids: torch.Tensor) -> Callable[[int, slice], Any]:

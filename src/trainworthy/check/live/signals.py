@@ -5,7 +5,6 @@ The copy is thrown away; random generators are put back. Models that cannot be c
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from trainworthy.check.live.limits import in_time, limit_s
 from trainworthy.check.live.loaders import tensors_in
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
-from trainworthy.check.live.twins import copy_of, may_be_copied, undisturbed
+from trainworthy.check.live.twins import copy_of, copy_of_arguments, may_be_copied, undisturbed
 from trainworthy.check.live.watch import Watch, plain
 
 _LAYERS = (nn.Linear, _ConvNd)
@@ -37,7 +36,7 @@ def _look(watch: Watch, call: Call) -> None:
     tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
     if tensors and all(plain(t) for t in tensors) and _is_of_interest(model) and may_be_copied(model):
         twin = copy_of(model)
-        args, kwargs = copy.deepcopy((call.args, call.kwargs))
+        args, kwargs = copy_of_arguments(call.args, call.kwargs)
         watch.facts.signals.append(_Listener(twin).listen(args, kwargs, call, type(model).__name__))
 
 

@@ -8,7 +8,7 @@ import io
 import random
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -24,9 +24,17 @@ Model = TypeVar("Model", bound=nn.Module)
 
 def copy_of(model: Model) -> Model:
     """Return a copy; what it holds of a graph, as the hidden state of its last call, is detached in it."""
-    held = (t for module in model.modules() for t in tensors_in(list(vars(module).values())))
-    memo: dict[int, Any] = {id(t): t.detach().clone() for t in held if t.grad_fn is not None}
-    return copy.deepcopy(model, memo)
+    return copy.deepcopy(model, _without_graph(list(vars(module).values()) for module in model.modules()))
+
+
+def copy_of_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return copies of what a module is called with, detached from the graph."""
+    return copy.deepcopy((args, kwargs), _without_graph([[*args, *kwargs.values()]]))
+
+
+def _without_graph(values: Iterable[list[Any]]) -> dict[int, Any]:
+    """Return for ``deepcopy`` what stands for tensors that it refuses to copy: those that operations made."""
+    return {id(t): t.detach().clone() for each in values for t in tensors_in(each) if t.grad_fn is not None}
 
 
 def may_be_copied(model: nn.Module) -> bool:

@@ -2,7 +2,8 @@
 
 What it finds:
     In the forward pass, a view of (..., T, H*D) as (..., H, T, D), of (..., H, T, D) as (..., T, H*D), of
-    (A, B, ...) as (B, A, ...), or of (..., C, ..., W) as (rows, C), where C is not last and rows of C end within W.
+    (N, T, H*D) as (N*H, T, D) or the other way round, of (A, B, ...) as (B, A, ...), or of (..., C, ..., W) as
+    (rows, C), where C is not last and rows of C end within W.
     From the source alone: the last hidden states of a recurrent layer of several directions or layers, (directions,
     batch, width), viewed as rows of samples; `x.movedim(0, -1).view(-1, C)` where C is the size of another dimension
     than the one that was moved last; and (B, N, C) as (B, C, H, W) or the like, where the source names the sizes.
@@ -25,6 +26,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.dry.rows import place_of, rows
 from trainworthy.check.finding import Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.axes import Axes
@@ -177,6 +179,20 @@ def find(tape: Tape) -> Iterator[Hit]:
             )
 
 
+@rule(code="TW122", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield such views of the model's first batch."""
+    for view in facts.views:
+        right = swapped(view.before, view.after)
+        if right is not None:
+            yield Hit(
+                place=view.place,
+                message=f"{_shape(view.before)} is viewed as {_shape(view.after)}: the sizes change places, the "
+                "numbers do not",
+                fix=right,
+            )
+
+
 def swapped(before: tuple[int, ...], after: tuple[int, ...]) -> str | None:
     """Return what to write instead if a view pretends to move a dimension; None if it does not."""
     if len(after) == len(before) + 1 and len(before) >= 2 and before[:-2] == after[:-3]:
@@ -187,6 +203,19 @@ def swapped(before: tuple[int, ...], after: tuple[int, ...]) -> str | None:
         (heads, time, size), (moved, width) = before[-3:], after[-2:]
         if moved == time and heads * size == width and _told_apart(time, heads, size, width):
             return f".transpose(-3, -2).reshape(..., {time}, {width})"
+    if len(before) == len(after) == 3 and before[1] == after[1]:
+        few, many = (before, after) if before[0] < after[0] else (after, before)
+        (rows, time, width), (groups, _, size) = few, many
+        if (
+            rows > 1
+            and groups % rows == 0
+            and _told_apart(time, groups // rows, size)
+            and size * groups // rows == width
+        ):
+            heads = groups // rows
+            if few is before:
+                return f".view({rows}, {time}, {heads}, {size}).transpose(1, 2).reshape({groups}, {time}, {size})"
+            return f".view({rows}, {heads}, {time}, {size}).transpose(1, 2).reshape({rows}, {time}, {width})"
     pair, rest = before[:2], before[2:]
     if len(before) == len(after) >= 3 and pair == after[1::-1] and rest == after[2:]:
         return ".transpose(0, 1)" if _told_apart(*pair) and not set(pair) & set(rest) else None
