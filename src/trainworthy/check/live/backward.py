@@ -24,7 +24,7 @@ _OUTLINE_NODES = 16
 _TOKEN_KEY = "trainworthy.step"
 # Nodes between a loss and its terms, and nodes that only look at the same numbers in another form.
 _SUMS = ("Add", "Mul", "Div", "Mean", "Sum", "Neg", "Sub")
-_VIEWS = ("View", "UnsafeView", "Transpose", "Permute", "Squeeze", "Unsqueeze", "ToCopy", "Slice", "Select", "T",
+VIEWS = ("View", "UnsafeView", "Transpose", "Permute", "Squeeze", "Unsqueeze", "ToCopy", "Slice", "Select", "T",
           "Clone", "Expand", "Alias", "ReshapeAlias", "Index", "Reshape", "SplitWithSizes", "Unbind")  # fmt: skip
 
 
@@ -228,7 +228,7 @@ def loss_nodes(roots: list[Any]) -> Iterator[Any]:
         if name.startswith(("NllLoss", "BinaryCrossEntropy", "KlDiv")):
             yield node
             continue
-        if name in _SUMS or name in _VIEWS:
+        if name in _SUMS or name in VIEWS:
             for below, _ in node.next_functions:
                 if below is not None and below not in seen:
                     seen.add(below)
@@ -239,7 +239,7 @@ def through_views(node: Any) -> Any | None:
     """Return the node that computed what ``node`` works on, past those that only show it in another form."""
     for _ in range(20):
         node = next((below for below, _ in node.next_functions if below is not None), None)
-        if node is None or operation_of(node) not in _VIEWS:
+        if node is None or operation_of(node) not in VIEWS:
             return node
     return None
 

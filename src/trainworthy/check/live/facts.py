@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainworthy.check.live.facts_seldom import (
         AddedMask,
         Alone,
+        AppliedTwice,
         ChangedSample,
         Draw,
         MaskedEnd,
@@ -103,6 +104,7 @@ class LiveFacts:
     alone: list[Alone] = field(default_factory=list)
     over_queries: list[OverQueries] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
+    applied_twice: list[AppliedTwice] = field(default_factory=list)
     changed_samples: list[ChangedSample] = field(default_factory=list)
     equal_sizes: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[Replicas] = field(default_factory=list)

@@ -150,6 +150,15 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedTwice:
+    """A norm or dropout that is given its own output; ``layer`` is "" if the function is called."""
+
+    place: Place
+    layer: str
+    operation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedSample:
     """A sample that is another when it is taken again, because taking it, or collating it, changes what is stored.
 

@@ -185,7 +185,7 @@ class OperatorWatch(TorchFunctionMode):
         node: Any = out.grad_fn
         if node is not None and (self.mark_all or kind in (_LOSS, _SQUASH)):
             node.metadata[PLACE_KEY] = source
-        if kind in (_OTHER, _CONV, _SAME):
+        if kind in (_OTHER, _CONV, _SAME, _DROPOUT):
             self.on_result(name, args, out, source, self.modules.stack[-1] if self.modules.stack else None)
         if out.is_floating_point() and plain(out) and len(self.records) < _MAX_RECORDS:
             if kind == _SAME and self._is_known(args, (out,), source):

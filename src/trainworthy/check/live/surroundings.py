@@ -8,6 +8,7 @@ import torch
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live import copies
+from trainworthy.check.live.applied import APPLIED, AppliedWatch
 from trainworthy.check.live.attributes import AttributeWatch
 from trainworthy.check.live.autocasting import MULTIPLICATIONS, AutocastWatch
 from trainworthy.check.live.backward import BackwardWatch
@@ -58,6 +59,7 @@ class Surroundings:
         self._autocasts = AutocastWatch(watch)
         self._attributes = AttributeWatch(watch)
         self._units = UnitWatch(watch)
+        self._applied = AppliedWatch(watch)
         self._schedulers = SchedulerWatch(watch)
         self._memory = MemoryWatch(watch)
         self._tested: set[torch.device] = set()
@@ -81,6 +83,8 @@ class Surroundings:
             self._units.activated(name, module, out, source)
         elif name in MULTIPLICATIONS:
             self._autocasts.multiplied(name, args, out, source)
+        elif name in APPLIED:
+            self._applied.applied(name, args, out, source, module)
 
     def step_ends(self, place: Place, parameters: list[torch.Tensor]) -> None:
         """Look at what needs a whole step; ``parameters`` are those that optimizers step."""

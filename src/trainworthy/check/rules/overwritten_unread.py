@@ -90,6 +90,9 @@ def _is_of_a_layer(value: ast.expr) -> bool:
 
 
 _PLACEHOLDERS = frozenset("zeros zeros_like ones ones_like empty empty_like full full_like".split())
+_METHODS = frozenset(
+    "softmax log_softmax sigmoid tanh relu exp log sqrt abs clamp masked_fill transpose permute".split()
+)
 _LAYER = re.compile(
     r"^self\.\w*(norm|bn|ln|conv|linear|fc|proj|drop|relu|act|gelu|pool|embed|layer|block|head|attn|attention|mlp|ffn|up|"
     r"down|encoder|decoder|lstm|gru|rnn)\d*\w*$"
@@ -138,10 +141,12 @@ def _is_computed_alike(first: ast.expr, second: ast.expr) -> bool:
 
 
 def _given(value: ast.expr) -> set[str]:
-    """Return the names that a computation gets: operands and arguments, not what is called."""
-    parts = [value.left, value.right] if isinstance(value, ast.BinOp) else []
+    """Return the names that a computation gets: operands, arguments, and the tensor whose method is called."""
+    parts: list[ast.expr] = [value.left, value.right] if isinstance(value, ast.BinOp) else []
     if isinstance(value, ast.Call):
         parts = [*value.args, *(one.value for one in value.keywords)]
+        if isinstance(value.func, ast.Attribute) and value.func.attr in _METHODS:
+            parts.append(value.func.value)
     called = {one.func for part in parts for one in walk(part) if isinstance(one, ast.Call)}
     return {one.id for part in parts for one in walk(part) if isinstance(one, ast.Name) and one not in called} - {
         "self"
