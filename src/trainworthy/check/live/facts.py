@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         AddedMask,
         Alone,
         AppliedTwice,
+        ChangedArgument,
         ChangedSample,
         Draw,
         MaskedEnd,
@@ -105,6 +106,7 @@ class LiveFacts:
     over_queries: list[OverQueries] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     applied_twice: list[AppliedTwice] = field(default_factory=list)
+    changed_arguments: list[ChangedArgument] = field(default_factory=list)
     changed_samples: list[ChangedSample] = field(default_factory=list)
     equal_sizes: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[Replicas] = field(default_factory=list)

@@ -159,6 +159,20 @@ class AppliedTwice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedArgument:
+    """A tensor that a function was given, changed in place and did not return, and that is used afterwards.
+
+    ``again`` says that the use is the next call of the function, which changes it once more.
+    """
+
+    place: Place
+    argument: str
+    function: str
+    used: Place
+    again: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedSample:
     """A sample that is another when it is taken again, because taking it, or collating it, changes what is stored.
 

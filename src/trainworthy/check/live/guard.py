@@ -224,6 +224,7 @@ class Guard:
         # Hooks on every node of the graph in the first steps only; a gradient that is not finite arms them again.
         self._backward.hook_nodes = watch.step < 1
         self._operators.mark_all = watch.step < 1
+        self._operators.arguments.step_ends()
         self._operators.forget()
 
     def _read_losses(self) -> list[tuple[Place, float]]:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
+from trainworthy.check.live.arguments import ArgumentWatch
 from trainworthy.check.live.broadcasting import BroadcastWatch
 from trainworthy.check.live.facts_seldom import AddedMask, Draw, Upscaled
 from trainworthy.check.live.facts_steps import Dropout
@@ -87,6 +88,7 @@ class OperatorWatch(TorchFunctionMode):
         self.modules = modules
         self.records: list[Record] = []
         self.broadcasts = BroadcastWatch(watch)
+        self.arguments = ArgumentWatch(watch)
         self.root_inputs: dict[int, torch.Tensor] = {}
         self.evaluated_inputs: tuple[torch.Tensor, ...] = ()  # of the last call without gradients
         self.mark_all = True
@@ -142,6 +144,9 @@ class OperatorWatch(TorchFunctionMode):
         watch = self.watch
         if kind == _SKIP or watch.busy or not watch.looking or watch.in_backward:
             return out
+        if self.arguments.is_on:
+            with watch.own_work():
+                watch.attempt("arguments", self.arguments.called, func, args, sys._getframe(1))
         if not torch.is_grad_enabled():
             if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW, _LOSS):
                 with watch.own_work():

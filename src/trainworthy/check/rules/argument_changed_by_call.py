@@ -2,7 +2,9 @@
 
 What it finds:
     `masked, labels = mask_tokens(inputs)`, where `mask_tokens` writes into its argument and returns it, and `inputs`
-    is used afterwards; also `batch["masked"] = mask(batch["inputs"])` of a batch that is used further.
+    is used afterwards; also `batch["masked"] = mask(batch["inputs"])` of a batch that is used further. In real steps: a
+    function of the project's writes into a tensor that it was given, and returns something else, as a loss that sets
+    ignored labels to 0; then somebody else uses the tensor, or the function changes it again.
 
 Why:
     Both names are one tensor: the original is masked, scaled or shifted, too, and whatever is computed from it is
@@ -12,7 +14,8 @@ How sure:
     The function is the project's, or stands for all classes of one of its modules from which one is taken by name. It
     writes into the argument on every way and returns that same object, and the caller gives the result another name.
     Silent about functions whose name says so (`relu_`, `fill`, `update`), about a dict to which the function only adds
-    an entry, and in tests. A hint, since the original may be meant to change.
+    an entry, and in tests. A hint, since the original may be meant to change. In real steps a warning: the write and
+    the use were seen. Silent about arguments that are named as what keeps something (a cache, a state, a buffer).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, function_around, functions_of
@@ -63,6 +67,30 @@ def collate(batch, mask_id):
     batch["masked"], batch["labels"] = mask_tokens(batch["ids"], mask_id)
     return batch
 """
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+
+
+def smooth_loss(scores, labels, ignored=-1):
+    inside = labels != ignored
+    labels[~inside] = 0  # <- TW576
+    return -(scores.log_softmax(1).gather(1, labels[:, None])[:, 0] * inside).sum() / inside.sum()
+
+
+model, auxiliary = nn.Linear(4, 3), nn.Linear(4, 3)
+optimizer = torch.optim.SGD([*model.parameters(), *auxiliary.parameters()], lr=0.1)
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(-1, 3, (8,))
+    loss = smooth_loss(model(x), y) + nn.functional.cross_entropy(auxiliary(x), y, ignore_index=-1)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+LIVE_GOOD = LIVE_BAD.replace("labels[~inside] = 0  # <- TW576", "labels = labels.masked_fill(~inside, 0)")
 
 _SAYS_SO = re.compile(r"_$|in_?place|^_?(set|update|fill|init|register|add|build|make|load|apply_|write|append|patch)")
 _METHOD = re.compile(r"^[a-z]\w*[a-z0-9]_$")
@@ -299,3 +327,17 @@ def _is_bound_anew(analysis: Analysis, name: ast.Name, statement: ast.Assign) ->
         return False
     made_of_it = any(isinstance(one, ast.Name) and one.id == name.id for one in walk(above.value))
     return not made_of_it and analysis.parents.get(above) is analysis.parents.get(statement)
+
+
+@rule(code="TW576", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield arguments that were changed and used."""
+    for fact in facts.changed_arguments:
+        what = "changes it once more when it is called again" if fact.again else "returns something else"
+        yield Hit(
+            place=fact.place,
+            message=f"`{fact.function}` changes its argument `{fact.argument}` in place, and {what}: the caller's "
+            "tensor has other values now",
+            evidence=() if fact.again else (Evidence("it is used here afterwards", fact.used),),
+            fix=f"{fact.argument} = {fact.argument}.clone() first.",
+        )

@@ -101,10 +101,15 @@ def _is_ranked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
     target = parent.targets[0] if isinstance(parent, ast.Assign) else owner
     text = ast.unparse(target) if target is not None else ""
     for one in walk(body_of(call.context)):
+        if not isinstance(one, ast.expr) or one.lineno < call.node.lineno:
+            continue
+        given: list[ast.expr] = []
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in _RANKING:
             given = [one.func.value, *one.args[:1]]
-            if one.lineno >= call.node.lineno and any(ast.unparse(each) == text for each in given):
-                return True
+        elif isinstance(one, ast.Compare) and isinstance(one.ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+            given = [side.value if isinstance(side, ast.Subscript) else side for side in (one.left, *one.comparators)]
+        if any(ast.unparse(each) == text for each in given):
+            return True
     return False
 
 
