@@ -264,6 +264,7 @@ class Probe:
     place: Place
     what: Literal[
         "samples-mixed",
+        "place-in-batch",
         "future-leak",
         "padding-matters",
         "mask-inverted",

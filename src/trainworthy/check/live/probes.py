@@ -31,9 +31,8 @@ from trainworthy.virtual.nested import with_tensors
 
 def run_probes(watch: Watch, calls: list[Call]) -> None:
     """Probe the modules that a step calls, with the arguments of their first call in training."""
-    looks = [(_run, call) for call in calls[:1]] + [
-        (look, call) for call in calls for look in (_run_masked, _run_alone)
-    ]
+    looks = [(_run, call) for call in calls[:1]]
+    looks += [(look, call) for call in calls for look in (_run_in_another_order, _run_masked, _run_alone)]
     with watch.own_work(), undisturbed():
         for look, call in looks:  # a model that cannot be copied is left out once
             watch.attempt("probes", in_time, limit_s(call.began_s), look, watch, call)
@@ -54,6 +53,52 @@ def _run_alone(watch: Watch, call: Call) -> None:
         else:
             twin(*args, **kwargs)
     watch.facts.over_queries.extend(attention.found)
+
+
+def _run_in_another_order(watch: Watch, call: Call) -> None:
+    """Find out whether the place of a sample in its batch matters; whatever is given has to move with the samples."""
+    tensors = _given(call)
+    size, _ = _batch_size(watch.facts, call, tensors[0]) if tensors else (None, False)
+    per_sample = [t for t in tensors if t.dim() and t.shape[0] == size]
+    others = [t for t in tensors if t.numel() > 1 and not (t.dim() and t.shape[0] in (1, size))]
+    if (
+        size is None
+        or size < 3
+        or not per_sample
+        or others
+        or _has_plain_lists([*call.args, *call.kwargs.values()], size)
+    ):
+        return
+    if any(found.what == "samples-mixed" for found in watch.facts.probes) or all(_alike(t) for t in per_sample):
+        return
+    twin = copy_of(unwrap(call.model)).eval()
+    args, kwargs = copy_of_arguments(call.args, call.kwargs)
+    before = _repeats(lambda: twin(*args, **kwargs))
+
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.roll(1, 0) if tensor.dim() and tensor.shape[0] == size else tensor
+
+    args, kwargs = with_tensors((args, kwargs), moved)
+    after = _outputs(twin(*args, **kwargs)) if before else []
+    for old, new in zip(before, after, strict=False):
+        if old.shape == new.shape and old.shape[0] == size and size not in old.shape[1:]:
+            for change in difference(old.roll(1, 0), new, old):
+                name = type(unwrap(call.model)).__name__
+                watch.facts.probes.append(Probe(place=call.place, what="place-in-batch", model=name, **change))
+                return
+
+
+def _has_plain_lists(values: list[Any], size: int) -> bool:
+    """Say whether there are as many numbers or texts as samples among the arguments: these do not move with them."""
+    return any(
+        (isinstance(one, (list, tuple)) and len(one) == size and not isinstance(one[0], torch.Tensor))
+        or type(one).__module__ == "numpy"
+        for one in values
+    )
+
+
+def _alike(tensor: torch.Tensor) -> bool:
+    return bool((tensor == tensor[:1]).all())
 
 
 def _run_masked(watch: Watch, call: Call) -> None:
