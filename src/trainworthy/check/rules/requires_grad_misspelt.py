@@ -1,18 +1,21 @@
 """An attribute called `require_grad`.
 
 What it finds:
-    Assignments to `.require_grad`.
+    Assignments to `.require_grad`. In a loop over `model.parameters()` also `p.trainable = False`, `p.freeze = True`,
+    or `p.model = False`, where nothing in the file reads such an attribute.
 
 Why:
     The attribute is `requires_grad`. Python makes a new one, and nothing is frozen.
 
 How sure:
-    Certain.
+    Certain of the name. What another file may read from parameters is not known; the names that are looked at speak of
+    gradients or training, or are the model's own.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Edit, Hit
@@ -39,6 +42,7 @@ for p in model.parameters():
 @rule(code="TW314", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at attributes that are assigned."""
+    yield from _of_parameters(analysis)
     if not analysis.source.words.intersection(_WRONG):
         return
     for node in analysis.nodes.get(ast.Attribute, ()):
@@ -57,3 +61,42 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 _WRONG = ("require_grad", "requires_grads", "require_grads", "required_grad")
+_MEANT = re.compile(r"grad|^(is_)?(trainable|frozen|freeze|train|training|learnable|updat(e|able))$")
+
+
+def _of_parameters(analysis: Analysis) -> Iterator[Hit]:
+    """Yield attributes that the parameters of a model get one by one, and that nothing reads."""
+    if "parameters" not in analysis.source.words:
+        return
+    for loop in analysis.nodes.get(ast.For, ()):
+        model = _whose_parameters(loop)
+        if not isinstance(loop, ast.For) or not model:
+            continue
+        for one in loop.body:
+            target = one.targets[0] if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) else None
+            if not isinstance(target, ast.Attribute) or not isinstance(one, ast.Assign):
+                continue
+            value = getattr(one.value, "value", None)
+            own = ast.unparse(target.value) == ast.unparse(loop.target) and isinstance(value, bool)
+            known = target.attr in ("requires_grad", *_WRONG) or _is_read(analysis, target.attr)
+            if own and not known and (_MEANT.search(target.attr) or target.attr == model):
+                yield Hit(
+                    place=analysis.place(target),
+                    message=f"`{target.attr}` is a new attribute of each parameter, which nothing reads; torch reads "
+                    "`requires_grad`",
+                    fix="Write `requires_grad`.",
+                )
+
+
+def _whose_parameters(loop: ast.AST) -> str:
+    """Return the last name of the model over whose parameters a loop goes; "" if it does not."""
+    call = loop.iter if isinstance(loop, ast.For) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr != "parameters":
+        return ""
+    return ast.unparse(call.func.value).rpartition(".")[2]
+
+
+def _is_read(analysis: Analysis, name: str) -> bool:
+    reads = (one for one in analysis.nodes.get(ast.Attribute, ()) if getattr(one, "attr", "") == name)
+    texts = (one for one in analysis.nodes.get(ast.Constant, ()) if getattr(one, "value", None) == name)
+    return any(isinstance(getattr(one, "ctx", None), ast.Load) for one in reads) or any(True for _ in texts)
