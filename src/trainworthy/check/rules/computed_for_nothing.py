@@ -2,7 +2,8 @@
 
 What it finds:
     `consistency_loss = F.mse_loss(a, b)`, `causal_mask = torch.triu(...)`, `mask_batch = torch.cat(batch.mask)` or
-    `advantages = (a - a.mean()) / a.std()` in a function that never reads it.
+    `advantages = (a - a.mean()) / a.std()` in a function that never reads it. Also `new = [flip(x) for x in images]`
+    in a function that only goes on changing `new`, and returns `images`.
 
 Why:
     What was meant to be learned from is left out of the sum, what was meant to be hidden is seen.
@@ -74,6 +75,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the names of functions."""
     if "torch" not in analysis.source.words or "/test" in analysis.source.path:
         return
+    yield from _unreturned(analysis)
     made = [one for one in analysis.nodes.get(ast.Assign, []) if isinstance(one, ast.Assign) and _is_watched(one)]
     inside: set[ast.AST] = set()
     for node in functions_around(analysis.nodes, [one.lineno for one in made]) if made else ():
@@ -90,6 +92,48 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     message=f"`{name}` is computed, and nothing uses it",
                     fix="Use it where it belongs, or remove it.",
                 )
+
+
+def _unreturned(analysis: Analysis) -> Iterator[Hit]:
+    """Yield what is made of an argument, one by one, and not returned, while the argument is."""
+    for node in analysis.nodes.get(ast.FunctionDef, ()):
+        returns = (
+            [one.value for one in walk(node) if isinstance(one, ast.Return)]
+            if isinstance(node, ast.FunctionDef)
+            else []
+        )
+        given = {one.id for one in returns if isinstance(one, ast.Name)}
+        if not isinstance(node, ast.FunctionDef) or len(given) != 1 or len(given) != len({*map(_text, returns)}):
+            continue
+        names = bindings_of(node)
+        argument = given.pop()
+        if argument not in names.parameters or names.stores.get(argument) or names.opaque:
+            continue
+        for statement, name in names.plain_assignments():
+            made = statement.value
+            over = made.generators[0].iter if isinstance(made, ast.ListComp) else None
+            if isinstance(over, ast.Name) and over.id == argument and _only_changes(node, names, name):
+                yield Hit(
+                    place=analysis.source.place(statement),
+                    message=f"`{name}` is made of `{argument}`, and `{argument}` is returned as it was",
+                    fix=f"Return `{name}`.",
+                )
+
+
+def _text(node: ast.expr | None) -> str:
+    return ast.unparse(node) if node is not None else ""
+
+
+def _only_changes(function: ast.FunctionDef, names: Bindings, name: str) -> bool:
+    """Say whether every use of a name is in a statement that stores into it, or measures it for a loop."""
+    changes: set[ast.AST] = set()
+    for one in walk(function):
+        if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Subscript):
+            if getattr(one.targets[0].value, "id", "") == name:
+                changes |= set(walk(one))
+        elif isinstance(one, ast.For):
+            changes |= set(walk(one.iter))
+    return name not in names.declared and all(one in changes for one in names.reads.get(name, ()))
 
 
 def _is_watched(statement: ast.Assign) -> bool:

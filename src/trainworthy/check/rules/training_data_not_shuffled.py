@@ -85,7 +85,9 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield loaders in order that a training goes through twice, and that begin with the same batch."""
     for loader in facts.loaders:
         opened = [one for one in facts.batches if one.loader == loader.loader and one.opening is not None]
-        pairs = [(a, b) for a, b in pairwise(opened) if a.opening == b.opening and b.step >= a.step + 2]
+        last = {one.epoch: one.step for one in facts.batches if one.loader == loader.loader}
+        # The steps of a training lie between the batches of one epoch; those beside a validation do not.
+        pairs = [(a, b) for a, b in pairwise(opened) if a.opening == b.opening and last[a.epoch] > a.step]
         size, batch = loader.dataset_size, loader.batch_size
         if loader.sampler != "SequentialSampler" or not pairs or not size or not batch or size < 3 * batch:
             continue
