@@ -10,7 +10,8 @@ Why:
 
 How sure:
     Both the flag and the write are seen in the class. Silent if `load_state_dict`, `_load_from_state_dict` or
-    `set_extra_state` is overridden, and where the write needs training mode: a model that is loaded to be used passes.
+    `set_extra_state` is overridden, where the file sets the flag of another object, and where the write depends on
+    something else, too: on training mode, or on whether the parameters are still 0.
 """
 
 from __future__ import annotations
@@ -83,6 +84,12 @@ def _mentions(node: ast.AST, names: frozenset[str]) -> bool:
 
 def _in_class(analysis: Analysis, methods: dict[str, ast.FunctionDef]) -> Iterator[Hit]:
     flags, state = _flags(methods["__init__"]), _state(methods["__init__"])
+    set_elsewhere = {
+        target.attr
+        for one in analysis.nodes.get(ast.Assign, ())
+        for target in getattr(one, "targets", ())
+        if isinstance(target, ast.Attribute) and not _of_self(target)
+    }
     for test in walk(methods["forward"]):
         if (
             not isinstance(test, ast.If)
@@ -95,6 +102,14 @@ def _in_class(analysis: Analysis, methods: dict[str, ast.FunctionDef]) -> Iterat
             continue
         called = [methods[n] for one in test.body for n in _own_calls(one) if n in methods]
         parts = [*test.body, *called]
+        if any(
+            _of_self(one) == "training" or isinstance(one, ast.Return | ast.Raise)
+            for part in parts
+            for one in walk(part)
+        ):
+            continue
+        if name in set_elsewhere:
+            continue
         written = next((one for part in parts for one in walk(part) if _writes(one) in state), None)
         if written is not None and any(_sets(one, name) for part in parts for one in walk(part)):
             yield Hit(

@@ -37,7 +37,7 @@ GOOD = BAD.replace("optim.RMSprop(parameters, lr=rate)  # <- TW868", "optim.Rpro
 
 _OPTIMIZERS = "Adadelta Adafactor Adagrad Adam AdamW Adamax ASGD LBFGS Muon NAdam RAdam RMSprop Rprop SGD SparseAdam"
 _ACTIVATIONS = (
-    "CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU Mish PReLU ReLU ReLU6 RReLU SELU SiLU "
+    "CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU Mish PReLU ReLU ReLU6 RReLU SELU SiLU "
     "Sigmoid Softmax Softplus Softsign Tanh"
 )
 _LOSSES = (

@@ -79,7 +79,7 @@ def _of_parameters(analysis: Analysis) -> Iterator[Hit]:
             value = getattr(one.value, "value", None)
             own = ast.unparse(target.value) == ast.unparse(loop.target) and isinstance(value, bool)
             known = target.attr in ("requires_grad", *_WRONG) or _is_read(analysis, target.attr)
-            if own and not known and (_MEANT.search(target.attr) or target.attr == model):
+            if own and not known and (_MEANT.search(target.attr) or (target.attr == model and value is False)):
                 yield Hit(
                     place=analysis.place(target),
                     message=f"`{target.attr}` is a new attribute of each parameter, which nothing reads; torch reads "
