@@ -2,8 +2,8 @@
 
 fix: 8d61cd68
 depth: live 60
-expects: -
-where: program
+expects: TW269
+where: fastNLP/core/trainer.py
 stands in: tensorboardX, numpy's old alias of str
 """
 

@@ -2,8 +2,8 @@
 
 fix: dbbae17a
 depth: live 60
-expects: -
-where: program
+expects: TW319
+where: flood_forecast/time_model.py
 stands in: pandas (columns of a NumPy array, as far as the loader uses it), wandb, numba, requests, pytz, google.cloud
 """
 

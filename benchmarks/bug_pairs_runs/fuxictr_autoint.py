@@ -2,8 +2,8 @@
 
 fix: abd51820
 depth: live 60
-expects: -
-where: program
+expects: TW122
+where: fuxictr/pytorch/layers/attention.py
 stands in: pandas, h5py and files of the latter, log_loss's old argument
 """
 

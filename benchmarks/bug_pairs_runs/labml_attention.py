@@ -1,8 +1,8 @@
 """Train the diffusion U-Net of the annotated papers on random pictures.
 
 fix: 7d1550dd
-depth: live 4
-expects: -
+depth: live 60
+expects: TW224
 where: labml_nn/diffusion/ddpm/unet.py
 stands in: labml_helpers' Module
 """

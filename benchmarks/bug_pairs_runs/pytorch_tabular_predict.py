@@ -2,8 +2,8 @@
 
 fix: 8a9a4e71
 depth: live 60
-expects: -
-where: program
+expects: TW356
+where: pytorch_tabular/tabular_model.py
 stands in: pandas, category_encoders, pytorch_tabnet, and what pytorch_lightning has renamed or lost since version 1.0
 """
 

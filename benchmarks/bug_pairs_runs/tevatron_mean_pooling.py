@@ -2,8 +2,8 @@
 
 fix: 9b51e849
 depth: live 60
-expects: -
-where: program
+expects: TW269
+where: src/tevatron/retriever/trainer.py
 stands in: datasets, peft, grad_cache; a small BERT without pretraining; an argument that transformers has added
 """
 
