@@ -48,6 +48,7 @@ class LossTargets:
     is_flat: bool = False
     classes: frozenset[int] = frozenset()
     ignored_at_end: bool = False
+    ignored_are_tails: bool = False
 
 
 ChainFault = Literal["softmax-cross-entropy", "nll-probabilities", "sigmoid-bce-logits"]

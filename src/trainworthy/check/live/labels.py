@@ -102,6 +102,8 @@ class LabelWatch:
 
     def _describe(self, loss: _Pending) -> LossTargets:
         targets, ids, ignore, padding = loss.targets, loss.ids, loss.ignore, loss.padding
+        shape = _rows(targets)
+        are_tails = shape is not None and _are_tails((targets != ignore).reshape(shape).logical_not())
         if targets.device.type != "cpu" and targets.numel() <= _MAX_HOME:
             same_device = ids is not None and ids.device == targets.device
             targets, ids = targets.cpu(), ids.cpu() if ids is not None and same_device else None
@@ -117,7 +119,8 @@ class LabelWatch:
             step=loss.step, place=self.watch.place_of(loss.source), num_targets=targets.numel(),
             num_counted=int(values.numel()), num_classes=loss.num_classes, ignore_index=ignore,
             ignored_is_class=0 <= ignore < loss.num_classes, distinct=int(distinct.numel()),
-            matches=matches, ignored_at_end=ends, padding_idx=padding, padding_share=share,
+            matches=matches, ignored_at_end=ends,
+            ignored_are_tails=are_tails, padding_idx=padding, padding_share=share,
             single_class=is_flat and values.numel() >= 4 and distinct.numel() == 1, is_flat=is_flat,
             classes=frozenset(distinct[:64].tolist()) if is_flat else frozenset(),
         )  # fmt: skip
@@ -190,6 +193,19 @@ class LabelWatch:
 
 def _is_ids(tensor: torch.Tensor) -> bool:
     return tensor.dtype in (torch.int64, torch.int32)
+
+
+def _rows(targets: torch.Tensor) -> tuple[int, ...] | None:
+    """Return the shape of targets of texts, (N, T), also if the loss is given all of them in one row."""
+    whole = targets._base if targets._base is not None and targets.dim() == 1 else targets
+    return tuple(whole.shape) if whole.dim() == 2 and whole.numel() == targets.numel() else None
+
+
+def _are_tails(chosen: torch.Tensor) -> bool:
+    """Tell whether what is chosen is the end of some rows (N, T), of several places, and nothing else."""
+    counts = chosen.sum(1)
+    partly = (counts > 1) & (counts < chosen.shape[1])
+    return bool(partly.any()) and _are_ends(chosen)
 
 
 def _are_ends(chosen: torch.Tensor) -> bool:

@@ -1,8 +1,8 @@
 """A loss ignores one of its real classes.
 
 What it finds:
-    ignore_index lies among the classes, targets with it occur, there are at most 64 classes, and no Embedding of the
-    model says that it is padding.
+    ignore_index lies among the classes, targets with it occur, there are at most 64 classes, and neither an Embedding
+    of the model says that it is padding, nor does it stand at the ends of rows only, as padding does.
 
 Why:
     That class is never learnt.
@@ -58,7 +58,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         found = [
             t for t in facts.targets
             if t.place == place and t.ignored_is_class and t.num_classes <= 64 and t.num_counted < t.num_targets
-            and t.padding_idx != t.ignore_index
+            and t.padding_idx != t.ignore_index and not t.ignored_are_tails
         ]  # fmt: skip
         if len({t.step for t in found}) >= 2:
             first = found[0]
