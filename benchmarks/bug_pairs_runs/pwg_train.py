@@ -2,8 +2,8 @@
 
 fix: 8c03abbf
 depth: live 60
-expects: -
-where: program
+expects: TW703
+where: parallel_wavegan/bin/train.py
 stands in: matplotlib, soundfile, h5py (not used for the format npy), tensorboardX (torch's), the old form of torch.stft
 """
 

@@ -17,7 +17,8 @@ How sure:
 
 In real steps:
     A model in evaluation mode is called with gradients on three times or more between two steps, and no backward pass
-    comes: of a model that also trains, or in a program without any backward pass.
+    comes: of a model that also trains, or in a program without any backward pass. Or so three times in all, for batches
+    of a loader that it never learns from.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_steps import Forward
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
@@ -363,3 +365,17 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
                     fix="with torch.inference_mode(): around the evaluation.",
                 )
                 return
+        yield from _for_another_loader(calls, facts, used)
+
+
+def _for_another_loader(calls: list[Forward], facts: LiveFacts, used: dict[int, int]) -> Iterator[Hit]:
+    """Yield calls for a few batches of a loader that the model does not learn from, in several evaluations."""
+    learnt = {f.loader for f in facts.forwards if calls and f.model == calls[0].model and f.used} - {None}
+    idle = [f for f in calls if learnt and f.loader is not None and f.loader not in learnt and used.get(f.step, 0) <= 1]
+    if len(idle) >= 3 and len({f.step for f in idle}) >= 2 and len({f.place for f in idle}) == 1:
+        yield Hit(
+            place=idle[0].place,
+            message=f"{idle[0].name}, in evaluation mode, is called {len(idle)} times with gradients on, for batches "
+            "of a loader that it does not learn from: each call keeps its activations",
+            fix="with torch.inference_mode(): around the evaluation.",
+        )

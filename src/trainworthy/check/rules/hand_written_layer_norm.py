@@ -2,11 +2,12 @@
 
 What it finds:
     `(x - mean) / (std + eps)` in a function or class named for a norm, where `std` is `x.std(..., keepdim=True)`
-    without `unbiased=False` or `correction=0`.
+    without `unbiased=False` or `correction=0`. And a class named LayerNorm whose gain or bias is one number for all
+    features: `nn.Parameter(torch.ones(1))`.
 
 Why:
     `nn.LayerNorm` divides by the root of the biased variance plus eps. With 8 features the outputs differ by 0.13, with
-    512 by 0.004: weights of one do not fit the other.
+    512 by 0.004: weights of one do not fit the other. With one gain for all features the layer can not weigh them.
 
 How sure:
     Certain that the formula is another one. A model that is only ever used with it is as good. Rewards, sounds and
@@ -46,6 +47,7 @@ def norm(x, eps=1e-6):
 @rule(code="TW264", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at quotients of a difference and a sum with a standard deviation."""
+    yield from _single_gains(analysis)
     if "std" not in analysis.source.words or "keepdim" not in analysis.source.words:
         return
     stds = {name for call in analysis.nodes.get(ast.Assign, ()) for name in _std_names(call)}
@@ -62,6 +64,25 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     message="`std` is unbiased and eps is added outside of the root: not what nn.LayerNorm computes",
                     fix="nn.LayerNorm, or x.var(-1, keepdim=True, unbiased=False).add(eps).sqrt().",
                 )
+
+
+def _single_gains(analysis: Analysis) -> Iterator[Hit]:
+    """Yield parameters of one number in a class that is named LayerNorm and takes a mean over features."""
+    if "Parameter" not in analysis.source.words:
+        return
+    for layer in analysis.nodes.get(ast.ClassDef, ()):
+        named = isinstance(layer, ast.ClassDef) and re.search(r"layer_?norm", layer.name, re.IGNORECASE)
+        if not named or not re.search(r"\.mean\((dim=)?-1", ast.unparse(layer)):
+            continue
+        for one in walk(layer):
+            if isinstance(one, ast.Call) and getattr(one.func, "attr", getattr(one.func, "id", "")) == "Parameter":
+                given = ast.unparse(one.args[0]) if one.args else ""
+                if re.fullmatch(r"\w+\.(ones|zeros)\(1\)", given):
+                    yield Hit(
+                        place=analysis.place(one),
+                        message="one number for all features: nn.LayerNorm has a gain and a bias for each",
+                        fix="Give it as many numbers as there are features, or take nn.LayerNorm.",
+                    )
 
 
 _DEFINITIONS = ast.FunctionDef | ast.ClassDef
