@@ -1,4 +1,4 @@
-"""Extra forward passes, of a copy of the model: do samples mix, does the future leak?
+"""Extra forward passes, of copies of the modules that a step calls: do samples mix, does the future leak?
 
 The user's model, its buffers, the random number generators and the inputs stay as they are: the copy is made after a
 step, runs in evaluation mode without gradients, and is thrown away. Where that cannot be sure (hooks of the user,
@@ -31,11 +31,12 @@ from trainworthy.virtual.nested import with_tensors
 
 def run_probes(watch: Watch, calls: list[Call]) -> None:
     """Probe the modules that a step calls, with the arguments of their first call in training."""
-    looks = [(_run, call) for call in calls[:1]]
-    looks += [(look, call) for call in calls for look in (_run_in_another_order, _run_masked, _run_alone)]
+    every = (_run_in_another_order, _run_masked, _run_alone)
     with watch.own_work(), undisturbed():
-        for look, call in looks:  # a model that cannot be copied is left out once
-            watch.attempt("probes", in_time, limit_s(call.began_s), look, watch, call)
+        for number, call in enumerate(calls):
+            name = f"probes of {type(unwrap(call.model)).__name__}" if number else "probes"
+            for look in every if number else (_run, *every):  # a model that cannot be copied is left out once
+                watch.attempt(name, in_time, limit_s(call.began_s), look, watch, call)
 
 
 def _run_alone(watch: Watch, call: Call) -> None:
@@ -61,13 +62,9 @@ def _run_in_another_order(watch: Watch, call: Call) -> None:
     size, _ = _batch_size(watch.facts, call, tensors[0]) if tensors else (None, False)
     per_sample = [t for t in tensors if t.dim() and t.shape[0] == size]
     others = [t for t in tensors if t.numel() > 1 and not (t.dim() and t.shape[0] in (1, size))]
-    if (
-        size is None
-        or size < 3
-        or not per_sample
-        or others
-        or _has_plain_lists([*call.args, *call.kwargs.values()], size)
-    ):
+    # With as many samples as positions, nobody can say which axis is the batch's.
+    unclear = any(t.dim() <= 3 and size in t.shape[1:] for t in per_sample)
+    if size is None or size < 3 or not per_sample or others or unclear or _has_lists(call, size):
         return
     if any(found.what == "samples-mixed" for found in watch.facts.probes) or all(_alike(t) for t in per_sample):
         return
@@ -88,12 +85,12 @@ def _run_in_another_order(watch: Watch, call: Call) -> None:
                 return
 
 
-def _has_plain_lists(values: list[Any], size: int) -> bool:
+def _has_lists(call: Call, size: int) -> bool:
     """Say whether there are as many numbers or texts as samples among the arguments: these do not move with them."""
     return any(
         (isinstance(one, (list, tuple)) and len(one) == size and not isinstance(one[0], torch.Tensor))
         or type(one).__module__ == "numpy"
-        for one in values
+        for one in [*call.args, *call.kwargs.values()]
     )
 
 
