@@ -31,7 +31,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_MAX_DATA_BYTES = 2**20
+_MAX_DATA_BYTES = 2**22
 HERE = Path(__file__).resolve().parent
 Said = tuple[str, int, str]  # code, line and the line's text
 

@@ -2,8 +2,8 @@
 
 fix: 8d61cd68
 depth: live 60
-expects: TW269
-where: fastNLP/core/trainer.py
+expects: -
+where: program
 stands in: tensorboardX, numpy's old alias of str
 """
 
