@@ -118,8 +118,13 @@ def test_an_alarm_that_is_due_earlier_rings_within_the_look() -> None:
 
 
 def test_in_another_thread_there_is_no_limit() -> None:
-    found: list[object] = []
-    thread = threading.Thread(target=lambda: found.append(in_time(0.01, lambda: time.sleep(0.05) or "whole")))
+    found: list[str] = []
+
+    def whole() -> str:
+        time.sleep(0.05)
+        return "whole"
+
+    thread = threading.Thread(target=lambda: found.append(in_time(0.01, whole)))
     thread.start()
     thread.join()
     assert found == ["whole"]
