@@ -25,7 +25,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import Bindings, bindings_of, functions_around
+from trainworthy.check.static.bindings import Bindings, bindings_of, function_around, functions_around
 from trainworthy.check.static.libraries import is_usual_name
 from trainworthy.check.static.tree import walk
 
@@ -96,28 +96,24 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _unreturned(analysis: Analysis) -> Iterator[Hit]:
     """Yield what is made of an argument, one by one, and not returned, while the argument is."""
-    for node in analysis.nodes.get(ast.FunctionDef, ()):
-        returns = (
-            [one.value for one in walk(node) if isinstance(one, ast.Return)]
-            if isinstance(node, ast.FunctionDef)
-            else []
-        )
-        given = {one.id for one in returns if isinstance(one, ast.Name)}
-        if not isinstance(node, ast.FunctionDef) or len(given) != 1 or len(given) != len({*map(_text, returns)}):
+    for statement in analysis.nodes.get(ast.Assign, ()):
+        made = statement.value if isinstance(statement, ast.Assign) else None
+        over = made.generators[0].iter if isinstance(made, ast.ListComp) else None
+        if not isinstance(over, ast.Name) or not isinstance(statement, ast.Assign):
             continue
-        names = bindings_of(node)
-        argument = given.pop()
-        if argument not in names.parameters or names.stores.get(argument) or names.opaque:
+        target, function = statement.targets[0], function_around(analysis.parents, statement)
+        if not isinstance(target, ast.Name) or not isinstance(function, ast.FunctionDef):
             continue
-        for statement, name in names.plain_assignments():
-            made = statement.value
-            over = made.generators[0].iter if isinstance(made, ast.ListComp) else None
-            if isinstance(over, ast.Name) and over.id == argument and _only_changes(node, names, name):
-                yield Hit(
-                    place=analysis.source.place(statement),
-                    message=f"`{name}` is made of `{argument}`, and `{argument}` is returned as it was",
-                    fix=f"Return `{name}`.",
-                )
+        names = bindings_of(function)
+        if over.id not in names.parameters or names.stores.get(over.id) or names.opaque:
+            continue
+        returned = {_text(one.value) for one in walk(function) if isinstance(one, ast.Return)}
+        if returned == {over.id} and _only_changes(function, names, target.id):
+            yield Hit(
+                place=analysis.source.place(statement),
+                message=f"`{target.id}` is made of `{over.id}`, and `{over.id}` is returned as it was",
+                fix=f"Return `{target.id}`.",
+            )
 
 
 def _text(node: ast.expr | None) -> str:
