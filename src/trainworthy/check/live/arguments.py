@@ -1,8 +1,9 @@
 """Tensors that a function of the user's is given, changes in place, and does not return: who goes on using them?
 
-A write is looked at where it happens: does the line's function hold the tensor as an argument, does a frame above it
-hold it too, and does the function return something, but not this? Then the next call of a torch function that gets the
-tensor, once the function has been left, is the use of a value that its caller does not know to be another.
+A write is looked at where it happens, in the source: is what the statement writes into an argument of the function that
+was not bound anew, and does the function return something, but not this? Then the next call of a torch function that
+gets the tensor, once the function has been left, is the use of a value that its caller does not know to be another.
+The values of frames are not asked for: before Python 3.13 a frame that was asked keeps them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from trainworthy.check.live.facts_seldom import ChangedArgument
 from trainworthy.check.live.watch import Watch
 
 _STEPS, _MAX = 2, 20
-_FRAMES, _ITEMS, _MAX_PENDING = 12, 64, 8
+_FRAMES, _MAX_PENDING = 12, 8
 _AGAIN = frozenset("__imul__ __iadd__ __isub__ __itruediv__ mul_ add_ sub_ div_ neg_".split())
 _SAYS_SO = re.compile(
     r"_$|in_?place|^_?(set|update|fill|init|register|add|build|make|load|apply_|write|append|patch|reset|push|store|"
@@ -33,6 +34,8 @@ _MEANT = re.compile(
     r"cache|state|mem|buf|queue|bank|hist|out|result|hidden|^h_?\d*$|hx|kv|accum|total|count|canvas|stat|store|pool|grad|"
     r"param|weight|ema|avg|^self$"
 )
+
+_Def = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(slots=True)
@@ -53,7 +56,7 @@ class ArgumentWatch:
         self.is_on = True
         self._writes: dict[Any, bool] = {}
         self._pending: dict[int, _Change] = {}
-        self._returns: dict[CodeType, frozenset[str] | None] = {}
+        self._functions: dict[CodeType, _Function | None] = {}
 
     def called(self, func: Any, args: tuple[Any, ...], frame: FrameType) -> None:
         """Look at a call of a torch function that the user's code made."""
@@ -77,6 +80,7 @@ class ArgumentWatch:
         code = frame.f_code
         if not isinstance(tensor, torch.Tensor) or isinstance(tensor, nn.Parameter):
             return
+        self._pending = {key: one for key, one in self._pending.items() if one.tensor() is not None}
         known = self._pending.get(id(tensor)) or self._pending.get(id(tensor._base))
         if known is not None:
             if known.code is not code:  # somebody else writes: it is a buffer
@@ -84,16 +88,14 @@ class ArgumentWatch:
             elif known.left and name in _AGAIN:
                 self._note(known, known.place, again=True)
             return
-        argument = _argument(frame, tensor) if self.watch.finder.is_user(code) else None
-        if argument is None or _SAYS_SO.search(code.co_name) or _MEANT.search(argument[0].lower()):
-            return
-        name, whole = argument
-        returned = self._returned(code)
+        function = self._function(code) if self.watch.finder.is_user(code) else None
+        written = function.written(frame.f_lineno) if function is not None else None
         called_from = _called_from(code, frame)
-        if returned is None or name in returned or called_from is None or len(self._pending) >= _MAX_PENDING:
+        if written is None or called_from is None or len(self._pending) >= _MAX_PENDING:
             return
-        if _is_held_above(frame, whole):
-            self._pending[id(whole)] = _Change(weakref.ref(whole), code, self.watch.place(), name, called_from)
+        argument, is_whole = written
+        whole = tensor if is_whole or name == "__setitem__" or tensor._base is None else tensor._base
+        self._pending[id(whole)] = _Change(weakref.ref(whole), code, self.watch.place(), argument, called_from)
 
     def _read(self, args: tuple[Any, ...], frame: FrameType) -> None:
         for value in args:
@@ -110,10 +112,34 @@ class ArgumentWatch:
                 place=change.place, argument=change.argument, function=change.code.co_name, used=used, again=again,
             ))  # fmt: skip
 
-    def _returned(self, code: CodeType) -> frozenset[str] | None:
-        if code not in self._returns:
-            self._returns[code] = _names_returned(code)
-        return self._returns[code]
+    def _function(self, code: CodeType) -> _Function | None:
+        if code not in self._functions:
+            self._functions[code] = None if _SAYS_SO.search(code.co_name) else _function_of(code)
+        return self._functions[code]
+
+
+class _Function:
+    """A function of the user's that returns something: its arguments, and where they are bound anew."""
+
+    def __init__(self, node: _Def, returned: frozenset[str]) -> None:
+        self.node = node
+        every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        names = {one.arg for one in every if not _MEANT.search(one.arg.lower())} - returned
+        stores = [one for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
+        augmented = {one.target for one in ast.walk(node) if isinstance(one, ast.AugAssign)}
+        bound = [(one.id, one.lineno) for one in stores if one not in augmented]
+        self.first_bound = {name: min((line for n, line in bound if n == name), default=None) for name in names}
+
+    def written(self, line: int) -> tuple[str, bool] | None:
+        """Return the argument into which the statement at a line writes, and whether into all of it."""
+        for one in ast.walk(self.node):
+            if isinstance(one, ast.stmt) and one.lineno <= line <= (one.end_lineno or one.lineno):
+                target = _target(one)
+                name = _root(target) if target is not None else ""
+                if name in self.first_bound:
+                    bound = self.first_bound[name]
+                    return None if bound is not None and bound < line else (name, isinstance(target, ast.Name))
+        return None
 
 
 def _is_write(name: str) -> bool:
@@ -125,25 +151,29 @@ def _is_write(name: str) -> bool:
     )
 
 
-def _argument(frame: FrameType, tensor: torch.Tensor) -> tuple[str, torch.Tensor] | None:
-    """Return the name under which a function was given a tensor, or the tensor that it is a view of."""
-    code, values = frame.f_code, frame.f_locals
-    for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
-        value = values.get(name)
-        if isinstance(value, torch.Tensor) and (value is tensor or value is tensor._base):
-            return name, value
-    return None
+def _target(statement: ast.stmt) -> ast.expr | None:
+    """Return what a statement writes into: ``x`` of ``x[i] = 0``, ``x *= 2`` and ``x.mul_(2)``."""
+    if isinstance(statement, ast.Assign):
+        target = statement.targets[0]
+        if isinstance(target, ast.Subscript):
+            return target
+        statement_value: ast.expr = statement.value
+    elif isinstance(statement, ast.AugAssign):
+        return statement.target
+    elif isinstance(statement, ast.Expr):
+        statement_value = statement.value
+    else:
+        return None
+    calls = (one for one in ast.walk(statement_value) if isinstance(one, ast.Call))
+    return next((c.func.value for c in calls if isinstance(c.func, ast.Attribute) and _is_write(c.func.attr)), None)
 
 
-def _is_held_above(frame: FrameType, tensor: torch.Tensor) -> bool:
-    above, left = frame.f_back, _FRAMES
-    while above is not None and left:
-        for value in list(above.f_locals.values()):
-            inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-            if value is tensor or (len(inner) <= _ITEMS and any(each is tensor for each in inner)):
-                return True
-        above, left = above.f_back, left - 1
-    return False
+def _root(node: ast.expr) -> str:
+    while isinstance(node, (ast.Subscript, ast.Attribute)):
+        if isinstance(node, ast.Attribute) and node.attr != "data":
+            return ""
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _called_from(code: CodeType, frame: FrameType | None) -> tuple[tuple[CodeType, int], ...] | None:
@@ -160,21 +190,21 @@ def _called_from(code: CodeType, frame: FrameType | None) -> tuple[tuple[CodeTyp
     return tuple(calls)
 
 
-def _names_returned(code: CodeType) -> frozenset[str] | None:
-    """Return the names that a function returns as they are; None if it returns nothing, or cannot be read."""
+def _function_of(code: CodeType) -> _Function | None:
+    """Read a function; None if it returns nothing, or cannot be read."""
     try:
         tree = ast.parse("".join(linecache.getlines(code.co_filename)))
     except (SyntaxError, ValueError):
         return None
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _begins(node) == code.co_firstlineno:
+        if isinstance(node, _Def) and _begins(node) == code.co_firstlineno:
             values = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value is not None]
             values = [one for one in values if not (isinstance(one, ast.Constant) and one.value is None)]
-            return frozenset(name for one in values for name in _plain_names(one)) if values else None
+            return _Function(node, frozenset(name for one in values for name in _plain_names(one))) if values else None
     return None
 
 
-def _begins(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def _begins(function: _Def) -> int:
     return min([function.lineno, *(one.lineno for one in function.decorator_list)])
 
 

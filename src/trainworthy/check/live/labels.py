@@ -103,11 +103,11 @@ class LabelWatch:
     def _describe(self, loss: _Pending) -> LossTargets:
         targets, ids, ignore, padding = loss.targets, loss.ids, loss.ignore, loss.padding
         shape = _rows(targets)
-        are_tails = shape is not None and _are_tails((targets != ignore).reshape(shape).logical_not())
         if targets.device.type != "cpu" and targets.numel() <= _MAX_HOME:
             same_device = ids is not None and ids.device == targets.device
             targets, ids = targets.cpu(), ids.cpu() if ids is not None and same_device else None
         counted = targets != ignore
+        are_tails = shape is not None and _are_tails(~counted.reshape(shape))
         values = targets[counted]
         distinct = values.unique() if values.numel() else values
         share, matches = None, self._matches(loss, targets, counted, ids)

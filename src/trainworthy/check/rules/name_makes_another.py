@@ -1,7 +1,7 @@
 """A configuration's name makes another class than the one of that name.
 
 What it finds:
-    `if name == "Rprop": optimizer = optim.RMSprop(...)`, or `{"elu": nn.ReLU}`: the text is the name of one optimizer,
+    `if name == "Rprop": optimizer = optim.RMSprop(...)`, or `{"elu": nn.Tanh}`: the text is the name of one optimizer,
     activation or loss of torch, and another one is made.
 
 Why:
