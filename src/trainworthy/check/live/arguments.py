@@ -34,7 +34,11 @@ _MEANT = re.compile(
     r"cache|state|mem|buf|queue|bank|hist|out|result|hidden|^h_?\d*$|hx|kv|accum|total|count|canvas|stat|store|pool|grad|"
     r"param|weight|ema|avg|^self$"
 )
-
+# What comes of these is, or may be, the same memory.
+_SHOW = frozenset(
+    "view view_as reshape flatten squeeze unsqueeze transpose permute movedim expand contiguous detach to type_as float "
+    "half double long int bool cpu cuda t".split()
+)
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -217,6 +221,6 @@ def _plain_names(value: ast.expr) -> list[str]:
         return [name for one in value.values for name in _plain_names(one)]
     if isinstance(value, ast.IfExp):
         return [*_plain_names(value.body), *_plain_names(value.orelse)]
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):  # ``x.view(-1)`` shows the same memory
-        return _plain_names(value.func.value)
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        return _plain_names(value.func.value) if value.func.attr in _SHOW or _is_write(value.func.attr) else []
     return _plain_names(value.value) if isinstance(value, (ast.Subscript, ast.Starred)) else []
