@@ -36,8 +36,8 @@ _MEANT = re.compile(
 )
 # What comes of these is, or may be, the same memory.
 _SHOW = frozenset(
-    "view view_as reshape flatten squeeze unsqueeze transpose permute movedim expand contiguous detach to type_as float "
-    "half double long int bool cpu cuda t".split()
+    "view view_as reshape flatten squeeze unsqueeze transpose permute movedim expand contiguous detach t to type_as "
+    "float half double long int bool cpu cuda".split()
 )
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 

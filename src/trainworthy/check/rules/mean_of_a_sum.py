@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.assigned import followed, scope_of
+from trainworthy.check.static.assigned import followed, scope_of, times_given
 from trainworthy.check.static.libraries import is_usual_name, library_of
 from trainworthy.check.static.source import Source
 
@@ -44,7 +44,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         subject = _subject(analysis.source, call, "mean") if isinstance(call, ast.Call) else None
         if subject is None:
             continue
-        made = followed(subject, scope_of(call, analysis.parents))
+        scope = scope_of(call, analysis.parents)
+        if isinstance(subject, ast.Name) and times_given(scope, subject.id) != 1:
+            continue
+        made = followed(subject, scope)
         summed = _whole_sum(analysis.source, made)
         if summed is not None:
             yield Hit(

@@ -53,6 +53,11 @@ def last_given(scope: ast.AST, name: str, line: int) -> ast.expr | None:
     return max(before, key=lambda one: one[0])[1] if before else None
 
 
+def times_given(scope: ast.AST, name: str) -> int:
+    """Return how often a name is bound in a function or file, but for sums that are added to it."""
+    return len(_given(scope).get(name, ()))
+
+
 def followed(node: ast.expr, scope: ast.AST, depth: int = 4) -> ast.expr:
     """Look through names to the expression that made them."""
     while isinstance(node, ast.Name) and depth:
