@@ -11,9 +11,11 @@ from torch import nn
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.broadcasting import ELEMENTWISE
+from trainworthy.check.live.facts_seldom import DividedMean, MixedTerms
 from trainworthy.check.live.facts_steps import Backward, ChainFault
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
+from trainworthy.check.live.terms import divided_again, summed_beside_means, terms_of
 from trainworthy.check.live.watch import Watch, finite_reading, operation_of, plain
 
 _MAX_NODES = 200_000
@@ -117,6 +119,8 @@ class BackwardWatch:
                 if self.hook_nodes:
                     self._hook(found)
             if nodes and len(nodes) == 1:
+                if self.watch.step < 4:
+                    self._compare_terms(nodes[0], place)
                 _unscaled(nodes[0]).metadata[_TOKEN_KEY] = self.watch.kept_token(place)
             self.watch.facts.backwards.append(Backward(
                 step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count,
@@ -125,6 +129,23 @@ class BackwardWatch:
             if len(roots) == 1 and plain(roots[0]) and roots[0].numel() == 1:
                 sums = [t.sum() for t in self.input_tensors()]
                 self.losses.append((len(self.watch.facts.backwards) - 1, roots[0].detach().clone(), sums))
+
+    def _compare_terms(self, loss: Any, place: Place) -> None:
+        batch, facts, step = self.operators.broadcasts.batch, self.watch.facts, self.watch.step
+        if batch is None:
+            return
+        terms = list(terms_of(loss))
+
+        def at(node: Any) -> Place | None:
+            number = node.metadata.get(PLACE_KEY)
+            return self.watch.place_of(number) if number is not None else None
+
+        mixed, again = summed_beside_means(terms, batch), divided_again(terms, batch)
+        if mixed is not None and (here := at(mixed[0].node)) is not None:
+            mean = at(mixed[1].node) or place
+            facts.mixed_terms.append(MixedTerms(step=step, place=here, mean=mean, batch=batch, shape=mixed[0].shape))
+        if again is not None and (here := at(again[0])) is not None:
+            facts.divided_means.append(DividedMean(step=step, place=here, mean=at(again[1].node) or here, batch=batch))
 
     def _after(self) -> None:
         with self.watch.own_work():

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         AppliedTwice,
         ChangedArgument,
         ChangedSample,
+        DividedMean,
         Draw,
         MaskedEnd,
         MixedGradients,
+        MixedTerms,
         OverQueries,
         PendingWindow,
         Signals,
@@ -103,6 +105,8 @@ class LiveFacts:
     buffers_with_graph: list[BufferWithGraph] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     alone: list[Alone] = field(default_factory=list)
+    divided_means: list[DividedMean] = field(default_factory=list)
+    mixed_terms: list[MixedTerms] = field(default_factory=list)
     over_queries: list[OverQueries] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     applied_twice: list[AppliedTwice] = field(default_factory=list)

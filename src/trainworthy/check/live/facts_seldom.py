@@ -20,6 +20,27 @@ class SoftTargets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MixedTerms:
+    """A loss of which one term is a sum over the batch, of numbers of ``shape``, and another, at ``mean``, a mean."""
+
+    step: int
+    place: Place
+    mean: Place
+    batch: int
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DividedMean:
+    """A mean over the batch, taken at ``mean``, that is divided by the number of samples on its way into the loss."""
+
+    step: int
+    place: Place
+    mean: Place
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedEnd:
     """Rows of tokens whose ignored tail is one token that is never a target, after last targets that all differ."""
 

@@ -122,7 +122,7 @@ def _run(watch: Watch, call: Call) -> None:
         return
     is_causal = _predicts_the_next(facts)
     size, assumed = _batch_size(facts, call, tensors[0])
-    mixes = size if not facts.stay_in_training and len(tensors) == 1 and _one_batch_dim(tensors[0], size) else None
+    mixes = size if not facts.stay_in_training and _are_of_samples(tensors, size) else None
     padding = _padding_of(model, tensors)
     if not is_causal and mixes is None and padding is None:
         return
@@ -134,7 +134,7 @@ def _run(watch: Watch, call: Call) -> None:
         return
     name = type(model).__name__
     if mixes is not None:
-        found = _mixed(first, twin, args, kwargs, given=given[0], size=mixes)
+        found = _mixed(first, twin, args, kwargs, given=given, size=mixes)
         facts.probes.extend(
             Probe(place=call.place, what="samples-mixed", model=name, batch_assumed=assumed, **f) for f in found
         )
@@ -202,11 +202,13 @@ def _outputs(value: Any) -> list[torch.Tensor]:
 
 
 def _mixed(
-    before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, *, given: torch.Tensor, size: int
+    before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, *, given: list[torch.Tensor], size: int
 ) -> Iterator[dict[str, Any]]:
-    if torch.equal(given[0], given[1]):
+    """Make the first sample the same as the second, in all that is given of it; the outputs of the others must stay."""
+    if all(torch.equal(tensor[0], tensor[1]) for tensor in given):
         return
-    given[0] = given[1]
+    for tensor in given:
+        tensor[0] = tensor[1]
     after = _outputs(model(*args, **kwargs))
     for old, new in zip(before, after, strict=True):
         if old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
@@ -249,6 +251,12 @@ def _leaks(before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any,
         if old.dim() == 3 and old.shape[:2] == (rows, length):
             yield from difference(old[:, :-1], new[:, :-1], old)
             return
+
+
+def _are_of_samples(tensors: list[torch.Tensor], size: int | None) -> bool:
+    """Say whether all tensors have the batch's axis first, and at least one of them a further axis."""
+    others = [t for t in tensors if not _one_batch_dim(t, size)]
+    return len(others) < len(tensors) and all(t.dim() == 1 and t.shape[0] == size for t in others)
 
 
 def _one_batch_dim(tensor: torch.Tensor, size: int | None) -> bool:

@@ -1,9 +1,9 @@
 """A loss, a mask, a weight or a target is computed and never used.
 
 What it finds:
-    `consistency_loss = F.mse_loss(a, b)`, `causal_mask = torch.triu(...)`, `mask_batch = torch.cat(batch.mask)` or
-    `advantages = (a - a.mean()) / a.std()` in a function that never reads it. Also `new = [flip(x) for x in images]`
-    in a function that only goes on changing `new`, and returns `images`.
+    `consistency_loss = F.mse_loss(a, b)`, `gate = self.gate(x).sigmoid()`, `causal_mask = torch.triu(...)`,
+    `mask_batch = torch.cat(batch.mask)` or `advantages = (a - a.mean()) / a.std()` in a function that never reads it.
+    Also `new = [flip(x) for x in images]` in a function that only goes on changing `new`, and returns `images`.
 
 Why:
     What was meant to be learned from is left out of the sum, what was meant to be hidden is seen.
@@ -59,6 +59,7 @@ _WATCHED = re.compile(
     r"terminals?|terminated|not_dones?)(_(batch|tensor|t|b))?(_?\d)?$|"
     r"^(weighted|normali[sz]ed|scaled|clipped|masked)_"
 )
+_LAYER = re.compile(r"(torch\.)?nn\.(Lazy)?(Linear|Bilinear|Conv|Embedding|\w+Norm|LSTM|GRU|RNN|Multihead|Transformer)")
 _COMPUTE = frozenset("min max abs sum round float int len list tuple sorted".split())
 _EFFECTS = re.compile(r"save|log|print|record|update|track|check|write|plot|report|compare|keep")  # of methods
 _TAKES = frozenset(
@@ -76,7 +77,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words or "/test" in analysis.source.path:
         return
     yield from _unreturned(analysis)
-    made = [one for one in analysis.nodes.get(ast.Assign, []) if isinstance(one, ast.Assign) and _is_watched(one)]
+    layers = _layers(analysis)
+    made = [
+        one for one in analysis.nodes.get(ast.Assign, [])
+        if isinstance(one, ast.Assign) and (_is_watched(one) or _is_of_a_layer(one, layers))
+    ]  # fmt: skip
     inside: set[ast.AST] = set()
     for node in functions_around(analysis.nodes, [one.lineno for one in made]) if made else ():
         if node in inside or node.name.startswith("test"):
@@ -142,6 +147,32 @@ def _is_watched(statement: ast.Assign) -> bool:
     if isinstance(value, ast.Compare):
         return not any(isinstance(one, _TRUTHS) for one in value.ops)
     return isinstance(value, ast.BinOp)
+
+
+def _layers(analysis: Analysis) -> set[str]:
+    """Return the attributes of objects that hold a layer of torch with parameters, and nothing else.
+
+    An activation may change its input in place: its result need not be read.
+    """
+    given: dict[str, set[bool]] = {}
+    for one in analysis.nodes.get(ast.Assign, ()):
+        for target in getattr(one, "targets", ()):
+            if isinstance(target, ast.Attribute) and isinstance(one, ast.Assign):
+                made = ast.unparse(one.value.func) if isinstance(one.value, ast.Call) else ""
+                given.setdefault(target.attr, set()).add(_LAYER.match(made) is not None)
+    return {name for name, are in given.items() if are == {True}}
+
+
+def _is_of_a_layer(statement: ast.Assign, layers: set[str]) -> bool:
+    """Say whether a name is given what a layer computed, or what methods made of that."""
+    target, value = statement.targets[0], statement.value
+    if len(statement.targets) > 1 or not isinstance(target, ast.Name) or target.id.startswith("_"):
+        return False
+    while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        if getattr(value.func.value, "id", "") == "self":
+            return value.func.attr in layers and bool(value.args)
+        value = value.func.value
+    return False
 
 
 def _is_given_text(call: ast.Call, name: str) -> bool:

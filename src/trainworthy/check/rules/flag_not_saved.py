@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.libraries import is_usual_name
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -69,7 +70,7 @@ _WRITES = frozenset("copy_ fill_ zero_ normal_ uniform_ set_ mul_ add_ sub_ div_
 @rule(code="TW647", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at classes with a plain flag."""
-    if "torch" not in analysis.source.words or not analysis.source.words & _STATE:
+    if "torch" not in analysis.source.words:
         return
     for node in analysis.nodes.get(ast.ClassDef, ()):
         if isinstance(node, ast.ClassDef):
@@ -102,16 +103,10 @@ def _in_class(analysis: Analysis, methods: dict[str, ast.FunctionDef]) -> Iterat
             continue
         called = [methods[n] for one in test.body for n in _own_calls(one) if n in methods]
         parts = [*test.body, *called]
-        if any(
-            _of_self(one) == "training" or isinstance(one, ast.Return | ast.Raise)
-            for part in parts
-            for one in walk(part)
-        ):
-            continue
-        if name in set_elsewhere:
-            continue
         written = next((one for part in parts for one in walk(part) if _writes(one) in state), None)
-        if written is not None and any(_sets(one, name) for part in parts for one in walk(part)):
+        if written is None or name in set_elsewhere or _depends(test.body, called, written):
+            continue
+        if any(_sets(one, name) for part in parts for one in walk(part)):
             yield Hit(
                 place=analysis.place(test.test),
                 message=f"`self.{name}` is in no state_dict: a model that is loaded starts anew with its first batch",
@@ -121,6 +116,17 @@ def _in_class(analysis: Analysis, methods: dict[str, ast.FunctionDef]) -> Iterat
                 ),
                 fix=f'self.register_buffer("{name}", torch.tensor(False)), and .fill_(True).',
             )
+
+
+def _depends(body: list[ast.stmt], called: list[ast.FunctionDef], written: ast.AST) -> bool:
+    """Say whether a write depends on training mode, or on what lets a method end before it."""
+    for part in [*body, *called]:
+        for one in walk(part):
+            if _of_self(one) == "training":
+                return True
+            if isinstance(one, ast.Return | ast.Raise) and (part in body or one.lineno < getattr(written, "lineno", 0)):
+                return True
+    return False
 
 
 def _flags(init: ast.FunctionDef) -> dict[str, ast.stmt]:
@@ -135,10 +141,12 @@ def _flags(init: ast.FunctionDef) -> dict[str, ast.stmt]:
 
 
 def _state(init: ast.FunctionDef) -> set[str]:
-    """Return the parameters and buffers."""
+    """Return the parameters and buffers, and the layers of torch, which have some."""
     found: set[str] = set()
     for one in walk(init):
         call = one.value if isinstance(one, ast.Assign) else one
+        if isinstance(one, ast.Assign) and isinstance(call, ast.Call) and is_usual_name(call.func):
+            found |= {_of_self(target) for target in one.targets if ast.unparse(call.func).startswith("nn.")}
         name = getattr(getattr(call, "func", None), "attr", getattr(getattr(call, "func", None), "id", ""))
         if name not in _STATE or not isinstance(call, ast.Call):
             continue
@@ -168,14 +176,18 @@ def _sets(node: ast.AST, name: str) -> bool:
 def _writes(node: ast.AST) -> str:
     """Return the attribute of self into whose memory a statement or call writes; "" if it does not."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _WRITES:
-        return _of_self(_without_data(node.func.value))
+        return _root(node.func.value)
     if isinstance(node, ast.Assign):
         target = node.targets[0]
-        inner = target.value if isinstance(target, ast.Subscript) else target
         if isinstance(target, ast.Subscript) or (isinstance(target, ast.Attribute) and target.attr == "data"):
-            return _of_self(_without_data(inner))
+            return _root(target)
     return ""
 
 
-def _without_data(node: ast.expr) -> ast.expr:
-    return node.value if isinstance(node, ast.Attribute) and node.attr == "data" else node
+def _root(node: ast.expr) -> str:
+    """Return the attribute of self that something is a part of: ``linear`` of ``self.linear.weight.data``."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        if _of_self(node):
+            return _of_self(node)
+        node = node.value
+    return ""

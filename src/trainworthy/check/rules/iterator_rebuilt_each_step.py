@@ -1,7 +1,7 @@
 """`next(iter(loader))` in a loop.
 
 What it finds:
-    `next(iter(x))` inside a loop, where `x` is made outside of it.
+    `next(iter(x))`, or `iter(x).next()`, inside a loop, where `x` is made outside of it.
 
 Why:
     Each turn starts a new iterator: without shuffling it is always the first batch, and worker processes are
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place, unwrapped
 from trainworthy.check.static.values import Instance
 
@@ -43,9 +44,8 @@ for step in range(10):
 @rule(code="TW307", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at next(iter(...)) in one expression."""
-    for call in once_per_place(analysis.calls("builtins.next")):
-        inner = call.node.args[0] if call.node.args else None
-        if not call.context.loops or not isinstance(inner, ast.Call) or getattr(inner.func, "id", "") != "iter":
+    for call in once_per_place(analysis.calls("builtins.next", "builtins.iter")):
+        if not call.context.loops or not _draws_at_once(analysis, call) or _is_chosen(analysis, call):
             continue
         loader = unwrapped(call.args[0] if call.args else None)
         if not isinstance(loader, Instance) or loader.type != "torch.utils.data.DataLoader" or loader.made_by is None:
@@ -60,3 +60,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             ),
             fix="Make the iterator before the loop, or go through the loader: `for batch in loader:`.",
         )
+
+
+def _is_chosen(analysis: Analysis, call: Call) -> bool:
+    """Say whether a condition asks for the same batch: `if fixed:`."""
+    node: ast.AST = call.node
+    while node in analysis.parents:
+        node = analysis.parents[node]
+        if isinstance(node, ast.If) and "fix" in ast.unparse(node.test).lower():
+            return True
+    return False
+
+
+def _draws_at_once(analysis: Analysis, call: Call) -> bool:
+    """Say whether a call is ``next(iter(x))``, or the ``iter(x)`` of ``iter(x).next()``."""
+    if call.name == "builtins.next":
+        inner = call.node.args[0] if call.node.args else None
+        return isinstance(inner, ast.Call) and getattr(inner.func, "id", "") == "iter"
+    method = analysis.parents.get(call.node)
+    used = analysis.parents.get(method) if method is not None else None
+    return getattr(method, "attr", "") in ("next", "__next__") and getattr(used, "func", None) is method

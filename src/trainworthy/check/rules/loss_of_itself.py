@@ -1,8 +1,9 @@
 """A loss compares a value with itself.
 
 What it finds:
-    A loss of torch whose input and target are written alike: `F.mse_loss(x, x)`; and a loss or distance between two
-    variables that were computed by one and the same expression.
+    A loss of torch whose input and target are written alike: `F.mse_loss(x, x)`; a loss or distance between two
+    variables that were computed by one and the same expression; and one between `target` and `prediction` after
+    `target = prediction`, which gives one tensor two names: what is written into one is in the other.
 
 Why:
     It is a constant, mostly 0: nothing is learned from it, and the term does not do what its weight promises.
@@ -55,7 +56,7 @@ def control_effort(u):
 def distilled(teacher_logits, student_logits, t):
     wanted = F.log_softmax(teacher_logits / t, dim=-1)
     soft = F.log_softmax(student_logits / t, dim=-1)
-    return F.kl_div(soft, wanted, log_target=True)
+    return F.kl_div(soft, wanted, reduction="batchmean", log_target=True)
 """
 
 _FUNCTIONS = (
@@ -106,6 +107,14 @@ def _of_twins(analysis: Analysis) -> Iterator[Hit]:
             if not function.lineno < call.lineno <= (function.end_lineno or 0):
                 continue
             one, two = made.get(first), made.get(second)
+            if _is_alias(names, one, second) or _is_alias(names, two, first):
+                yield Hit(
+                    place=analysis.place(call),
+                    message=f"`{first}` and `{second}` are one tensor here: the loss compares it with itself",
+                    evidence=(Evidence("they become one here", analysis.place(one or two or call)),),
+                    fix="Write `.clone()` where it is changed in place; `.detach()` for a target.",
+                )
+                continue
             if one is None or two is None or _alike(one.value) != _alike(two.value):
                 continue
             if _is_certain(one.value) and not _changed_between(names, one, two):
@@ -117,6 +126,12 @@ def _of_twins(analysis: Analysis) -> Iterator[Hit]:
                         Evidence(f"`{second}` is made here", analysis.place(two)),
                     ),
                 )
+
+
+def _is_alias(names: Bindings, made: ast.Assign | None, other: str) -> bool:
+    """Say whether a name is given another one, which is bound once, and nothing else."""
+    is_name = made is not None and isinstance(made.value, ast.Name) and made.value.id == other
+    return is_name and len(names.stores.get(other, ())) + (other in names.parameters) == 1
 
 
 def _two_names(call: ast.Call) -> tuple[str, str] | None:

@@ -1,9 +1,9 @@
 """A statement that is one stroke away from what was meant, and does nothing.
 
 What it finds:
-    `self.mean: torch.mean(x)` (an annotation), `mode == "train"` as a whole statement, `reward = +gain` for `+=`,
-    `x[-2:0]` (which is empty), `step(*kwargs)` where `kwargs` is a function's `**kwargs`, and
-    `step % log_every or last` as a condition, without `== 0`.
+    `self.mean: torch.mean(x)` (an annotation), `mode == "train"` and `x - x.mean()` as whole statements,
+    `reward = +gain` for `+=`, `x[-2:0]` (which is empty), `step(*kwargs)` where `kwargs` is a function's `**kwargs`,
+    and `step % log_every or last` as a condition, without `== 0`.
 
 Why:
     Python accepts all of them: the value is never stored, never added, never changed; the one star hands over the
@@ -23,6 +23,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
+from trainworthy.check.static.queries import is_a_test
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -52,6 +53,9 @@ class Distance(torch.nn.Module):
 """
 
 
+_TIMES = frozenset({"timeit", "perf_counter", "benchmark", "Timer", "profiler"})  # what is computed is thrown away
+
+
 @rule(code="TW815", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at statements, slices and stars."""
@@ -62,9 +66,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if _is_a_call_as_annotation(node):
             yield Hit(place=place(node), message="this is an annotation: nothing is stored", fix="Write `=`.")
     expected = _expected_to_raise(analysis)
+    is_timed = is_a_test(analysis.source) or bool(_TIMES & analysis.source.words) or "bench" in analysis.source.path
     for node in analysis.nodes.get(ast.Expr, []):
         if node not in expected and _is_an_equation(node):
             yield Hit(place=place(node), message="nothing looks at this comparison", fix="Write `=`, or `assert`.")
+        if node not in expected and not is_timed and _is_a_computation(node):
+            yield Hit(
+                place=place(node), message="nothing is stored of this computation", fix="Write `=`, or remove it."
+            )
     for node in analysis.nodes.get(ast.Assign, []):
         value = getattr(node, "value", None)
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.UAdd) and _is_computed(value.operand):
@@ -91,6 +100,24 @@ def _is_a_call_as_annotation(node: ast.AST) -> bool:
 def _is_an_equation(node: ast.AST) -> bool:
     value = getattr(node, "value", None)
     return isinstance(value, ast.Compare) and isinstance(value.ops[0], ast.Eq)
+
+
+def _is_a_computation(node: ast.AST) -> bool:
+    """Say whether a statement only computes something of names; shifts and bars chain objects in some libraries."""
+    value = getattr(node, "value", None)
+    if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
+        return False
+    return all(isinstance(_first(one), ast.Name) for one in (value.left, value.right))
+
+
+def _first(node: ast.expr) -> ast.expr:
+    """Return what an expression begins with: ``x`` of ``x.mean()[0] - y``."""
+    while not isinstance(node, ast.Name):
+        inner = getattr(node, "left", getattr(node, "value", getattr(node, "func", None)))
+        if not isinstance(inner, ast.expr):
+            break
+        node = inner
+    return node
 
 
 def _expected_to_raise(analysis: Analysis) -> set[ast.AST]:

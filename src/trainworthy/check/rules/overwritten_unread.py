@@ -2,7 +2,8 @@
 
 What it finds:
     `h = self.norm(x)` followed by `h = self.layer(x)`: the first result is lost, and the second line reads what came
-    before it.
+    before it. Also `if smooth: criterion = SmoothedLoss()` followed by `criterion = nn.CrossEntropyLoss()`: an `else`
+    is missing.
 
 Why:
     One step of the network, of the loss or of the augmentation has no effect.
@@ -19,10 +20,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.libraries import is_usual_name
 from trainworthy.check.static.tree import variables, walk
 
 BAD = """\
@@ -73,6 +76,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 body = getattr(node, field, [])
                 if len(body) > 1:
                     yield from _in_block(analysis, body)
+                    yield from _under_a_condition(analysis, body)
 
 
 def _is_of_tensors(value: ast.expr) -> bool:
@@ -81,7 +85,7 @@ def _is_of_tensors(value: ast.expr) -> bool:
         text = ast.unparse(value.func)
         if text.rpartition(".")[2] in _PLACEHOLDERS:
             return False
-        return text.startswith(("torch.", "F.", "nn.functional.", "np.")) or _LAYER.search(text) is not None
+        return ("." in text and is_usual_name(value.func)) or _LAYER.search(text) is not None
     return isinstance(value, ast.BinOp)
 
 
@@ -121,6 +125,29 @@ def _in_block(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
             pending.clear()
         if name and isinstance(statement, ast.Assign):
             pending[name] = statement
+
+
+def _under_a_condition(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
+    """Yield what a condition chose, and the next statement overwrites whatever was chosen: an ``else`` is missing."""
+    for chosen, statement in pairwise(body):
+        if not isinstance(chosen, ast.If) or chosen.orelse or not isinstance(statement, ast.Assign):
+            continue
+        name, first = _target(statement), chosen.body[-1]
+        if not name or _target(first) != name or not isinstance(first, ast.Assign):
+            continue
+        if name not in variables(statement.value) and _is_made(first.value) and _is_made(statement.value):
+            yield Hit(
+                place=analysis.source.place(first),
+                message=f"`{name}` is chosen here and overwritten right after, whatever the condition says",
+                evidence=(Evidence("overwritten here", analysis.source.place(statement)),),
+                fix="Put the second into an `else`.",
+            )
+
+
+def _is_made(value: ast.expr) -> bool:
+    """Say whether a value is an object of a class, or computed from tensors."""
+    name = ast.unparse(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    return name[:1].isupper() or _is_of_tensors(value)
 
 
 def _target(statement: ast.stmt) -> str:

@@ -2,7 +2,8 @@
 
 What it finds:
     `nn.ModuleList([layer for _ in range(n)])` or `nn.Sequential(*[Block()] * n)`, where every element is the same
-    object. As a warning, `def __init__(self, norm=nn.LayerNorm(8))` of a module that keeps its default as a part.
+    object. As a warning, `def __init__(self, norm=nn.LayerNorm(8))` of a module that keeps its default as a part, and
+    `activation = nn.PReLU()` that is put into several places of a module.
 
 Why:
     All elements share one set of weights; 12 layers train the parameters of one. A default is made once, for all
@@ -29,6 +30,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.layer_lists import has_parameters, is_named_as_a_layer
+from trainworthy.check.static.libraries import full_name
 from trainworthy.check.static.queries import is_a_module, once_per_place
 from trainworthy.check.static.tree import own, walk
 from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence
@@ -68,6 +70,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for cls in analysis.classes:
         if is_a_module(cls.prototype):
             yield from _defaults(analysis, cls)
+    yield from _shared_slopes(analysis)
     for call in once_per_place(analysis.calls("torch.nn.ModuleList", "torch.nn.Sequential")):
         for argument in call.node.args:
             inner = argument.value if isinstance(argument, ast.Starred) else argument
@@ -79,6 +82,43 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     fix="Construct it inside of the comprehension, or copy it: `copy.deepcopy(layer)`.",
                 )
                 break
+
+
+def _shared_slopes(analysis: Analysis) -> Iterator[Hit]:
+    """Yield a PReLU that is made once, in one branch or in all, and put into several places of a module."""
+    if "PReLU" not in analysis.source.words:
+        return
+    for init in analysis.nodes.get(ast.FunctionDef, ()):
+        if not isinstance(init, ast.FunctionDef) or init.name != "__init__":
+            continue
+        made = {
+            one.targets[0].id: one for one in walk(init)
+            if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and _is_prelu(analysis, one.value)
+        }  # fmt: skip
+        for name, statement in made.items():
+            placed = [one for one in walk(init) if getattr(one, "id", "") == name and _is_placed(analysis, one)]
+            if len(placed) > 1:
+                yield Hit(
+                    place=analysis.place(statement),
+                    severity="warning",
+                    message=f"this PReLU stands in {len(placed)} places of the module, which share its slope",
+                    evidence=tuple(Evidence("put here", analysis.place(one)) for one in placed[:2]),
+                    fix="Make one for each place: keep the class, `activation = nn.PReLU`, and call it there.",
+                )
+
+
+def _is_prelu(analysis: Analysis, value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and full_name(analysis.source, value.func) == "torch.nn.PReLU"
+
+
+def _is_placed(analysis: Analysis, name: ast.AST) -> bool:
+    """Say whether a name is put into a container of layers, or becomes a part of the module."""
+    outer = analysis.parents.get(name)
+    if isinstance(outer, ast.Call) and name in outer.args:
+        return last_name(outer.func) in ("Sequential", "append", "add_module")
+    if isinstance(outer, ast.Assign) and outer.value is name:
+        return any(isinstance(one, ast.Attribute) for one in outer.targets)
+    return isinstance(outer, ast.List | ast.Tuple) and isinstance(getattr(name, "ctx", None), ast.Load)
 
 
 def _defaults(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:

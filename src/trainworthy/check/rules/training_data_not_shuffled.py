@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
@@ -83,14 +83,23 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 @rule(code="TW506", severity="warning", depth="live")
 def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield loaders in order that a training goes through twice, and that begin with the same batch."""
+    said = set()
+    # The steps of a training lie between the batches of one epoch; those beside a validation do not.
+    last = {(one.loader, one.epoch): one.step for one in facts.batches}
     for loader in facts.loaders:
-        opened = [one for one in facts.batches if one.loader == loader.loader and one.opening is not None]
-        last = {one.epoch: one.step for one in facts.batches if one.loader == loader.loader}
-        # The steps of a training lie between the batches of one epoch; those beside a validation do not.
-        pairs = [(a, b) for a, b in pairwise(opened) if a.opening == b.opening and last[a.epoch] > a.step]
+        # A loader may be made anew for each epoch, and one line make that of the validation, too.
+        here = {one.loader for one in facts.loaders if one.place == loader.place}
+        opened = [one for one in facts.batches if one.loader in here and one.opening is not None]
+        pairs = [
+            a for a, b in combinations(opened, 2)
+            if a.loader == loader.loader and a.opening == b.opening and last[a.loader, a.epoch] > a.step
+        ]  # fmt: skip
         size, batch = loader.dataset_size, loader.batch_size
         if loader.sampler != "SequentialSampler" or not pairs or not size or not batch or size < 3 * batch:
             continue
+        if loader.place in said:
+            continue
+        said.add(loader.place)
         yield Hit(
             place=loader.place,
             severity="hint",

@@ -2,8 +2,9 @@
 
 What it finds:
     In the forward pass, a view of (..., T, H*D) as (..., H, T, D), of (..., H, T, D) as (..., T, H*D), of
-    (N, T, H*D) as (N*H, T, D) or the other way round, of (A, B, ...) as (B, A, ...), or of (..., C, ..., W) as
-    (rows, C), where C is not last and rows of C end within W.
+    (N, T, H*D) as (N*H, T, D) or the other way round, of (A, B, ...) as (B, A, ...), of (..., A, B) as
+    (..., B, A) with the axes before put together, or of (..., C, ..., W) as (rows, C), where C is not last and rows of
+    C end within W.
     From the source alone: the last hidden states of a recurrent layer of several directions or layers, (directions,
     batch, width), viewed as rows of samples; `x.movedim(0, -1).view(-1, C)` where C is the size of another dimension
     than the one that was moved last; and (B, N, C) as (B, C, H, W) or the like, where the source names the sizes.
@@ -23,6 +24,7 @@ How sure:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from trainworthy.check.dry.rows import place_of, rows
 from trainworthy.check.finding import Hit
@@ -216,6 +218,8 @@ def swapped(before: tuple[int, ...], after: tuple[int, ...]) -> str | None:
             if few is before:
                 return f".view({rows}, {time}, {heads}, {size}).transpose(1, 2).reshape({groups}, {time}, {size})"
             return f".view({rows}, {heads}, {time}, {size}).transpose(1, 2).reshape({rows}, {time}, {width})"
+    if len(before) > 3 and len(after) > 2 and before[-2:] == after[:-3:-1] and prod(before[:-2]) == prod(after[:-2]):
+        return f".transpose(-2, -1).reshape{_shape(after)}" if _told_apart(*after[-2:]) else None
     pair, rest = before[:2], before[2:]
     if len(before) == len(after) >= 3 and pair == after[1::-1] and rest == after[2:]:
         return ".transpose(0, 1)" if _told_apart(*pair) and not set(pair) & set(rest) else None

@@ -28,7 +28,9 @@ def hidden_for_seen(analysis: Analysis) -> Iterator[tuple[ast.Call, str]]:
     fills = [node for node in analysis.nodes.get(ast.Call, ()) if called(node) in _FILLS]
     for node in fills:
         given = arguments_after_subject(node) if isinstance(node, ast.Call) else []
-        if not isinstance(node, ast.Call) or len(given) != 2 or not is_minus_infinity(given[1]):
+        if not isinstance(node, ast.Call) or len(given) != 2:
+            continue
+        if not is_minus_infinity(followed(given[1], scope_of(node, analysis.parents))):
             continue
         why = _why(analysis, node, given[0], fills)
         if why:

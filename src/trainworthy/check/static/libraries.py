@@ -57,7 +57,24 @@ def is_called(source: Source, call: ast.Call, library: str, name: str) -> bool:
     return isinstance(func, ast.Attribute) and func.attr == name and library_of(source, func.value) == library
 
 
+@kept_with_source
+def _imported(source: Source) -> dict[str, str]:
+    """Return what a file imports by name from torch, in full.
+
+    >>> from trainworthy.check.static.source import parse_source
+    >>> _imported(parse_source("x.py", "from torch.nn import Linear as L"))
+    {'L': 'torch.nn.Linear'}
+    """
+    return {
+        one.asname or one.name: f"{node.module}.{one.name}"
+        for node in walk(source.tree)
+        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").partition(".")[0] == "torch"
+        for one in node.names
+    }
+
+
 def full_name(source: Source, func: ast.expr) -> str:
     """Write what is called with the name of its library in full: ``numpy.random.rand`` for ``np.random.rand``."""
     first, dot, rest = ast.unparse(func).partition(".")
-    return f"{libraries(source).get(first, first)}{dot}{rest}"
+    full = libraries(source).get(first) or _imported(source).get(first, first)
+    return f"{full}{dot}{rest}"
