@@ -37,6 +37,7 @@ def test_every_pair_names_two_commits_a_rule_and_a_half() -> None:
             "fresh-6",
             "fresh-7",
             "fresh-8",
+            "fresh-9",
         )
         assert one.get("kind", "domain") == "domain"
         assert one["where"]

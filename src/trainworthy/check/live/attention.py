@@ -3,7 +3,8 @@
 While a model runs, products of two tensors that it computed are followed to a softmax, and that to a product with
 values. Weights sum to 1 along the axis that this product sums over; if they sum to 1 along the other one, and not along
 this, the softmax ran over the wrong axis. Only square ones are judged: there, keys are the same positions as queries,
-while a softmax over clusters or slots gives each of them its share of every position on purpose.
+while a softmax over clusters or slots gives each of them its share of every position on purpose. Of any shape are those
+judged that sum to 1 over all samples of a batch together.
 """
 
 from __future__ import annotations
@@ -60,14 +61,26 @@ class AttentionWatch(TorchDispatchMode):
         for weights, summed, other in ((left, -1, -2), (right, -2, -1)):
             place = self._weights.get(weights)
             square = weights.shape[-1] == weights.shape[-2] > 1
-            if place is not None and square and _is_one(weights.sum(other)) and _differs(weights.sum(summed)):
+            if place is None or not _differs(weights.sum(summed)):
+                continue
+            if square and _is_one(weights.sum(other)):
                 self._note(place, weights.shape[-1])
+            elif _is_over_samples(weights.movedim(summed, -1)):
+                self._note(place, weights.shape[summed], samples=weights.shape[0])
         if not any(t.untyped_storage().data_ptr() in self._own for t in (left, right)):
             self._scores[out] = True
 
-    def _note(self, place: Place, length: int) -> None:
+    def _note(self, place: Place, length: int, samples: int = 1) -> None:
         if all(one.place != place for one in self.found):
-            self.found.append(OverQueries(place=place, model=self._name, length=length, used=self.place()))
+            self.found.append(OverQueries(
+                place=place, model=self._name, length=length, samples=samples, used=self.place()
+            ))  # fmt: skip
+
+
+def _is_over_samples(weights: torch.Tensor) -> bool:
+    """Say whether weights of several samples and of several positions sum to 1 over all samples, at each position."""
+    several = weights.dim() == 3 and weights.shape[0] > 1 and weights.shape[-1] > 1
+    return several and _is_one(weights.flatten(0, 1).sum(0))
 
 
 def _is_one(sums: torch.Tensor) -> bool:

@@ -152,13 +152,14 @@ class Alone:
 class OverQueries:
     """A softmax of ``length`` x ``length`` scores that gives each key, not each query, weights that sum to 1.
 
-    ``used`` is where values are multiplied with them.
+    ``used`` is where values are multiplied with them. With ``samples`` above 1 it runs over all of that many samples.
     """
 
     place: Place
     model: str
     length: int
     used: Place
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

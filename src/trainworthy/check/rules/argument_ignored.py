@@ -4,8 +4,8 @@ What it finds:
     A call of the project's own function or method with an argument for a parameter named for a mask, lengths, weights,
     a temperature, `ignore_index` and the like, which the function's body never reads. Also functions that never read a
     parameter and write its default, or another seed, in its place (`nn.Linear(1024, 1000)` for `num_classes=1000`,
-    `resnet101()` for `num_layers=101`); and `compute_loss` of a trainer that never reads
-    `return_outputs`, which every evaluation asks for.
+    `resnet101()` for `num_layers=101`, `self.zero_mean = True` for `zero_mean`); and `compute_loss` of a trainer that
+    never reads `return_outputs`, which every evaluation asks for.
 
 Why:
     What is passed has no effect: padding is attended to, the loss is not weighted, the switch does nothing.
@@ -69,6 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     yield from _written_out(analysis)
     yield from _sizes_written_out(analysis)
+    yield from _constants(analysis)
     done: set[tuple[ast.AST, str]] = set()
     for call in once_per_place(iter(analysis.all_calls)):
         function = called_function(call)
@@ -225,6 +226,27 @@ def _defaults(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> dict
     return found | {
         one.arg: value for one, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if value
     }
+
+
+def _constants(analysis: Analysis) -> Iterator[Hit]:
+    """Yield `self.zero_mean = True` in an `__init__` that never reads its `zero_mean`."""
+    for node in analysis.nodes.get(ast.FunctionDef, []):
+        if not isinstance(node, ast.FunctionDef) or node.name != "__init__" or node.args.kwarg is not None:
+            continue
+        names = {one.arg for one in (*node.args.args[1:], *node.args.kwonlyargs)}
+        for one in node.body if names else ():
+            target = one.targets[0] if isinstance(one, ast.Assign) else None
+            name = target.attr if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self" else ""
+            constant = (
+                isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is not None
+            )
+            if name in names and constant and not bindings_of(node).is_read(name):
+                yield Hit(
+                    place=analysis.place(one),
+                    message=f"`__init__` never reads its `{name}`: `{ast.unparse(one)}`, whatever is given",
+                    fix=f"Write `self.{name} = {name}`.",
+                    defects=frozenset({unread_parameter(analysis.source, node, name)}),
+                )
 
 
 def _sizes_written_out(analysis: Analysis) -> Iterator[Hit]:

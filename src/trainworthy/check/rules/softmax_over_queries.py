@@ -2,15 +2,17 @@
 
 What it finds:
     A softmax of the scores of all positions with all positions, whose weights sum to 1 along one axis, while the
-    product with the values sums along the other. Measured in one more forward pass of a copy.
+    product with the values sums along the other; or weights that sum to 1 over all samples of a batch together.
+    Measured in one more forward pass of a copy.
 
 Why:
     Each position is to take a weighted mean of the values. With the axes swapped it takes a sum whose weights may add
     up to anything: positions that nobody attends to vanish, others grow with the length. The model trains, worse.
 
 How sure:
-    Sure of the sums. Only square scores are looked at, a product of two tensors that the model computed: slots,
-    clusters and capsules share every position among themselves on purpose. Fused attention has no softmax to see.
+    Sure of the sums. Of one sample only square scores are looked at, a product of two tensors that the model computed:
+    slots, clusters and capsules share every position among themselves on purpose. Fused attention has no softmax to
+    see.
 """
 
 from __future__ import annotations
@@ -55,10 +57,12 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield what the probe measured."""
     for fact in facts.over_queries:
         n = fact.length
+        over = f"of the {n} x {n} scores runs over the queries"
+        if fact.samples > 1:
+            over = f"of scores for {n} positions runs over all {fact.samples} samples of the batch"
         yield Hit(
             place=fact.place,
-            message=f"the softmax of the {n} x {n} scores runs over the queries: its weights do not sum to 1 where "
-            "values are added up",
+            message=f"the softmax {over}: its weights do not sum to 1 where values are added up",
             evidence=(Evidence(f"{fact.model}'s values are multiplied here", fact.used),),
             fix="Take the softmax over the keys, the axis that the product with the values sums over.",
         )
