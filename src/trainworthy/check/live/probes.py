@@ -207,9 +207,12 @@ def _mixed(
     """Make the first sample the same as the second, in all that is given of it; the outputs of the others must stay."""
     if all(torch.equal(tensor[0], tensor[1]) for tensor in given):
         return
+    firsts = [tensor[0].clone() for tensor in given]
     for tensor in given:
         tensor[0] = tensor[1]
     after = _outputs(model(*args, **kwargs))
+    for tensor, first in zip(given, firsts, strict=True):  # other probes go on with it
+        tensor[0] = first
     for old, new in zip(before, after, strict=True):
         if old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
             continue

@@ -11,7 +11,8 @@ Why:
 
 How sure:
     Both shapes are known from the source, both stretch, and one size occurs twice in the result. A table of all pairs
-    that is meant (`a[:, None] - b`) names its new axis in the expression and is not reported.
+    that is meant (`a[:, None] - b`) names its new axis, or a grid (`torch.linspace`), in the expression and is not
+    reported.
 
 In real steps:
     An arithmetic operation or a loss whose operands have different rank, such as (64, 1) and (64,), so that both grow
@@ -115,9 +116,13 @@ def _repeats(a: Shape, b: Shape, out: Shape) -> bool:
     return any(size is not None and size > 1 and size in a and size in b and out.count(size) > 1 for size in out)
 
 
+# What gives an axis, or makes a grid that each row of a table is laid over.
+_NEW_AXES = ("newaxis", "unsqueeze", "expand_dims", "view", "reshape", "linspace", "arange", "logspace")
+
+
 def _says_so(node: ast.AST) -> bool:
     return any(isinstance(one, ast.Constant) and one.value is None for one in walk(node)) or any(
-        getattr(one, "attr", "") in ("newaxis", "unsqueeze", "expand_dims", "view", "reshape") for one in walk(node)
+        getattr(one, "attr", "") in _NEW_AXES for one in walk(node)
     )
 
 

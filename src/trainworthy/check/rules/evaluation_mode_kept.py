@@ -138,7 +138,7 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         trained = [f.step for f in calls if f.training]
         wrong = [f for f in calls if not f.training and trained and f.step > trained[0]]
         steps = _longest_run(sorted({f.step for f in wrong} - set(trained)))
-        if len(steps) >= 3:
+        if len(steps) >= 3 and _optimizers(facts, set(trained)) & _optimizers(facts, set(steps)):
             first = next(f for f in wrong if f.step == steps[0])
             yield Hit(
                 place=first.place,
@@ -147,6 +147,11 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
                 evidence=(Evidence(f"{len(steps)} steps in a row"),),
                 fix="model.train() at the beginning of each epoch.",
             )
+
+
+def _optimizers(facts: LiveFacts, steps: set[int]) -> set[int]:
+    """Return the optimizers that made some steps: a teacher that was trained before is of another than its student."""
+    return {one.optimizer for one in facts.steps if one.step in steps}
 
 
 def _longest_run(steps: list[int]) -> list[int]:
