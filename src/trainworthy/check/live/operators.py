@@ -22,6 +22,9 @@ from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
 
 PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the number of its source line
+FACTOR_KEY = "trainworthy.factor"  # and by what number it multiplies; what a node saves itself may be packed away
+_TIMES = frozenset("mul multiply mul_ multiply_ __mul__ __rmul__ __imul__".split())
+_OVER = frozenset("div true_divide divide div_ true_divide_ divide_ __truediv__ __itruediv__ __div__ __idiv__".split())
 _MAX_RECORDS = 50_000
 _MAX_DRAWS, _DRAW_STEPS = 100, 8
 
@@ -75,6 +78,17 @@ class Record:
     inputs: tuple[int, ...]
     is_mask: bool = False
     is_given: bool = False
+
+
+def _mark_factor(node: Any, name: str, args: tuple[Any, ...]) -> None:
+    """Note the Python number that a tensor is multiplied with or divided by."""
+    if name not in _TIMES and name not in _OVER:
+        return
+    number = next((one for one in args if isinstance(one, (int, float))), None)
+    if number and name in _TIMES:
+        node.metadata[FACTOR_KEY] = abs(float(number))
+    elif number and isinstance(args[0], torch.Tensor):
+        node.metadata[FACTOR_KEY] = 1 / abs(float(number))
 
 
 class OperatorWatch(TorchFunctionMode):
@@ -190,6 +204,7 @@ class OperatorWatch(TorchFunctionMode):
         node: Any = out.grad_fn
         if node is not None and (self.mark_all or kind in (_LOSS, _SQUASH)):
             node.metadata[PLACE_KEY] = source
+            _mark_factor(node, name, args)
         if kind in (_OTHER, _CONV, _SAME, _DROPOUT):
             self.on_result(name, args, out, source, self.modules.stack[-1] if self.modules.stack else None)
         if out.is_floating_point() and plain(out) and len(self.records) < _MAX_RECORDS:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
+from trainworthy.check.live.operators import FACTOR_KEY
 from trainworthy.check.live.watch import operation_of
 
 _MAX_TERMS = 64
@@ -35,10 +34,11 @@ class Term:
 def terms_of(root: Any) -> Iterator[Term]:
     """Yield the terms that a loss adds up; those that are scaled by a tensor, or weighted before the sum, are left out.
 
-    ``root`` is the node of a loss of one number. Nothing is computed, and no saved tensor but a number is read.
+    ``root`` is the node of a loss of one number. Nothing is computed, and nothing read that a node saved but sizes: in
+    a checkpointed part that would compute it again.
     """
     scaled = [one for one, _ in root.next_functions if one is not None]
-    if operation_of(root) == "Mul" and len(scaled) == 1 and _number(root) is None:
+    if operation_of(root) == "Mul" and len(scaled) == 1 and FACTOR_KEY not in root.metadata:
         root = scaled[0]  # below the scale of a GradScaler
     queue: list[tuple[Any, float, tuple[tuple[Any, float], ...]]] = [(root, 1.0, ())]
     left = _MAX_TERMS
@@ -48,11 +48,10 @@ def terms_of(root: Any) -> Iterator[Term]:
         if kind in _ADDED:
             queue += [(one, factor, quotients) for one in below]
         elif kind in ("Mul", "Div") and len(below) == 1:
-            number = _number(node)
-            if number and kind == "Mul":
-                queue.append((below[0], factor * number, quotients))
-            elif number:
-                queue.append((below[0], factor / number, (*quotients, (node, number))))
+            number = node.metadata.get(FACTOR_KEY)
+            divides = ((node, 1 / number),) if number and kind == "Div" else ()
+            if number:
+                queue.append((below[0], factor * number, (*quotients, *divides)))
         elif kind in ("Mean", "Sum") and below:
             shape = tuple(node._saved_self_sym_sizes)
             if not shape:  # of one number: it is that number
@@ -67,7 +66,7 @@ def divided_again(terms: list[Term], batch: int) -> tuple[Any, Term] | None:
     """Return the node that divides a mean over the batch by the number of samples, and the mean."""
     for term in terms if batch >= _FEW and batch not in _MAY_BE_A_WEIGHT else ():
         for node, number in term.quotients:
-            if term.kind == "mean" and number == batch and _is_over(term, batch):
+            if term.kind == "mean" and round(number, 6) == batch and _is_over(term, batch):
                 return node, term
     return None
 
@@ -91,7 +90,7 @@ def summed_beside_means(terms: list[Term], batch: int) -> tuple[Term, Term] | No
 
 def _is_weighted(node: Any) -> bool:
     """Say whether what is summed was multiplied by weights, which may sum to 1, or by a mask."""
-    return operation_of(node) in ("Mul", "Div") and _number(node) is None
+    return operation_of(node) in ("Mul", "Div") and FACTOR_KEY not in node.metadata
 
 
 def _is_penalty(node: Any) -> bool:
@@ -102,12 +101,3 @@ def _is_penalty(node: Any) -> bool:
             break
         node = below[0]
     return type(node).__name__ == "AccumulateGrad"
-
-
-def _number(node: Any) -> float | None:
-    """Return the Python number that a node multiplies with, or divides by; None if that is a tensor, or unknown."""
-    other = node._saved_other
-    is_number = isinstance(other, torch.Tensor) and other.dim() == 0 and not other.is_floating_point()
-    if isinstance(other, torch.Tensor) and other.dim() == 0 and other.device.type == "cpu":
-        is_number = is_number or other.dtype == torch.float64
-    return abs(float(other)) if is_number else None
