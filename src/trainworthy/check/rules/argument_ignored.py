@@ -236,7 +236,8 @@ def _constants(analysis: Analysis) -> Iterator[Hit]:
         names = {one.arg for one in (*node.args.args[1:], *node.args.kwonlyargs)}
         for one in node.body if names else ():
             target = one.targets[0] if isinstance(one, ast.Assign) else None
-            name = target.attr if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self" else ""
+            own = isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
+            name = target.attr if isinstance(target, ast.Attribute) and own else ""
             constant = (
                 isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is not None
             )

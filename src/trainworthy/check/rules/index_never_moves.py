@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import integer
-from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
+from trainworthy.check.static.bindings import Bindings, bindings_of, function_around
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -47,27 +47,27 @@ _INDEX = re.compile(
 @rule(code="TW514", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at functions with numbers that look like indices."""
-    for function in functions_of(analysis.nodes):
-        starts = [one for one in walk(function) if isinstance(one, ast.Assign) and _is_start(one)]
-        names = bindings_of(function) if starts else None
-        for start in starts:
-            name = start.targets[0].id  # type: ignore[attr-defined]
-            used = names.reads.get(name, ()) if names is not None else ()
-            if names is None or len(names.stores.get(name, ())) != 1 or name in names.declared or not used:
-                continue
-            places = [analysis.parents.get(one) for one in used]
-            loops = [_loop_around(analysis, one, start) for one in used]
-            if all(_takes(place, one, names) for place, one in zip(places, used, strict=True)) and all(loops):
-                yield Hit(
-                    place=analysis.place(used[0]),
-                    message=f"`{name}` is {ast.unparse(start.value)} in every turn: it is never moved",
-                    evidence=(Evidence("it is set here", analysis.place(start)),),
-                    fix=f"Add `{name} += 1`, or go through both with zip.",
-                )
+    for start in analysis.nodes.get(ast.Assign, ()):
+        function = function_around(analysis.parents, start) if _is_start(start) else None
+        if function is None or not isinstance(start, ast.Assign) or not isinstance(start.targets[0], ast.Name):
+            continue
+        name, names = start.targets[0].id, bindings_of(function)
+        used = names.reads.get(name, ())
+        if len(names.stores.get(name, ())) != 1 or name in names.declared or not used:
+            continue
+        places = [analysis.parents.get(one) for one in used]
+        loops = [_loop_around(analysis, one, start) for one in used]
+        if all(_takes(place, one, names) for place, one in zip(places, used, strict=True)) and all(loops):
+            yield Hit(
+                place=analysis.place(used[0]),
+                message=f"`{name}` is {ast.unparse(start.value)} in every turn: it is never moved",
+                evidence=(Evidence("it is set here", analysis.place(start)),),
+                fix=f"Add `{name} += 1`, or go through both with zip.",
+            )
 
 
-def _is_start(node: ast.Assign) -> bool:
-    if len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
+def _is_start(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
         return False
     return integer(node.value) is not None and _INDEX.search(node.targets[0].id) is not None
 

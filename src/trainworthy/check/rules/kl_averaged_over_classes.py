@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import called
 from trainworthy.check.static.libraries import full_name
 
 BAD = """\
@@ -44,7 +45,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if not {"kl_div", "KLDivLoss"} & analysis.source.words:
         return
     for call in analysis.nodes.get(ast.Call, ()):
-        if not isinstance(call, ast.Call):
+        if called(call) not in ("kl_div", "KLDivLoss") or not isinstance(call, ast.Call):
             continue
         name = full_name(analysis.source, call.func)
         places = {"torch.nn.functional.kl_div": 2, "torch.nn.KLDivLoss": 0}.get(name)

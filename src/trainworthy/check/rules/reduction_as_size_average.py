@@ -43,15 +43,18 @@ _MODULES = dict.fromkeys(
 _FUNCTIONS = dict.fromkeys("l1_loss mse_loss kl_div smooth_l1_loss soft_margin_loss".split(), 2) | dict.fromkeys(
     "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits".split(), 3
 )
+_NAMES = frozenset({*_MODULES, *_FUNCTIONS, "__init__"})
 
 
 @rule(code="TW233", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at calls of torch's losses, and at what classes hand on to them."""
-    if "torch" not in analysis.source.words:
+    if "torch" not in analysis.source.words or not _NAMES & analysis.source.words:
         return
     for call in analysis.nodes.get(ast.Call, ()):
-        if not isinstance(call, ast.Call) or not call.args or any(isinstance(one, ast.Starred) for one in call.args):
+        if called(call) not in _NAMES or not isinstance(call, ast.Call) or not call.args:
+            continue
+        if any(isinstance(one, ast.Starred) for one in call.args):
             continue
         library, _, name = full_name(analysis.source, call.func).rpartition(".")
         at = _MODULES.get(name) if library == "torch.nn" else None
