@@ -235,19 +235,26 @@ def _constants(analysis: Analysis) -> Iterator[Hit]:
             continue
         names = {one.arg for one in (*node.args.args[1:], *node.args.kwonlyargs)}
         for one in node.body if names else ():
-            target = one.targets[0] if isinstance(one, ast.Assign) else None
-            own = isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
-            name = target.attr if isinstance(target, ast.Attribute) and own else ""
-            constant = (
-                isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is not None
-            )
-            if name in names and constant and not bindings_of(node).is_read(name):
+            name = _given_a_constant(one) if isinstance(one, ast.Assign) else ""
+            meant = _MEANT.search(analysis.source.lines[one.lineno - 1]) is not None
+            if name in names and not meant and not bindings_of(node).is_read(name):
                 yield Hit(
                     place=analysis.place(one),
                     message=f"`__init__` never reads its `{name}`: `{ast.unparse(one)}`, whatever is given",
                     fix=f"Write `self.{name} = {name}`.",
                     defects=frozenset({unread_parameter(analysis.source, node, name)}),
                 )
+
+
+_MEANT = re.compile(r"#.*\b(off|disabled?|now|not|always|fixed|unused|ignored?)\b")
+
+
+def _given_a_constant(statement: ast.Assign) -> str:
+    """Return the attribute of self that is given a constant; "" if it is something else, or None for what comes."""
+    target, value = statement.targets[0], statement.value
+    own = isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
+    constant = isinstance(value, ast.Constant) and value.value is not None
+    return target.attr if isinstance(target, ast.Attribute) and own and constant else ""
 
 
 def _sizes_written_out(analysis: Analysis) -> Iterator[Hit]:

@@ -132,8 +132,10 @@ def _only_changes(function: ast.FunctionDef, names: Bindings, name: str) -> bool
         if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Subscript):
             if getattr(one.targets[0].value, "id", "") == name:
                 changes |= set(walk(one))
-        elif isinstance(one, ast.For):
-            changes |= set(walk(one.iter))
+        elif isinstance(one, ast.For):  # what goes through the elements may change them
+            for call in walk(one.iter):
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "len":
+                    changes |= set(walk(call))
     return name not in names.declared and all(one in changes for one in names.reads.get(name, ()))
 
 

@@ -88,7 +88,8 @@ def _crossed(analysis: Analysis, text: str, body: list[ast.stmt] | list[ast.expr
         names = {_class_of(one) for one in made}
         if len(names) == 1 and meant not in names:
             name = names.pop()
-            if wanted not in name.lower() and name.lower() not in meant.lower():
+            is_loglikelihood = wanted == "nll" and name == "CrossEntropyLoss"  # that of the softmax of logits
+            if not is_loglikelihood and wanted not in name.lower() and name.lower() not in meant.lower():
                 yield Hit(
                     place=analysis.place(made[0]),
                     message=f"{text!r} makes {name}, and there is {meant}",
