@@ -51,7 +51,8 @@ RUN = [(code, case) for code, case in PROGRAMS if case.depth in ("dry", "live") 
 
 @pytest.mark.parametrize(("code", "case"), STATIC, ids=lambda value: getattr(value, "name", ""))
 def test_static_rules_do_not_mind_the_layout(code: str, case: Case, tmp_path: Path) -> None:
-    for style in STYLES.values():
+    names = sorted(STYLES) if case.number == 0 else sorted(STYLES)[crc32(case.name.encode()) % 2 :: 2]  # half, for time
+    for style in (STYLES[name] for name in names):
         text, where = style(case.program)
         found = {f.place.line for f in findings(text, "static", tmp_path / "program.py") if f.code == code}
         assert found == {where[line] for line in case.marked(code)}, text

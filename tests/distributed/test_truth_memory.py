@@ -21,7 +21,6 @@ GLOO = 0.10  # what its thread may still hold in the luckiest of a few runs; mos
 LARGE: dict[str, Any] = {"width": 256, "depth": 3, "length": 64}
 PROGRAMS: dict[str, tuple[Callable[[], object], int]] = {
     "fsdp2": (partial(fully_sharded, reshard=True, **LARGE), 2),
-    "fsdp2_4_ranks": (partial(fully_sharded, reshard=True, **LARGE), 4),
     "fsdp2_kept": (partial(fully_sharded, reshard=False, **LARGE), 2),
     "fsdp2_mixed": (partial(fully_sharded, mixed=True, **LARGE), 2),
     "fsdp2_accumulated": (partial(fully_sharded, accumulate=2, **LARGE), 2),

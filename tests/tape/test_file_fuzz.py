@@ -33,7 +33,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @given(data=st.data())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_bytes_are_refused(data: st.DataObject, saved: bytes, tmp_path: Path) -> None:
     at = data.draw(st.integers(0, len(saved) - 1))
     kind = data.draw(st.sampled_from(["flip", "cut", "insert", "drop"]))
@@ -77,7 +77,7 @@ def test_places_reach_everything(content: str) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_changed_content_is_refused_or_makes_sense(data: st.DataObject, content: str, tmp_path: Path) -> None:
     value = json.loads(content)
     top = data.draw(st.sampled_from(sorted(value)))
