@@ -96,7 +96,8 @@ def _shared_slopes(analysis: Analysis) -> Iterator[Hit]:
             if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and _is_prelu(analysis, one.value)
         }  # fmt: skip
         for name, statement in made.items():
-            placed = [one for one in walk(init) if getattr(one, "id", "") == name and _is_placed(analysis, one)]
+            names = [one for one in walk(init) if isinstance(one, ast.Name) and one.id == name]
+            placed = sorted((one for one in names if _is_placed(analysis, one)), key=lambda one: one.lineno)
             if len(placed) > 1:
                 yield Hit(
                     place=analysis.place(statement),
