@@ -119,7 +119,7 @@ class BackwardWatch:
                 if self.hook_nodes:
                     self._hook(found)
             if nodes and len(nodes) == 1:
-                if self.watch.step < 4:
+                if self.operators.mark_all:  # later nothing says where terms were made, and by what they are multiplied
                     self._compare_terms(nodes[0], place)
                 _unscaled(nodes[0]).metadata[_TOKEN_KEY] = self.watch.kept_token(place)
             self.watch.facts.backwards.append(Backward(

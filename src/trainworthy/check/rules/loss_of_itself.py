@@ -107,11 +107,12 @@ def _of_twins(analysis: Analysis) -> Iterator[Hit]:
             if not function.lineno < call.lineno <= (function.end_lineno or 0):
                 continue
             one, two = made.get(first), made.get(second)
-            if _is_alias(names, one, second) or _is_alias(names, two, first):
+            alias = one if _is_alias(names, one, second) else two if _is_alias(names, two, first) else None
+            if alias is not None:
                 yield Hit(
                     place=analysis.place(call),
                     message=f"`{first}` and `{second}` are one tensor here: the loss compares it with itself",
-                    evidence=(Evidence("they become one here", analysis.place(one or two or call)),),
+                    evidence=(Evidence("they become one here", analysis.place(alias)),),
                     fix="Write `.clone()` where it is changed in place; `.detach()` for a target.",
                 )
                 continue
