@@ -127,7 +127,7 @@ class BackwardWatch:
                 faults=self._faults_at(nodes, place), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
             ))  # fmt: skip
             if len(roots) == 1 and plain(roots[0]) and roots[0].numel() == 1:
-                sums = [t.sum() for t in self.input_tensors()]
+                sums = [one for t in self.input_tensors() for one in (t.sum(), _by_place(t))]
                 self.losses.append((len(self.watch.facts.backwards) - 1, roots[0].detach().clone(), sums))
 
     def _compare_terms(self, loss: Any, place: Place) -> None:
@@ -194,6 +194,12 @@ class BackwardWatch:
             if fault is not None:
                 number = node.metadata.get(PLACE_KEY)
                 yield fault, self.watch.place_of(number) if number is not None else place
+
+
+def _by_place(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a sum that says where in a sample the numbers are: all rows of ones and zeros have the same plain sum."""
+    sample = (tensor.sum(0) if tensor.dim() > 1 else tensor).flatten().float()
+    return sample @ torch.arange(1.0, sample.numel() + 1, device=sample.device)
 
 
 def _read_node(readings: list[tuple[Any, int, list[torch.Tensor]]], name: str, source: int, made: Any) -> None:
