@@ -43,6 +43,7 @@ class BackwardWatch:
         self.losses: list[tuple[int, torch.Tensor, list[torch.Tensor]]] = []
         self.node_readings: list[tuple[Any, int, list[torch.Tensor]]] = []
         self.hook_nodes = True
+        self._places: dict[tuple[int, torch.device], torch.Tensor] = {}
         self._depth = 0
         self._looked_at: dict[Place, int] = {}
         self._outlines: dict[Place, set[tuple[type, ...]]] = {}
@@ -88,6 +89,7 @@ class BackwardWatch:
             tensors.backward = method
             self.losses.clear()
             self.node_readings.clear()
+            self._places.clear()
 
     @contextmanager
     def _outermost(self) -> Iterator[None]:
@@ -127,7 +129,7 @@ class BackwardWatch:
                 faults=self._faults_at(nodes, place), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
             ))  # fmt: skip
             if len(roots) == 1 and plain(roots[0]) and roots[0].numel() == 1:
-                sums = [one for t in self.input_tensors() for one in (t.sum(), _by_place(t))]
+                sums = [self._by_place(t) for t in self.input_tensors()]
                 self.losses.append((len(self.watch.facts.backwards) - 1, roots[0].detach().clone(), sums))
 
     def _compare_terms(self, loss: Any, place: Place) -> None:
@@ -146,6 +148,15 @@ class BackwardWatch:
             facts.mixed_terms.append(MixedTerms(step=step, place=here, mean=mean, batch=batch, shape=mixed[0].shape))
         if again is not None and (here := at(again[0])) is not None:
             facts.divided_means.append(DividedMean(step=step, place=here, mean=at(again[1].node) or here, batch=batch))
+
+    def _by_place(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a sum that says where in a sample numbers are: all rows of zeros and a one have the same plain sum."""
+        sample = (tensor.sum(0) if tensor.dim() > 1 else tensor).flatten().float()
+        places = self._places.get((sample.numel(), sample.device))
+        if places is None:
+            places = torch.arange(1.0, sample.numel() + 1, device=sample.device)
+            self._places = {(sample.numel(), sample.device): places}  # of the last size, which mostly is the next
+        return sample @ places
 
     def _after(self) -> None:
         with self.watch.own_work():
@@ -194,12 +205,6 @@ class BackwardWatch:
             if fault is not None:
                 number = node.metadata.get(PLACE_KEY)
                 yield fault, self.watch.place_of(number) if number is not None else place
-
-
-def _by_place(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a sum that says where in a sample the numbers are: all rows of ones and zeros have the same plain sum."""
-    sample = (tensor.sum(0) if tensor.dim() > 1 else tensor).flatten().float()
-    return sample @ torch.arange(1.0, sample.numel() + 1, device=sample.device)
 
 
 def _read_node(readings: list[tuple[Any, int, list[torch.Tensor]]], name: str, source: int, made: Any) -> None:
