@@ -11,8 +11,7 @@ Why:
 
 How sure:
     That the square is learned from shows that the advantage has a gradient. What is a value and a logarithm of a
-    probability is told by names. Silent in functions that never run backward with it: under `no_grad`, or where it is
-    detached when it is made.
+    probability is told by names. Silent where it is made under `no_grad`, or detached when it is made.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.bindings import functions_of
+from trainworthy.check.static.bindings import function_around
 from trainworthy.check.static.tree import walk
 
 BAD = """\
@@ -42,6 +41,7 @@ GOOD = BAD.replace("advantage)  # <- TW384", "advantage.detach())")
 _VALUE = re.compile(r"(^|_)(values?|v|vs|critic|baselines?|state_values?|v_s|vf|vpred)(_|$|\d)", re.IGNORECASE)
 _LOG = re.compile(r"(^|_)(log_?probs?|logp|log_?pi|log_?prob\w*|log_act\w*)(_|$)", re.IGNORECASE)
 _CUT = re.compile(r"detach|\.data\b|\.item\(|no_grad|\.numpy\(|stop_grad")
+_OFF = re.compile(r"no_grad|inference_mode|set_grad_enabled\(False\)")
 _SQUARES = frozenset({"pow", "square", "mse_loss", "smooth_l1_loss", "l1_loss", "huber_loss"})
 
 
@@ -50,13 +50,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at differences in functions."""
     if "torch" not in analysis.source.words or not any(_LOG.search(one) for one in analysis.source.words):
         return
-    for function in functions_of(analysis.nodes):
-        made = {}
-        for one in walk(function):
-            if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and _is_advantage(one.value):
-                made[one.targets[0].id] = one
-        for name, statement in made.items():
-            yield from _of(analysis, function, name, statement)
+    for statement in analysis.nodes.get(ast.Assign, ()):
+        function = function_around(analysis.parents, statement)
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+        if function is None or not isinstance(statement, ast.Assign) or not isinstance(target, ast.Name):
+            continue
+        if _is_advantage(statement.value) and not _without_gradients(analysis, statement):
+            yield from _of(analysis, function, target.id, statement)
 
 
 def _of(analysis: Analysis, function: ast.AST, name: str, statement: ast.Assign) -> Iterator[Hit]:
@@ -73,6 +73,20 @@ def _of(analysis: Analysis, function: ast.AST, name: str, statement: ast.Assign)
                 evidence=(Evidence("the values learn from its square", analysis.place(squared)),),
                 fix=f"Write `{name}.detach()` in the loss of the policy.",
             )
+
+
+def _without_gradients(analysis: Analysis, node: ast.AST) -> bool:
+    """Say whether a ``with`` or a decorator around a statement turns gradients off."""
+    while node in analysis.parents:
+        node = analysis.parents[node]
+        around: list[ast.expr] = []
+        if isinstance(node, ast.With):
+            around = [one.context_expr for one in node.items]
+        elif isinstance(node, ast.FunctionDef):
+            around = node.decorator_list
+        if any(_OFF.search(ast.unparse(one)) for one in around):
+            return True
+    return False
 
 
 def _is_advantage(value: ast.expr) -> bool:

@@ -72,11 +72,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _in_loop(analysis: Analysis, loop: ast.For) -> Iterator[Hit]:
     assigned = [one for one in walk(loop) if isinstance(one, ast.Assign)]
-    buffers = {one.targets[0].id: one for one in assigned if _is_a_buffer(one)}  # type: ignore[attr-defined]
+    buffers = {name: one for one in assigned if (name := _buffer(one))}
     for store in assigned:
         target = store.targets[0]
         of = target.value.id if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) else ""
-        if of in buffers and _has_rate(store.value, assigned) and _is_read(loop, of, target):
+        if of in buffers and _has_rate(store.value, assigned) and _is_read(loop, target):
             yield Hit(
                 place=analysis.place(store),
                 message=f"`{ast.unparse(target)}` keeps the learning rate of one group, and all groups read it",
@@ -85,13 +85,13 @@ def _in_loop(analysis: Analysis, loop: ast.For) -> Iterator[Hit]:
             )
 
 
-def _is_a_buffer(one: ast.Assign) -> bool:
-    """Say whether a name is given a part of an attribute of the optimizer that is not its state."""
+def _buffer(one: ast.Assign) -> str:
+    """Return the name that is given a part of an attribute of the optimizer, other than its state; "" if none is."""
     value, target = one.value, one.targets[0]
-    if not isinstance(target, ast.Name) or not isinstance(value, ast.Subscript):
-        return False
-    of = value.value
-    return isinstance(of, ast.Attribute) and ast.unparse(of.value) == "self" and of.attr != "state"
+    of = value.value if isinstance(value, ast.Subscript) else None
+    if not isinstance(target, ast.Name) or not isinstance(of, ast.Attribute) or of.attr == "state":
+        return ""
+    return target.id if ast.unparse(of.value) == "self" else ""
 
 
 def _has_rate(value: ast.expr, assigned: list[ast.Assign]) -> bool:
@@ -106,9 +106,10 @@ def _has_rate(value: ast.expr, assigned: list[ast.Assign]) -> bool:
     )
 
 
-def _is_read(loop: ast.For, buffer: str, stored: ast.expr) -> bool:
+def _is_read(loop: ast.For, stored: ast.expr) -> bool:
+    """Say whether what was stored is read again in the loop."""
     text = ast.unparse(stored)
     return any(
         isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Load) and ast.unparse(one) == text
         for one in walk(loop)
-    ) and bool(buffer)
+    )

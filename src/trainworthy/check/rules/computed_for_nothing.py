@@ -77,11 +77,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words or "/test" in analysis.source.path:
         return
     yield from _unreturned(analysis)
-    layers = _layers(analysis)
-    made = [
-        one for one in analysis.nodes.get(ast.Assign, [])
-        if isinstance(one, ast.Assign) and (_is_watched(one) or _is_of_a_layer(one, layers))
-    ]  # fmt: skip
+    assigned = [one for one in analysis.nodes.get(ast.Assign, []) if isinstance(one, ast.Assign)]
+    called = {one: part for one in assigned if (part := _part_called(one))}
+    layers = _layers(assigned, set(called.values())) if called else set()
+    made = [one for one in assigned if _is_watched(one) or called.get(one) in layers]
     inside: set[ast.AST] = set()
     for node in functions_around(analysis.nodes, [one.lineno for one in made]) if made else ():
         if node in inside or node.name.startswith("test"):
@@ -151,30 +150,30 @@ def _is_watched(statement: ast.Assign) -> bool:
     return isinstance(value, ast.BinOp)
 
 
-def _layers(analysis: Analysis) -> set[str]:
-    """Return the attributes of objects that hold a layer of torch with parameters, and nothing else.
+def _layers(assigned: list[ast.Assign], parts: set[str]) -> set[str]:
+    """Return which attributes of ``parts`` hold a layer of torch with parameters, and nothing else.
 
     An activation may change its input in place: its result need not be read.
     """
     given: dict[str, set[bool]] = {}
-    for one in analysis.nodes.get(ast.Assign, ()):
-        for target in getattr(one, "targets", ()):
-            if isinstance(target, ast.Attribute) and isinstance(one, ast.Assign):
+    for one in assigned:
+        for target in one.targets:
+            if isinstance(target, ast.Attribute) and target.attr in parts:
                 made = ast.unparse(one.value.func) if isinstance(one.value, ast.Call) else ""
                 given.setdefault(target.attr, set()).add(_LAYER.match(made) is not None)
     return {name for name, are in given.items() if are == {True}}
 
 
-def _is_of_a_layer(statement: ast.Assign, layers: set[str]) -> bool:
-    """Say whether a name is given what a layer computed, or what methods made of that."""
+def _part_called(statement: ast.Assign) -> str:
+    """Return the attribute of self whose result a name is given, or what methods made of that; "" if it is another."""
     target, value = statement.targets[0], statement.value
     if len(statement.targets) > 1 or not isinstance(target, ast.Name) or target.id.startswith("_"):
-        return False
+        return ""
     while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
         if getattr(value.func.value, "id", "") == "self":
-            return value.func.attr in layers and bool(value.args)
+            return value.func.attr if value.args else ""
         value = value.func.value
-    return False
+    return ""
 
 
 def _is_given_text(call: ast.Call, name: str) -> bool:

@@ -36,10 +36,10 @@ def graph(x, k):
 """
 GOOD = BAD.replace("dim=-1).indices  # <- TW235", "dim=-1, largest=False).indices")
 
-_DISTANCE = re.compile(r"(^|_)(dists?|distances?|dist_mat(rix)?|cdist|pdist|distmat|sq_?dists?)($|_)", re.IGNORECASE)
-_SIMILARITY = re.compile(r"(^|_)(sims?|similarit(y|ies)|sim_mat(rix)?|cos_?sim|cosine)($|_)", re.IGNORECASE)
+_DISTANCE = re.compile(r"(^|_)(dists?|distances?|cdist|pdist|distmat|sq_?dists?)($|_)", re.IGNORECASE)
+_SIMILARITY = re.compile(r"(^|_)(sims?|similarit(y|ies)|cosine)($|_)", re.IGNORECASE)
 _NEAR = re.compile(r"(^|_)(k?nn|nbr?s?|nbhd|neigh\w*|near\w*|clos\w*)($|_)", re.IGNORECASE)
-_FAR = re.compile(r"far|hard|max|worst|least|dissim|far_|outlier|anomal|neg_|novel", re.IGNORECASE)
+_FAR = re.compile(r"far|hard|max|worst|least|dissim|outlier|anomal|neg_|novel", re.IGNORECASE)
 
 
 @rule(code="TW235", severity="warning")

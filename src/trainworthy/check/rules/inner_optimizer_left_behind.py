@@ -74,8 +74,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _is_optimizer(analysis: Analysis, node: ast.ClassDef) -> bool:
-    names = [full_name(analysis.source, one) or ast.unparse(one) for one in node.bases]
-    return any(one.rpartition(".")[2] == "Optimizer" for one in names)
+    return any(full_name(analysis.source, one).rpartition(".")[2] == "Optimizer" for one in node.bases)
 
 
 def _shared(init: ast.FunctionDef) -> tuple[ast.Assign, str] | None:

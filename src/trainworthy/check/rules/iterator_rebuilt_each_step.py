@@ -14,6 +14,7 @@ How sure:
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
@@ -62,12 +63,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         )
 
 
+_FIXED = re.compile(r"(\b|_)fix(ed)?(\b|_)", re.IGNORECASE)
+
+
 def _is_chosen(analysis: Analysis, call: Call) -> bool:
     """Say whether a condition asks for the same batch: `if fixed:`."""
     node: ast.AST = call.node
     while node in analysis.parents:
         node = analysis.parents[node]
-        if isinstance(node, ast.If) and "fix" in ast.unparse(node.test).lower():
+        if isinstance(node, ast.If) and _FIXED.search(ast.unparse(node.test)):
             return True
     return False
 

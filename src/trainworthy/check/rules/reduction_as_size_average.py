@@ -10,7 +10,7 @@ Why:
     small by the number of classes. PyTorch gives a warning of old arguments, once.
 
 How sure:
-    Sure, by PyTorch's own signatures: `reduction` is keyword-only in effect, the last of the old arguments.
+    Sure, by PyTorch's own signatures. Silent where the text stands in its own place, after the two old arguments.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ criterion = nn.KLDivLoss(reduction="batchmean")
 """
 
 _REDUCTIONS = frozenset({"none", "mean", "sum", "batchmean"})
-# The place of ``size_average`` among the positional arguments.
-_MODULES = dict.fromkeys(
-    "L1Loss MSELoss KLDivLoss SmoothL1Loss SoftMarginLoss MultiLabelMarginLoss HingeEmbeddingLoss".split(), 0
-) | dict.fromkeys("CrossEntropyLoss NLLLoss BCELoss BCEWithLogitsLoss MultiLabelSoftMarginLoss".split(), 1)
-_FUNCTIONS = dict.fromkeys("l1_loss mse_loss kl_div smooth_l1_loss soft_margin_loss".split(), 2) | dict.fromkeys(
+# The place of ``size_average`` among the positional arguments, by the signatures of torch (a test compares them).
+MODULES = dict.fromkeys(
+    "L1Loss MSELoss KLDivLoss SmoothL1Loss SoftMarginLoss MultiLabelMarginLoss".split(), 0
+) | dict.fromkeys(
+    "CrossEntropyLoss NLLLoss BCELoss BCEWithLogitsLoss MultiLabelSoftMarginLoss HingeEmbeddingLoss".split(), 1
+)
+FUNCTIONS = dict.fromkeys("l1_loss mse_loss kl_div smooth_l1_loss soft_margin_loss".split(), 2) | dict.fromkeys(
     "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits".split(), 3
 )
-_NAMES = frozenset({*_MODULES, *_FUNCTIONS, "__init__"})
+_NAMES = frozenset({*MODULES, *FUNCTIONS, "__init__"})
 
 
 @rule(code="TW233", severity="error")
@@ -57,12 +59,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if any(isinstance(one, ast.Starred) for one in call.args):
             continue
         library, _, name = full_name(analysis.source, call.func).rpartition(".")
-        at = _MODULES.get(name) if library == "torch.nn" else None
+        at = MODULES.get(name) if library == "torch.nn" else None
         if library == "torch.nn.functional":
-            at = _FUNCTIONS.get(name)
+            at = FUNCTIONS.get(name)
         if library not in ("torch.nn", "torch.nn.functional"):
             name = _base_initialised(analysis, call)
-            at = _MODULES.get(name)
+            at = MODULES.get(name)
         if at is not None and len(call.args) > at and _is_reduction(call.args[at]):
             given = ast.unparse(call.args[at])
             yield Hit(

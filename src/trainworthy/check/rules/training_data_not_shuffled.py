@@ -90,12 +90,12 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         # A loader may be made anew for each epoch, and one line make that of the validation, too.
         here = {one.loader for one in facts.loaders if one.place == loader.place}
         opened = [one for one in facts.batches if one.loader in here and one.opening is not None]
-        pairs = [
+        repeated = [
             a for a, b in combinations(opened, 2)
             if a.loader == loader.loader and a.opening == b.opening and last[a.loader, a.epoch] > a.step
         ]  # fmt: skip
         size, batch = loader.dataset_size, loader.batch_size
-        if loader.sampler != "SequentialSampler" or not pairs or not size or not batch or size < 3 * batch:
+        if loader.sampler != "SequentialSampler" or not repeated or not size or not batch or size < 3 * batch:
             continue
         if loader.place in said:
             continue
