@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -49,6 +50,7 @@ class SaveWatch:
         self.watch = watch
         self.trained: Callable[[], set[int]] = set  # identities of parameters that had a gradient
         self._looked = 0
+        self._loop = threading.get_ident()  # the thread that trains
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -118,13 +120,17 @@ class SaveWatch:
         return tuple(name for name in before if hashes.get(name) != before[name])
 
     def _accounted(self, saved: Save, value: Any) -> Save:
-        """Add which parameters of the model the file lacks, and which are not the model's."""
+        """Add which parameters of the model the file lacks, and which are not the model's.
+
+        The latter is only known in the thread that trains: for another one the model may be half a step further.
+        """
         model, state, missing = self._lacks(value)
         if model is None:
             return saved
         parameters = dict(model.named_parameters())
         trained = {name: p for name, p in parameters.items() if id(p) in self.trained()}
-        saved = replace(saved, other=_others(trained, state), zeroed=_zeroed(trained, state))
+        other = _others(trained, state) if threading.get_ident() == self._loop else ()
+        saved = replace(saved, other=other, zeroed=_zeroed(trained, state))
         if not missing:
             return saved
         whole = sum(p.numel() for p in parameters.values())
