@@ -48,9 +48,11 @@ def source_lines(source: Source, count: int = 3) -> list[str]:
 def batch_size(tape: Tape) -> int | None:
     """Return the first dimension of the first data that the model is given in the reference step.
 
-    Without a module, it is that of the first data of the step with two dimensions or more.
+    Without a module, it is that of the first data of the step with two dimensions or more: what is made or moved, else
+    what meets parameters.
     """
     first: int | None = None
+    met: int | None = None
     for op in tape.ops:
         if op.step != tape.reference_step:
             continue
@@ -60,7 +62,9 @@ def batch_size(tape: Tape) -> int | None:
                     return tensor.shape[0]
         if first is None and op.phase == "data":
             first = next((t.shape[0] for t in op.outputs if len(t.shape) >= 2), None)
-    return None if any(info.parameters for info in tape.model) else first
+        if met is None and op.phase == "forward":
+            met = next((t.shape[0] for t in op.inputs if t.kind == "input" and len(t.shape) >= 2), None)
+    return None if any(info.parameters for info in tape.model) else met if first is None else first
 
 
 class ModuleTable:

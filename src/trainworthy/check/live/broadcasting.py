@@ -56,14 +56,19 @@ class BroadcastWatch:
             self.is_paired = True
         if self._tables and not is_compare:
             self._follow(name.strip("_"), a, b, out)
-        if a.dim() == b.dim() or self.batch is None or self.batch < 2:
+        if a.dim() == b.dim():
             return
         shapes = (tuple(a.shape), tuple(b.shape))
         result = doubly_expanded(*shapes)
-        if result is None or result.count(self.batch) < 2 or self.batch not in shapes[0] or self.batch not in shapes[1]:
+        batch = self.batch if self.batch is not None or result is None else _met_with_itself(shapes, result)
+        if result is None or batch is None or batch < 2 or result.count(batch) < 2:
             return
+        if any(batch not in shape for shape in shapes):
+            return
+        if self.batch is None and not is_loss and a.requires_grad == b.requires_grad:
+            return  # without a module, only what parameters gave is known to be a prediction
         column = a if a.dim() > b.dim() else b
-        if column.dim() >= 4 and column.numel() != self.batch:  # one number for each of several axes, and not by sample
+        if column.dim() >= 4 and column.numel() != batch:  # one number for each of several axes, and not by sample
             return
         if is_compare and (a.numel() == 0 or shares_storage(a, b)):
             return
@@ -71,7 +76,7 @@ class BroadcastWatch:
             return
         fact = Broadcast(
             step=self.watch.step, place=self.watch.place_of(source), op=name.strip("_"), shapes=shapes, result=result,
-            batch=self.batch, is_loss=is_loss, is_compare=is_compare,
+            batch=batch, is_loss=is_loss, is_compare=is_compare,
         )  # fmt: skip
         if is_loss or is_compare or a.requires_grad != b.requires_grad or self._unmeant(a, b):
             self.watch.facts.broadcasts.append(fact)
@@ -106,6 +111,11 @@ class BroadcastWatch:
                 self.watch.facts.broadcasts.append(table.fact)
         elif not other.requires_grad and out.shape == table.tensor.shape and len(self._tables) < _MAX_TABLES:
             self._tables[id(out)] = _Table(out, table.fact)
+
+
+def _met_with_itself(shapes: tuple[tuple[int, ...], tuple[int, ...]], result: tuple[int, ...]) -> int | None:
+    """Return the size that both operands have and the result has twice: the batch, where no module was given one."""
+    return next((n for n in shapes[0] if n in shapes[1] and result.count(n) >= 2), None)
 
 
 def _is_parameter(tensor: torch.Tensor) -> bool:

@@ -28,7 +28,7 @@ from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, receiver, scaler_calls
 from trainworthy.check.static.source import UnreadableError, read_source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -126,7 +126,7 @@ def _apart(analysis: Analysis) -> Iterator[Hit]:
         methods = [one for one in cls.node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
         clearing = [(one, clear) for one in methods for clear in _clears_alone(one)]
         for method, clear in clearing:
-            of = ast.unparse(clear.func.value)  # type: ignore[attr-defined]
+            of = unparsed(clear.func.value)  # type: ignore[attr-defined]
             stepping = [one for one in methods if one is not method and _steps_alone(one, of)]
             pairs = [(method.name, one.name) for one in stepping]
             if any(_called_in_a_loop_before(analysis.source.path, *pair) for pair in pairs):
@@ -145,7 +145,7 @@ def _backward_by_a_method(analysis: Analysis) -> Iterator[Hit]:
         makers = {name for name, one in methods.items() if _calls_in(one, "backward") and not _calls_in(one, "step")}
         for method in methods.values() if makers else ():
             for clear, loop in _cleared_in_loops(method):
-                of = ast.unparse(clear.func.value)  # type: ignore[attr-defined]
+                of = unparsed(clear.func.value)  # type: ignore[attr-defined]
                 made = [one.lineno for one in _calls_in(method, "backward", *makers)]
                 behind = [one for one in _steps_of(method, of) if one.lineno > (loop.end_lineno or loop.lineno)]
                 turns = [line for line in made if clear.lineno < line <= (loop.end_lineno or loop.lineno)]
@@ -175,14 +175,14 @@ def _steps_of(method: ast.AST, optimizer: str) -> list[ast.Call]:
     """Return the calls that step an optimizer, by itself or through a scaler."""
     found = []
     for one in _calls_in(method, "step"):
-        given = [ast.unparse(each) for each in one.args]
-        if optimizer in (*given, ast.unparse(one.func.value)):  # type: ignore[attr-defined]
+        given = [unparsed(each) for each in one.args]
+        if optimizer in (*given, unparsed(one.func.value)):  # type: ignore[attr-defined]
             found.append(one)
     return sorted(found, key=lambda one: one.lineno)
 
 
 def _calls_in(node: ast.AST, *names: str) -> list[ast.Call]:
-    calls = [one for one in walk(node) if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute)]
+    calls = [one for one in nodes_of(node, ast.Call) if isinstance(one.func, ast.Attribute)]
     return [one for one in calls if one.func.attr in names]  # type: ignore[attr-defined]
 
 
@@ -202,7 +202,7 @@ def _clears_alone(method: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.Ca
 def _steps_alone(method: ast.FunctionDef | ast.AsyncFunctionDef, of: str) -> bool:
     """Say whether a method steps an optimizer, and neither clears its gradients nor makes new ones."""
     return not _calls_in(method, "zero_grad", "backward") and any(
-        ast.unparse(one.func.value) == of  # type: ignore[attr-defined]
+        unparsed(one.func.value) == of  # type: ignore[attr-defined]
         for one in _calls_in(method, "step")
     )
 
@@ -225,8 +225,8 @@ def _called_in_a_loop_before(path: str, first: str, second: str) -> bool:
 
 
 def _loops_before(body: ast.AST, first: str, second: str) -> bool:
-    loops = [one for one in walk(body) if isinstance(one, ast.For)]
-    mentioned = [one for one in walk(body) if isinstance(one, ast.Attribute) and one.attr == second]
+    loops = nodes_of(body, ast.For)
+    mentioned = [one for one in nodes_of(body, ast.Attribute) if one.attr == second]
     inner = [one for one in loops if any(getattr(n, "attr", "") == first for n in walk(one))]
     inner = [one for one in inner if not any(getattr(n, "attr", "") == second for n in walk(one))]
     return any(one.lineno > (loop.end_lineno or loop.lineno) for loop in inner for one in mentioned)
@@ -236,11 +236,9 @@ def _ungated(analysis: Analysis) -> Iterator[Hit]:
     """Yield clearing of a model within `accelerator.accumulate`, which holds back only what optimizers do."""
     for clear in once_per_place(analysis.method_calls("zero_grad")):
         around = [one.node for one in clear.context.withs if isinstance(one.node, ast.Call)]
-        accumulates = any(
-            last_name(one.func) == "accumulate" and "ccelerator" in ast.unparse(one.func) for one in around
-        )
+        accumulates = any(last_name(one.func) == "accumulate" and "ccelerator" in unparsed(one.func) for one in around)
         if accumulates and "optim" not in receiver(clear).lower() and receiver(clear).rpartition(".")[2] != "opt":
-            if any("sync_gradients" in ast.unparse(test) for test, _ in clear.context.branches):
+            if any("sync_gradients" in unparsed(test) for test, _ in clear.context.branches):
                 continue
             yield Hit(
                 place=analysis.place(clear.node, clear.context),
@@ -266,7 +264,7 @@ def _later_and_rarer(backward: Call, step: Call) -> bool:
 
 def _fits(clear: Call, step: Call) -> bool:
     """Say whether the two are of one optimizer, as far as names tell; scalers name it as an argument."""
-    stepped = ast.unparse(step.node.args[0]) if step.node.args else receiver(step)
+    stepped = unparsed(step.node.args[0]) if step.node.args else receiver(step)
     return receiver(clear) == stepped
 
 

@@ -23,7 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_around
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 def train(model, optimizer, loader, loss_fn, gradient_accumulation_steps):
@@ -85,7 +85,7 @@ def _number(node: ast.AST) -> str:
         divided, by = node.left, node.right
     else:
         return ""
-    if "loss" not in ast.unparse(divided).lower() or not isinstance(by, ast.Name | ast.Attribute):
+    if "loss" not in unparsed(divided).lower() or not isinstance(by, ast.Name | ast.Attribute):
         return ""
     return last_name(by) if _NUMBER.search(last_name(by)) else ""
 

@@ -43,7 +43,7 @@ from trainworthy.check.static.queries import (
     receiver,
     scaler_calls,
 )
-from trainworthy.check.static.tree import children, own, walk
+from trainworthy.check.static.tree import children, nodes_of, own, walk
 
 BAD = """\
 import torch
@@ -237,7 +237,7 @@ def _divisors(analysis: Analysis, body: ast.AST) -> set[str]:
             node = left.pop()
             is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node is not body
             if (is_function or isinstance(node, _SIMPLE)) and "backward" in names_in(node):
-                left += [one for one in walk(node) if isinstance(one, ast.FunctionDef) and one is not node]
+                left += [one for one in nodes_of(node, ast.FunctionDef) if one is not node]
                 continue
             left += children(node)
             found |= _divides_by(node)

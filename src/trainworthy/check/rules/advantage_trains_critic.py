@@ -24,7 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import function_around
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -84,16 +84,16 @@ def _without_gradients(analysis: Analysis, node: ast.AST) -> bool:
             around = [one.context_expr for one in node.items]
         elif isinstance(node, ast.FunctionDef):
             around = node.decorator_list
-        if any(_OFF.search(ast.unparse(one)) for one in around):
+        if any(_OFF.search(unparsed(one)) for one in around):
             return True
     return False
 
 
 def _is_advantage(value: ast.expr) -> bool:
     """Say whether an expression is a difference of which one side is a value by its name, with its graph."""
-    if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Sub) or _CUT.search(ast.unparse(value)):
+    if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Sub) or _CUT.search(unparsed(value)):
         return False
-    return any(_VALUE.search(one) for one in re.findall(r"\w+", ast.unparse(value.right)))
+    return any(_VALUE.search(one) for one in re.findall(r"\w+", unparsed(value.right)))
 
 
 def _binds(statement: ast.Assign | ast.AugAssign, name: str) -> bool:
@@ -112,5 +112,5 @@ def _is_squared(node: ast.AST, name: str) -> bool:
 
 
 def _is_log(node: ast.expr) -> bool:
-    text = ast.unparse(node)
+    text = unparsed(node)
     return not _CUT.search(text) and any(_LOG.search(one) for one in re.findall(r"\w+", text))

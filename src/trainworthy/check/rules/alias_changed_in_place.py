@@ -25,7 +25,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 
 BAD = """\
 import torch
@@ -134,7 +134,7 @@ def _base(value: ast.expr) -> tuple[str, bool] | None:
         else:
             break
     if isinstance(value, ast.Attribute) or (isinstance(value, ast.Name) and sliced):
-        return ast.unparse(value), sliced
+        return unparsed(value), sliced
     return None
 
 
@@ -166,22 +166,22 @@ def _used_after_change(
 
 
 def _rebinds(statement: ast.stmt, base: str) -> bool:
-    return isinstance(statement, ast.Assign) and any(ast.unparse(target) == base for target in statement.targets)
+    return isinstance(statement, ast.Assign) and any(unparsed(target) == base for target in statement.targets)
 
 
 def _changes(statement: ast.stmt, base: str, own: bool) -> bool:
     """Say whether a statement changes a tensor in place as a whole or in part."""
     if isinstance(statement, ast.Assign):
         return own and any(
-            isinstance(target, ast.Subscript) and ast.unparse(target.value) == base for target in statement.targets
+            isinstance(target, ast.Subscript) and unparsed(target.value) == base for target in statement.targets
         )
     if isinstance(statement, ast.AugAssign):
         target = statement.target
         inner = target.value if isinstance(target, ast.Subscript) else target
-        return own and ast.unparse(inner) == base
+        return own and unparsed(inner) == base
     call = statement.value if isinstance(statement, ast.Expr) else None
     while isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-        if _METHOD.match(call.func.attr) and ast.unparse(call.func.value) in (base, f"{base}.data"):
+        if _METHOD.match(call.func.attr) and unparsed(call.func.value) in (base, f"{base}.data"):
             return call.func.attr not in ("requires_grad_", "retain_grad_", "share_memory_")
         call = call.func.value
     return False

@@ -32,7 +32,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, function_around, functions_of
 from trainworthy.check.static.queries import called_function, is_a_test
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own, unparsed, walk
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -202,7 +202,7 @@ def _changed_and_returned(function: Def) -> _Change | None:
         if not places:
             continue
         change = _change(function, name) or (None if isinstance(parts[places[0]], ast.Name) else returns[0])
-        in_place = {one.target for one in walk(function) if isinstance(one, ast.AugAssign)}
+        in_place = {one.target for one in nodes_of(function, ast.AugAssign)}
         rebound = any(
             isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) and one not in in_place
             for one in walk(function)
@@ -254,9 +254,9 @@ def _is_entry(function: Def, target: ast.Subscript, name: str) -> bool:
         _is_word(one.slice) if isinstance(one, ast.Subscript) else one.attr in ("items", "keys", "values", "setdefault")
         for one in parts
     )
-    if not is_dict and (annotation is None or not _MAPPING.search(ast.unparse(annotation))):
+    if not is_dict and (annotation is None or not _MAPPING.search(unparsed(annotation))):
         return False
-    return all(one is target or ast.unparse(one) != ast.unparse(target) for one in parts)
+    return all(one is target or unparsed(one) != unparsed(target) for one in parts)
 
 
 def _is_word(node: ast.expr) -> bool:
@@ -283,11 +283,11 @@ def _kept_apart(
         given is None
         or isinstance(target, ast.Starred)
         or getattr(target, "id", "") == "_"
-        or ast.unparse(target) == ast.unparse(given)
+        or unparsed(target) == unparsed(given)
     ):
         return
     if _used_later(analysis, caller, statement, given):
-        both = f"`{ast.unparse(target)}` and `{ast.unparse(given)}`"
+        both = f"`{unparsed(target)}` and `{unparsed(given)}`"
         own = source is analysis.source
         here = change.statement if own else statement
         why = ("it is called here", analysis.place(statement))
@@ -309,9 +309,7 @@ def _used_later(analysis: Analysis, caller: Def, statement: ast.Assign, given: a
     if not isinstance(root, ast.Name):
         return False
     later = [
-        one
-        for one in walk(caller)
-        if isinstance(one, ast.Name) and one.id == root.id and one.lineno > (statement.end_lineno or 0)
+        one for one in nodes_of(caller, ast.Name) if one.id == root.id and one.lineno > (statement.end_lineno or 0)
     ]
     later.sort(key=lambda one: (one.lineno, one.col_offset))
     if later and _is_bound_anew(analysis, later[0], statement):

@@ -29,7 +29,7 @@ from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Function, Instance, ProjectClass
 
 BAD = """\
@@ -135,7 +135,7 @@ def _is_default(function: Function, name: str, given: ast.expr) -> bool:
     default = _defaults(function.node).get(name)
     if isinstance(given, ast.Constant) and given.value is None:
         return True
-    return default is not None and ast.unparse(default) == ast.unparse(given)
+    return default is not None and unparsed(default) == unparsed(given)
 
 
 def _is_read(function: Function, name: str) -> bool:
@@ -158,7 +158,7 @@ def _written_out(analysis: Analysis) -> Iterator[Hit]:
             continue
         parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         names = {one.arg for one in parameters} - {"self", "cls"}
-        unread = names - {one.id for one in walk(node) if isinstance(one, ast.Name)} if names else names
+        unread = names - {one.id for one in nodes_of(node, ast.Name)} if names else names
         for name in sorted(unread):
             found = _instead(node, name)
             if found is not None:
@@ -176,7 +176,7 @@ _MOST_STATEMENTS = 60
 
 def _evaluates_by_loss(node: ast.AST) -> bool:
     """Say whether a class is a trainer of transformers whose evaluation calls `compute_loss`."""
-    bases = [ast.unparse(one).rpartition(".")[2] for one in getattr(node, "bases", [])]
+    bases = [unparsed(one).rpartition(".")[2] for one in getattr(node, "bases", [])]
     methods = {getattr(one, "name", "") for one in getattr(node, "body", [])}
     trainer = any(one.endswith("Trainer") and not one.startswith("_") for one in bases)
     return trainer and not methods & {"prediction_step", "evaluate", "evaluation_loop"}
@@ -196,7 +196,7 @@ def _instead(node: ast.FunctionDef, name: str) -> tuple[ast.AST, str] | None:
     """Return what stands in place of a parameter that a function never reads."""
     default = _defaults(node).get(name)
     if name == "return_outputs" and node.name == "compute_loss":
-        last = next((one for one in walk(node) if isinstance(one, ast.Return)), None)
+        last = next((one for one in nodes_of(node, ast.Return)), None)
         return (last, "an evaluation asks for the outputs, too") if last is not None else None
     for one in walk(node):
         if not isinstance(one, ast.Call):
@@ -207,7 +207,7 @@ def _instead(node: ast.FunctionDef, name: str) -> tuple[ast.AST, str] | None:
                 and keyword.arg in ("seed", "random_state")
                 and _is_number(keyword.value)
             ):
-                return keyword.value, f"it is written as {ast.unparse(keyword.value)} here"
+                return keyword.value, f"it is written as {unparsed(keyword.value)} here"
         values = [*one.args, *[keyword.value for keyword in one.keywords if keyword.arg == name]]
         if isinstance(default, ast.Constant) and isinstance(default.value, float) and len(node.body) <= 2:
             for value in values:
@@ -240,7 +240,7 @@ def _constants(analysis: Analysis) -> Iterator[Hit]:
             if name in names and not meant and not bindings_of(node).is_read(name):
                 yield Hit(
                     place=analysis.place(one),
-                    message=f"`__init__` never reads its `{name}`: `{ast.unparse(one)}`, whatever is given",
+                    message=f"`__init__` never reads its `{name}`: `{unparsed(one)}`, whatever is given",
                     fix=f"Write `self.{name} = {name}`.",
                     defects=frozenset({unread_parameter(analysis.source, node, name)}),
                 )
@@ -287,8 +287,8 @@ def _is_telling(name: str, value: object) -> bool:
 
 def _instead_of_a_size(analysis: Analysis, scope: ast.AST, names: Bindings, name: str, value: str) -> Iterator[Hit]:
     """Yield the only place that holds a number: an argument, or the end of the name of what is called."""
-    written: list[ast.AST] = [one for call in names.calls for one in call.args if ast.unparse(one) == value]
-    called = [one for one in walk(scope) if isinstance(one, ast.Call) and _ends_in(one.func, value)]
+    written: list[ast.AST] = [one for call in names.calls for one in call.args if unparsed(one) == value]
+    called = [one for one in nodes_of(scope, ast.Call) if _ends_in(one.func, value)]
     found = written or called
     if len(found) == 1 and (not isinstance(scope, ast.ClassDef) or not _is_an_interface(analysis, scope, name)):
         yield Hit(

@@ -31,7 +31,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import attribute_is_read
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, is_a_test, once_per_place
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, nodes_of, unparsed, walk
 from trainworthy.check.static.values import Function, ProjectClass
 
 BAD = """\
@@ -121,7 +121,7 @@ def _lacks(analysis: Analysis, call: Call) -> Iterator[str]:
         return
     own = {arg.arg for arg in _parameters(function.node)} - _of_the_interface(function)
     for name, is_none in _optional(callee, call, own):
-        reads = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
+        reads = [one for one in nodes_of(function.node, ast.Name) if one.id == name]
         kept = bool(reads) and _is_only_kept(function, name)
         forgotten = (not reads or kept) and name not in _COMMON and not _is_chosen(function, call, name)
         forgotten = forgotten or (name in _RANKS and _goes_to_another(function.node, call, name))
@@ -134,17 +134,17 @@ def _is_only_kept(function: Function, name: str) -> bool:
     cls = function.owner
     if cls is None or function.name != "__init__":
         return False
-    uses = [one for one in walk(function.node) if isinstance(one, ast.Name) and one.id == name]
+    uses = [one for one in nodes_of(function.node, ast.Name) if one.id == name]
     stores = [
-        one for one in walk(function.node)
-        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Name) and one.value.id == name
-        and [ast.unparse(target) for target in one.targets] == [f"self.{name}"]
+        one for one in nodes_of(function.node, ast.Assign)
+        if isinstance(one.value, ast.Name) and one.value.id == name
+        and [unparsed(target) for target in one.targets] == [f"self.{name}"]
     ]  # fmt: skip
     if len(uses) != len(stores):
         return False
     reads = [
-        one for one in walk(cls.source.tree)
-        if isinstance(one, ast.Attribute) and one.attr == name and isinstance(one.ctx, ast.Load)
+        one for one in nodes_of(cls.source.tree, ast.Attribute)
+        if one.attr == name and isinstance(one.ctx, ast.Load)
         and not _is_of_another_class(cls, one)
     ]  # fmt: skip
     return not reads and attribute_is_read(cls.source.path, name, cls.node.name) is False
@@ -158,7 +158,7 @@ def _is_of_another_class(cls: ProjectClass, read: ast.Attribute) -> bool:
         one for one in cls.source.tree.body if isinstance(one, ast.ClassDef) and any(n is read for n in walk(one))
     ]
     names = {one.node.name for one in cls.order()}
-    return all(one.name not in names and cls.node.name not in {ast.unparse(b) for b in one.bases} for one in around)
+    return all(one.name not in names and cls.node.name not in {unparsed(b) for b in one.bases} for one in around)
 
 
 def _of_the_interface(function: Function) -> set[str]:
@@ -183,9 +183,9 @@ def _is_chosen(function: Function, call: Call, name: str) -> bool:
 
     It gives another value in another call of the same, or says by `**unused` that it is called with more than it needs.
     """
-    text = ast.unparse(call.node.func)
-    others = [one for one in walk(function.node) if isinstance(one, ast.Call) and one is not call.node]
-    given = any(name in {keyword.arg for keyword in one.keywords} and ast.unparse(one.func) == text for one in others)
+    text = unparsed(call.node.func)
+    others = [one for one in nodes_of(function.node, ast.Call) if one is not call.node]
+    given = any(name in {keyword.arg for keyword in one.keywords} and unparsed(one.func) == text for one in others)
     rest = function.node.args.kwarg
     return given or (rest is not None and rest.arg.lstrip("_").startswith(("unused", "ignored")))
 
@@ -195,17 +195,17 @@ _RANKS = frozenset({"root_rank", "src", "dst", "src_rank", "dst_rank"})
 
 def _goes_to_another(function: ast.AST, call: Call, name: str) -> bool:
     """Say whether a parameter is handed on as it is to another call of a function, under no condition of its own."""
-    others = [one for one in walk(function) if isinstance(one, ast.Call) and one is not call.node]
+    others = [one for one in nodes_of(function, ast.Call) if one is not call.node]
     given = [arg for one in others for arg in _values(one)]
     handed = any(isinstance(one, ast.Name) and one.id == name for one in given)
-    text = ast.unparse(call.node.func)
-    if not handed or any(ast.unparse(one.func) == text for one in others):
+    text = unparsed(call.node.func)
+    if not handed or any(unparsed(one.func) == text for one in others):
         return False
     takers = [one.lineno for one in others if any(getattr(n, "id", "") == name for n in _values(one))]
-    kept = [each.id for one in walk(function) if isinstance(one, ast.Assign) and one.value is call.node
+    kept = [each.id for one in nodes_of(function, ast.Assign) if one.value is call.node
             for each in one.targets if isinstance(each, ast.Name)]  # fmt: skip
     after = (call.node.end_lineno or call.node.lineno, max(takers, default=0))
-    reads = [one for one in walk(function) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)]
+    reads = [one for one in nodes_of(function, ast.Name) if isinstance(one.ctx, ast.Load)]
     return not any(one.id in kept and after[0] < one.lineno < after[1] for one in reads)
 
 
@@ -255,7 +255,7 @@ def _defaults(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> dict
 
 def _is_of_another_kind(default: ast.expr, callee: ast.AST, name: str) -> bool:
     """Say whether a default is text, and none of the texts that the callee compares its parameter with."""
-    asked = [one for one in walk(callee) if isinstance(one, ast.Compare) and ast.unparse(one.left) == name]
+    asked = [one for one in nodes_of(callee, ast.Compare) if unparsed(one.left) == name]
     texts = {_text(one) for each in asked for one in each.comparators} - {""}
     return bool(texts and _text(default)) and _text(default) not in texts
 
@@ -267,7 +267,7 @@ def _text(node: ast.expr) -> str:
 def _is_only_applied(function: ast.AST, name: str) -> bool:
     """Say whether a mask is applied here and handed to nobody."""
     parents = {child: node for node in walk(function) for child in children(node)}
-    uses = [one for one in walk(function) if isinstance(one, ast.Name) and one.id == name]
+    uses = [one for one in nodes_of(function, ast.Name) if one.id == name]
     handed = any(
         isinstance(parent := parents.get(one), ast.keyword) or (isinstance(parent, ast.Call) and one in parent.args)
         for one in uses
@@ -304,7 +304,7 @@ def _may_be_of_random_numbers(function: ast.FunctionDef | ast.AsyncFunctionDef |
     defaults = list(zip(reversed(positional), reversed(arguments.defaults), strict=False))
     defaults += [(arg, one) for arg, one in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if one]
     annotations = [one.annotation for one in (*positional, *arguments.kwonlyargs) if one.arg == "generator"]
-    if any(one is not None and "Generator" in ast.unparse(one) for one in annotations):
+    if any(one is not None and "Generator" in unparsed(one) for one in annotations):
         return True
     return any(arg.arg == "generator" and isinstance(one, ast.Constant) and one.value is None for arg, one in defaults)
 
@@ -324,6 +324,6 @@ def _only_compared(function: ast.AST, option: str) -> bool:
     parents = {child: node for node in walk(function) for child in children(node)}
     return all(
         isinstance(parents.get(node), ast.Compare) and isinstance(node.ctx, ast.Load)
-        for node in walk(function)
-        if isinstance(node, ast.Name) and node.id == option
+        for node in nodes_of(function, ast.Name)
+        if node.id == option
     )

@@ -23,6 +23,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, is_stub
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -88,7 +89,7 @@ def _is_of_an_interface(owner: ast.AST | None, node: Def) -> bool:
     """Say whether a method may have its parameters because its callers, or a base, want them."""
     if owner is None or node.name == "__init__":
         return False
-    bases = {ast.unparse(one).rpartition(".")[2] for one in getattr(owner, "bases", [])}
+    bases = {unparsed(one).rpartition(".")[2] for one in getattr(owner, "bases", [])}
     return bool(bases - {"Module", "object"}) or node.name in ("forward", "__call__")
 
 

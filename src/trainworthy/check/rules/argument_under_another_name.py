@@ -30,7 +30,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, functions_of
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 
 BAD = """\
 import torch
@@ -151,7 +151,7 @@ def _in_shallow_copies(analysis: Analysis, function: Def) -> Iterator[Hit]:
         name = made.targets[0].id
         for one in nodes:
             entry = _entry_changed(one, name) if _line(one) > made.lineno else ""
-            rebound = any(ast.unparse(t) == entry for s in nodes if isinstance(s, ast.Assign) for t in s.targets)
+            rebound = any(unparsed(t) == entry for s in nodes if isinstance(s, ast.Assign) for t in s.targets)
             if entry and not rebound:
                 yield Hit(
                     place=analysis.place(one),
@@ -164,7 +164,7 @@ def _in_shallow_copies(analysis: Analysis, function: Def) -> Iterator[Hit]:
 
 def _is_a_dict(argument: ast.arg) -> bool:
     if argument.annotation is not None:
-        return re.match(r"(typing\.)?(\w*[dD]ict|\w*Mapping)\b", ast.unparse(argument.annotation)) is not None
+        return re.match(r"(typing\.)?(\w*[dD]ict|\w*Mapping)\b", unparsed(argument.annotation)) is not None
     return _SETTINGS.search(argument.arg) is not None
 
 
@@ -174,7 +174,7 @@ def _copied(node: ast.AST) -> str | None:
     if not isinstance(value, ast.Call):
         return None
     method = isinstance(value.func, ast.Attribute) and value.func.attr == "copy" and not value.args
-    function = ast.unparse(value.func) in ("copy.copy", "copy", "dict") and len(value.args) == 1 and not value.keywords
+    function = unparsed(value.func) in ("copy.copy", "copy", "dict") and len(value.args) == 1 and not value.keywords
     of = value.func.value if method else value.args[0] if function else None  # type: ignore[attr-defined]
     return of.id if isinstance(of, ast.Name) else None
 
@@ -187,7 +187,7 @@ def _entry_changed(node: ast.AST, name: str) -> str:
     elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
         of = node.targets[0].value
     if isinstance(of, ast.Subscript) and isinstance(of.slice, ast.Constant) and getattr(of.value, "id", "") == name:
-        return ast.unparse(of)
+        return unparsed(of)
     return ""
 
 

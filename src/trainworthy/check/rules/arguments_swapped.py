@@ -26,7 +26,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, is_a_test, is_expected_to_raise, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -127,7 +127,7 @@ def _is_of_a_reversed_loop(analysis: Analysis, node: ast.AST, pair: tuple[str, s
             loops.append(node)
         loops += getattr(node, "generators", ())
     for loop in loops:
-        bound = {one.id for one in walk(loop.target) if isinstance(one, ast.Name)}
+        bound = {one.id for one in nodes_of(loop.target, ast.Name)}
         if bound & {*pair} and any(_is_reversed(one) for one in walk(loop.iter)):
             return True
     return False
@@ -137,7 +137,7 @@ def _is_reversed(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
         return getattr(node.func, "id", "") == "reversed"
     step = node.slice.step if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) else None
-    return step is not None and ast.unparse(step) == "-1"
+    return step is not None and unparsed(step) == "-1"
 
 
 def _has_direction(one: str, two: str) -> bool:

@@ -24,7 +24,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import function_around
 from trainworthy.check.static.everywhere import is_read_in_project
 from trainworthy.check.static.slips import is_slip
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import os
@@ -95,7 +95,7 @@ def _is_second_name(analysis: Analysis, stored: ast.AST, other: str) -> bool:
 
 def _is_of_one_object(analysis: Analysis, stored: ast.Attribute, other: str) -> bool:
     """Say whether one class with its bases, or the function that sets the misspelt attribute, knows both."""
-    holder, name = ast.unparse(stored.value), stored.attr
+    holder, name = unparsed(stored.value), stored.attr
     classes = [one for one in analysis.nodes.get(ast.ClassDef, []) if isinstance(one, ast.ClassDef)]
     function = function_around(analysis.parents, stored)
     named = {cls.name: cls for cls in classes}
@@ -110,7 +110,7 @@ def _is_of_one_object(analysis: Analysis, stored: ast.Attribute, other: str) -> 
 
 def _attributes(scope: list[ast.AST], holder: str) -> set[tuple[str, bool]]:
     """Return the attributes of a name in some part of the program, and whether they are set there."""
-    every = [one for part in scope for one in walk(part) if isinstance(one, ast.Attribute)]
+    every = [one for part in scope for one in nodes_of(part, ast.Attribute)]
     return {(one.attr, isinstance(one.ctx, ast.Store)) for one in every if getattr(one.value, "id", "") == holder}
 
 
@@ -118,6 +118,6 @@ def _family(cls: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> list[ast.AST
     """Return a class and those of its bases, and of theirs, that the file defines."""
     found: list[ast.ClassDef] = [cls]
     for one in found:
-        bases = [classes.get(ast.unparse(base).rpartition(".")[2]) for base in one.bases]
+        bases = [classes.get(unparsed(base).rpartition(".")[2]) for base in one.bases]
         found += [base for base in bases if base is not None and base not in found]
     return list(found)

@@ -33,7 +33,7 @@ from trainworthy.check.static.attributes import (
     bound_in,
     own_attributes,
 )
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import ProjectClass, Ref, Value
 
 BAD = """\
@@ -128,7 +128,7 @@ def _reads(cls: ProjectClass, loaded: list[ast.Attribute]) -> dict[str, ast.Attr
         return {}
     bound = bound_in(node)
     found: dict[str, ast.Attribute] = {}
-    within = [one for one in walk(node) if isinstance(one, ast.ClassDef) and one is not node]
+    within = [one for one in nodes_of(node, ast.ClassDef) if one is not node]
     for one in loaded:
         inside = node.lineno <= one.lineno <= (node.end_lineno or 0)
         if not inside or one.attr in bound.names or one.attr.startswith("__"):
@@ -193,8 +193,8 @@ def _sets_nothing(base: Value) -> bool:
 
 def _reads_unset(init: ast.FunctionDef) -> bool:
     """Say whether a constructor's first plain statements read of ``self`` what a later one of its own sets."""
-    own = {one.attr: statement.lineno for statement in reversed(init.body) for one in walk(statement)
-           if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}  # fmt: skip
+    own = {one.attr: statement.lineno for statement in reversed(init.body) for one in nodes_of(statement, ast.Attribute)
+           if isinstance(one.ctx, ast.Store)}  # fmt: skip
     return any(
         isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Load) and own.get(one.attr, 0) > statement.lineno
         for statement in init.body
@@ -216,7 +216,7 @@ def _on_one_way(analysis: Analysis, cls: ProjectClass) -> Iterator[Hit]:
             target = statement.targets[0] if isinstance(statement, ast.Assign) else None
             if not isinstance(target, ast.Attribute) or not _is_self(target.value) or target.attr not in once:
                 continue
-            same = isinstance(statement, ast.Assign) and ast.unparse(statement.value) == branch.test.id
+            same = isinstance(statement, ast.Assign) and unparsed(statement.value) == branch.test.id
             read = next(_tests(cls.node, target.attr, init), None) if same else None
             if read is not None and not bound_elsewhere(analysis.source.path, cls, target.attr):
                 yield Hit(
@@ -247,8 +247,7 @@ def _set_once(cls: ast.ClassDef, init: ast.FunctionDef) -> dict[str, int]:
         one.id
         for statement in cls.body
         if not isinstance(statement, _FUNCTIONS | ast.ClassDef)
-        for one in walk(statement)
-        if isinstance(one, ast.Name)
+        for one in nodes_of(statement, ast.Name)
     }
     own = {line for statement in init.body for line in range(statement.lineno, (statement.end_lineno or 0) + 1)}
     return {name: at[0] for name, at in lines.items() if len(at) == 1 and at[0] in own and name not in members}

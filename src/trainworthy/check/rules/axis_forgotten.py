@@ -22,7 +22,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, keyword, last_given, scope_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -99,7 +99,7 @@ def _keeps_first_axes(node: ast.expr) -> bool:
         start = numbers[0] if numbers else getattr(keyword(node, "start_dim"), "value", 0)
         return isinstance(start, int) and start >= 1
     if called(node) in ("view", "reshape") and len(node.args) >= 2:
-        return ast.unparse(node.args[-1]) == "-1" and numbers[0] not in (1, -1)
+        return unparsed(node.args[-1]) == "-1" and numbers[0] not in (1, -1)
     return False
 
 

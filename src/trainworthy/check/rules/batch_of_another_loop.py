@@ -22,7 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import scope_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -82,7 +82,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _targets(loop: ast.For) -> set[str]:
-    return {one.id for one in walk(loop.target) if isinstance(one, ast.Name)}
+    return {one.id for one in nodes_of(loop.target, ast.Name)}
 
 
 def _bound_by_another(
@@ -102,7 +102,7 @@ def _bound_by_another(
 def _computed_with(loop: ast.For, name: str) -> ast.Name | None:
     """Return where a loss or metric within a loop gets a name, beside what the loop itself computes."""
     for call in walk(loop):
-        called = ast.unparse(call.func).lower() if isinstance(call, ast.Call) else ""
+        called = unparsed(call.func).lower() if isinstance(call, ast.Call) else ""
         if isinstance(call, ast.Call) and re.search(r"loss|crit|metric|acc|entropy|score", called):
             given = [*call.args, *[one.value for one in call.keywords]]
             for one in given:

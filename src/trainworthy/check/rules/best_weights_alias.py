@@ -31,7 +31,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.live_weights import put_back
 from trainworthy.check.static.queries import body_of, optimizer_steps
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import StateDict
 
 BAD = """\
@@ -120,10 +120,10 @@ def _names_of_live_models(analysis: Analysis) -> Iterator[Store]:
             continue
         if not isinstance(store.target, ast.Name) or not loops:
             continue
-        given = ast.unparse(value)
+        given = unparsed(value)
         if "best" not in store.target.id.lower() or store.target.id == given:
             continue
-        made_in_loop = {ast.unparse(t) for n in walk(loops[0]) if isinstance(n, ast.Assign) for t in n.targets}
+        made_in_loop = {unparsed(t) for n in nodes_of(loops[0], ast.Assign) for t in n.targets}
         if given in made_in_loop or not store.context.branches or not _trains(analysis, store):
             continue
         if _read_later(store):
@@ -139,11 +139,11 @@ def _detached(value: ast.expr | None) -> ast.expr | None:
 
 def _is_optimised(body: ast.AST, tensor: ast.expr) -> bool:
     """Say whether a tensor is given to an optimizer, `Adam([x], lr=0.1)`."""
-    text = ast.unparse(tensor)
+    text = unparsed(tensor)
     return any(
         isinstance(one, ast.Call)
         and any(each.arg == "lr" for each in one.keywords)
-        and any(isinstance(arg, ast.List) and text in map(ast.unparse, arg.elts) for arg in one.args)
+        and any(isinstance(arg, ast.List) and text in map(unparsed, arg.elts) for arg in one.args)
         for one in walk(body)
     )
 
@@ -181,7 +181,7 @@ def _trains(analysis: Analysis, store: Store) -> bool:
 
 def _read_later(store: Store) -> bool:
     """Say whether the variable is read after the outermost loop; an attribute, loaded from anywhere in the class."""
-    name, body = ast.unparse(store.target), body_of(store.context)
+    name, body = unparsed(store.target), body_of(store.context)
     end = getattr(store.context.loops[0], "end_lineno", 0) or 0 if store.context.loops else None
     if end is not None and _first_use(body, name, end) == "read":
         return True
@@ -205,21 +205,21 @@ def _first_use(body: ast.AST, name: str, line: int) -> str:
     uses = [
         (node.lineno, "read" if isinstance(node.ctx, ast.Load) else "written")
         for node in walk(body)
-        if isinstance(node, ast.Name | ast.Attribute) and node.lineno > line and ast.unparse(node) == name
+        if isinstance(node, ast.Name | ast.Attribute) and node.lineno > line and unparsed(node) == name
     ]
     return min(uses)[1] if uses else ""  # `x = f(x)` reads it
 
 
 def _saved_at_once(holder: ast.expr, store: ast.AST, function: ast.AST) -> bool:
     """Say whether what holds the weights is written to a file further down in the function."""
-    text = ast.unparse(holder)
+    text = unparsed(holder)
     for node in walk(function):
         if isinstance(node, ast.Call) and node.lineno > getattr(store, "lineno", 0):
             saves = getattr(node.func, "attr", "") == "save"
-            if saves and text in (ast.unparse(one) for one in (node.func.value, *node.args)):  # type: ignore[attr-defined]
+            if saves and text in (unparsed(one) for one in (node.func.value, *node.args)):  # type: ignore[attr-defined]
                 return text != "self"
     return False
 
 
 def _reads(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load) and ast.unparse(node) == name
+    return isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load) and unparsed(node) == name

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -76,7 +77,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 sign = "&" if isinstance(side.op, ast.BitAnd) else "|"
                 yield Hit(
                     place=analysis.place(node),
-                    message=f"`{sign}` binds tighter than the comparison: this compares with `{ast.unparse(side)}`",
+                    message=f"`{sign}` binds tighter than the comparison: this compares with `{unparsed(side)}`",
                     fix="Put each comparison into parentheses.",
                 )
                 break

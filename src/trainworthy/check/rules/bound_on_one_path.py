@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_around
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -85,7 +85,7 @@ def _in_block(analysis: Analysis, names: Bindings, block: list[ast.stmt], loops:
     for at, branch in enumerate(block):
         if not isinstance(branch, ast.If) or branch.orelse or isinstance(branch.body[-1], _LEAVES):
             continue
-        if isinstance(branch.test, ast.Constant) or "isinstance" in ast.unparse(branch.test):
+        if isinstance(branch.test, ast.Constant) or "isinstance" in unparsed(branch.test):
             continue
         if _has_been_used(branch.test, block[:at]):
             continue
@@ -109,15 +109,15 @@ def _has_been_used(test: ast.expr, before: list[ast.stmt]) -> bool:
     """Say whether a condition asks if something is None of which the length, or an attribute, was taken before."""
     if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.IsNot) or len(test.ops) > 1:
         return False
-    text = ast.unparse(test.left)
+    text = unparsed(test.left)
     for statement in before:
         inside = list(walk(statement)) if isinstance(statement, ast.Assign | ast.Expr) else []
         if any(isinstance(one, ast.Lambda | ast.IfExp | ast.BoolOp) for one in inside):
             continue
         for one in inside:
-            if isinstance(one, ast.Attribute | ast.Subscript) and ast.unparse(one.value) == text:
+            if isinstance(one, ast.Attribute | ast.Subscript) and unparsed(one.value) == text:
                 return True
-            if isinstance(one, ast.Call) and ast.unparse(one) == f"len({text})":
+            if isinstance(one, ast.Call) and unparsed(one) == f"len({text})":
                 return True
     return False
 
@@ -152,5 +152,5 @@ def _first_use(following: list[ast.stmt], name: str) -> ast.Name | None:
 
 
 def _short(test: ast.expr) -> str:
-    text = ast.unparse(test)
+    text = unparsed(test)
     return text if len(text) <= 50 else text[:47] + "..."

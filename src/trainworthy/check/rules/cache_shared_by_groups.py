@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import math
@@ -66,12 +66,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(step, ast.FunctionDef) or step.name != "step":
             continue
         for loop in walk(step):
-            if isinstance(loop, ast.For) and ast.unparse(loop.iter) == "self.param_groups":
+            if isinstance(loop, ast.For) and unparsed(loop.iter) == "self.param_groups":
                 yield from _in_loop(analysis, loop)
 
 
 def _in_loop(analysis: Analysis, loop: ast.For) -> Iterator[Hit]:
-    assigned = [one for one in walk(loop) if isinstance(one, ast.Assign)]
+    assigned = nodes_of(loop, ast.Assign)
     buffers = {name: one for one in assigned if (name := _buffer(one))}
     for store in assigned:
         target = store.targets[0]
@@ -79,7 +79,7 @@ def _in_loop(analysis: Analysis, loop: ast.For) -> Iterator[Hit]:
         if of in buffers and _has_rate(store.value, assigned) and _is_read(loop, target):
             yield Hit(
                 place=analysis.place(store),
-                message=f"`{ast.unparse(target)}` keeps the learning rate of one group, and all groups read it",
+                message=f"`{unparsed(target)}` keeps the learning rate of one group, and all groups read it",
                 evidence=(Evidence("the buffer is the optimizer's", analysis.place(buffers[of])),),
                 fix="Keep what does not depend on the group, and multiply by `group['lr']` where it is used.",
             )
@@ -91,16 +91,16 @@ def _buffer(one: ast.Assign) -> str:
     of = value.value if isinstance(value, ast.Subscript) else None
     if not isinstance(target, ast.Name) or not isinstance(of, ast.Attribute) or of.attr == "state":
         return ""
-    return target.id if ast.unparse(of.value) == "self" else ""
+    return target.id if unparsed(of.value) == "self" else ""
 
 
 def _has_rate(value: ast.expr, assigned: list[ast.Assign]) -> bool:
     """Say whether a value is computed with the learning rate of a group, at once or by way of its name."""
-    if _LR.search(ast.unparse(value)):
+    if _LR.search(unparsed(value)):
         return True
     name = value.id if isinstance(value, ast.Name) else ""
     return any(
-        _LR.search(ast.unparse(one.value)) is not None
+        _LR.search(unparsed(one.value)) is not None
         for one in assigned
         if name and any(getattr(target, "id", "") == name for target in one.targets)
     )
@@ -108,8 +108,7 @@ def _has_rate(value: ast.expr, assigned: list[ast.Assign]) -> bool:
 
 def _is_read(loop: ast.For, stored: ast.expr) -> bool:
     """Say whether what was stored is read again in the loop."""
-    text = ast.unparse(stored)
+    text = unparsed(stored)
     return any(
-        isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Load) and ast.unparse(one) == text
-        for one in walk(loop)
+        isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Load) and unparsed(one) == text for one in walk(loop)
     )

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -70,7 +70,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for node in analysis.nodes.get(ast.FunctionDef, []):
         if not isinstance(node, ast.FunctionDef):
             continue
-        if node in methods and any(ast.unparse(one) in _PROPERTIES for one in node.decorator_list):
+        if node in methods and any(unparsed(one) in _PROPERTIES for one in node.decorator_list):
             at = _reads_itself(node)
             what = f"the property `{node.name}` reads itself"
         else:

@@ -22,7 +22,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -59,12 +59,12 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _input_has_a_gradient(call: Call) -> bool:
     """Say whether a condition asks for the gradient of what is handed on."""
-    given = {ast.unparse(one) for one in call.node.args[1:]}
+    given = {unparsed(one) for one in call.node.args[1:]}
     asked = [one for test, holds in call.context.branches if holds for one in walk(test)]
-    return any(isinstance(one, ast.Attribute) and one.attr == "requires_grad" and ast.unparse(one.value) in given
+    return any(isinstance(one, ast.Attribute) and one.attr == "requires_grad" and unparsed(one.value) in given
                for one in asked)  # fmt: skip
 
 
 def _is_for_an_old_version(call: Call) -> bool:
     """Say whether it stands where a question about a version is answered with no."""
-    return any(not holds and "version" in ast.unparse(test).lower() for test, holds in call.context.branches)
+    return any(not holds and "version" in unparsed(test).lower() for test, holds in call.context.branches)

@@ -38,7 +38,7 @@ from trainworthy.check.static.queries import (
     same_turn,
     scaler_calls,
 )
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of
 
 BAD = """\
 import torch
@@ -121,7 +121,7 @@ def _clips_nothing(clip: Call, backward: Call, backwards: list[Call], steps: lis
 
 def _words_in(node: ast.expr | None) -> set[str]:
     """Return names and texts below an expression."""
-    found = {str(one.value) for one in walk(node) if isinstance(one, ast.Constant)} if node is not None else set()
+    found = {str(one.value) for one in nodes_of(node, ast.Constant)} if node is not None else set()
     return found | (names_in(node) if node is not None else set())
 
 

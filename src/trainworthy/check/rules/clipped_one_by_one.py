@@ -23,7 +23,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import function_around
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -59,7 +59,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for loop in analysis.nodes.get(ast.For, []):
         if not isinstance(loop, ast.For) or not _is_of_parameters(loop.iter):
             continue
-        own = {one.id for one in walk(loop.target) if isinstance(one, ast.Name)}
+        own = {one.id for one in nodes_of(loop.target, ast.Name)}
         for call in walk(loop):
             if isinstance(call, ast.Call) and _clips_one(call, own) and not _on_purpose(analysis, loop):
                 yield Hit(
@@ -94,7 +94,7 @@ def _on_purpose(analysis: Analysis, loop: ast.For) -> bool:
     node: ast.AST = loop
     while node in analysis.parents:
         node = analysis.parents[node]
-        if isinstance(node, ast.ClassDef) and any("optim" in ast.unparse(one).lower() for one in node.bases):
+        if isinstance(node, ast.ClassDef) and any("optim" in unparsed(one).lower() for one in node.bases):
             return True
     around = function_around(analysis.parents, loop)
     first = around.lineno if around is not None else max(loop.lineno - 3, 1)

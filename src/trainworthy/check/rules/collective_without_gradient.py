@@ -36,7 +36,7 @@ from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.gathered import Body, Gathered
 from trainworthy.check.static.queries import is_a_test, once_per_place
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own, unparsed, walk
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -115,7 +115,7 @@ def _of_gathered(analysis: Analysis) -> Iterator[Hit]:
                 continue
             yield Hit(
                 place=analysis.place(gathered.at[name]),
-                message=f"`all_gather` has no gradient; to `{ast.unparse(other)[:60]}`, what it returns is a constant",
+                message=f"`all_gather` has no gradient; to `{unparsed(other)[:60]}`, what it returns is a constant",
                 fix="Use `torch.distributed.nn.all_gather`.",
             )
             break
@@ -148,9 +148,9 @@ def _is_without_gradient(body: Body, name: str | None) -> bool:
     """Say whether a function is without gradients, or computes a name so."""
     off = ("no_grad", "inference_mode")
     if name is None:
-        return any(word in ast.unparse(one) for one in body.decorator_list for word in off)
+        return any(word in unparsed(one) for one in body.decorator_list for word in off)
     for node in own(body):
-        quiet = isinstance(node, ast.With) and any(w in ast.unparse(i.context_expr) for i in node.items for w in off)
+        quiet = isinstance(node, ast.With) and any(w in unparsed(i.context_expr) for i in node.items for w in off)
         parts = walk(node) if quiet else [node]
         for one in parts:
             if isinstance(one, ast.Assign) and any(name in _names(target) for target in one.targets):
@@ -187,10 +187,10 @@ def _has_a_gradient(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambd
     inputs = {arg.arg for arg in function.args.args} - {"self"}
     made_of = _made_of(function, name)
     computed = any(isinstance(part, ast.BinOp | ast.Call) for _, part in made_of)
-    names = {one.id for _, part in made_of for one in walk(part) if isinstance(one, ast.Name)}
+    names = {one.id for _, part in made_of for one in nodes_of(part, ast.Name)}
     grown = set(names)
     for one in list(names):
-        grown |= {n.id for _, part in _made_of(function, one) for n in walk(part) if isinstance(n, ast.Name)}
+        grown |= {n.id for _, part in _made_of(function, one) for n in nodes_of(part, ast.Name)}
     products = any(
         (isinstance(one, ast.BinOp) and isinstance(one.op, ast.MatMult))
         or getattr(one, "attr", "") in ("mm", "matmul", "bmm", "einsum", "mse_loss")
@@ -216,7 +216,7 @@ def _is_returned(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, 
 
 
 def _names(node: ast.AST) -> set[str]:
-    return {one.id for one in walk(node) if isinstance(one, ast.Name)} - {"self"}
+    return {one.id for one in nodes_of(node, ast.Name)} - {"self"}
 
 
 def _is_of_split_weights(function: ast.AST, name: str, call: Call) -> bool:
@@ -228,7 +228,7 @@ def _is_of_split_weights(function: ast.AST, name: str, call: Call) -> bool:
     before = [one for one in _made_of(function, name) if one[0] < call.node.lineno]
     made = max(before, key=lambda one: one[0], default=(0, None))[1]
     if isinstance(made, ast.Call):
-        return any(_is_own(one) and "loss" not in ast.unparse(one) for one in (made.func, *made.args))
+        return any(_is_own(one) and "loss" not in unparsed(one) for one in (made.func, *made.args))
     return isinstance(made, ast.BinOp) and isinstance(made.op, ast.MatMult) and _is_own(made.right)
 
 
@@ -242,7 +242,6 @@ def _is_own(node: ast.expr) -> bool:
 def _made_of(function: ast.AST, name: str) -> list[tuple[int, ast.expr]]:
     return [
         (node.lineno, node.value)
-        for node in walk(function)
-        if isinstance(node, ast.Assign)
-        and any(isinstance(one, ast.Name) and one.id == name for target in node.targets for one in walk(target))
+        for node in nodes_of(function, ast.Assign)
+        if any(isinstance(one, ast.Name) and one.id == name for target in node.targets for one in walk(target))
     ]

@@ -21,7 +21,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -61,7 +61,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
             yield Hit(
                 place=analysis.place(call),
-                message=f"`{name}` of a comparison: `{ast.unparse(compared)}` is only true or false",
+                message=f"`{name}` of a comparison: `{unparsed(compared)}` is only true or false",
                 fix="Count what holds with `.sum()`."
                 if name == "len"
                 else "Compare what it gives: move a parenthesis.",

@@ -27,7 +27,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, function_around, functions_around
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -111,7 +111,7 @@ def _unreturned(analysis: Analysis) -> Iterator[Hit]:
         names = bindings_of(function)
         if over.id not in names.parameters or names.stores.get(over.id) or names.opaque:
             continue
-        returned = {_text(one.value) for one in walk(function) if isinstance(one, ast.Return)}
+        returned = {_text(one.value) for one in nodes_of(function, ast.Return)}
         if returned == {over.id} and _only_changes(function, names, target.id):
             yield Hit(
                 place=analysis.source.place(statement),
@@ -121,7 +121,7 @@ def _unreturned(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _text(node: ast.expr | None) -> str:
-    return ast.unparse(node) if node is not None else ""
+    return unparsed(node) if node is not None else ""
 
 
 def _only_changes(function: ast.FunctionDef, names: Bindings, name: str) -> bool:
@@ -143,7 +143,7 @@ def _is_watched(statement: ast.Assign) -> bool:
     if not isinstance(target, ast.Name) or target.id.startswith("_") or not _WATCHED.search(target.id.lower()):
         return False
     if isinstance(value, ast.Call):
-        effects = _LOADS.search(ast.unparse(value.func)) is not None or _is_given_text(value, target.id)
+        effects = _LOADS.search(unparsed(value.func)) is not None or _is_given_text(value, target.id)
         return bool(value.args) and last_name(value.func) not in _TAKES and not effects and not _is_only_moved(value)
     if isinstance(value, ast.Compare):
         return not any(isinstance(one, _TRUTHS) for one in value.ops)
@@ -159,7 +159,7 @@ def _layers(assigned: list[ast.Assign], parts: set[str]) -> set[str]:
     for one in assigned:
         for target in one.targets:
             if isinstance(target, ast.Attribute) and target.attr in parts:
-                made = ast.unparse(one.value.func) if isinstance(one.value, ast.Call) else ""
+                made = unparsed(one.value.func) if isinstance(one.value, ast.Call) else ""
                 given.setdefault(target.attr, set()).add(_LAYER.match(made) is not None)
     return {name for name, are in given.items() if are == {True}}
 

@@ -26,7 +26,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import children, own, walk
+from trainworthy.check.static.tree import children, nodes_of, own, unparsed
 
 BAD = """\
 import torch
@@ -80,7 +80,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             for above, below, pairs in _alike(group):
                 found = _half_changed(bindings_of(function), attributes, below, pairs)
                 if found is not None and not _is_of_an_ensemble(function, below, pairs):
-                    kept, wanted = ast.unparse(found[0]), found[1]
+                    kept, wanted = unparsed(found[0]), found[1]
                     yield Hit(
                         place=analysis.place(found[0]),
                         message=f"all but `{kept}` was changed from what stands above: there is a `{wanted}`",
@@ -230,7 +230,7 @@ def _is_of_an_ensemble(function: Def, statement: _Part, pairs: list[tuple[str, s
     change = _change(*changed[0][:2]) if changed else None
     if change is None or not all(word.isdigit() for word in change) or not isinstance(statement, ast.Assign):
         return False
-    called = {one.func for one in walk(statement.value) if isinstance(one, ast.Call)}
+    called = {one.func for one in nodes_of(statement.value, ast.Call)}
     read = [node for _, _, node in changed if not isinstance(getattr(node, "ctx", None), ast.Store)]
     if any(node not in called for node in read):
         return False
@@ -242,7 +242,7 @@ def _are_called_alike(function: Def, change: tuple[str, str], here: set[ast.expr
     known: dict[str, list[str]] = {}
     for one in own(function):
         if isinstance(one, ast.Call) and one.args and one.func not in here:
-            given = ", ".join(ast.unparse(each) for each in (*one.args, *one.keywords))
+            given = ", ".join(unparsed(each) for each in (*one.args, *one.keywords))
             known.setdefault(given, []).append(_text(one.func))
     return any(_change(a, b) in (change, change[::-1]) for group in known.values() for a in group for b in group)
 

@@ -23,7 +23,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -59,7 +59,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if same is not None:
             yield Hit(
                 place=analysis.place(node),
-                message=f"`{ast.unparse(same)}` is copied onto itself",
+                message=f"`{unparsed(same)}` is copied onto itself",
                 fix="Is another one meant on one of the two sides?",
             )
 
@@ -78,7 +78,7 @@ def _copied(call: ast.Call) -> ast.expr | None:
     target, given = call.func.value, call.args[0]
     if name == "load_state_dict":
         func = given.func if isinstance(given, ast.Call) and not given.args else None
-        if not isinstance(func, ast.Attribute) or func.attr != "state_dict" or _NO_MODEL.search(ast.unparse(target)):
+        if not isinstance(func, ast.Attribute) or func.attr != "state_dict" or _NO_MODEL.search(unparsed(target)):
             return None
         return target if _is_alike(target, func.value) else None
     return target if name == "copy_" and _is_alike(_without_data(target), _without_data(given)) else None
@@ -99,7 +99,7 @@ def _without_data(node: ast.expr) -> ast.expr:
 
 def _is_alike(first: ast.expr, second: ast.expr) -> bool:
     """Say whether two expressions are written alike, and are the same in both places: no call makes them anew."""
-    if ast.unparse(first) != ast.unparse(second):
+    if unparsed(first) != unparsed(second):
         return False
-    calls = [one for one in walk(first) if isinstance(one, ast.Call)]
+    calls = nodes_of(first, ast.Call)
     return all(getattr(one.func, "attr", "") in _PAIRED for one in calls)

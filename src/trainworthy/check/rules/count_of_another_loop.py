@@ -25,7 +25,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_around, functions_of
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own, walk
 
 BAD = """\
 import torch
@@ -128,7 +128,7 @@ def _inner_loop(analysis: Analysis, function: Def, count: ast.AugAssign, name: s
     outer = analysis.parents.get(count)
     if not isinstance(outer, _Loop):
         return None
-    stores = [one for one in walk(function) if isinstance(one, ast.Name) and one.id == name]
+    stores = [one for one in nodes_of(function, ast.Name) if one.id == name]
     stores = [one for one in stores if isinstance(one.ctx, ast.Store) and one is not count.target]
     for loop in outer.body:
         if isinstance(loop, _Loop):
@@ -195,7 +195,7 @@ def _compares(loop: _Loop, name: str) -> bool:
 
 
 def _calls(loop: _Loop) -> Iterator[ast.Call]:
-    return (one for one in walk(loop) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name))
+    return (one for one in nodes_of(loop, ast.Call) if isinstance(one.func, ast.Name))
 
 
 def _asks_again(analysis: Analysis, call: ast.Call, owner: str, method: str) -> ast.AST | None:
@@ -206,9 +206,7 @@ def _asks_again(analysis: Analysis, call: ast.Call, owner: str, method: str) -> 
         if getattr(one, "id", "") == owner and function is not None and at < len(function.args.args):
             wanted = (function.args.args[at].arg, method)
             for loop in (each for each in walk(function) if isinstance(each, _Loop)):
-                found = next(
-                    (part for part in walk(loop) if isinstance(part, ast.Call) and _asked(part) == wanted), None
-                )
+                found = next((part for part in nodes_of(loop, ast.Call) if _asked(part) == wanted), None)
                 if found is not None:
                     return found
     return None

@@ -25,7 +25,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, function_around, functions_of
 from trainworthy.check.static.libraries import full_name
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import numpy as np
@@ -80,18 +80,18 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             for name, call in drawn:
                 yield _hit(analysis, name, call, "call")
     for cls in analysis.nodes.get(ast.ClassDef, []):
-        data = isinstance(cls, ast.ClassDef) and any("dataclass" in ast.unparse(one) for one in cls.decorator_list)
+        data = isinstance(cls, ast.ClassDef) and any("dataclass" in unparsed(one) for one in cls.decorator_list)
         if not data or not isinstance(cls, ast.ClassDef) or _is_made_once(analysis, cls):
             continue
         for field in cls.body:
             value = field.value if isinstance(field, ast.AnnAssign) else None
             found = _drawn(analysis.source, value) if value is not None else None
             if found is not None and isinstance(field, ast.AnnAssign):
-                yield _hit(analysis, ast.unparse(field.target), found, "object")
+                yield _hit(analysis, unparsed(field.target), found, "object")
 
 
 def _hit(analysis: Analysis, name: str, call: ast.Call, of: str) -> Hit:
-    what = "read from the clock" if ast.unparse(call.func).partition(".")[0] in _CLOCK else "drawn"
+    what = "read from the clock" if unparsed(call.func).partition(".")[0] in _CLOCK else "drawn"
     fix = f"`{name}=None`, and draw it in the function."
     return Hit(
         place=analysis.place(call),
@@ -118,10 +118,6 @@ def _drawn(source: Source, value: ast.expr) -> ast.Call | None:
     if any(isinstance(one, ast.Lambda) for one in walk(value)):
         return None
     return next(
-        (
-            one
-            for one in walk(value)
-            if isinstance(one, ast.Call) and full_name(source, one.func).replace("numpy.", "np.") in _WRITTEN
-        ),
+        (one for one in nodes_of(value, ast.Call) if full_name(source, one.func).replace("numpy.", "np.") in _WRITTEN),
         None,
     )

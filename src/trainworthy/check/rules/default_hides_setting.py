@@ -24,7 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 class Learner:
@@ -88,7 +88,7 @@ def _in_class(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Hit]:
         for name, default in _numbers(method):
             if name not in given or method is init or f"self.{name}" not in analysis.source.text:
                 continue
-            settings = [one for one in walk(cls) if isinstance(one, ast.Attribute) and one.attr == name
+            settings = [one for one in nodes_of(cls, ast.Attribute) if one.attr == name
                         and getattr(one.value, "id", "") == "self"]  # fmt: skip
             reads = [one for one in settings if isinstance(one.ctx, ast.Load)]
             own = any(one in settings for one in walk(method))
@@ -96,7 +96,7 @@ def _in_class(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Hit]:
                 continue
             yield Hit(
                 place=analysis.source.place(default),
-                message=f"`{method.name}` always goes by {ast.unparse(default)}, never by `self.{name}`",
+                message=f"`{method.name}` always goes by {unparsed(default)}, never by `self.{name}`",
                 evidence=(Evidence("the setting", analysis.source.place((reads or settings)[0])),),
                 fix=f"Use `self.{name}`.",
             )
@@ -118,7 +118,7 @@ def _is_always_left_out(analysis: Analysis, cls: ast.ClassDef, method: ast.Funct
     if len(mentions) > len(calls):  # handed on, to be called by others
         return False
     inside = set(walk(cls))
-    own = [one for one in calls if one in inside and ast.unparse(one.func).startswith("self.")]
+    own = [one for one in calls if one in inside and unparsed(one.func).startswith("self.")]
     for call in calls:
         keywords = {one.arg for one in call.keywords}
         if name in keywords or None in keywords or len(call.args) >= place:
@@ -170,7 +170,7 @@ def _hidden(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Hit]:
             for call in walk(method):
                 name = getattr(call.func, "attr", "") if isinstance(call, ast.Call) else ""
                 last = asking.get((name, one.arg))
-                if last is None or not isinstance(call, ast.Call) or last != ast.unparse(default):
+                if last is None or not isinstance(call, ast.Call) or last != unparsed(default):
                     continue
                 if any(key.arg == one.arg and getattr(key.value, "id", "") == one.arg for key in call.keywords):
                     yield Hit(
@@ -182,7 +182,7 @@ def _hidden(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Hit]:
 
 
 def _text(cls: ast.ClassDef) -> set[str]:
-    return {one.id for one in walk(cls) if isinstance(one, ast.Name)}
+    return {one.id for one in nodes_of(cls, ast.Name)}
 
 
 def _asks(method: ast.FunctionDef) -> Iterator[tuple[str, str]]:
@@ -193,5 +193,5 @@ def _asks(method: ast.FunctionDef) -> Iterator[tuple[str, str]]:
             name, statement = getattr(test.left, "id", ""), one.body[0]
             value = statement.value if isinstance(statement, ast.Assign) else None
             asks = isinstance(value, ast.Call) and getattr(value.func, "id", "") == "getattr"
-            if asks and isinstance(value, ast.Call) and value.args[2:] and ast.unparse(test.comparators[0]) == "None":
-                yield name, ast.unparse(value.args[2])
+            if asks and isinstance(value, ast.Call) and value.args[2:] and unparsed(test.comparators[0]) == "None":
+                yield name, unparsed(value.args[2])

@@ -25,7 +25,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_of
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.tree import children, own, walk
+from trainworthy.check.static.tree import children, nodes_of, own, unparsed, walk
 
 BAD = """\
 import torch
@@ -163,11 +163,11 @@ def _is_replaced(function: Def, name: str) -> bool:
 
 def _changes(node: ast.AST, text: str) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES:
-        return ast.unparse(node.func.value) == text
+        return unparsed(node.func.value) == text
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
         other_each_time = not isinstance(node.slice, ast.Constant | ast.Slice)
-        return other_each_time and ast.unparse(node.value) == text
-    return isinstance(node, ast.AugAssign) and ast.unparse(node.target) == text
+        return other_each_time and unparsed(node.value) == text
+    return isinstance(node, ast.AugAssign) and unparsed(node.target) == text
 
 
 def _changed_as_attribute(analysis: Analysis, function: Def, name: str) -> ast.AST | None:
@@ -184,8 +184,8 @@ def _changed_as_attribute(analysis: Analysis, function: Def, name: str) -> ast.A
     cls = analysis.parents.get(function)
     if len(kept) != 1 or not isinstance(cls, ast.ClassDef) or _is_replaced(function, name):
         return None
-    text = ast.unparse(kept[0])
-    again = [one for one in walk(cls) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)]
-    if sum(ast.unparse(one) == text for one in again) > 1:
+    text = unparsed(kept[0])
+    again = [one for one in nodes_of(cls, ast.Attribute) if isinstance(one.ctx, ast.Store)]
+    if sum(unparsed(one) == text for one in again) > 1:
         return None
     return next((one for part in children(cls) for one in walk(part) if _changes(one, text)), None)

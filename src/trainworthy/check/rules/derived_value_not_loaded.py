@@ -24,7 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -104,9 +104,9 @@ def _derived(methods: list[Def], modules: set[str]) -> dict[str, list[tuple[str,
             if not target or not isinstance(one, ast.Assign):
                 continue
             read = {_own(part) for part in walk(one.value)} - {""}
-            names = {part.id for part in walk(one.value) if isinstance(part, ast.Name)}
+            names = {part.id for part in nodes_of(one.value, ast.Name)}
             if len(read) == 1 and target not in read and names <= modules:
-                key = (target, ast.unparse(one.value))
+                key = (target, unparsed(one.value))
                 made[key].setdefault(method.name, one)
                 sources[key] = next(iter(read))
     found: dict[str, list[tuple[str, ast.Assign]]] = defaultdict(list)
@@ -132,7 +132,7 @@ def _stale(
                     place=analysis.place(statement),
                     message=f"`self.{other}` is made of `self.{loaded}`, and stays as it was",
                     evidence=(Evidence("it is made so elsewhere", analysis.place(where)),),
-                    fix=ast.unparse(where),
+                    fix=unparsed(where),
                 )
 
 

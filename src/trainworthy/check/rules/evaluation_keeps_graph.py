@@ -39,7 +39,7 @@ from trainworthy.check.static.gradients_off import GradientsOff
 from trainworthy.check.static.phases import forward_of_both
 from trainworthy.check.static.queries import body_of, in_a_module, names_in, receiver
 from trainworthy.check.static.repeats import with_repeats
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -129,7 +129,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _may_be_off(body: ast.AST, way: set[ast.Call]) -> bool:
     """Say whether gradients may be turned off on the way to a call, other than in blocks beside it."""
-    if not _OFF.search(ast.unparse(body)):
+    if not _OFF.search(unparsed(body)):
         return False
     beside: set[ast.AST] = set()
     for one in walk(body):
@@ -150,7 +150,7 @@ def _of_both_phases(analysis: Analysis) -> Iterator[Hit]:
             done.add(found[0])
             yield Hit(
                 place=analysis.place(found[0]),
-                message=f"where not `{ast.unparse(found[1])}`, the graph of every batch is built and never used",
+                message=f"where not `{unparsed(found[1])}`, the graph of every batch is built and never used",
                 evidence=(Evidence("backward only here", analysis.place(node)),),
                 fix="Call it under `torch.set_grad_enabled(...)` with that condition.",
             )
@@ -173,7 +173,7 @@ def _is_volatile(loop: ast.AST) -> bool:
 
 def _rounds_an_element(loop: ast.AST) -> bool:
     """Say whether `round(x.data[...], digits)` occurs: elements were numbers before torch 0.4, tensors since."""
-    calls = [one for one in walk(loop) if isinstance(one, ast.Call) and getattr(one.func, "id", "") == "round"]
+    calls = [one for one in nodes_of(loop, ast.Call) if getattr(one.func, "id", "") == "round"]
     rounded = [one.args[0] for one in calls if len(one.args) == 2 and isinstance(one.args[0], ast.Subscript)]
     return any(getattr(one.value, "attr", "") == "data" for one in rounded)
 
@@ -213,7 +213,7 @@ def _frames(call: Call) -> list[Context]:
 
 
 def _conditions(call: Call) -> Iterator[str]:
-    return (ast.unparse(test) for test, _ in call.context.branches)
+    return (unparsed(test) for test, _ in call.context.branches)
 
 
 def _only_its_number(call: Call) -> bool:
@@ -222,11 +222,11 @@ def _only_its_number(call: Call) -> bool:
     for node in walk(loop):
         if isinstance(node, ast.Assign) and node.value is call.node and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
-            uses = [one for one in walk(loop) if isinstance(one, ast.Name) and one.id == name]
+            uses = [one for one in nodes_of(loop, ast.Name) if one.id == name]
             numbers = [
                 one.value
-                for one in walk(loop)
-                if isinstance(one, ast.Attribute) and one.attr == "item" and isinstance(one.value, ast.Name)
+                for one in nodes_of(loop, ast.Attribute)
+                if one.attr == "item" and isinstance(one.value, ast.Name)
             ]
             read = [one for one in uses if isinstance(one.ctx, ast.Load)]
             return "loss" in name and bool(read) and all(one in numbers for one in read)
@@ -242,16 +242,16 @@ def _is_named(context: Context) -> bool:
     """Say whether a function is named for validating; `test` may be any, unless its loop is over held-out data."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", context.function.name).lower() if context.function is not None else ""
     loops = [one for one in context.loops if isinstance(one, ast.For)]
-    held_out = any(_HELD_OUT.search(ast.unparse(one.iter)) for one in loops[-1:])
+    held_out = any(_HELD_OUT.search(unparsed(one.iter)) for one in loops[-1:])
     return _EVALUATION.search(name) is not None or (held_out and _TESTS.search(name) is not None)
 
 
 def _is_optimised(analysis: Analysis, call: Call) -> bool:
     """Say whether an optimizer is given the parameters of what is called: what is frozen is another, or a part."""
-    named = re.compile(rf"(?<![\w.]){re.escape(ast.unparse(call.node.func))}\.(named_)?parameters\(\)")
+    named = re.compile(rf"(?<![\w.]){re.escape(unparsed(call.node.func))}\.(named_)?parameters\(\)")
     return any(
         "optim" in one.name.lower() + last_name(one.node.func).lower()
-        and any(named.search(ast.unparse(each)) for each in (*one.node.args, *(key.value for key in one.node.keywords)))
+        and any(named.search(unparsed(each)) for each in (*one.node.args, *(key.value for key in one.node.keywords)))
         for one in analysis.all_calls
     )
 
@@ -273,7 +273,7 @@ def _same_model(mode: Call, call: Call) -> bool:
     """Say whether a model is called whose mode was set; unknown ones are compared by how they are written."""
     if call.name.endswith("__call__"):
         return mode.owner is call.owner
-    return not is_module(mode.owner) and receiver(mode) == ast.unparse(call.node.func)
+    return not is_module(mode.owner) and receiver(mode) == unparsed(call.node.func)
 
 
 def _trains_before(body: ast.AST, first: Call) -> bool:

@@ -28,7 +28,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, names_in, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import os
@@ -109,10 +109,10 @@ def _only_one_rank(call: Call) -> bool:
         names = {name for part in parts for name in _bare_names(part)}
         parts += [
             node.value
-            for node in walk(body_of(call.context))
-            if isinstance(node, ast.Assign) and any(names & _bare_names(target) for target in node.targets)
+            for node in nodes_of(body_of(call.context), ast.Assign)
+            if any(names & _bare_names(target) for target in node.targets)
         ]
-    return any("rank" in ast.unparse(part).lower() for part in parts)
+    return any("rank" in unparsed(part).lower() for part in parts)
 
 
 def _reaches_a_model(call: Call) -> ast.AST | None:
@@ -131,7 +131,7 @@ def _reaches_a_model(call: Call) -> ast.AST | None:
             and getattr(node.func, "attr", "") == "load_state_dict"
             and (node.end_lineno or 0) >= call.node.lineno
         ):
-            if any(word in ast.unparse(node.func).lower() for word in ("scaler", "sched")):  # numbers
+            if any(word in unparsed(node.func).lower() for word in ("scaler", "sched")):  # numbers
                 continue
             parts = [*node.args, *[one.value for one in node.keywords]]
             if any(_holds(part, call) or known & _bare_names(part) for part in parts):
@@ -144,4 +144,4 @@ def _holds(node: ast.AST, call: Call) -> bool:
 
 
 def _bare_names(node: ast.AST) -> set[str]:
-    return {one.id for one in walk(node) if isinstance(one, ast.Name)}
+    return {one.id for one in nodes_of(node, ast.Name)}

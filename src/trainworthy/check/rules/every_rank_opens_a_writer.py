@@ -23,7 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, scope_of
 from trainworthy.check.static.ranks import asks_which_rank, on_one_rank, rank_condition
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 from accelerate import Accelerator
@@ -69,7 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _starts_a_run(node: ast.AST) -> bool:
     """Say whether a call starts a run of Weights and Biases that is not one of a group."""
-    if not isinstance(node, ast.Call) or called(node) != "init" or ast.unparse(node.func) != "wandb.init":
+    if not isinstance(node, ast.Call) or called(node) != "init" or unparsed(node.func) != "wandb.init":
         return False
     return not any(one.arg in (None, "group", "mode") for one in node.keywords)
 
@@ -78,9 +78,7 @@ def _logs_of_one_rank(analysis: Analysis, of_runs: bool) -> ast.AST | None:
     """Return a write to a writer that one rank makes."""
     for node in analysis.nodes.get(ast.Call, ()):
         if of_runs:
-            logs = (
-                called(node) == "log" and ast.unparse(node.func) == "wandb.log" if isinstance(node, ast.Call) else False
-            )
+            logs = called(node) == "log" and unparsed(node.func) == "wandb.log" if isinstance(node, ast.Call) else False
         else:
             logs = called(node) in ("add_scalar", "add_scalars", "add_image", "add_figure")
         if logs and rank_condition(node, analysis.parents) is not None:
@@ -91,10 +89,8 @@ def _logs_of_one_rank(analysis: Analysis, of_runs: bool) -> ast.AST | None:
 def _speaks_of_ranks(node: ast.AST, scope: ast.AST) -> bool:
     """Say whether the folder, or what the function makes it of, depends on the rank."""
     assigned = [one for one in walk(scope) if isinstance(one, ast.Assign | ast.AugAssign | ast.AnnAssign)]
-    names = {one.id for one in walk(node) if isinstance(one, ast.Name)}
+    names = {one.id for one in nodes_of(node, ast.Name)}
     return asks_which_rank(node) or any(
-        one.value is not None
-        and asks_which_rank(one.value)
-        and names & {n.id for n in walk(one) if isinstance(n, ast.Name)}
+        one.value is not None and asks_which_rank(one.value) and names & {n.id for n in nodes_of(one, ast.Name)}
         for one in assigned
     )

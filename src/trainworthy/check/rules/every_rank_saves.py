@@ -26,7 +26,7 @@ from trainworthy.check.static.assigned import called, followed, scope_of
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.ranks import asks_which_rank, on_one_rank
-from trainworthy.check.static.tree import children, own, walk
+from trainworthy.check.static.tree import children, nodes_of, own, unparsed, walk
 from trainworthy.check.static.values import Const
 
 BAD = """\
@@ -146,7 +146,7 @@ def _is_of_every_rank(analysis: Analysis, save: ast.Call, function: ast.AST) -> 
 def _is_under_a_choice_by_rank(analysis: Analysis, node: ast.AST) -> bool:
     """Say whether a condition around a node asks what was made of the rank: `args.save = ... and is_master(args)`."""
     made = {
-        ast.unparse(target)
+        unparsed(target)
         for one in analysis.nodes.get(ast.Assign, [])
         if isinstance(one, ast.Assign) and asks_which_rank(one.value)
         for target in one.targets
@@ -154,7 +154,7 @@ def _is_under_a_choice_by_rank(analysis: Analysis, node: ast.AST) -> bool:
     while node in analysis.parents:
         node = analysis.parents[node]
         asked = walk(node.test) if isinstance(node, ast.If) else ()
-        if any(isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) in made for one in asked):
+        if any(isinstance(one, ast.Name | ast.Attribute) and unparsed(one) in made for one in asked):
             return True
     return False
 
@@ -164,7 +164,7 @@ _REPLICATES = ("torch.nn.parallel.DistributedDataParallel", "torch.nn.parallel.d
 
 def _depends(path: ast.expr, function: ast.AST) -> bool:
     """Say whether a path is made of the rank."""
-    names = [one for one in walk(path) if isinstance(one, ast.Name)]
+    names = nodes_of(path, ast.Name)
     return any(asks_which_rank(followed(one, function)) for one in names)
 
 

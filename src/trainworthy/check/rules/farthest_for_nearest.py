@@ -23,7 +23,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import arguments_after_subject, called, followed, integer, scope_of, subject
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -55,7 +55,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if on is None or largest is None or not isinstance(on, ast.Name | ast.Attribute) or statement is None:
             continue
         name, scope = getattr(on, "attr", getattr(on, "id", "")), scope_of(call, analysis.parents)
-        made = " ".join(ast.unparse(one) for one in statement.targets)
+        made = " ".join(unparsed(one) for one in statement.targets)
         around = getattr(scope, "name", "")
         if not _any(_NEAR, made) or _FAR.search(f"{made} {around}") or _is_negated(on, scope):
             continue
@@ -94,7 +94,7 @@ def _largest(call: ast.Call) -> bool | None:
 
 def _is_axis(sign: ast.UnaryOp, made: ast.expr) -> bool:
     """Say whether a negative number is an argument of a call: an axis."""
-    calls = (one for one in walk(made) if isinstance(one, ast.Call))
+    calls = (one for one in nodes_of(made, ast.Call))
     return any(sign in [*one.args, *(each.value for each in one.keywords)] and integer(sign) for one in calls)
 
 
@@ -103,7 +103,7 @@ def _is_negated(on: ast.expr, scope: ast.AST) -> bool:
     made = followed(on, scope)
     if made is on:
         return False
-    signs = (one for one in walk(made) if isinstance(one, ast.UnaryOp) and isinstance(one.op, ast.USub))
+    signs = (one for one in nodes_of(made, ast.UnaryOp) if isinstance(one.op, ast.USub))
     if any(not _is_axis(one, made) for one in signs):
         return True
-    return re.search(r"\bexp\(|neg\(|1(\.0)?\s*/|1(\.0)? -|sim", ast.unparse(made)) is not None
+    return re.search(r"\bexp\(|neg\(|1(\.0)?\s*/|1(\.0)? -|sim", unparsed(made)) is not None

@@ -19,7 +19,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, scope_of, subject
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -55,7 +55,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if size is not None and of is not None and _is_of(above, of):
             yield Hit(
                 place=analysis.place(node),
-                message=f"`//` rounds down: of `{ast.unparse(above)}` over its `{called(size)}` -1, 0 and 1 remain",
+                message=f"`//` rounds down: of `{unparsed(above)}` over its `{called(size)}` -1, 0 and 1 remain",
                 fix="Divide by `/`.",
             )
 
@@ -75,8 +75,8 @@ def _size(node: ast.expr, scope: ast.AST) -> ast.Call | None:
 
 def _is_of(above: ast.expr, of: ast.expr) -> bool:
     """Say whether what is divided is what the size is of, or its distance from the mean."""
-    written = ast.unparse(of)
-    if ast.unparse(above) == written:
+    written = unparsed(of)
+    if unparsed(above) == written:
         return True
-    centred = isinstance(above, ast.BinOp) and isinstance(above.op, ast.Sub) and ast.unparse(above.left) == written
+    centred = isinstance(above, ast.BinOp) and isinstance(above.op, ast.Sub) and unparsed(above.left) == written
     return centred and any(called(one) in ("mean", "min", "amin") for one in walk(above))

@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -133,8 +133,8 @@ def _flags(init: ast.FunctionDef) -> dict[str, ast.stmt]:
     """Return the attributes that are False at first."""
     return {
         name: one
-        for one in walk(init)
-        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is False
+        for one in nodes_of(init, ast.Assign)
+        if isinstance(one.value, ast.Constant) and one.value.value is False
         for target in one.targets
         if (name := _of_self(target))
     }
@@ -146,7 +146,7 @@ def _state(init: ast.FunctionDef) -> set[str]:
     for one in walk(init):
         call = one.value if isinstance(one, ast.Assign) else one
         if isinstance(one, ast.Assign) and isinstance(call, ast.Call) and is_usual_name(call.func):
-            found |= {_of_self(target) for target in one.targets if ast.unparse(call.func).startswith("nn.")}
+            found |= {_of_self(target) for target in one.targets if unparsed(call.func).startswith("nn.")}
         name = getattr(getattr(call, "func", None), "attr", getattr(getattr(call, "func", None), "id", ""))
         if name not in _STATE or not isinstance(call, ast.Call):
             continue

@@ -25,7 +25,7 @@ from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.frozen_parts import frozen_parts, parts_in_evaluation
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 LIVE_BAD = """\
 import torch
@@ -137,9 +137,7 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
 def _has_batch_norm(cls: ast.AST, part: str) -> bool:
     """Say whether a class makes a part with batch norm, or with an option for a norm."""
     made = [
-        ast.unparse(one.value)
-        for one in walk(cls)
-        if isinstance(one, ast.Assign) and any(ast.unparse(each) == part for each in one.targets)
+        unparsed(one.value) for one in nodes_of(cls, ast.Assign) if any(unparsed(each) == part for each in one.targets)
     ]
     return len(made) == 1 and _NORM.search(made[0]) is not None and _OTHER_NORM.search(made[0]) is None
 

@@ -22,7 +22,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import body_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Const
 
 BAD = """\
@@ -86,7 +86,7 @@ def _parameters_of(store: Store) -> str:
     same = (
         isinstance(loop.target, ast.Name) and isinstance(target.value, ast.Name) and loop.target.id == target.value.id
     )
-    return ast.unparse(loop.iter) if same and len(loop.body) == 1 and len(store.context.loops) == 1 else ""
+    return unparsed(loop.iter) if same and len(loop.body) == 1 and len(store.context.loops) == 1 else ""
 
 
 def _trains_between(first: Store, second: Store) -> bool:

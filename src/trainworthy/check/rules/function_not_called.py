@@ -25,7 +25,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.attributes import replaced_below
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 from trainworthy.check.static.uncalled import of_tensors
 
 BAD = """\
@@ -74,7 +74,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     asked = list(_asked(analysis))
     for node in asked:
         if isinstance(node, ast.Attribute):
-            if ast.unparse(node).endswith(_PREDICATES):
+            if unparsed(node).endswith(_PREDICATES):
                 yield _hit(analysis, node)
             continue
         callable_names = _only_functions(analysis) if callable_names is None else callable_names
@@ -87,7 +87,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _hit(analysis: Analysis, node: ast.expr) -> Hit:
-    text = ast.unparse(node)
+    text = unparsed(node)
     return Hit(place=analysis.place(node), message=f"`{text}` is a function, not its result", fix=f"Write `{text}()`.")
 
 
@@ -123,7 +123,7 @@ def _compared(node: ast.Compare) -> list[ast.expr]:
     if all(isinstance(one, _ORDER) for one in node.ops):
         return sides
     equal = all(isinstance(one, ast.Eq | ast.NotEq) for one in node.ops)
-    return sides if equal and (number or any("rank" in ast.unparse(one) for one in sides)) else []
+    return sides if equal and (number or any("rank" in unparsed(one) for one in sides)) else []
 
 
 def _only_functions(analysis: Analysis) -> set[str]:
@@ -162,8 +162,8 @@ def _methods(analysis: Analysis, asked: list[ast.Attribute]) -> Iterator[Hit]:
         if not isinstance(cls, ast.ClassDef) or cls not in known:
             continue
         methods = {one.name for one in cls.body if isinstance(one, ast.FunctionDef) and not one.decorator_list}
-        stored = {one.attr for one in walk(cls) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}
-        names = methods - stored - {one.id for one in walk(cls) if isinstance(one, ast.Name)}
+        stored = {one.attr for one in nodes_of(cls, ast.Attribute) if isinstance(one.ctx, ast.Store)}
+        names = methods - stored - {one.id for one in nodes_of(cls, ast.Name)}
         for node in asked:
             inside = cls.lineno < node.lineno <= (cls.end_lineno or 0) and node.attr in names
             if inside and not replaced_below(analysis.source.path, known[cls], node.attr):

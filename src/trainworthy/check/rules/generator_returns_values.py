@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, functions_of
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.tree import own
+from trainworthy.check.static.tree import own, unparsed
 
 BAD = """\
 import torch
@@ -92,7 +92,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_plain(function: Def) -> bool:
     """Say whether nothing around a function changes what calling it gives."""
-    return all(ast.unparse(one).partition("(")[0] in _PLAIN for one in function.decorator_list)
+    return all(unparsed(one).partition("(")[0] in _PLAIN for one in function.decorator_list)
 
 
 def _is_a_coroutine(analysis: Analysis, yields: list[ast.AST]) -> bool:
@@ -102,7 +102,7 @@ def _is_a_coroutine(analysis: Analysis, yields: list[ast.AST]) -> bool:
 
 def _says_much(value: ast.expr) -> bool:
     """Say whether a value is more than a constant or nothing."""
-    if isinstance(value, ast.Constant) or ast.unparse(value) in ("self", "StopIteration", "StopIteration()"):
+    if isinstance(value, ast.Constant) or unparsed(value) in ("self", "StopIteration", "StopIteration()"):
         return False
     if isinstance(value, ast.List | ast.Tuple | ast.Set):
         return bool(value.elts)

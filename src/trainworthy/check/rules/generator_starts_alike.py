@@ -21,7 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, keyword, scope_of
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 
 BAD = """\
 import torch
@@ -77,7 +77,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _is_made(node: ast.expr) -> bool:
-    return called(node) == "Generator" and "random" not in ast.unparse(node)
+    return called(node) == "Generator" and "random" not in unparsed(node)
 
 
 def _draw(scope: ast.AST, name: str) -> ast.Call | None:
@@ -119,7 +119,7 @@ def _block_of(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST | None:
 def _is_in_both(node: ast.AST, parents: dict[ast.AST, ast.AST], name: str) -> bool:
     """Say whether the other branch seeds, too, or leaves; or the condition only asks for an attribute that is set."""
     condition = _block_of(node, parents)
-    if not isinstance(condition, ast.If) or name in ast.unparse(condition.test):
+    if not isinstance(condition, ast.If) or name in unparsed(condition.test):
         return True
     of_attribute = isinstance(condition.test, ast.Compare) and isinstance(condition.test.left, ast.Attribute)
     asks_for_none = any(isinstance(one, ast.Constant) and one.value is None for one in walk(condition.test))

@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import random
@@ -101,12 +101,12 @@ def _draws(source: Source, library: str) -> Iterator[ast.Call]:
     name = library.replace("numpy", "np")
     if f"{name}." not in source.code or library.partition(".")[0] not in source.words:
         return
-    imported = {alias.name for one in walk(source.tree) if isinstance(one, ast.Import) for alias in one.names}
+    imported = {alias.name for one in nodes_of(source.tree, ast.Import) for alias in one.names}
     for one in walk(source.tree) if library.partition(".")[0] in imported else ():
         func = one.func if isinstance(one, ast.Call) else None
         if not isinstance(one, ast.Call) or not isinstance(func, ast.Attribute) or func.attr in _MAKERS:
             continue
-        if ast.unparse(func.value) in (name, library):
+        if unparsed(func.value) in (name, library):
             yield one
 
 
@@ -120,9 +120,9 @@ def _spaces(analysis: Analysis) -> Iterator[Hit]:
         if isinstance(one, ast.Call) and isinstance(func, ast.Attribute):
             by_reset = func.attr == "reset" and any(each.arg == "seed" for each in one.keywords)
             if by_reset or (func.attr == "seed" and one.args):
-                seeded[ast.unparse(func.value)] = one
+                seeded[unparsed(func.value)] = one
     for one in analysis.nodes.get(ast.Call, []):
-        text = ast.unparse(one.func) if isinstance(one, ast.Call) and getattr(one.func, "attr", "") == "sample" else ""
+        text = unparsed(one.func) if isinstance(one, ast.Call) and getattr(one.func, "attr", "") == "sample" else ""
         environment, _, rest = text.partition(".action_space")
         if rest == ".sample" and environment in seeded:
             yield Hit(

@@ -20,7 +20,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -77,7 +77,7 @@ def _is_rank(node: ast.expr) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get_rank":
         return not node.args and not node.keywords
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "int":
-        keys = [one.value for one in walk(node) if isinstance(one, ast.Constant)]
+        keys = [one.value for one in nodes_of(node, ast.Constant)]
         return keys[:1] == ["RANK"] and any(getattr(one, "attr", "") in ("environ", "getenv") for one in walk(node))
     return False
 
@@ -87,4 +87,4 @@ def _name_of(node: ast.AST | None) -> str:
     if isinstance(node, ast.JoinedStr):
         parts = [one.value for one in node.values if isinstance(one, ast.FormattedValue)]
         return _name_of(parts[0]) if len(parts) == 1 else ""
-    return ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+    return unparsed(node) if isinstance(node, ast.Name | ast.Attribute) else ""

@@ -17,13 +17,13 @@ How sure:
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.freed_graphs import freed_graphs
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -88,7 +88,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for one in freed_graphs(analysis):
         yield Hit(
             place=analysis.place(one.backward),
-            message=f"the graph of `{ast.unparse(one.network.func)}(...)` is freed by then: this raises",
+            message=f"the graph of `{unparsed(one.network.func)}(...)` is freed by then: this raises",
             evidence=(
                 Evidence("it is made here", analysis.place(one.network)),
                 Evidence("and freed here", analysis.place(one.first)),

@@ -25,7 +25,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, function_around
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, nodes_of, unparsed, walk
 from trainworthy.check.static.words import says_changed, words_of
 
 BAD = """\
@@ -97,11 +97,11 @@ def _asked(test: ast.expr) -> tuple[str, str] | None:
     if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot) and len(test.ops) == 1:
         right = test.comparators[0]
         if isinstance(right, ast.Constant) and right.value is None and _is_a_name(test.left):
-            return "is not None", ast.unparse(test.left)
+            return "is not None", unparsed(test.left)
     if isinstance(test, ast.Call) and test.args and not test.keywords and _is_a_name(test.args[0]):
-        rest = ", ".join(ast.unparse(one) for one in test.args[1:])
+        rest = ", ".join(unparsed(one) for one in test.args[1:])
         if last_name(test.func) == "hasattr" or (last_name(test.func) == "exists" and len(test.args) == 1):
-            return f"{last_name(test.func)}({rest})", ast.unparse(test.args[0])
+            return f"{last_name(test.func)}({rest})", unparsed(test.args[0])
     return None
 
 
@@ -120,7 +120,7 @@ def _uses_the_other(branch: ast.If, own: tuple[str, str], other: tuple[str, str]
         for node in walk(statement):
             if not isinstance(node, ast.Name | ast.Attribute):
                 continue
-            text = ast.unparse(node)
+            text = unparsed(node)
             if text == own[1] or (text == other[1] and not isinstance(node.ctx, ast.Load)):
                 return None
             if text == other[1]:
@@ -155,8 +155,8 @@ def _turned_round(analysis: Analysis) -> Iterator[Hit]:
             if "" not in texts and texts[0] == texts[1] and first.test is not second.test:
                 yield Hit(
                     place=analysis.source.place(wrong.test),
-                    message=f"`{ast.unparse(wrong.test)}` lets only the sign for nothing through; the next to it is "
-                    f"`{ast.unparse(right.test)}`",
+                    message=f"`{unparsed(wrong.test)}` lets only the sign for nothing through; the next to it is "
+                    f"`{unparsed(right.test)}`",
                     evidence=(Evidence("the other branch", analysis.source.place(right.test)),),
                     fix="Turn the comparison round.",
                 )
@@ -167,7 +167,7 @@ def _sign(branch: ast.If) -> tuple[bool, str] | None:
     test = branch.test
     if branch.orelse or not isinstance(test, ast.Compare) or len(test.ops) > 1 or not isinstance(test.left, ast.Name):
         return None
-    sign = ast.unparse(test.comparators[0])
+    sign = unparsed(test.comparators[0])
     if sign not in ("None", "-1", "''") or not isinstance(test.ops[0], ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
         return None
     return isinstance(test.ops[0], ast.Eq | ast.Is), sign
@@ -176,10 +176,10 @@ def _sign(branch: ast.If) -> tuple[bool, str] | None:
 def _with_a_blank(branch: ast.If) -> str:
     """Return what a branch does, with a blank for what it asks for; nothing if it does not read that in a call."""
     name = getattr(getattr(branch.test, "left", None), "id", "")
-    calls = [one for statement in branch.body for one in walk(statement) if isinstance(one, ast.Call)]
+    calls = [one for statement in branch.body for one in nodes_of(statement, ast.Call)]
     if not any(isinstance(given, ast.Name) and given.id == name for call in calls for given in call.args):
         return ""
-    return re.sub(rf"\b{re.escape(name)}\b", "_", "; ".join(ast.unparse(one) for one in branch.body))
+    return re.sub(rf"\b{re.escape(name)}\b", "_", "; ".join(unparsed(one) for one in branch.body))
 
 
 def _before_it_was_changed(analysis: Analysis) -> Iterator[Hit]:
@@ -222,7 +222,7 @@ def _computes_with(branch: ast.If, first: str, name: str) -> ast.Name | None:
 
 def _is_made_of(names: Bindings, name: str, first: str) -> bool:
     """Say whether every statement that binds a name makes it of another."""
-    made = [one for one in walk(names.function) if isinstance(one, ast.Assign) and _binds(one, name)]
+    made = [one for one in nodes_of(names.function, ast.Assign) if _binds(one, name)]
     used = [any(isinstance(part, ast.Name) and part.id == first for part in walk(one.value)) for one in made]
     return len(made) == len(names.stores[name]) and bool(used) and all(used)
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -72,11 +72,11 @@ def _single_gains(analysis: Analysis) -> Iterator[Hit]:
         return
     for layer in analysis.nodes.get(ast.ClassDef, ()):
         named = isinstance(layer, ast.ClassDef) and re.search(r"layer_?norm", layer.name, re.IGNORECASE)
-        if not named or not re.search(r"\.mean\((dim=)?-1", ast.unparse(layer)):
+        if not named or not re.search(r"\.mean\((dim=)?-1", unparsed(layer)):
             continue
         for one in walk(layer):
             if isinstance(one, ast.Call) and getattr(one.func, "attr", getattr(one.func, "id", "")) == "Parameter":
-                given = ast.unparse(one.args[0]) if one.args else ""
+                given = unparsed(one.args[0]) if one.args else ""
                 if re.fullmatch(r"\w+\.(ones|zeros)\(1\)", given):
                     yield Hit(
                         place=analysis.place(one),

@@ -24,7 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_of
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own, unparsed
 
 BAD = """\
 import cv2
@@ -93,7 +93,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             if (first, second) == (right[1], right[0]):
                 yield Hit(
                     place=analysis.place(call),
-                    message=f"`{ast.unparse(call.func)}` takes the {right[0]} first: `{pair[0]}` is a {first}",
+                    message=f"`{unparsed(call.func)}` takes the {right[0]} first: `{pair[0]}` is a {first}",
                     evidence=(Evidence("they are taken from here", analysis.place(where)),),
                     fix=f"({pair[1]}, {pair[0]})",
                 )
@@ -101,7 +101,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _size(call: ast.Call) -> tuple[ast.expr | None, bool]:
     """Return the size that a call gets, and whether its width comes first."""
-    name = ast.unparse(call.func) if isinstance(call.func, ast.Attribute | ast.Name) else ""
+    name = unparsed(call.func) if isinstance(call.func, ast.Attribute | ast.Name) else ""
     given = {one.arg: one.value for one in call.keywords}
     if name in _WIDTH_FIRST:
         at = _WIDTH_FIRST[name]
@@ -130,7 +130,7 @@ def _sides(function: Def) -> dict[str, tuple[str, ast.AST]]:
             zip(names, values, strict=True) if len(names) == len(values) else [(getattr(target, "id", ""), one.value)]
         )
         for name, value in pairs:
-            sides = {found[part.id][0] for part in walk(value) if isinstance(part, ast.Name) and part.id in found}
+            sides = {found[part.id][0] for part in nodes_of(value, ast.Name) if part.id in found}
             if name and len(sides) == 1 and len(stores.get(name, ())) == 1:
                 found[name] = (sides.pop(), one)
     return found
@@ -146,9 +146,9 @@ def _order(value: ast.expr, names: list[str]) -> list[tuple[str, str]] | None:
         return None
     pair = [names[at[0]], names[at[1]]]
     if isinstance(value, ast.Attribute) and value.attr == "size" and len(names) == 2:
-        if _SETTINGS.match(ast.unparse(value.value)):
+        if _SETTINGS.match(unparsed(value.value)):
             return None
         return [(pair[0], "width"), (pair[1], "height")]
-    text = ast.unparse(value)
+    text = unparsed(value)
     is_shape = re.search(r"\.shape(\[(:2|-2:|2:|:-1|1:)\])?$|\.size\(\)(\[(-2:|2:)\])?$", text)
     return [(pair[0], "height"), (pair[1], "width")] if is_shape else None

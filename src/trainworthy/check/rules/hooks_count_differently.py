@@ -22,7 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import time
@@ -95,7 +95,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _answers(method: Def) -> bool:
     """Say whether a method returns the answer to such a question."""
-    returned = {part for one in walk(method) if isinstance(one, ast.Return) for part in walk(one)}
+    returned = {part for one in nodes_of(method, ast.Return) for part in walk(one)}
     return any(asked in returned for _, asked in _asked(method, set()))
 
 
@@ -103,12 +103,12 @@ def _asked(method: Def, helpers: set[str]) -> Iterator[tuple[str, ast.expr]]:
     """Yield the questions of the kind `counter % every == 0`, and calls of methods that answer one."""
     for one in walk(method):
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in helpers:
-            yield ast.unparse(one), one
+            yield unparsed(one), one
         if (
             not isinstance(one, ast.Compare)
             or not isinstance(one.left, ast.BinOp)
             or not isinstance(one.left.op, ast.Mod)
         ):
             continue
-        if ast.unparse(one.left.left).endswith(_COUNTERS):
-            yield ast.unparse(one), one
+        if unparsed(one.left.left).endswith(_COUNTERS):
+            yield unparsed(one), one

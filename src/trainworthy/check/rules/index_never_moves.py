@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import integer
 from trainworthy.check.static.bindings import Bindings, bindings_of, function_around
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 def train(model, optimizer, source, target):
@@ -60,7 +60,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if all(_takes(place, one, names) for place, one in zip(places, used, strict=True)) and all(loops):
             yield Hit(
                 place=analysis.place(used[0]),
-                message=f"`{name}` is {ast.unparse(start.value)} in every turn: it is never moved",
+                message=f"`{name}` is {unparsed(start.value)} in every turn: it is never moved",
                 evidence=(Evidence("it is set here", analysis.place(start)),),
                 fix=f"Add `{name} += 1`, or go through both with zip.",
             )

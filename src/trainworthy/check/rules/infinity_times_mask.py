@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import numpy as np
@@ -71,7 +72,7 @@ def _is_mended(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
 
 def _is_infinite(node: ast.expr) -> bool:
     written = isinstance(node, ast.Attribute | ast.Call | ast.UnaryOp)
-    return written and _INFINITY.match(ast.unparse(node)) is not None
+    return written and _INFINITY.match(unparsed(node)) is not None
 
 
 def _is_a_mask(node: ast.expr) -> bool:
@@ -84,4 +85,4 @@ def _is_a_mask(node: ast.expr) -> bool:
         return _is_a_mask(node.operand)
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Attribute) and _is_a_mask(node.func.value)
-    return isinstance(node, ast.Name | ast.Attribute) and bool(_MASK.search(ast.unparse(node).rpartition(".")[2]))
+    return isinstance(node, ast.Name | ast.Attribute) and bool(_MASK.search(unparsed(node).rpartition(".")[2]))

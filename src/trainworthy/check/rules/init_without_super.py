@@ -19,7 +19,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of
 from trainworthy.check.static.values import Function, Instance, ProjectClass, Ref, Value
 
 BAD = """\
@@ -72,7 +72,7 @@ def _is_called(cls: ProjectClass) -> bool:
 def _setups(node: ast.AST) -> list[int]:
     """Return the lines that may set up the module."""
     names = ("__init__", "__dict__", "__setattr__")
-    return [one.lineno for one in walk(node) if isinstance(one, ast.Attribute) and one.attr in names]
+    return [one.lineno for one in nodes_of(node, ast.Attribute) if one.attr in names]
 
 
 def _assigns_before(analysis: Analysis, init: Function) -> bool:

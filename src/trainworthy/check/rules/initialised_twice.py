@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch.nn as nn
@@ -84,7 +84,7 @@ def _written(statement: ast.stmt) -> str:
     if not isinstance(call, ast.Call):
         return ""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    holder = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    holder = unparsed(call.func.value) if isinstance(call.func, ast.Attribute) else ""
     if name in _FUNCTIONS and call.args and (holder == "init" or holder.endswith(".init") or not holder):
         return _tensor(call.args[0])
     if name in _METHODS and isinstance(call.func, ast.Attribute):
@@ -96,14 +96,12 @@ def _tensor(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute) and node.attr == "data":
         node = node.value
     whole = isinstance(node, ast.Attribute) and not any(isinstance(one, ast.Call) for one in walk(node))
-    return ast.unparse(node) if whole else ""
+    return unparsed(node) if whole else ""
 
 
 def _may_touch(statement: ast.stmt, target: str) -> bool:
     """Say whether a statement may read a tensor, or bind what it hangs on."""
     if _written(statement):
-        return target in ast.unparse(statement)
+        return target in unparsed(statement)
     called = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
-    return (
-        called or not isinstance(statement, ast.Expr | ast.Assign) or target.partition(".")[0] in ast.unparse(statement)
-    )
+    return called or not isinstance(statement, ast.Expr | ast.Assign) or target.partition(".")[0] in unparsed(statement)

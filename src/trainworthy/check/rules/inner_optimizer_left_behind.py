@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.libraries import full_name
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -80,15 +80,15 @@ def _is_optimizer(analysis: Analysis, node: ast.ClassDef) -> bool:
 def _shared(init: ast.FunctionDef) -> tuple[ast.Assign, str] | None:
     """Return the statement that takes the groups of an attribute for one's own, and the attribute."""
     for one in walk(init):
-        if isinstance(one, ast.Assign) and [ast.unparse(t) for t in one.targets] == ["self.param_groups"]:
+        if isinstance(one, ast.Assign) and [unparsed(t) for t in one.targets] == ["self.param_groups"]:
             value = one.value
             of = value.value if isinstance(value, ast.Attribute) and value.attr == "param_groups" else None
-            if isinstance(of, ast.Attribute) and ast.unparse(of.value) == "self":
+            if isinstance(of, ast.Attribute) and unparsed(of.value) == "self":
                 return one, of.attr
     return None
 
 
 def _steps(method: ast.FunctionDef, inner: str) -> Iterator[ast.Call]:
     for one in walk(method):
-        if isinstance(one, ast.Call) and ast.unparse(one.func) == f"self.{inner}.step":
+        if isinstance(one, ast.Call) and unparsed(one.func) == f"self.{inner}.step":
             yield one

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -51,5 +52,5 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             yield Hit(
                 place=analysis.place(node),
                 message=f"`~` inverts the bits of the number that `{call.func.attr}` returns",
-                fix=f"Write `(~{ast.unparse(call.func.value)}).{call.func.attr}(...)`.",
+                fix=f"Write `(~{unparsed(call.func.value)}).{call.func.attr}(...)`.",
             )

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import children
+from trainworthy.check.static.tree import children, unparsed
 
 BAD = """\
 import torch
@@ -68,15 +68,15 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _restored_later(analysis: Analysis, body: ast.AST, made: ast.Assign) -> Iterator[Hit]:
     value = made.value
-    loader = ast.unparse(value.args[0]) if isinstance(value, ast.Call) else ""
-    name = ast.unparse(made.targets[0])
+    loader = unparsed(value.args[0]) if isinstance(value, ast.Call) else ""
+    name = unparsed(made.targets[0])
     after = [one for one in _own_nodes(body) if getattr(one, "lineno", 0) > (made.end_lineno or made.lineno)]
     restores = [one for one in after if isinstance(one, ast.Call) and _restores(one, loader)]
     if not restores or "loader" not in loader.lower():
         return
     first = min(restores, key=lambda one: one.lineno)
     again = any(
-        isinstance(one, ast.Assign) and any(ast.unparse(target) in (name, loader) for target in one.targets)
+        isinstance(one, ast.Assign) and any(unparsed(target) in (name, loader) for target in one.targets)
         for one in after
     )
     used = any(
@@ -84,7 +84,7 @@ def _restored_later(analysis: Analysis, body: ast.AST, made: ast.Assign) -> Iter
         and getattr(one.func, "id", "") == "next"
         and one.lineno > first.lineno
         and one.args
-        and ast.unparse(one.args[0]) == name
+        and unparsed(one.args[0]) == name
         for one in after
     )
     if used and not again:
@@ -100,8 +100,8 @@ def _restores(call: ast.Call, loader: str) -> bool:
     if not isinstance(call.func, ast.Attribute) or not _RESTORES.match(call.func.attr):
         return False
     values = [*call.args, *(keyword.value for keyword in call.keywords)]
-    given = [ast.unparse(one.body if isinstance(one, ast.IfExp) else one) for one in values]
-    return ast.unparse(call.func.value) == loader or loader in given
+    given = [unparsed(one.body if isinstance(one, ast.IfExp) else one) for one in values]
+    return unparsed(call.func.value) == loader or loader in given
 
 
 def _bodies(analysis: Analysis) -> Iterator[ast.AST]:

@@ -22,6 +22,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place, unwrapped
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -71,7 +72,7 @@ def _is_chosen(analysis: Analysis, call: Call) -> bool:
     node: ast.AST = call.node
     while node in analysis.parents:
         node = analysis.parents[node]
-        if isinstance(node, ast.If) and _FIXED.search(ast.unparse(node.test)):
+        if isinstance(node, ast.If) and _FIXED.search(unparsed(node.test)):
             return True
     return False
 

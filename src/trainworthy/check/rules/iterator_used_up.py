@@ -22,7 +22,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import scope_of
 from trainworthy.check.static.bindings import loops_around
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -82,7 +82,7 @@ def _through(node: ast.expr) -> ast.expr:
     while (
         isinstance(node, ast.Call)
         and node.args
-        and ast.unparse(node.func).rpartition(".")[2] in ("tqdm", "enumerate", "iter")
+        and unparsed(node.func).rpartition(".")[2] in ("tqdm", "enumerate", "iter")
     ):
         node = node.args[0]
     return node
@@ -90,10 +90,8 @@ def _through(node: ast.expr) -> ast.expr:
 
 def _made(scope: ast.AST, name: str) -> ast.Assign | None:
     """Return the only statement that binds a name, if it makes an iterator."""
-    stores = [
-        one for one in walk(scope) if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store)
-    ]
-    made = [one for one in walk(scope) if isinstance(one, ast.Assign) and getattr(one.targets[0], "id", "") == name]
+    stores = [one for one in nodes_of(scope, ast.Name) if one.id == name and isinstance(one.ctx, ast.Store)]
+    made = [one for one in nodes_of(scope, ast.Assign) if getattr(one.targets[0], "id", "") == name]
     if len(stores) != 1 or len(made) != 1:
         return None
     value = made[0].value

@@ -24,6 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called
 from trainworthy.check.static.libraries import full_name
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch.nn.functional as F
@@ -71,5 +72,5 @@ def _is_multiplied(analysis: Analysis, call: ast.Call) -> bool:
     statement: ast.AST = call
     while statement in analysis.parents and not isinstance(statement, ast.stmt):
         statement = analysis.parents[statement]
-    text = ast.unparse(statement).replace(ast.unparse(call), "")
+    text = unparsed(statement).replace(unparsed(call), "")
     return not isinstance(statement, ast.FunctionDef | ast.ClassDef) and _CLASSES.search(text) is not None

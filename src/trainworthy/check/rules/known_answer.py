@@ -22,7 +22,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, functions_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -91,7 +91,7 @@ def _handed_on(analysis: Analysis) -> Iterator[Hit]:
     ]
     for node in functions_of(analysis.nodes) if asked else ():
         flags = {name for name, default in _defaults(node) if isinstance(default.value, bool)}
-        flags -= {one.id for one in walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+        flags -= {one.id for one in nodes_of(node, ast.Name) if isinstance(one.ctx, ast.Store)}
         for keyword in asked:
             if keyword.arg in flags and node.lineno <= keyword.lineno <= (node.end_lineno or 0):
                 yield Hit(
@@ -116,7 +116,7 @@ def _defaults(node: Def) -> Iterator[tuple[str, ast.Constant]]:
     every = [*zip(reversed(positional), reversed(node.args.defaults), strict=False)]
     every += [(one, value) for one, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if value]
     for one, default in every:
-        said = ast.unparse(one.annotation) if one.annotation is not None else ""
+        said = unparsed(one.annotation) if one.annotation is not None else ""
         first = default.left if isinstance(default, ast.BinOp) else default  # of 1.0 / 3
         if isinstance(first, ast.Constant) and not any(word in said for word in ("None", "Optional", "str", "Any")):
             yield one.arg, first
@@ -141,14 +141,14 @@ def _numbers_and_texts(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_reckoned_with(branch: ast.If, number: str) -> bool:
     """Say whether a branch takes something for a number, and not for one or a word."""
-    every = [inner for one in branch.body for inner in walk(one) if isinstance(inner, ast.BinOp)]
-    return any(ast.unparse(side) == number for one in every for side in (one.left, one.right))
+    every = [inner for one in branch.body for inner in nodes_of(one, ast.BinOp)]
+    return any(unparsed(side) == number for one in every for side in (one.left, one.right))
 
 
 def _compared_with_text(node: ast.expr) -> str:
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq):
         text = isinstance(node.comparators[0], ast.Constant) and isinstance(node.comparators[0].value, str)
-        return ast.unparse(node.left) if text and isinstance(node.left, ast.Name | ast.Attribute) else ""
+        return unparsed(node.left) if text and isinstance(node.left, ast.Name | ast.Attribute) else ""
     return ""
 
 

@@ -27,6 +27,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, keyword, scope_of
 from trainworthy.check.static.everywhere import project_files, text_of
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -89,7 +90,7 @@ def _has_an_image(node: ast.Call, calls: list[ast.Call], analysis: Analysis) -> 
 
 def _is_a_label(node: ast.Call) -> bool:
     """Say whether a label map is padded by a function for images."""
-    func = ast.unparse(node.func)
+    func = unparsed(node.func)
     if func not in ("ImageOps.expand", "cv2.copyMakeBorder", "F.pad", "TF.pad", "np.pad", "torch.nn.functional.pad"):
         return False
     given = node.args[0] if node.args else None
@@ -108,8 +109,8 @@ def _pads_with_zero(node: ast.Call) -> bool:
     if value is None:
         mode = keyword(node, "mode", "padding_mode") or (node.args[2] if name == "pad" and len(node.args) > 2 else None)
         border = node.args[5] if name == "copyMakeBorder" and len(node.args) > 5 else keyword(node, "borderType")
-        constant = border is None or "CONSTANT" in ast.unparse(border)
-        return constant and (mode is None or "constant" in ast.unparse(mode) or ast.unparse(mode) == "0")
+        constant = border is None or "CONSTANT" in unparsed(border)
+        return constant and (mode is None or "constant" in unparsed(mode) or unparsed(mode) == "0")
     zeros = [one.value for one in ast.walk(value) if isinstance(one, ast.Constant)]
     return bool(zeros) and all(isinstance(one, int | float) and one == 0 for one in zeros)
 

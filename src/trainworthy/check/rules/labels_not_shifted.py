@@ -25,7 +25,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 
 if TYPE_CHECKING:
     from trainworthy.check.live.facts_steps import LossTargets
@@ -116,7 +116,7 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
     if not any("shift" in word for word in analysis.source.words):
         return
     for function in analysis.nodes.get(ast.FunctionDef, ()):
-        given = [one for one in walk(function) if isinstance(one, ast.Assign) and _is_called_shifted(one)]
+        given = [one for one in nodes_of(function, ast.Assign) if _is_called_shifted(one)]
         names = {getattr(one.targets[0], "id", "") for one in given}
         logits = next((one for one in given if "logit" in getattr(one.targets[0], "id", "")), None)
         first = all(not _is_from(one.value, names) for one in given)

@@ -23,7 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module, is_optimizer
 from trainworthy.check.static.queries import PARAMETRISED, inner_modules
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -101,9 +101,8 @@ def _listed(node: ast.AST) -> set[str]:
     """Return the attributes of the object whose parameters are asked for below a node."""
     return {
         one.func.value.attr
-        for one in walk(node)
-        if isinstance(one, ast.Call)
-        and isinstance(one.func, ast.Attribute)
+        for one in nodes_of(node, ast.Call)
+        if isinstance(one.func, ast.Attribute)
         and one.func.attr == "parameters"
         and isinstance(one.func.value, ast.Attribute)
         and getattr(one.func.value.value, "id", "") == "self"
@@ -114,7 +113,7 @@ def _speaks_of_all(nodes: list[ast.AST]) -> bool:
     """Say whether a class speaks of all of its parameters, or of freezing."""
     for one in nodes:
         name = getattr(one, "attr", getattr(one, "id", ""))
-        if name in _OF_ALL or (isinstance(one, ast.Attribute) and ast.unparse(one) == "self.parameters"):
+        if name in _OF_ALL or (isinstance(one, ast.Attribute) and unparsed(one) == "self.parameters"):
             return True
     return False
 

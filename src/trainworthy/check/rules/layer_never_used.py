@@ -29,7 +29,7 @@ from trainworthy.check.static.everywhere import attribute_is_read, read_by
 from trainworthy.check.static.external import is_loss_module, is_module
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import is_a_test, names_in
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Instance, ProjectClass, Value
 
 BAD = """\
@@ -122,7 +122,7 @@ def _is_a_layer(analysis: Analysis, store: Store) -> bool:
 def _reached_otherwise(cls: ast.ClassDef) -> bool:
     """Say whether the methods of a class reach its layers without their names, initialising left out."""
     return any(
-        isinstance(one, ast.FunctionDef) and "init" not in one.name and _OTHER_WAYS.search(ast.unparse(one)) is not None
+        isinstance(one, ast.FunctionDef) and "init" not in one.name and _OTHER_WAYS.search(unparsed(one)) is not None
         for one in cls.body
     )
 

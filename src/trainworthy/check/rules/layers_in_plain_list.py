@@ -44,7 +44,7 @@ from trainworthy.check.static.layer_lists import (
     runs_through,
 )
 from trainworthy.check.static.queries import body_of, is_a_module
-from trainworthy.check.static.tree import children, variables, walk
+from trainworthy.check.static.tree import children, nodes_of, unparsed, variables, walk
 from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
 
 BAD = """\
@@ -109,7 +109,7 @@ def _are_listed_beside(analysis: Analysis) -> Iterator[tuple[Hit, Context, str]]
             continue
         if function.name != "__init__" or function.owner is None or not is_a_module(store.owner):
             continue
-        names = [one.attr for one in value.elts if isinstance(one, ast.Attribute) and ast.unparse(one.value) == "self"]
+        names = [one.attr for one in value.elts if isinstance(one, ast.Attribute) and unparsed(one.value) == "self"]
         norm = next((one for one in names if is_batch_norm(function.node, one)), None)
         if not isinstance(store.target, ast.Attribute) or len(names) != len(value.elts) or norm is None:
             continue
@@ -163,9 +163,8 @@ def _made_empty(init: ast.AST, attribute: str) -> str | None:
     """Return whether an attribute is set once in a function, to an empty list or dict."""
     values = [
         one.value
-        for one in walk(init)
-        if isinstance(one, ast.Assign)
-        and any(isinstance(t, ast.Attribute) and t.attr == attribute for t in one.targets)
+        for one in nodes_of(init, ast.Assign)
+        if any(isinstance(t, ast.Attribute) and t.attr == attribute for t in one.targets)
     ]
     if len(values) != 1:
         return None
@@ -246,7 +245,7 @@ def _registers(cls: ast.ClassDef, attribute: str) -> bool:
         if registers and getattr(method, "name", "") != "__init__":
             return True
         held = _names_of_items(method, attribute) if registers else set()
-        if any(f"self.{attribute}" in ast.unparse(one) or held & variables(one) for one in registers):
+        if any(f"self.{attribute}" in unparsed(one) or held & variables(one) for one in registers):
             return True
     return False
 
@@ -255,9 +254,9 @@ def _names_of_items(method: ast.AST, attribute: str) -> set[str]:
     """Return what a method calls what it takes from an attribute, or puts into it."""
     held: set[str] = set()
     for one in walk(method):
-        if isinstance(one, ast.For | ast.comprehension) and f"self.{attribute}" in ast.unparse(one.iter):
+        if isinstance(one, ast.For | ast.comprehension) and f"self.{attribute}" in unparsed(one.iter):
             held |= variables(one.target)
-        elif isinstance(one, ast.Call) and ast.unparse(one.func).startswith(f"self.{attribute}."):
+        elif isinstance(one, ast.Call) and unparsed(one.func).startswith(f"self.{attribute}."):
             held |= {name for given in one.args for name in variables(given)}
     return held
 
@@ -299,18 +298,16 @@ def _is_something_else(cls: ast.ClassDef, owner: ast.expr, attribute: str) -> bo
     root = owner
     while isinstance(root, ast.Attribute | ast.Subscript):
         root = root.value
-    text, path = ast.unparse(root), ast.unparse(owner)
+    text, path = unparsed(root), unparsed(owner)
     if text in ("self", "super()"):
         return f".{attribute}" not in path
     bound = [
         one.value if isinstance(one, ast.Assign) else one.iter
         for one in walk(cls)
-        if (isinstance(one, ast.Assign) and any(ast.unparse(each) == text for each in one.targets))
-        or (isinstance(one, ast.For | ast.comprehension) and ast.unparse(one.target) == text)
+        if (isinstance(one, ast.Assign) and any(unparsed(each) == text for each in one.targets))
+        or (isinstance(one, ast.For | ast.comprehension) and unparsed(one.target) == text)
     ]
-    return bool(bound) and all(
-        ast.unparse(one).startswith("self.") and attribute not in ast.unparse(one) for one in bound
-    )
+    return bool(bound) and all(unparsed(one).startswith("self.") and attribute not in unparsed(one) for one in bound)
 
 
 LIVE_BAD = """\

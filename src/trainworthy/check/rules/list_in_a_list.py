@@ -20,7 +20,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_around
-from trainworthy.check.static.tree import own
+from trainworthy.check.static.tree import own, unparsed
 
 BAD = """\
 import torch
@@ -67,7 +67,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _holder(call: ast.Call) -> str:
-    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    return unparsed(call.func.value) if isinstance(call.func, ast.Attribute) else ""
 
 
 def _appends_texts(call: ast.Call) -> bool:

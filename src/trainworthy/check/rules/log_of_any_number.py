@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, scope_of, subject
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -83,7 +83,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _is_of_math(node: ast.Call) -> bool:
-    return isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in ("math", "np", "numpy", "logger")
+    return isinstance(node.func, ast.Attribute) and unparsed(node.func.value) in ("math", "np", "numpy", "logger")
 
 
 @lru_cache(maxsize=256)
@@ -101,7 +101,7 @@ def _layers_of(cls: ast.ClassDef) -> frozenset[str]:
 def _is_layer(node: ast.expr) -> bool:
     if called(node) == "Sequential" and isinstance(node, ast.Call) and node.args and not node.keywords:
         return _is_layer(node.args[-1])
-    return called(node) in _LAYERS and isinstance(node, ast.Call) and "nn." in ast.unparse(node.func)
+    return called(node) in _LAYERS and isinstance(node, ast.Call) and "nn." in unparsed(node.func)
 
 
 def _layer(node: ast.expr, scope: ast.AST, layers: frozenset[str], depth: int = 6) -> ast.Call | None:
@@ -125,9 +125,7 @@ def _layer(node: ast.expr, scope: ast.AST, layers: frozenset[str], depth: int = 
 
 def _unpacked(scope: ast.AST, name: ast.Name) -> ast.expr | None:
     """Return what is taken apart into several names, one of which is asked for, if it is bound nowhere else."""
-    bound = [
-        one for one in walk(scope) if isinstance(one, ast.Name) and one.id == name.id and isinstance(one.ctx, ast.Store)
-    ]
+    bound = [one for one in nodes_of(scope, ast.Name) if one.id == name.id and isinstance(one.ctx, ast.Store)]
     for node in walk(scope) if len(bound) == 1 else ():
         taken = isinstance(node, ast.Assign) and called(node.value) in ("chunk", "split", "unbind")
         if taken and isinstance(node, ast.Assign) and bound[0] in getattr(node.targets[0], "elts", ()):

@@ -24,6 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static import epsilons
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, scope_of, subject
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -81,12 +82,12 @@ def _is_weighted_by_itself(analysis: Analysis, log: ast.Call) -> bool:
     if of is None or not isinstance(above, ast.BinOp) or not isinstance(above.op, ast.Mult):
         return False
     other = above.left if above.right is log else above.right
-    if ast.unparse(other) not in (ast.unparse(of), f"-{ast.unparse(of)}"):
+    if unparsed(other) not in (unparsed(of), f"-{unparsed(of)}"):
         return False
     node: ast.AST = above
     while node in analysis.parents and not isinstance(node, ast.stmt):
         node = analysis.parents[node]
         if isinstance(node, ast.Call) and called(node) in _PUT_RIGHT:
             return False
-    named = f"{getattr(scope, 'name', '')} {ast.unparse(next(iter(getattr(node, 'targets', [])), ast.Name('')))}"
+    named = f"{getattr(scope, 'name', '')} {unparsed(next(iter(getattr(node, 'targets', [])), ast.Name('')))}"
     return epsilons.is_share_of_counts(of, scope, unknown="perplexity" in named.lower())

@@ -25,7 +25,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_around
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -88,7 +88,7 @@ def _first_in_each_turn(analysis: Analysis, loops: list[_Loop]) -> Iterator[Hit]
     for loop in loops:
         if not isinstance(loop.target, ast.Name) or not isinstance(loop.iter, ast.List | ast.Tuple):
             continue
-        objects = {ast.unparse(one) for one in loop.iter.elts if isinstance(one, ast.Name | ast.Attribute)}
+        objects = {unparsed(one) for one in loop.iter.elts if isinstance(one, ast.Name | ast.Attribute)}
         inside = [one for statement in loop.body for one in walk(statement)]
         element = loop.target.id
         if len(objects) < 2 or element.startswith("_"):
@@ -96,11 +96,11 @@ def _first_in_each_turn(analysis: Analysis, loops: list[_Loop]) -> Iterator[Hit]
         tested = [one for one in inside if isinstance(one, ast.Compare | ast.If)]
         in_tests = {inner for one in tested for inner in walk(one.test if isinstance(one, ast.If) else one)}
         read = [one for one in inside if isinstance(one, ast.Name) and one.id == element and one not in in_tests]
-        uses = [one for one in inside if isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) in objects]
-        if not read and len({ast.unparse(one) for one in uses}) == 1:
+        uses = [one for one in inside if isinstance(one, ast.Name | ast.Attribute) and unparsed(one) in objects]
+        if not read and len({unparsed(one) for one in uses}) == 1:
             yield Hit(
                 place=analysis.source.place(uses[0]),
-                message=f"each turn works on `{ast.unparse(uses[0])}`, and `{element}` is never used",
+                message=f"each turn works on `{unparsed(uses[0])}`, and `{element}` is never used",
                 evidence=(Evidence("the loop", analysis.source.place(loop.target)),),
                 fix=f"Use `{element}`.",
             )
@@ -136,7 +136,7 @@ def _changed_for_nothing(analysis: Analysis, names: Bindings, loops: list[_Loop]
                 last = last.body[-1]
             if not isinstance(last, ast.Assign) or [getattr(one, "id", "") for one in last.targets] != [element]:
                 continue
-            own = [one for one in walk(last.value) if isinstance(one, ast.Name) and one.id == element]
+            own = [one for one in nodes_of(last.value, ast.Name) if one.id == element]
             if not own or not _makes_a_new_one(analysis, last.value, element):
                 continue
             end = loop.end_lineno or loop.lineno
@@ -169,7 +169,7 @@ def _whole_in_each_turn(analysis: Analysis, node: ast.ListComp | ast.GeneratorEx
         return
     generator = node.generators[0]
     parts = [node.elt, *generator.ifs]
-    read = [one for part in parts for one in walk(part) if isinstance(one, ast.Name)]
+    read = [one for part in parts for one in nodes_of(part, ast.Name)]
     for element, collection in _pairs(generator.target, generator.iter):
         if element.startswith("_") or any(one.id == element for one in read):
             continue
@@ -229,4 +229,4 @@ def _compares(node: ast.AST, name: str, other: str) -> bool:
 
 
 def _bound(target: ast.expr) -> set[str]:
-    return {one.id for one in walk(target) if isinstance(one, ast.Name)}
+    return {one.id for one in nodes_of(target, ast.Name)}

@@ -27,7 +27,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.backward_losses import loss_of_backward
 from trainworthy.check.static.bindings import Def, functions_of
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own, unparsed, walk
 from trainworthy.check.static.values import Const, Sequence, Tensor
 
 BAD = """\
@@ -118,7 +118,7 @@ def _switched_on(node: ast.stmt) -> str:
 
 def _is_leaf(node: ast.expr) -> bool:
     """Say whether something is `Variable(x.data, requires_grad=True)`: a leaf made of what is cut from its graph."""
-    if not isinstance(node, ast.Call) or ast.unparse(node.func) not in ("Variable", "torch.autograd.Variable"):
+    if not isinstance(node, ast.Call) or unparsed(node.func) not in ("Variable", "torch.autograd.Variable"):
         return False
     cut = any(getattr(one, "attr", "") in ("data", "item", "detach", "numpy") for one in walk(node))
     return cut and any(one.arg == "requires_grad" and _is_true(one.value) for one in node.keywords)
@@ -133,7 +133,7 @@ def _a_loss(node: ast.expr) -> str:
 
 
 def _goes_back(node: ast.stmt, name: str) -> bool:
-    calls = (one for one in walk(node) if isinstance(one, ast.Call))
+    calls = (one for one in nodes_of(node, ast.Call))
     return isinstance(node, ast.Expr) and any(loss_of_backward(one) == name for one in calls)
 
 

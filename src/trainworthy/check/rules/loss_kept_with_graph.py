@@ -33,7 +33,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Context, Operation
 from trainworthy.check.static.queries import body_of, once_per_place, same_turn
 from trainworthy.check.static.running_sums import appended_beside_numbers, kept_graphs
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Const, Tensor
 from trainworthy.tape.record import Tape
 
@@ -78,9 +78,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for call, other in appended_beside_numbers(analysis):
         yield Hit(
             place=analysis.place(call),
-            message=f"`{ast.unparse(call.args[0])}` is kept in a list with its graph",
+            message=f"`{unparsed(call.args[0])}` is kept in a list with its graph",
             evidence=(Evidence("of another, the number is kept", analysis.place(other)),),
-            fix=f"Append `{ast.unparse(call.args[0])}.item()`.",
+            fix=f"Append `{unparsed(call.args[0])}.item()`.",
         )
     backwards = list(analysis.method_calls("backward"))
     seen: set[ast.AST] = set()
@@ -129,7 +129,7 @@ def _added_in_place(analysis: Analysis) -> Iterator[Hit]:
             continue
         body = body_of(call.context)
         used = next((one for one in walk(body) if _goes_back_through(one, argument.id)), None)
-        if used is None or _is_cut(body, argument.id) or ".data" in ast.unparse(call.node.func):
+        if used is None or _is_cut(body, argument.id) or ".data" in unparsed(call.node.func):
             continue
         yield Hit(
             place=analysis.place(call.node, call.context),
@@ -148,15 +148,13 @@ def _kept_beside_detached(analysis: Analysis) -> Iterator[Hit]:
             continue
         entries = [
             node
-            for node in walk(function.node)
-            if isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Subscript)
-            and isinstance(node.targets[0].value, ast.Name)
+            for node in nodes_of(function.node, ast.Assign)
+            if isinstance(node.targets[0], ast.Subscript) and isinstance(node.targets[0].value, ast.Name)
         ]
         for entry in entries:
             name = _only_reduced(entry.value)
             table = [one for one in entries if _table(one) == _table(entry)]
-            cut = [one for one in table if _CUT.search(ast.unparse(one.value))]
+            cut = [one for one in table if _CUT.search(unparsed(one.value))]
             if len(cut) < max(2, len(table) / 3) or entry in cut or not name or _is_cut(function.node, name):
                 continue
             total = next((one for one in walk(function.node) if _adds_to_loss(one, name)), None)

@@ -26,7 +26,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_around
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -86,10 +86,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         first, second = call.argument_node(0, "input"), call.argument_node(1, "target")
         if first is None or second is None or call.starred or not _is_plain(first):
             continue
-        if ast.unparse(first) == ast.unparse(second) and not _is_asserted(call.node, analysis.parents):
+        if unparsed(first) == unparsed(second) and not _is_asserted(call.node, analysis.parents):
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message=f"the loss compares `{ast.unparse(first)}` with itself",
+                message=f"the loss compares `{unparsed(first)}` with itself",
                 fix="Give it the target.",
             )
     if "torch" in analysis.source.words:
@@ -148,7 +148,7 @@ def _two_names(call: ast.Call) -> tuple[str, str] | None:
 
 def _alike(value: ast.expr) -> str:
     """Write an expression; a distribution and its logarithm are alike."""
-    return ast.unparse(value).replace("log_softmax(", "softmax(")
+    return unparsed(value).replace("log_softmax(", "softmax(")
 
 
 def _is_certain(value: ast.expr) -> bool:
@@ -165,7 +165,7 @@ def _is_certain(value: ast.expr) -> bool:
 def _changed_between(names: Bindings, one: ast.Assign, two: ast.Assign) -> bool:
     """Say whether something that an expression reads is bound anew or changed in place between two statements."""
     first, last = sorted((one.lineno, two.lineno))
-    for name in {part.id for part in walk(one.value) if isinstance(part, ast.Name)}:
+    for name in {part.id for part in nodes_of(one.value, ast.Name)}:
         for use in (*names.stores.get(name, ()), *names.reads.get(name, ())):
             if first <= use.lineno <= last and use not in walk(one) and use not in walk(two):
                 return True

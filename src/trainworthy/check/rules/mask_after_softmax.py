@@ -24,7 +24,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, subject
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Tensor, Value
 
 BAD = """\
@@ -80,7 +80,7 @@ def _was_just_masked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
     around = parents.get(statement) if isinstance(statement, ast.Assign) else None
     block = next((side for side in _blocks(around) if statement in side), [])
     before = block[block.index(statement) - 1] if block and block[0] is not statement else None  # type: ignore[arg-type]
-    if not isinstance(before, ast.Assign) or on is None or ast.unparse(before.targets[0]) != ast.unparse(on):
+    if not isinstance(before, ast.Assign) or on is None or unparsed(before.targets[0]) != unparsed(on):
         return False
     made: ast.expr | None = before.value
     while isinstance(made, ast.Call) and called(made) in ("masked_fill", "float", "to", "type_as", "contiguous"):
@@ -99,7 +99,7 @@ def _is_ranked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
         return parent.attr in _RANKING
     owner = call.node.func.value if isinstance(call.node.func, ast.Attribute) else None
     target = parent.targets[0] if isinstance(parent, ast.Assign) else owner
-    text = ast.unparse(target) if target is not None else ""
+    text = unparsed(target) if target is not None else ""
     for one in walk(body_of(call.context)):
         if not isinstance(one, ast.expr) or one.lineno < call.node.lineno:
             continue
@@ -108,7 +108,7 @@ def _is_ranked(call: Call, parents: dict[ast.AST, ast.AST]) -> bool:
             given = [one.func.value, *one.args[:1]]
         elif isinstance(one, ast.Compare) and isinstance(one.ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE):
             given = [side.value if isinstance(side, ast.Subscript) else side for side in (one.left, *one.comparators)]
-        if any(ast.unparse(each) == text for each in given):
+        if any(unparsed(each) == text for each in given):
             return True
     return False
 
@@ -124,5 +124,5 @@ def _is_negative(value: ast.expr, call: Call) -> bool:
     if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
         number = getattr(value.operand, "value", None)
         return not isinstance(number, int | float) or number >= 1
-    text = ast.unparse(value)
+    text = unparsed(value)
     return text in ("float('-inf')", "float('-Inf')") or (_FINFO.match(text) is not None and text.endswith(".min"))

@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import is_a_count
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -139,7 +139,7 @@ def _root(node: ast.expr) -> str:
         node = node.func.value
     if isinstance(node, ast.Call) and len(node.args) == 1 and isinstance(node.func, ast.Name):
         return _root(node.args[0])
-    return ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute | ast.Subscript) else ""
+    return unparsed(node) if isinstance(node, ast.Name | ast.Attribute | ast.Subscript) else ""
 
 
 def _factors(node: ast.expr) -> set[str]:
@@ -157,11 +157,7 @@ def _is_below(loop: ast.For, node: ast.AST, parents: dict[ast.AST, ast.AST]) -> 
     index, scope = _index(loop), _scope(loop, parents)
     if _scope(node, parents) is not scope:
         return False
-    bound = [
-        one.lineno
-        for one in walk(scope)
-        if isinstance(one, ast.Name) and one.id == index and isinstance(one.ctx, ast.Store)
-    ]
+    bound = [one.lineno for one in nodes_of(scope, ast.Name) if one.id == index and isinstance(one.ctx, ast.Store)]
     return all(not loop.lineno < at <= line for at in bound)
 
 

@@ -27,7 +27,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, last_given, scope_of
 from trainworthy.check.static.batch_means import is_batch_mean, stripped
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -96,9 +96,9 @@ def _counted(node: ast.expr) -> str | None:
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "len" and len(node.args) == 1:
         of = node.args[0]
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "size":
-        of = node.func.value if [ast.unparse(one) for one in node.args] == ["0"] else None
+        of = node.func.value if [unparsed(one) for one in node.args] == ["0"] else None
     elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
-        of = node.value.value if ast.unparse(node.slice) == "0" else None
+        of = node.value.value if unparsed(node.slice) == "0" else None
     return of.id if isinstance(of, ast.Name) else None
 
 
@@ -119,8 +119,8 @@ def _adds_up(loss: ast.expr) -> bool:
 
 def _is_made_of(loss: ast.expr, name: str, scope: ast.AST, depth: int = _DEPTH) -> bool:
     """Say whether something of that name, as a whole, goes into a loss, by way of some names."""
-    parts = {id(one.value) for one in walk(loss) if isinstance(one, ast.Subscript)}
-    for one in [one for one in walk(loss) if isinstance(one, ast.Name) and id(one) not in parts]:
+    parts = {id(one.value) for one in nodes_of(loss, ast.Subscript)}
+    for one in [one for one in nodes_of(loss, ast.Name) if id(one) not in parts]:
         made = last_given(scope, one.id, one.lineno) if depth else None
         if one.id == name or (made is not None and _is_made_of(made, name, scope, depth - 1)):
             return True

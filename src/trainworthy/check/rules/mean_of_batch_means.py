@@ -22,7 +22,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import names_in
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 
 BAD = """\
 import torch
@@ -69,7 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _evaluates(function: ast.FunctionDef) -> bool:
-    attributes = {one.attr for one in walk(function) if isinstance(one, ast.Attribute)}
+    attributes = {one.attr for one in nodes_of(function, ast.Attribute)}
     return bool(attributes & {"no_grad", "inference_mode", "eval"}) and "backward" not in attributes
 
 

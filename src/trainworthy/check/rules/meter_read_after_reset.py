@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, unparsed, walk
 
 BAD = """\
 import math
@@ -134,7 +134,7 @@ def _written(node: ast.expr) -> str:
     inner = node
     while isinstance(inner, ast.Attribute):
         inner = inner.value
-    return ast.unparse(node) if isinstance(inner, ast.Name) else ""
+    return unparsed(node) if isinstance(inner, ast.Name) else ""
 
 
 def _mentions(node: ast.AST, name: str) -> list[ast.expr]:
@@ -144,7 +144,7 @@ def _mentions(node: ast.AST, name: str) -> list[ast.expr]:
         for one in walk(node)
         if isinstance(one, ast.Name | ast.Attribute)
         and getattr(one, "id", getattr(one, "attr", "")) == last
-        and ast.unparse(one) == name
+        and unparsed(one) == name
     ]
 
 
@@ -181,7 +181,7 @@ def _may_update(part: ast.AST, name: str) -> bool:
         if isinstance(one, ast.Call) and not _mentions(one.func, name):
             func = one.func
             called = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
-            owner = ast.unparse(func.value) if isinstance(func, ast.Attribute) else ""
+            owner = unparsed(func.value) if isinstance(func, ast.Attribute) else ""
             if name.startswith("self.") and not owner and called not in _HARMLESS:
                 return True
             if (owner and name.startswith(f"{owner}.")) or (

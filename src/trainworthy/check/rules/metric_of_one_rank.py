@@ -21,7 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, scope_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of
 
 BAD = """\
 import torch
@@ -65,7 +65,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if called(node) != "compute" or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         made = followed(node.func.value, scope_of(node, analysis.parents))
-        if isinstance(made, ast.Call) and {one.id for one in walk(made.func) if isinstance(one, ast.Name)} & names:
+        if isinstance(made, ast.Call) and {one.id for one in nodes_of(made.func, ast.Name)} & names:
             yield Hit(
                 place=analysis.place(node),
                 message="the metric is of this rank's samples alone",

@@ -29,6 +29,7 @@ from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call, Iteration
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.queries import names_in, unwrapped
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import UNKNOWN, Instance, ProjectClass, Value
 
 BAD = """\
@@ -175,7 +176,7 @@ def _epochs_over(iteration: Iteration, sampler: Call) -> bool:
 
 
 def _turns_once(loop: ast.AST) -> bool:
-    return isinstance(loop, ast.For) and ast.unparse(loop.iter) in ("range(1)", "range(0, 1)")
+    return isinstance(loop, ast.For) and unparsed(loop.iter) in ("range(1)", "range(0, 1)")
 
 
 def _is_loader_of(loader: Value | None, sampler: Call) -> bool:

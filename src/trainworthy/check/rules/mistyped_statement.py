@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 
 BAD = """\
 import torch
@@ -173,7 +173,7 @@ def _modulus_without_zero(analysis: Analysis) -> Iterator[Hit]:
     for node in analysis.nodes.get(ast.If, []):
         if not isinstance(node, ast.If) or isinstance(node.body[0], ast.Continue | ast.Return | ast.Raise):
             continue
-        for one in (part for part in walk(node.test) if isinstance(part, ast.BoolOp)):
+        for one in (part for part in nodes_of(node.test, ast.BoolOp)):
             for value in one.values:
                 if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mod) and _is_an_interval(value.right):
                     yield Hit(

@@ -27,7 +27,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import own, variables, walk
+from trainworthy.check.static.tree import nodes_of, own, unparsed, variables, walk
 
 BAD = """\
 from torch import nn
@@ -107,13 +107,13 @@ def _ignored(analysis: Analysis, method: ast.FunctionDef, mode: str) -> Iterator
     leaves = isinstance(guard.body[-1], ast.Return) and not any(one is calls[0] for one in walk(guard))
     text = "\n".join(analysis.segment(one) for one in cls.body if not _is_of_the_class(one))
     gated = not guard.orelse and any(one is calls[0] for one in walk(guard))
-    attribute = next(one.attr for one in walk(guard.test) if isinstance(one, ast.Attribute))
+    attribute = next(one.attr for one in nodes_of(guard.test, ast.Attribute))
     before = re.search(rf"(\w+)\.eval\(\)\s*\n\s*\1\.{attribute}\s*=", analysis.source.text)
     if (gated or leaves) and not before and not _SETS_A_MODE.search(text) and _OF_A_MODE.search(text):
         unless = "unless" if gated else "if"
         yield Hit(
             place=analysis.place(calls[0]),
-            message=f"`eval()` does nothing {unless} `{ast.unparse(guard.test)}`: the module stays in training mode",
+            message=f"`eval()` does nothing {unless} `{unparsed(guard.test)}`: the module stays in training mode",
             evidence=(Evidence("the condition", analysis.place(guard.test)),),
             fix=f"Hand on what turns it off in any case: `super().train({mode} and ...)`.",
             severity="warning",
@@ -133,7 +133,7 @@ def _is_of_super(owner: ast.expr) -> bool:
 def _is_of_an_attribute(test: ast.expr) -> bool:
     """Say whether a condition is `self.name`, or that it is not."""
     test = test.operand if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) else test
-    return isinstance(test, ast.Attribute) and ast.unparse(test.value) == "self" and test.attr != "training"
+    return isinstance(test, ast.Attribute) and unparsed(test.value) == "self" and test.attr != "training"
 
 
 def _mode_of(node: ast.FunctionDef) -> str:
@@ -157,7 +157,7 @@ def _decides(method: ast.FunctionDef, mode: str) -> bool:
 
 def _is_for_evaluation(one: ast.If | ast.IfExp, mode: str) -> bool:
     """Say whether a condition has a branch for the mode of evaluation."""
-    return bool(one.orelse) or (ast.unparse(one.test) != mode and f"not {mode}" in ast.unparse(one.test))
+    return bool(one.orelse) or (unparsed(one.test) != mode and f"not {mode}" in unparsed(one.test))
 
 
 def _calls_for_training(analysis: Analysis, method: ast.FunctionDef, mode: str) -> Iterator[ast.Call]:

@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -130,7 +130,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 continue
             text, limit = found
             earlier = [one for one in function.body if one.lineno < loop.lineno and isinstance(one, ast.Assign)]
-            measured = [one for one in earlier if _sets(one, limit) and text in ast.unparse(one.value)]
+            measured = [one for one in earlier if _sets(one, limit) and text in unparsed(one.value)]
             name = text.partition(".")[0]
             cut = [one for one in earlier if _sets(one, name) and _is_slice_of(one.value, name)]
             if len(measured) == 1 and cut and cut[-1].lineno > measured[0].lineno:
@@ -160,7 +160,7 @@ def _limit_of(loop: ast.stmt) -> tuple[str, str] | None:
     test = loop.test if isinstance(loop, ast.While) else None
     if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Lt | ast.LtE):
         return None
-    limit, length = test.comparators[0], ast.unparse(test.left)
+    limit, length = test.comparators[0], unparsed(test.left)
     is_length = ".shape[" in length or ".size(" in length
     return (length, limit.id) if is_length and isinstance(limit, ast.Name) else None
 

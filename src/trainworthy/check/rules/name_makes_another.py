@@ -21,7 +21,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 from torch import optim
@@ -99,7 +99,7 @@ def _crossed(analysis: Analysis, text: str, body: list[ast.stmt] | list[ast.expr
 
 def _class_of(node: ast.AST) -> str:
     """Return the name of a class of ``optim``, ``nn`` or the like that a node speaks of."""
-    if isinstance(node, ast.Attribute) and ast.unparse(node.value) in _MODULES:
+    if isinstance(node, ast.Attribute) and unparsed(node.value) in _MODULES:
         return node.attr
     return node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) else ""
 

@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_around
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import own
+from trainworthy.check.static.tree import own, unparsed
 
 BAD = """\
 import torch
@@ -161,7 +161,7 @@ def _is_asked_for(analysis: Analysis, name: str, where: ast.AST) -> bool:
     """Say whether a branch around a place asks whether something is None: another value may stand in for it."""
     node = where
     while (node := analysis.parents.get(node, node)) in analysis.parents and not isinstance(node, Def):
-        if isinstance(node, ast.If | ast.IfExp) and re.search(rf"\b{name} is (not )?None", ast.unparse(node.test)):
+        if isinstance(node, ast.If | ast.IfExp) and re.search(rf"\b{name} is (not )?None", unparsed(node.test)):
             return True
     return False
 
@@ -183,7 +183,7 @@ def _groups(function: Def) -> Iterator[_Pairs]:
         elif isinstance(node, ast.Dict):
             yield _pairs(node)
         elif isinstance(node, ast.Call) and len(node.keywords) > 1:
-            calls.append((ast.unparse(node.func), _pairs(node)))
+            calls.append((unparsed(node.func), _pairs(node)))
     yield attributes
     for func, pairs in calls:
         if sum(one == func for one, _ in calls) == 1 and not _TURNS.search(func):

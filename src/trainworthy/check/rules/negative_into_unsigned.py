@@ -21,7 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, keyword, scope_of, subject
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import numpy as np
@@ -75,7 +75,7 @@ def _is_to_bytes(analysis: Analysis, node: ast.Call) -> bool:
         return False
     kind = followed(kind, scope_of(node, analysis.parents))
     if isinstance(kind, ast.Attribute) and kind.attr == "dtype":
-        return "cv2" in analysis.source.words and ast.unparse(kind.value).lower().startswith(("im", "self.im"))
+        return "cv2" in analysis.source.words and unparsed(kind.value).lower().startswith(("im", "self.im"))
     return getattr(kind, "attr", "") == "uint8" or (isinstance(kind, ast.Constant) and kind.value == "uint8")
 
 

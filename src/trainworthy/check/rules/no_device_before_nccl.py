@@ -25,6 +25,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, scope_of
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -96,14 +97,14 @@ def _besides(analysis: Analysis) -> Iterator[Hit]:
     choosing = {_class_of(one, analysis) for one in chosen}
     if None in choosing or _elsewhere(analysis):
         return
-    bases = {base for cls in choosing if cls is not None for base in map(ast.unparse, cls.bases)}
+    bases = {base for cls in choosing if cls is not None for base in map(unparsed, cls.bases)}
     for node in sent:
         cls = _class_of(node, analysis)
-        siblings = cls is not None and cls not in choosing and any(ast.unparse(base) in bases for base in cls.bases)
+        siblings = cls is not None and cls not in choosing and any(unparsed(base) in bases for base in cls.bases)
         if (
             cls is None
             or not siblings
-            or {one.name for one in choosing if one is not None} & set(map(ast.unparse, cls.bases))
+            or {one.name for one in choosing if one is not None} & set(map(unparsed, cls.bases))
         ):
             continue
         yield Hit(

@@ -24,7 +24,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of, is_stub
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, called_function, is_expected_to_raise, once_per_place
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -178,4 +178,4 @@ def _last_branches(body: list[ast.stmt]) -> Iterator[ast.If]:
 
 def _alike(a: ast.Call, b: ast.Call) -> bool:
     """Say whether two calls get the same arguments."""
-    return bool(a.args) and [ast.unparse(one) for one in a.args] == [ast.unparse(one) for one in b.args]
+    return bool(a.args) and [unparsed(one) for one in a.args] == [unparsed(one) for one in b.args]

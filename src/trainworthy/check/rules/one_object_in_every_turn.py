@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own, walk
 
 BAD = """\
 def examples(names, texts):
@@ -77,7 +77,7 @@ def _made(node: ast.AST) -> str:
 
 def _in_loop(analysis: Analysis, loop: ast.For | ast.While, made: dict[str, ast.AST]) -> Iterator[Hit]:
     inside = [one for statement in loop.body for one in walk(statement)]
-    bound = {one.id for one in walk(loop) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store | ast.Del)}
+    bound = {one.id for one in nodes_of(loop, ast.Name) if isinstance(one.ctx, ast.Store | ast.Del)}
     others = _other_names(loop, made)
     for name, at in [*made.items(), *others]:
         if (name in bound and (name, at) not in others) or any(one is at for one in inside):
@@ -109,9 +109,7 @@ def _other_names(loop: ast.For | ast.While, made: dict[str, ast.AST]) -> list[tu
     for one in loop.body:
         if isinstance(one, ast.Assign) and len(one.targets) == 1 and isinstance(one.targets[0], ast.Name):
             value, name = one.value, one.targets[0].id
-            stores = [
-                n for n in walk(loop) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
-            ]
+            stores = [n for n in nodes_of(loop, ast.Name) if n.id == name and isinstance(n.ctx, ast.Store)]
             if isinstance(value, ast.Name) and value.id in made and len(stores) == 1:
                 found.append((name, made[value.id]))
     return found
@@ -137,7 +135,7 @@ def _keeps(node: ast.AST, name: str, loop: ast.For | ast.While) -> bool:
         return False
     holder = getattr(call.func.value, "id", None)  # type: ignore[attr-defined]
     of_the_turn = {
-        one.id for one in walk(loop) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+        one.id for one in nodes_of(loop, ast.Name) if isinstance(one.ctx, ast.Store)
     }  # fmt: skip
     if holder == name or holder in of_the_turn:
         return False

@@ -23,7 +23,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, function_around, functions_of
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -108,8 +108,8 @@ def _moved(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
 
 def _is_without_gradients(names: Bindings) -> bool:
     """Say whether gradients are off in a function, or in a block of it."""
-    blocks = [one.context_expr for node in walk(names.function) if isinstance(node, ast.With) for one in node.items]
-    return any(_OFF.search(ast.unparse(one)) for one in (*names.function.decorator_list, *blocks))
+    blocks = [one.context_expr for node in nodes_of(names.function, ast.With) for one in node.items]
+    return any(_OFF.search(unparsed(one)) for one in (*names.function.decorator_list, *blocks))
 
 
 def _assigned(names: Bindings) -> _Assigned:

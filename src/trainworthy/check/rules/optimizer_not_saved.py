@@ -25,7 +25,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.libraries import is_called
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -102,10 +102,10 @@ def _beside_save(analysis: Analysis) -> Iterator[Hit]:
     for cls in analysis.nodes.get(ast.ClassDef, []):
         methods = {one.name: one for one in getattr(cls, "body", []) if isinstance(one, ast.FunctionDef)}
         save, load = methods.get("save"), methods.get("load")
-        if save is None or load is None or not _keeps_optimizer(analysis, save) or "self.save(" in ast.unparse(cls):
+        if save is None or load is None or not _keeps_optimizer(analysis, save) or "self.save(" in unparsed(cls):
             continue
         for name, method in methods.items():
-            for call in walk(method) if name not in ("save", "load") and "backward" in ast.unparse(method) else ():
+            for call in walk(method) if name not in ("save", "load") and "backward" in unparsed(method) else ():
                 given = _given_to_save(analysis, method, call) if isinstance(call, ast.Call) else None
                 if given is not None:
                     yield Hit(
@@ -121,7 +121,7 @@ def _saves(analysis: Analysis, call: ast.Call) -> bool:
 
 
 def _keeps_optimizer(analysis: Analysis, method: ast.FunctionDef) -> bool:
-    text = ast.unparse(method)
+    text = unparsed(method)
     saves = any(isinstance(one, ast.Call) and _saves(analysis, one) for one in walk(method))
     return saves and bool(re.search(r"optim\w*\.state_dict\(\)", text))
 
@@ -132,11 +132,11 @@ def _given_to_save(analysis: Analysis, method: ast.FunctionDef, call: ast.Call) 
         return None
     value: ast.expr = call.args[0]
     if isinstance(value, ast.Name):
-        made = [one.value for one in walk(method) if isinstance(one, ast.Assign) and one.lineno < call.lineno
-                and ast.unparse(one.targets[0]) == value.id]  # fmt: skip
+        made = [one.value for one in nodes_of(method, ast.Assign) if one.lineno < call.lineno
+                and unparsed(one.targets[0]) == value.id]  # fmt: skip
         value = made[-1] if made else value
     alone = isinstance(value, ast.Call) and getattr(value.func, "attr", "") == "state_dict"
-    return value if alone and "ema" not in ast.unparse(value) else None
+    return value if alone and "ema" not in unparsed(value) else None
 
 
 def _calls(analysis: Analysis) -> list[ast.Call]:
@@ -145,7 +145,7 @@ def _calls(analysis: Analysis) -> list[ast.Call]:
 
 def _has_state(call: ast.Call) -> bool:
     """Say whether a call makes an optimizer that remembers something."""
-    name = ast.unparse(call.func)
+    name = unparsed(call.func)
     if not re.search(r"(^|optim\.)(Adam\w*|RMSprop|SGD)$", name):
         return False
     return not name.endswith("SGD") or any(one.arg == "momentum" for one in call.keywords)
@@ -156,9 +156,9 @@ def _resumed(analysis: Analysis) -> tuple[str, ast.AST] | None:
     started: set[str] = set()
     for call in _calls(analysis):
         if getattr(call.func, "id", "") in ("range", "trange") and len(call.args) >= 2:
-            started |= {ast.unparse(one) for one in walk(call.args[0]) if isinstance(one, ast.Name | ast.Attribute)}
+            started |= {unparsed(one) for one in walk(call.args[0]) if isinstance(one, ast.Name | ast.Attribute)}
     for one in analysis.nodes.get(ast.Assign, []):
-        if not isinstance(one, ast.Assign) or not {ast.unparse(target) for target in one.targets} & started:
+        if not isinstance(one, ast.Assign) or not {unparsed(target) for target in one.targets} & started:
             continue
         for part in walk(one.value):
             if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Constant):
@@ -173,11 +173,11 @@ def _key_of_epoch(analysis: Analysis, save: ast.Call) -> str | None:
     state: ast.expr | None = save.args[0] if save.args else None
     if isinstance(state, ast.Name):
         made = [one.value for one in analysis.nodes.get(ast.Assign, []) if isinstance(one, ast.Assign)
-                and ast.unparse(one.targets[0]) == state.id and one.lineno < save.lineno]  # fmt: skip
+                and unparsed(one.targets[0]) == state.id and one.lineno < save.lineno]  # fmt: skip
         state = made[-1] if made else None
     if not isinstance(state, ast.Dict) or None in state.keys:
         return None
     keys = [one.value for one in state.keys if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-    if "state_dict()" not in ast.unparse(state) or len(keys) != len(state.keys):
+    if "state_dict()" not in unparsed(state) or len(keys) != len(state.keys):
         return None
     return next((one for one in keys if _NUMBER.search(one)), None)

@@ -21,7 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import bindings_of, functions_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -69,7 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 if option in given and stated and _never_applies(given[option], option, stated):
                     yield Hit(
                         place=analysis.place(call),
-                        message=f"`{option}={ast.unparse(given[option])}` has no effect: every group of parameters "
+                        message=f"`{option}={unparsed(given[option])}` has no effect: every group of parameters "
                         "states its own",
                         evidence=(Evidence("the groups", analysis.place(groups)),),
                         fix=f"Leave `{option}` out of the group that is to have it.",
@@ -100,7 +100,5 @@ def _never_applies(given: ast.expr, option: str, groups: list[dict[str, ast.expr
 
 
 def _names(node: ast.expr) -> set[str]:
-    found = {ast.unparse(one) for one in walk(node) if isinstance(one, ast.Name | ast.Attribute | ast.Subscript)}
-    return found - {"self", "args", "config", "cfg", "opt", "hparams", "self.args", "self.config"} or {
-        ast.unparse(node)
-    }
+    found = {unparsed(one) for one in walk(node) if isinstance(one, ast.Name | ast.Attribute | ast.Subscript)}
+    return found - {"self", "args", "config", "cfg", "opt", "hparams", "self.args", "self.config"} or {unparsed(node)}

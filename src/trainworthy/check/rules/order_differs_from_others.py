@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 
 BAD = """\
 import torch
@@ -104,7 +104,7 @@ def _in_two_orders(analysis: Analysis) -> bool:
 
 
 def _displays(cls: ast.AST) -> Iterator[tuple[tuple[str, ...], ast.AST, str]]:
-    within = {part for one in walk(cls) if isinstance(one, ast.ClassDef) and one is not cls for part in walk(one)}
+    within = {part for one in nodes_of(cls, ast.ClassDef) if one is not cls for part in walk(one)}
     for node in (one for one in walk(cls) if one not in within):
         if isinstance(node, ast.Return) and node.value is not None:
             yield from _named(node.value, "returned")

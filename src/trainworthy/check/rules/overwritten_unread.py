@@ -26,7 +26,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import variables, walk
+from trainworthy.check.static.tree import nodes_of, unparsed, variables
 
 BAD = """\
 import torch
@@ -82,7 +82,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _is_of_tensors(value: ast.expr) -> bool:
     """Say whether a value is computed by operators, torch or a layer, not by something that may do more than that."""
     if isinstance(value, ast.Call):
-        text = ast.unparse(value.func)
+        text = unparsed(value.func)
         if text.rpartition(".")[2] in _PLACEHOLDERS:
             return False
         return ("." in text and is_usual_name(value.func)) or _LAYER.search(text) is not None
@@ -90,7 +90,7 @@ def _is_of_tensors(value: ast.expr) -> bool:
 
 
 def _is_of_a_layer(value: ast.expr) -> bool:
-    return isinstance(value, ast.Call) and _LAYER.search(ast.unparse(value.func)) is not None
+    return isinstance(value, ast.Call) and _LAYER.search(unparsed(value.func)) is not None
 
 
 _PLACEHOLDERS = frozenset("zeros zeros_like ones ones_like empty empty_like full full_like".split())
@@ -107,7 +107,7 @@ def _in_block(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit]:
     pending: dict[str, ast.Assign] = {}
     for statement in body:
         name = _target(statement)
-        mentioned = {one.id for one in walk(statement) if isinstance(one, ast.Name)} if pending else set()
+        mentioned = {one.id for one in nodes_of(statement, ast.Name)} if pending else set()
         if name in pending and isinstance(statement, ast.Assign):
             first = pending[name]
             alike = _is_of_tensors(first.value) and _is_computed_alike(first.value, statement.value)
@@ -146,7 +146,7 @@ def _under_a_condition(analysis: Analysis, body: list[ast.stmt]) -> Iterator[Hit
 
 def _is_made(value: ast.expr) -> bool:
     """Say whether a value is an object of a class, or computed from tensors."""
-    name = ast.unparse(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    name = unparsed(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
     return name[:1].isupper() or _is_of_tensors(value)
 
 
@@ -161,7 +161,7 @@ def _is_computed_alike(first: ast.expr, second: ast.expr) -> bool:
     """Say whether two values are computed, in different ways, of one thing."""
     if not isinstance(first, ast.Call | ast.BinOp) or not isinstance(second, ast.Call | ast.BinOp):
         return False
-    called = [ast.unparse(one.func) for one in (first, second) if isinstance(one, ast.Call)]
+    called = [unparsed(one.func) for one in (first, second) if isinstance(one, ast.Call)]
     if len(called) > 1 and called[0] == called[1]:  # measured, or tried with other arguments
         return False
     return bool(_given(first) & _given(second))
@@ -174,7 +174,5 @@ def _given(value: ast.expr) -> set[str]:
         parts = [*value.args, *(one.value for one in value.keywords)]
         if isinstance(value.func, ast.Attribute) and value.func.attr in _METHODS:
             parts.append(value.func.value)
-    called = {one.func for part in parts for one in walk(part) if isinstance(one, ast.Call)}
-    return {one.id for part in parts for one in walk(part) if isinstance(one, ast.Name) and one not in called} - {
-        "self"
-    }
+    called = {one.func for part in parts for one in nodes_of(part, ast.Call)}
+    return {one.id for part in parts for one in nodes_of(part, ast.Name) if one not in called} - {"self"}

@@ -23,7 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, function_around, functions_of
 from trainworthy.check.static.masks import is_zero
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -90,7 +90,7 @@ def _only_padding(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
         if mask is not None and _is_padding(mask) and isinstance(value.value.ops[0], ast.Eq):
             yield Hit(
                 place=analysis.place(call),
-                message=f"only padding is counted here: `{ast.unparse(mask)}`",
+                message=f"only padding is counted here: `{unparsed(mask)}`",
                 evidence=(Evidence("the mask", analysis.place(mask)),),
                 fix="Write `!=`.",
             )
@@ -123,10 +123,10 @@ def _zeroed(analysis: Analysis, names: Bindings, loop: ast.For, lengths: set[str
 
 def _length_names(loop: ast.For) -> set[str]:
     """Return what a loop over lengths calls each of them."""
-    over = {one.id for one in walk(loop.iter) if isinstance(one, ast.Name)}
+    over = {one.id for one in nodes_of(loop.iter, ast.Name)}
     if not any(_LENGTHS.search(one) for one in over - {"len"}):
         return set()
-    return {one.id for one in walk(loop.target) if isinstance(one, ast.Name) and _LENGTHS.search(one.id)}
+    return {one.id for one in nodes_of(loop.target, ast.Name) if _LENGTHS.search(one.id)}
 
 
 def _is_data(names: Bindings, node: ast.Name) -> bool:

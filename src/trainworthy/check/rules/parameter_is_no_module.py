@@ -24,7 +24,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import bindings_of
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Instance, ProjectClass, Ref, Sequence, Value
 
 BAD = """\
@@ -102,7 +102,7 @@ def _made_by(analysis: Analysis, subject: ast.Name) -> tuple[str, ast.expr] | No
         node = analysis.parents[node]
         loops = getattr(node, "generators", [node] if isinstance(node, ast.For) else [])
         for loop in loops:
-            if subject.id in {one.id for one in walk(loop.target) if isinstance(one, ast.Name)}:
+            if subject.id in {one.id for one in nodes_of(loop.target, ast.Name)}:
                 return None if isinstance(loop, ast.For) and _is_bound_in(loop, subject.id) else _source(loop, subject)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             return None
@@ -116,7 +116,7 @@ def _looked_up(analysis: Analysis, subject: ast.Name) -> tuple[str, ast.expr] | 
         node = analysis.parents[node]
     value = bindings_of(node).value_before(subject) if isinstance(node, ast.FunctionDef) else None
     getter = value.func if isinstance(value, ast.Call) else None
-    if not isinstance(getter, ast.Call) or ast.unparse(getter.func).rpartition(".")[2] != "attrgetter":
+    if not isinstance(getter, ast.Call) or unparsed(getter.func).rpartition(".")[2] != "attrgetter":
         return None
     name = getter.args[0] if len(getter.args) == 1 else None
     for loop in walk(node):

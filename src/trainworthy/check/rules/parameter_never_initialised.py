@@ -21,7 +21,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -121,7 +121,7 @@ def _is_written(analysis: Analysis, name: str) -> bool:
             _is(one, name) for one in [*node.args, *(k.value for k in node.keywords)]
         ):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called.endswith("_") or "init" in ast.unparse(node.func).lower():
+            if called.endswith("_") or "init" in unparsed(node.func).lower():
                 return True
     for node in analysis.nodes.get(ast.Attribute, ()):
         if (

@@ -27,7 +27,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_of, is_stub, unread_parameter
 from trainworthy.check.static.everywhere import project_files, setting_is_read, text_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -103,8 +103,8 @@ def _unread(analysis: Analysis, node: Def, owner: ast.AST | None, defaults: dict
 def _is_only_kept(analysis: Analysis, node: Def, owner: ast.AST, name: str) -> bool:
     """Say whether a constructor only keeps a parameter as an attribute, which nothing reads."""
     reads = bindings_of(node).reads[name]
-    kept = [one for one in walk(node) if isinstance(one, ast.Assign) and one.value in reads
-            and ast.unparse(one.targets[0]) == f"self.{name}"]  # fmt: skip
+    kept = [one for one in nodes_of(node, ast.Assign) if one.value in reads
+            and unparsed(one.targets[0]) == f"self.{name}"]  # fmt: skip
     if not kept or len(kept) != len(reads):
         return False
     if re.search(rf"\.{name}\b(?!\s*=[^=])|['\"]{name}['\"]|__dict__|vars\(self|getattr\(self", analysis.source.code):
@@ -131,9 +131,9 @@ def _given(
             at = positional.index(name) if name in positional else len(call.args)
             if value is None and at < len(call.args) and not any(isinstance(one, ast.Starred) for one in call.args):
                 value = call.args[at]
-            if value is None or ast.unparse(value) in (ast.unparse(default), "None"):
+            if value is None or unparsed(value) in (unparsed(default), "None"):
                 continue
-            return Place(file, line, None, line, None), ast.unparse(value)
+            return Place(file, line, None, line, None), unparsed(value)
     return None
 
 

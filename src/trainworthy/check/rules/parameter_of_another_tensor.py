@@ -23,6 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.libraries import library_of
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -70,20 +71,20 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if name is None or not _is_handed_on(analysis, call):
             continue
         made = _made(analysis, name)
-        reads = [one for one in analysis.nodes.get(type(name), []) if ast.unparse(one) == ast.unparse(name)
+        reads = [one for one in analysis.nodes.get(type(name), []) if unparsed(one) == unparsed(name)
                  and isinstance(getattr(one, "ctx", None), ast.Load) and one is not name]  # fmt: skip
         if made is not None and reads:
             yield Hit(
                 place=analysis.place(call),
-                message=f"this is a new parameter: gradients go to `{ast.unparse(name)}`, which is another tensor",
+                message=f"this is a new parameter: gradients go to `{unparsed(name)}`, which is another tensor",
                 evidence=(Evidence("the tensor", analysis.place(made)),),
-                fix=f"Hand on `{ast.unparse(name)}` itself, or make it a parameter where it is made.",
+                fix=f"Hand on `{unparsed(name)}` itself, or make it a parameter where it is made.",
             )
 
 
 def _wrapped(call: ast.AST) -> ast.Name | ast.Attribute | None:
     """Return the one tensor that a call makes a parameter of."""
-    if not isinstance(call, ast.Call) or ast.unparse(call.func).rpartition(".")[2] not in _WRAPS or len(call.args) != 1:
+    if not isinstance(call, ast.Call) or unparsed(call.func).rpartition(".")[2] not in _WRAPS or len(call.args) != 1:
         return None
     given = call.args[0]
     if isinstance(given, ast.List | ast.Tuple) and len(given.elts) == 1:
@@ -96,20 +97,20 @@ def _is_handed_on(analysis: Analysis, call: ast.AST) -> bool:
     parent = analysis.parents.get(call)
     while isinstance(parent, ast.List | ast.Tuple | ast.Dict | ast.keyword):
         parent = analysis.parents.get(parent)
-    func = ast.unparse(parent.func).rpartition(".")[2] if isinstance(parent, ast.Call) else ""
+    func = unparsed(parent.func).rpartition(".")[2] if isinstance(parent, ast.Call) else ""
     return bool(func) and func not in ("setattr", "register_parameter", "append", "Parameter", "extend", "init")
 
 
 def _made(analysis: Analysis, name: ast.expr) -> ast.Assign | None:
     """Return the assignment that makes a tensor with a gradient of its own."""
-    text = ast.unparse(name)
+    text = unparsed(name)
     for one in analysis.nodes.get(ast.Assign, []):
-        if isinstance(one, ast.Assign) and text in [ast.unparse(target) for target in one.targets]:
+        if isinstance(one, ast.Assign) and text in [unparsed(target) for target in one.targets]:
             value = one.value
             while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and not value.args:
                 value = value.func.value
             func = value.func if isinstance(value, ast.Call) else None
             makes = isinstance(func, ast.Attribute) and library_of(analysis.source, func.value) == "torch"
-            if makes and re.search(r"requires_grad(=True|_\(\))", ast.unparse(one.value)):
+            if makes and re.search(r"requires_grad(=True|_\(\))", unparsed(one.value)):
                 return one
     return None

@@ -24,6 +24,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import Const, Instance, Value
 
 BAD = """\
@@ -79,7 +80,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not is_module(function.owner.prototype or Instance("")):
             continue
         seen.add(load.node)
-        name = ast.unparse(load.node.value)
+        name = unparsed(load.node.value)
         yield Hit(
             place=analysis.place(load.node, load.context),
             message=f"`{name}` is a parameter; through `.data` it gets no gradient",

@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -78,7 +78,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for at, value, why in {id(one[0]): one for one in found}.values():
         yield Hit(
             place=analysis.place(at),
-            message=f"`{ast.unparse(value)}` has another order in every run: the optimizer's saved state goes to other "
+            message=f"`{unparsed(value)}` has another order in every run: the optimizer's saved state goes to other "
             "parameters",
             evidence=(Evidence("it is a set", analysis.place(why)),),
             fix="Keep parameters in a list, or sort the names.",
@@ -94,7 +94,7 @@ def _sets(analysis: Analysis, function: Def) -> Iterator[tuple[ast.expr, ast.exp
             given = [value for key, value in zip(node.keys, node.values, strict=True)
                      if isinstance(key, ast.Constant) and key.value == "params"]  # fmt: skip
         elif isinstance(node, ast.Call) and node.args:
-            called = ast.unparse(node.func).rpartition(".")[2]
+            called = unparsed(node.func).rpartition(".")[2]
             given = node.args[:1] if called.startswith(_OPTIMIZERS) else []
         for value in given:
             inner = _unordered(value)
@@ -139,7 +139,7 @@ def _unpacked(analysis: Analysis, names: Bindings, name: ast.Name, depth: int) -
         if name.id not in at:
             continue
         for function in functions_of(analysis.nodes):
-            if function.name == ast.unparse(one.value.func).rpartition(".")[2]:
+            if function.name == unparsed(one.value.func).rpartition(".")[2]:
                 inner = bindings_of(function)
                 for end in walk(function):
                     value = end.value if isinstance(end, ast.Return) else None

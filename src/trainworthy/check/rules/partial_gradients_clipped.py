@@ -25,7 +25,7 @@ from trainworthy.check.static.accumulation import is_periodic, last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import always_with, once_per_place, optimizer_steps, scaler_calls
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -93,7 +93,7 @@ def _in_accumulate(clip: Call) -> bool:
 
 
 def _base(call: ast.Call) -> str:
-    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    return unparsed(call.func.value) if isinstance(call.func, ast.Attribute) else ""
 
 
 def _same_loops(a: Call, b: Call) -> bool:

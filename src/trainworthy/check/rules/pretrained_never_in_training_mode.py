@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import function_around
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -69,7 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         parent = analysis.parents.get(made.node)
         while isinstance(parent, ast.Attribute | ast.Call):
             parent = analysis.parents.get(parent)
-        name = ast.unparse(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
+        name = unparsed(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
         call = _called(analysis, name, function_around(analysis.parents, made.node))
         if call is not None and f"{name}.parameters()" in analysis.source.code:
             yield Hit(
@@ -84,9 +84,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _called(analysis: Analysis, name: str, function: ast.AST | None) -> ast.Call | None:
     """Return the call of a model in the loop of the same function that trains."""
     for loop in analysis.nodes.get(ast.For, []):
-        inner = [one for one in walk(loop) if isinstance(one, ast.Call)]
+        inner = nodes_of(loop, ast.Call)
         if any(getattr(one.func, "attr", "") == "backward" for one in inner):
-            found = [one for one in inner if ast.unparse(one.func) == name]
+            found = [one for one in inner if unparsed(one.func) == name]
             if found and function_around(analysis.parents, found[0]) is function:
                 return found[0]
     return None

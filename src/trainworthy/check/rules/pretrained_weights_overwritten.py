@@ -24,7 +24,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, function_around, functions_of
 from trainworthy.check.static.initialisers import ALL_KINDS, initialised_kinds
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torchvision
@@ -92,9 +92,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _loaded(function: Def) -> Iterator[tuple[str, ast.stmt, frozenset[str]]]:
     """Yield what holds a pretrained network: ``self`` or a name, with the assignment and its kinds of layers."""
     local: dict[str, frozenset[str]] = {}
-    for one in sorted((n for n in walk(function) if isinstance(n, ast.Assign)), key=lambda n: n.lineno):
-        kinds = frozenset().union(*(_kinds(function, call) for call in walk(one.value) if isinstance(call, ast.Call)))
-        taken = {name.id for name in walk(one.value) if isinstance(name, ast.Name)}
+    for one in sorted((n for n in nodes_of(function, ast.Assign)), key=lambda n: n.lineno):
+        kinds = frozenset().union(*(_kinds(function, call) for call in nodes_of(one.value, ast.Call)))
+        taken = {name.id for name in nodes_of(one.value, ast.Name)}
         kinds = kinds.union(*(local[name] for name in taken & local.keys()))
         target = one.targets[0]
         if not kinds:
@@ -102,7 +102,7 @@ def _loaded(function: Def) -> Iterator[tuple[str, ast.stmt, frozenset[str]]]:
         if isinstance(target, ast.Name):
             local[target.id] = kinds
             yield target.id, one, kinds
-        elif isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self" and _is_a_part(one.value):
+        elif isinstance(target, ast.Attribute) and unparsed(target.value) == "self" and _is_a_part(one.value):
             yield "self", one, kinds
 
 
@@ -112,31 +112,31 @@ def _restored(function: Def) -> Iterator[tuple[str, ast.stmt, frozenset[str]]]:
         call = one.value if isinstance(one, ast.Expr) else None
         func = call.func if isinstance(call, ast.Call) else None
         if isinstance(one, ast.Expr) and isinstance(func, ast.Attribute) and func.attr == "load_state_dict":
-            yield ast.unparse(func.value), one, ALL_KINDS
+            yield unparsed(func.value), one, ALL_KINDS
 
 
 def _is_a_part(value: ast.expr) -> bool:
     """Say whether a value is a network or layers of one, not a number that it tells."""
-    names = {one.attr for one in walk(value) if isinstance(one, ast.Attribute)}
+    names = {one.attr for one in nodes_of(value, ast.Attribute)}
     return not names & {"config", "hidden_size", "in_features", "out_features", "num_features", "shape", "out_channels"}
 
 
 def _kinds(function: Def, call: ast.Call) -> frozenset[str]:
     """Return the kinds of layers that a call makes with pretrained weights."""
-    name = ast.unparse(call.func)
+    name = unparsed(call.func)
     last = name.rpartition(".")[2]
     if last == "from_pretrained":
         return _OF_TEXT if re.search(r"Model\b|Model\.|Bert|GPT|T5|Llama", name) else frozenset()
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     network = _IMAGES.search(last) or (
-        name.endswith("create_model") and call.args and _IMAGES.search(ast.unparse(call.args[0]))
+        name.endswith("create_model") and call.args and _IMAGES.search(unparsed(call.args[0]))
     )
     if not network:
         return frozenset()
     if "pretrained" in given:
         return _OF_IMAGES if _is_true(function, given["pretrained"]) else frozenset()
     named = given.get("weights")
-    return _OF_IMAGES if named is not None and "Weights." in ast.unparse(named) else frozenset()
+    return _OF_IMAGES if named is not None and "Weights." in unparsed(named) else frozenset()
 
 
 def _is_true(function: Def, node: ast.expr) -> bool:
@@ -199,6 +199,6 @@ def _is_in_other_branch(analysis: Analysis, made: ast.AST, statement: ast.AST) -
 def _loads_after(function: Def, statement: ast.stmt) -> bool:
     """Say whether something that is called after loading stands below."""
     return any(
-        isinstance(one, ast.Call) and one.lineno > statement.lineno and "load" in ast.unparse(one.func).lower()
+        isinstance(one, ast.Call) and one.lineno > statement.lineno and "load" in unparsed(one.func).lower()
         for one in walk(function)
     )

@@ -22,6 +22,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, scope_of
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import random
@@ -130,7 +131,7 @@ def _changes(body: list[ast.stmt], name: str) -> bool:
         if not isinstance(one, ast.Assign) or len(one.targets) != 1 or not isinstance(one.targets[0], ast.Name):
             return False
         call = one.value
-        given = [ast.unparse(each) for each in [*call.args, call.func]] if isinstance(call, ast.Call) else []
+        given = [unparsed(each) for each in [*call.args, call.func]] if isinstance(call, ast.Call) else []
         if not any(each == one.targets[0].id or each.startswith(f"{one.targets[0].id}.") for each in given):
             return False
     return bool(body) and bool(name)

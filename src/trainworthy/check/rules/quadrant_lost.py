@@ -23,7 +23,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, scope_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -66,24 +66,24 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             yield Hit(
                 place=analysis.place(node),
                 message="the quotient has lost the quadrant: opposite directions get the same angle",
-                fix=f"Use `atan2({ast.unparse(quotient.left)}, {ast.unparse(quotient.right)})`.",
+                fix=f"Use `atan2({unparsed(quotient.left)}, {unparsed(quotient.right)})`.",
             )
 
 
 def _are_components(above: ast.expr, below: ast.expr, scope: ast.AST) -> bool:
     """Say whether two expressions look like the two parts of a direction."""
-    written = ast.unparse(above).lower(), ast.unparse(below).lower()
+    written = unparsed(above).lower(), unparsed(below).lower()
     if any(_SIZES.search(one) for one in written):
         return False
     if any(first in written[0] and second in written[1] for first, second in _PAIRS):
         return True
     above, below = followed(above, scope), followed(below, scope)
-    if any(_SIZES.search(ast.unparse(one)) for one in (above, below)):
+    if any(_SIZES.search(unparsed(one)) for one in (above, below)):
         return False
     if all(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub) for one in (above, below)):
         return True
     columns = isinstance(above, ast.Subscript) and isinstance(below, ast.Subscript)
-    if not columns or ast.unparse(above.value) != ast.unparse(below.value):  # type: ignore[attr-defined]
+    if not columns or unparsed(above.value) != unparsed(below.value):  # type: ignore[attr-defined]
         return False
     last = [_column(one) for one in (above, below)]
     return None not in last and last[0] != last[1]
@@ -94,5 +94,5 @@ def _column(node: ast.expr) -> int | None:
     at = node.slice if isinstance(node, ast.Subscript) else None
     if isinstance(at, ast.Tuple) and at.elts:
         at = at.elts[-1]
-    numbers = [one.value for one in walk(at) if isinstance(one, ast.Constant)] if at is not None else []
+    numbers = [one.value for one in nodes_of(at, ast.Constant)] if at is not None else []
     return numbers[0] if isinstance(at, ast.Constant | ast.UnaryOp) and isinstance(numbers[0], int) else None

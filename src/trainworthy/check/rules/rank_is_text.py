@@ -23,7 +23,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 from trainworthy.check.static.values import UNKNOWN, Const, EnvText, Sequence, Value
 
 BAD = """\
@@ -90,9 +90,9 @@ def _kept_in_attributes(analysis: Analysis) -> Iterator[Hit]:
             continue
         if not _is_rank(text) or not isinstance(target.value, ast.Name) or store.owner not in (None, UNKNOWN):
             continue  # what is known of an object is followed anyway
-        kept = ast.unparse(target)
+        kept = unparsed(target)
         nodes = [one for one in walk(function.node) if getattr(one, "lineno", 0) > target.lineno]
-        if any(isinstance(one, ast.Assign) and kept in ast.unparse(one.value) and _sets(one, kept) for one in nodes):
+        if any(isinstance(one, ast.Assign) and kept in unparsed(one.value) and _sets(one, kept) for one in nodes):
             continue  # made a number later
         if any(_is_used_as_a_number(analysis, one, kept) for one in nodes):
             yield _hit(analysis, analysis.place(store.node, store.context), text)
@@ -106,7 +106,7 @@ def _returned_as_numbers(analysis: Analysis) -> Iterator[Hit]:
         for one in own(function):
             value = one.value if isinstance(one, ast.Return) else None
             value = value.values[0] if isinstance(value, ast.BoolOp) else value
-            read = _ENVIRONMENT.match(ast.unparse(value)) if value is not None else None
+            read = _ENVIRONMENT.match(unparsed(value)) if value is not None else None
             if read is not None and read[1] in _RANKS:
                 yield _hit(analysis, analysis.place(one), EnvText(read[1]))
 
@@ -115,18 +115,18 @@ _ENVIRONMENT = re.compile(r"os\.(?:environ\.get\(|getenv\(|environ\[)'(\w+)'")
 
 
 def _sets(node: ast.Assign, written: str) -> bool:
-    return any(ast.unparse(one) == written for one in node.targets)
+    return any(unparsed(one) == written for one in node.targets)
 
 
 def _is_used_as_a_number(analysis: Analysis, node: ast.AST, written: str) -> bool:
     """Say whether something is compared with a number, computed with, or given as a rank or a device."""
     if isinstance(node, ast.Compare):
         sides = [node.left, *node.comparators]
-        return any(ast.unparse(one) == written for one in sides) and any(
+        return any(unparsed(one) == written for one in sides) and any(
             isinstance(one, ast.Constant) and type(one.value) is int for one in sides
         )
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.FloorDiv | ast.Sub):
-        return ast.unparse(node.left) == written
+        return unparsed(node.left) == written
     call = analysis.call_at.get(node) if isinstance(node, ast.Call) else None
     if call is None or call.name not in _DEVICES or not isinstance(node, ast.Call):
         return False
@@ -138,7 +138,7 @@ def _is_used_as_a_number(analysis: Analysis, node: ast.AST, written: str) -> boo
         given = [one.value for one in node.keywords if one.arg in ("rank", "world_size")]
     else:
         given = [part for one in node.keywords if one.arg == "device_ids" for part in getattr(one.value, "elts", ())]
-    return any(ast.unparse(one) == written for one in given)
+    return any(unparsed(one) == written for one in given)
 
 
 def _is_rank(value: Value | None) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 
 BAD = """\
 import json
@@ -59,7 +59,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for loop in analysis.nodes.get(ast.For, ()):
         if not isinstance(loop, ast.For):
             continue
-        names = {one.id for one in walk(loop.target) if isinstance(one, ast.Name) and "line" in one.id.lower()}
+        names = {one.id for one in nodes_of(loop.target, ast.Name) if "line" in one.id.lower()}
         for node in loop.body:
             for inner in [node, *getattr(node, "body", ())]:
                 if isinstance(inner, ast.Try) and _parses(inner, names):

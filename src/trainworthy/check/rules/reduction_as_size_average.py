@@ -23,6 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called
 from trainworthy.check.static.libraries import full_name
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch.nn as nn
@@ -66,7 +67,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             name = _base_initialised(analysis, call)
             at = MODULES.get(name)
         if at is not None and len(call.args) > at and _is_reduction(call.args[at]):
-            given = ast.unparse(call.args[at])
+            given = unparsed(call.args[at])
             yield Hit(
                 place=analysis.place(call),
                 message=f"{name} takes {given} for `size_average`, and averages over all elements",

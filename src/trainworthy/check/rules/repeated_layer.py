@@ -32,7 +32,7 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.layer_lists import has_parameters, is_named_as_a_layer
 from trainworthy.check.static.libraries import full_name
 from trainworthy.check.static.queries import is_a_module, once_per_place
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own
 from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence
 from trainworthy.tape.record import Tape
 
@@ -92,11 +92,11 @@ def _shared_slopes(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(init, ast.FunctionDef) or init.name != "__init__":
             continue
         made = {
-            one.targets[0].id: one for one in walk(init)
-            if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and _is_prelu(analysis, one.value)
+            one.targets[0].id: one for one in nodes_of(init, ast.Assign)
+            if isinstance(one.targets[0], ast.Name) and _is_prelu(analysis, one.value)
         }  # fmt: skip
         for name, statement in made.items():
-            names = [one for one in walk(init) if isinstance(one, ast.Name) and one.id == name]
+            names = [one for one in nodes_of(init, ast.Name) if one.id == name]
             placed = sorted((one for one in names if _is_placed(analysis, one)), key=lambda one: one.lineno)
             if len(placed) > 1:
                 yield Hit(
@@ -174,7 +174,7 @@ def _repeats(node: ast.expr, analysis: Analysis, call: Call) -> bool:
     ):
         node = node.args[0]
     if isinstance(node, ast.ListComp | ast.GeneratorExp):
-        names = {one.id for one in walk(node.generators[0].target) if isinstance(one, ast.Name)}
+        names = {one.id for one in nodes_of(node.generators[0].target, ast.Name)}
         if isinstance(node.elt, ast.Name) and node.elt.id not in names:
             element = analysis.element_of(node)
             given = call.method == "ModuleList" and element is UNKNOWN and _is_a_parameter(node.elt.id, call)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -75,7 +75,7 @@ def _unpacked(analysis: Analysis) -> Iterator[set[str]]:
     targets += [t for one in analysis.nodes.get(ast.Assign, ()) for t in getattr(one, "targets", ())]
     for target in targets:
         if isinstance(target, ast.Tuple):
-            yield {one.id for one in walk(target) if isinstance(one, ast.Name)}
+            yield {one.id for one in nodes_of(target, ast.Name)}
 
 
 def _repetition(node: ast.AST) -> tuple[ast.Call, str, str, str] | None:
@@ -89,7 +89,7 @@ def _repetition(node: ast.AST) -> tuple[ast.Call, str, str, str] | None:
         first = first.elts[0]
     if node.func.attr == "repeat_interleave" and not _first_axis(node):
         return None
-    return node, node.func.value.id, node.func.attr, ast.unparse(first)
+    return node, node.func.value.id, node.func.attr, unparsed(first)
 
 
 def _first_axis(node: ast.Call) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Edit, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -77,7 +78,7 @@ def _of_parameters(analysis: Analysis) -> Iterator[Hit]:
             if not isinstance(target, ast.Attribute) or not isinstance(one, ast.Assign):
                 continue
             value = getattr(one.value, "value", None)
-            own = ast.unparse(target.value) == ast.unparse(loop.target) and isinstance(value, bool)
+            own = unparsed(target.value) == unparsed(loop.target) and isinstance(value, bool)
             known = target.attr in ("requires_grad", *_WRONG) or _is_read(analysis, target.attr)
             if own and not known and (_MEANT.search(target.attr) or (target.attr == model and value is False)):
                 yield Hit(
@@ -93,7 +94,7 @@ def _whose_parameters(loop: ast.AST) -> str:
     call = loop.iter if isinstance(loop, ast.For) else None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr != "parameters":
         return ""
-    return ast.unparse(call.func.value).rpartition(".")[2]
+    return unparsed(call.func.value).rpartition(".")[2]
 
 
 def _is_read(analysis: Analysis, name: str) -> bool:

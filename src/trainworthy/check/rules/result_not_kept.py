@@ -34,7 +34,7 @@ from trainworthy.check.static.assigned import called
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.pure import is_pure
 from trainworthy.check.static.queries import called_function, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.used_as_tensors import is_of_a_tensor
 from trainworthy.check.static.values import Instance, Tensor
 
@@ -157,7 +157,7 @@ def _is_of_a_picture(call: Call, pictures: frozenset[str]) -> bool:
     func = call.node.func
     if not isinstance(func, ast.Attribute) or func.attr not in _OF_PICTURES or not call.node.args:
         return False
-    if func.attr == "filter" and any("ImageFilter." in ast.unparse(one) for one in call.node.args):
+    if func.attr == "filter" and any("ImageFilter." in unparsed(one) for one in call.node.args):
         return True
     return isinstance(func.value, ast.Name) and func.value.id in pictures
 
@@ -196,7 +196,7 @@ def _layers_and_functions(analysis: Analysis) -> Iterator[Hit]:
             continue
         expected = _expects_exceptions(analysis) if expected is None else expected
         if call.node not in expected and not around.name.startswith("test"):
-            called = ast.unparse(call.node.func)
+            called = unparsed(call.node.func)
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message=f"the result of `{called}` is thrown away; what it was given stays as it was",
@@ -271,7 +271,7 @@ def _expects_exceptions(analysis: Analysis) -> set[ast.AST]:
     found: set[ast.AST] = set()
     for kind in (ast.Try, ast.With):
         for node in analysis.nodes.get(kind, ()):
-            if isinstance(node, ast.With) and not any("aise" in ast.unparse(item.context_expr) for item in node.items):
+            if isinstance(node, ast.With) and not any("aise" in unparsed(item.context_expr) for item in node.items):
                 continue
             found |= {inner for statement in node.body for inner in walk(statement)}  # type: ignore[attr-defined]
     for loop in (ast.For, ast.While):

@@ -26,7 +26,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import arguments_after_subject, called, followed, keyword, scope_of, subject
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -76,7 +76,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_of_numpy(node: ast.Call) -> bool:
     func = node.func
-    return isinstance(func, ast.Name) or (isinstance(func, ast.Attribute) and ast.unparse(func.value) in ("np", "math"))
+    return isinstance(func, ast.Name) or (isinstance(func, ast.Attribute) and unparsed(func.value) in ("np", "math"))
 
 
 def _is_a_loss(scope: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
@@ -123,7 +123,7 @@ def _squared(node: ast.expr) -> ast.expr | None:
         return node.left if isinstance(node.right, ast.Constant) and node.right.value == 2 else None
     if not isinstance(node, ast.Call):
         return None
-    two = called(node) == "square" or (called(node) == "pow" and "2" in map(ast.unparse, arguments_after_subject(node)))
+    two = called(node) == "square" or (called(node) == "pow" and "2" in map(unparsed, arguments_after_subject(node)))
     return subject(node) if two else None
 
 
@@ -161,7 +161,7 @@ def _is_square(node: ast.expr, scope: ast.AST) -> bool:
 def _is_difference(node: ast.expr) -> bool:
     """Say whether something is a difference, or a gradient, which is zero where nothing changes."""
     if isinstance(node, ast.Name | ast.Attribute):
-        return "grad" in ast.unparse(node).lower()
+        return "grad" in unparsed(node).lower()
     if isinstance(node, ast.Call) and called(node) in ("view", "reshape", "flatten"):
         inner = subject(node)
         return inner is not None and _is_difference(inner)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import Tensor, Value
 
 BAD = """\
@@ -66,4 +67,4 @@ def _views(value: Value) -> bool:
 
 
 def _text(node: ast.expr) -> str:
-    return ast.unparse(node)
+    return unparsed(node)

@@ -27,7 +27,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, bindings_of, functions_of
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Function, ProjectClass
 
 BAD = """\
@@ -266,7 +266,7 @@ def _is_shared(value: ast.expr) -> bool:
     """Say whether a value is an array that writes go through to memory or a file that others read."""
     if not isinstance(value, ast.Call):
         return False
-    called, modes = ast.unparse(value.func), {one.arg: getattr(one.value, "value", "") for one in value.keywords}
+    called, modes = unparsed(value.func), {one.arg: getattr(one.value, "value", "") for one in value.keywords}
     if called.endswith("memmap"):
         return called in _ATTACHES and modes.get("mode", "r+") == "r+"
     return called in _ATTACHES or (called.endswith(".load") and modes.get("mmap_mode") == "r+")

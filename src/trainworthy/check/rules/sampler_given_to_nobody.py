@@ -22,7 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
-from trainworthy.check.static.tree import own
+from trainworthy.check.static.tree import own, unparsed
 
 BAD = """\
 import torch.distributed as dist
@@ -73,7 +73,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for scope in (analysis.source.tree, *functions_of(analysis.nodes)) if samplers and loaders else ():
         nodes = own(scope)
         made = {
-            ast.unparse(one.targets[0]): one.value
+            unparsed(one.targets[0]): one.value
             for one in nodes
             if isinstance(one, ast.Assign) and one.value in samplers and isinstance(one.value, ast.Call)
         }
@@ -99,7 +99,7 @@ def _data(call: ast.Call) -> str:
     """Write the data that a sampler or loader is made of."""
     named = next((one.value for one in call.keywords if one.arg == "dataset"), None)
     given = named or (call.args[0] if call.args else None)
-    return "" if given is None else ast.unparse(given)
+    return "" if given is None else unparsed(given)
 
 
 _BEFORE_SAMPLER = 3  # the arguments of a loader before its sampler: data, size of a batch, shuffle
@@ -118,7 +118,7 @@ def _is_taken(analysis: Analysis, name: str) -> bool:
         for node in analysis.nodes.get(kind, []):
             if not isinstance(node, ast.Name | ast.Attribute) or isinstance(node.ctx, ast.Store):
                 continue
-            if ast.unparse(node) != name:
+            if unparsed(node) != name:
                 continue
             above = analysis.parents.get(node)
             asked = isinstance(above, ast.Attribute | ast.Compare | ast.If | ast.UnaryOp | ast.BoolOp) or (

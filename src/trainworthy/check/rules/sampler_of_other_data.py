@@ -25,7 +25,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -77,11 +77,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if not of or len(of) != len(samplers):
             continue
         data = _made_of(node.args[0], made) - _imported(analysis)
-        whole = {ast.unparse(node.args[0]), *data}
-        if not any(_is_part(_made_of(one, made) | {ast.unparse(one)}, whole) for one in of):
+        whole = {unparsed(node.args[0]), *data}
+        if not any(_is_part(_made_of(one, made) | {unparsed(one)}, whole) for one in of):
             yield Hit(
                 place=analysis.source.place(node),
-                message=f"the loader reads `{ast.unparse(node.args[0])}` by a sampler of `{ast.unparse(of[-1])}`",
+                message=f"the loader reads `{unparsed(node.args[0])}` by a sampler of `{unparsed(of[-1])}`",
                 evidence=(Evidence("the sampler", analysis.source.place(samplers[-1])),),
                 fix="Make the sampler of the loader's own data.",
             )
@@ -140,7 +140,7 @@ def _made_of(value: ast.expr, made: dict[str, list[ast.expr]]) -> set[str]:
         roots = {one.value for one in nodes if isinstance(one, ast.Attribute) and one not in called}
         for one in nodes:
             if isinstance(one, ast.Attribute) and one not in called:
-                found.add(ast.unparse(one))
+                found.add(unparsed(one))
             elif isinstance(one, ast.Name) and one not in called | roots and one.id not in found:
                 found.add(one.id)
                 left += made.get(one.id, [])

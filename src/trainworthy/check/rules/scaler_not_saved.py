@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -86,8 +86,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if not loads or not saves or not _is_written(analysis):
         return
     for one in analysis.nodes.get(ast.Assign, []):
-        calls = [call for call in walk(one) if isinstance(call, ast.Call)]
-        made = next((call for call in calls if _MAKES.search(ast.unparse(call.func))), None)
+        calls = nodes_of(one, ast.Call)
+        made = next((call for call in calls if _MAKES.search(unparsed(call.func))), None)
         if made is not None:
             yield Hit(
                 place=analysis.place(made),
@@ -102,7 +102,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _is_of_an_optimizer(node: ast.AST, method: str) -> bool:
     func = node.func if isinstance(node, ast.Call) else None
     named = isinstance(func, ast.Attribute) and func.attr == method
-    return named and isinstance(func, ast.Attribute) and "opt" in ast.unparse(func.value).lower().rpartition(".")[2]
+    return named and isinstance(func, ast.Attribute) and "opt" in unparsed(func.value).lower().rpartition(".")[2]
 
 
 def _is_written(analysis: Analysis) -> bool:

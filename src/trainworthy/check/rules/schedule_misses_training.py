@@ -35,7 +35,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.tape.record import Tape
 
 BAD = """\
@@ -161,7 +161,7 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
         if step is not None:
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message=f"the schedule ends after `{ast.unparse(total)}` steps, one epoch or less, and is stepped in "  # type: ignore[arg-type]
+                message=f"the schedule ends after `{unparsed(total)}` steps, one epoch or less, and is stepped in "  # type: ignore[arg-type]
                 "every epoch",
                 evidence=(Evidence("it is stepped here", analysis.place(step.node, step.context)),),
                 fix=f"Multiply by the number of epochs: epochs * len({loader}).",
@@ -178,14 +178,14 @@ def _of_epochs(analysis: Analysis) -> Iterator[Hit]:
             continue
         for step in analysis.method_calls("step"):
             func = step.node.func
-            holder = ast.unparse(func.value) if isinstance(func, ast.Attribute) else ""
+            holder = unparsed(func.value) if isinstance(func, ast.Attribute) else ""
             if step.node.args or not _is_assigned_to(analysis, call.node, holder) or step.context.branches:
                 continue
             loops = [one for one in step.context.loops if isinstance(one, ast.For)]
             if len(loops) == 2 and _goes_over(loops[0], "epoch") and not _goes_over(loops[1], "epoch"):
                 yield Hit(
                     place=analysis.place(call.node, call.context),
-                    message=f"the schedule is as long as `{ast.unparse(length)}`, and moves in every batch: the rate "
+                    message=f"the schedule is as long as `{unparsed(length)}`, and moves in every batch: the rate "
                     "rises and falls all through the training",
                     evidence=(Evidence("it is stepped here", analysis.place(step.node, step.context)),),
                     fix="Step it once an epoch, or multiply its length by the number of batches.",
@@ -195,32 +195,32 @@ def _of_epochs(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_epochs(length: ast.expr) -> bool:
     """Say whether a number is that of the epochs and nothing else."""
-    text = ast.unparse(length).lower()
+    text = unparsed(length).lower()
     plain = isinstance(length, ast.Name | ast.Attribute | ast.Subscript)
     return plain and "epoch" in text and not any(one in text for one in ("step", "iter", "batch", "per"))
 
 
 def _is_assigned_to(analysis: Analysis, value: ast.AST, holder: str) -> bool:
     return any(
-        isinstance(one, ast.Assign) and one.value is value and holder in [ast.unparse(target) for target in one.targets]
+        isinstance(one, ast.Assign) and one.value is value and holder in [unparsed(target) for target in one.targets]
         for one in analysis.nodes.get(ast.Assign, ())
     )
 
 
 def _goes_over(loop: ast.For, word: str) -> bool:
-    return word in ast.unparse(loop.target).lower() or word in ast.unparse(loop.iter).lower()
+    return word in unparsed(loop.target).lower() or word in unparsed(loop.iter).lower()
 
 
 def _loader_of(total: ast.expr) -> str | None:
     """Return the loader whose length a number is made of, if it is made of nothing but that and numbers."""
     lengths = [
-        one for one in walk(total)
-        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "len"
+        one for one in nodes_of(total, ast.Call)
+        if isinstance(one.func, ast.Name) and one.func.id == "len"
     ]  # fmt: skip
     if len(lengths) != 1 or len(lengths[0].args) != 1 or not isinstance(lengths[0].args[0], ast.Name):
         return None
     loader = lengths[0].args[0].id
-    names = {one.id for one in walk(total) if isinstance(one, ast.Name)}
+    names = {one.id for one in nodes_of(total, ast.Name)}
     grows = any(isinstance(getattr(one, "op", None), ast.Mult | ast.Pow) for one in walk(total))
     return loader if names <= {loader, "len", "int", "math"} and not grows else None
 

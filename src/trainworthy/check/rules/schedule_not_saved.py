@@ -26,6 +26,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_scheduler
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place, receiver
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import Function, Instance, Value
 
 BAD = """\
@@ -105,7 +106,7 @@ def _counts_by_the_optimizer(scheduler: Value | None) -> bool:
     """Say whether a scheduler of the project takes its count from the optimizer, whose state has it."""
     cls = scheduler.cls if isinstance(scheduler, Instance) else None
     step = cls.lookup("step") if cls is not None else None
-    text = ast.unparse(step.node) if isinstance(step, Function) else ""
+    text = unparsed(step.node) if isinstance(step, Function) else ""
     return "param_group" in text and "['step']" in text
 
 
@@ -115,10 +116,10 @@ def _is_of_an_optimizer(analysis: Analysis, call: Call) -> bool:
 
 def _is_of_memory(call: Call, analysis: Analysis) -> bool:
     """Say whether a state comes from the run itself: it was copied from an optimizer in this file."""
-    given = ast.unparse(call.node.args[0]) if call.node.args else ""
+    given = unparsed(call.node.args[0]) if call.node.args else ""
     made = [one for one in analysis.nodes.get(ast.Assign, []) if isinstance(one, ast.Assign)]
-    values = [one.value for one in made if given in [ast.unparse(target) for target in one.targets]]
-    return "state_dict()" in given or any("state_dict()" in ast.unparse(value) for value in values)
+    values = [one.value for one in made if given in [unparsed(target) for target in one.targets]]
+    return "state_dict()" in given or any("state_dict()" in unparsed(value) for value in values)
 
 
 def _is_brought_forward(steps: list[Call]) -> bool:

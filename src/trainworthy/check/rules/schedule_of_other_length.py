@@ -25,7 +25,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import followed, integer, keyword
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place, receiver
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -114,7 +114,7 @@ def _is_a_schedule(call: Call) -> bool:
 
 
 def _operators(node: ast.expr) -> list[ast.operator]:
-    return [one.op for one in walk(node) if isinstance(one, ast.BinOp)]
+    return [one.op for one in nodes_of(node, ast.BinOp)]
 
 
 def _batches_of(analysis: Analysis, length: ast.expr, scope: ast.AST) -> ast.Call | None:
@@ -124,13 +124,17 @@ def _batches_of(analysis: Analysis, length: ast.expr, scope: ast.AST) -> ast.Cal
     for one in walk(length):
         if not isinstance(one, ast.Call) or getattr(one.func, "id", "") != "len" or len(one.args) != 1:
             continue
-        counted = ast.unparse(one.args[0])
+        counted = unparsed(one.args[0])
         for loader in analysis.calls("torch.utils.data.DataLoader"):
             size = keyword(loader.node, "batch_size")
-            names = {ast.unparse(target) for node in walk(scope) if isinstance(node, ast.Assign)
-                     and node.value is loader.node for target in node.targets}  # fmt: skip
+            names = {
+                unparsed(target)
+                for node in nodes_of(scope, ast.Assign)
+                if node.value is loader.node
+                for target in node.targets
+            }
             of_the_set = counted in {f"{name}.dataset" for name in names} or (
-                bool(names) and bool(loader.node.args) and ast.unparse(loader.node.args[0]) == counted
+                bool(names) and bool(loader.node.args) and unparsed(loader.node.args[0]) == counted
             )
             if of_the_set and size is not None and integer(size) != 1 and _steps_within(scope, names):
                 return loader.node
@@ -140,8 +144,8 @@ def _batches_of(analysis: Analysis, length: ast.expr, scope: ast.AST) -> ast.Cal
 def _steps_within(scope: ast.AST, loaders: set[str]) -> bool:
     """Say whether a schedule steps in a loop over one of the loaders."""
     for loop in walk(scope):
-        if isinstance(loop, ast.For) and {ast.unparse(part) for part in walk(loop.iter)} & loaders:
-            calls = [ast.unparse(one.func) for one in walk(loop) if isinstance(one, ast.Call)]
+        if isinstance(loop, ast.For) and {unparsed(part) for part in walk(loop.iter)} & loaders:
+            calls = [unparsed(one.func) for one in nodes_of(loop, ast.Call)]
             if any("sched" in one and one.endswith(".step") for one in calls):
                 return True
     return False
@@ -167,12 +171,12 @@ def _names_a_loader(length: ast.expr, body: ast.AST) -> bool:
 
 
 def _names(node: ast.AST) -> list[ast.Name]:
-    return [one for one in walk(node) if isinstance(one, ast.Name)]
+    return nodes_of(node, ast.Name)
 
 
 def _made_here(step: Call, made: Call) -> bool:
     """Say whether the receiver of a step has the name that the schedule was given."""
     for node in walk(body_of(made.context)):
         if isinstance(node, ast.Assign) and any(one is made.node for one in walk(node.value)):
-            return receiver(step) in {ast.unparse(one) for one in node.targets}
+            return receiver(step) in {unparsed(one) for one in node.targets}
     return False

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Function, ProjectClass
 
 BAD = """\
@@ -92,9 +92,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         made = methods.get("configure_optimizers")
         if made is None or not _makes_schedules(made):
             continue
-        if any(
-            _STEPS.search(ast.unparse(method)) for name, method in methods.items() if name != "configure_optimizers"
-        ):
+        if any(_STEPS.search(unparsed(method)) for name, method in methods.items() if name != "configure_optimizers"):
             continue
         step = next((one for one in cls.node.body if getattr(one, "name", "") == "training_step"), None)
         where = analysis.source.place(step or off)
@@ -109,7 +107,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _switched_off(cls: ProjectClass) -> ast.Assign | None:
     for one in walk(cls.node):
         off = isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and one.value.value is False
-        if off and isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "self.automatic_optimization":
+        if off and isinstance(one, ast.Assign) and unparsed(one.targets[0]) == "self.automatic_optimization":
             return one
     return None
 
@@ -125,6 +123,6 @@ def _methods(cls: ProjectClass) -> dict[str, ast.AST]:
 
 
 def _makes_schedules(method: ast.AST) -> bool:
-    returned = [one.value for one in walk(method) if isinstance(one, ast.Return) and one.value is not None]
-    texts = [ast.unparse(one) for one in returned]
-    return bool(_MAKES.search(ast.unparse(method))) and any("sched" in one.lower() or "LR(" in one for one in texts)
+    returned = [one.value for one in nodes_of(method, ast.Return) if one.value is not None]
+    texts = [unparsed(one) for one in returned]
+    return bool(_MAKES.search(unparsed(method))) and any("sched" in one.lower() or "LR(" in one for one in texts)

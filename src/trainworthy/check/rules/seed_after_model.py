@@ -23,7 +23,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import PARAMETRISED, body_of, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -72,19 +72,19 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     seed = seeds[0]
     for call in analysis.nodes.get(ast.Call, []):
-        name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+        name = unparsed(call.func) if isinstance(call, ast.Call) else ""
         earlier = isinstance(call, ast.Call) and (call.lineno < seed.node.lineno or "fork" in name)
         if "seed" in name and earlier and not _sets_seeds(analysis, call):
             return
     body = body_of(seed.context)
-    if any(isinstance(one, ast.Expr) and "load_state_dict(" in ast.unparse(one) for one in getattr(body, "body", [])):
+    if any(isinstance(one, ast.Expr) and "load_state_dict(" in unparsed(one) for one in getattr(body, "body", [])):
         return
     made = [one for one in analysis.stores if body_of(one.context) is body and _makes_a_model(one)
             and one.node.lineno < seed.node.lineno and one.context.source is analysis.source]  # fmt: skip
     if made and not re.search(r"from_pretrained|pretrained=True", analysis.source.code):
         yield Hit(
             place=analysis.place(seed.node, seed.context),
-            message=f"`{ast.unparse(made[0].target)}` is made before the seed is set: its weights differ in every run",
+            message=f"`{unparsed(made[0].target)}` is made before the seed is set: its weights differ in every run",
             evidence=(Evidence("the model", analysis.place(made[0].node)),),
             fix="Set the seed first.",
         )

@@ -23,6 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called
 from trainworthy.check.static.everywhere import project_files, text_of
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -62,8 +63,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         if not isinstance(node.value, ast.Call) or called(node.value) not in ("seed", "randbits", "randbelow"):
             continue
-        source = ast.unparse(node.value.func)
-        if "seed" in ast.unparse(node.targets[0]).lower() and _SYSTEM.search(source) and _project_is_seeded(analysis):
+        source = unparsed(node.value.func)
+        if "seed" in unparsed(node.targets[0]).lower() and _SYSTEM.search(source) and _project_is_seeded(analysis):
             yield Hit(
                 place=analysis.place(node),
                 message=f"`{source}()` asks the system: runs with the same seed differ",

@@ -22,7 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 from dataclasses import dataclass
@@ -86,13 +86,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _drawn(cls: ast.ClassDef) -> ast.Call | None:
     """Return the first call of a class that shuffles."""
-    calls = [one for one in walk(cls) if isinstance(one, ast.Call) and any(kw.arg == "shuffle" for kw in one.keywords)]
+    calls = [one for one in nodes_of(cls, ast.Call) if any(kw.arg == "shuffle" for kw in one.keywords)]
     return min(calls, key=lambda one: one.lineno) if calls else None
 
 
 def _taken(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
     """Yield the seeds that a class keeps: fields of a dataclass and attributes that its constructor sets."""
-    data = any("dataclass" in ast.unparse(one) for one in cls.decorator_list)
+    data = any("dataclass" in unparsed(one) for one in cls.decorator_list)
     for one in cls.body:
         if data and isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and one.target.id in _NAMES:
             yield one.target.id, one
@@ -102,7 +102,7 @@ def _taken(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
                 if isinstance(value, ast.Name) and value.id in _NAMES and isinstance(store, ast.Assign):
                     target = store.targets[0]
                     uses = sum(isinstance(n, ast.Name) and n.id == value.id for n in walk(one))
-                    if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self" and uses == 1:
+                    if isinstance(target, ast.Attribute) and unparsed(target.value) == "self" and uses == 1:
                         yield target.attr, store
 
 
@@ -115,14 +115,14 @@ def _is_read(cls: ast.ClassDef, name: str) -> bool:
 def _draws(cls: ast.ClassDef) -> bool:
     """Say whether a class has methods that draw or load, and none that hands itself on as a whole."""
     methods = [one for one in cls.body if isinstance(one, ast.FunctionDef)]
-    text = "\n".join(ast.unparse(one) for one in methods)
+    text = "\n".join(unparsed(one) for one in methods)
     return any(one in text for one in _DRAWS) and not any(one in text for one in _AS_A_WHOLE)
 
 
 def _has_relatives(analysis: Analysis, cls: ast.ClassDef) -> bool:
     """Say whether another class may read what this one keeps: one that descends from it, or that it descends from."""
     others = [one for one in analysis.nodes.get(ast.ClassDef, []) if isinstance(one, ast.ClassDef)]
-    return any(cls.name in {ast.unparse(base) for base in one.bases} for one in others)
+    return any(cls.name in {unparsed(base) for base in one.bases} for one in others)
 
 
 def _read_here(analysis: Analysis, name: str) -> bool:

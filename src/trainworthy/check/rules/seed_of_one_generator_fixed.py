@@ -27,7 +27,7 @@ from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.libraries import full_name
 from trainworthy.check.static.queries import is_a_test
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 
 BAD = """\
 import random
@@ -87,12 +87,12 @@ def _in_one(analysis: Analysis, calls: dict[ast.Call, str], nodes: Sequence[ast.
             continue
         others = [one for one in following if _around(analysis, one) == _around(analysis, call)]
         if library == "torch":
-            others = [one for one in others if "rank" not in ast.unparse(one.args[0])]
+            others = [one for one in others if "rank" not in unparsed(one.args[0])]
         if others and not _is_drawn_between(analysis.source, call, others[-1], nodes):
-            theirs = ast.unparse(others[0].args[0])
+            theirs = unparsed(others[0].args[0])
             yield Hit(
                 place=analysis.place(call),
-                message=f"`{library}` always begins with {ast.unparse(value)}, whatever `{theirs}` is",
+                message=f"`{library}` always begins with {unparsed(value)}, whatever `{theirs}` is",
                 evidence=(Evidence("another generator", analysis.place(others[0])),),
                 fix=f"Seed it with `{theirs}`, too.",
             )

@@ -24,7 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, setting_is_read, text_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -71,14 +71,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "torch" not in analysis.source.words or "save_hyperparameters" in analysis.source.words:
         return
     for cls in analysis.nodes.get(ast.ClassDef, []):
-        calls = [one for one in walk(cls) if isinstance(one, ast.Call) and _gets_own(one)]
+        calls = [one for one in nodes_of(cls, ast.Call) if _gets_own(one)]
         unread = _unread(analysis, cls) if calls and isinstance(cls, ast.ClassDef) else {}
         for call in calls if unread else ():
             given = {one.arg for one in call.keywords}
             if None in given or not isinstance(call.func, ast.Name):
                 continue
             for name in unread:
-                written = any(isinstance(one, ast.Starred) or name in ast.unparse(one) for one in call.args)
+                written = any(isinstance(one, ast.Starred) or name in unparsed(one) for one in call.args)
                 if name in given or written or not _takes(analysis, call.func.id, name):
                     continue
                 if setting_is_read(analysis.source.path, name, getattr(cls, "name", "")) is False:
@@ -94,7 +94,7 @@ def _unread(analysis: Analysis, cls: ast.ClassDef) -> dict[str, ast.Assign]:
     """Return the parameters that a constructor keeps under their names, and that its file never reads."""
     init = next((one for one in cls.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
     if any(
-        ast.unparse(one) in ("vars(self)", "self.__dict__")
+        unparsed(one) in ("vars(self)", "self.__dict__")
         for one in walk(cls)
         if isinstance(one, ast.Call | ast.Attribute)
     ):

@@ -27,7 +27,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module, is_optimizer, is_scheduler
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -69,7 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if name and source is not None:
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message=f"`{name}` has the layers of `{ast.unparse(source)}` itself: it changes with each of its steps",
+                message=f"`{name}` has the layers of `{unparsed(source)}` itself: it changes with each of its steps",
                 fix="Use `copy.deepcopy`.",
             )
             continue
@@ -82,7 +82,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         reported.add((call.context.source, call.node.lineno))
         yield Hit(
             place=analysis.place(call.node, call.context),
-            message=f"a shallow copy of `{ast.unparse(source)}` shares its groups: stepping it steps the original",
+            message=f"a shallow copy of `{unparsed(source)}` shares its groups: stepping it steps the original",
             evidence=(Evidence("it is stepped here", analysis.place(step, call.context)),),
             fix="Use `copy.deepcopy`.",
         )
@@ -104,7 +104,7 @@ def _stays_behind(analysis: Analysis, call: Call, source: ast.expr | None) -> st
     known = isinstance(value, Instance)
     if not (is_module(value) if known and value is not None else _NETWORK.search(last_name(source).lower())):
         return ""
-    return ast.unparse(target) if _BEHIND.search(last_name(target).lower()) else ""
+    return unparsed(target) if _BEHIND.search(last_name(target).lower()) else ""
 
 
 def _steps(call: Call, source: ast.expr) -> bool:

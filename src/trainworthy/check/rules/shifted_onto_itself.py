@@ -21,6 +21,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import Sequence, Tensor
 
 BAD = """\
@@ -52,7 +53,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         target = store.target
         if not isinstance(target, ast.Subscript) or not isinstance(value, ast.Subscript) or store.node in seen:
             continue
-        if ast.unparse(target.value) != ast.unparse(value.value) or not _of_torch(analysis, store, value):
+        if unparsed(target.value) != unparsed(value.value) or not _of_torch(analysis, store, value):
             continue
         if _overlap(target.slice, value.slice):
             seen.add(store.node)
@@ -69,11 +70,11 @@ def _of_torch(analysis: Analysis, store: Store, value: ast.Subscript) -> bool:
         return store.owner.library == "torch.Tensor"
     if isinstance(store.owner, Sequence):
         return False
-    name = ast.unparse(value.value)
+    name = unparsed(value.value)
     made = [
-        ast.unparse(one.node.value)
+        unparsed(one.node.value)
         for one in analysis.stores
-        if ast.unparse(one.target) == name and isinstance(one.node, ast.Assign) and isinstance(one.node.value, ast.Call)
+        if unparsed(one.target) == name and isinstance(one.node, ast.Assign) and isinstance(one.node.value, ast.Call)
     ]
     return bool(made) and all(one.startswith("torch.") for one in made)
 
@@ -84,7 +85,7 @@ def _overlap(a: ast.expr, b: ast.expr) -> bool:
     second = b.elts if isinstance(b, ast.Tuple) else [b]
     if len(first) != len(second):
         return False
-    different = [(m, n) for m, n in zip(first, second, strict=True) if ast.unparse(m) != ast.unparse(n)]
+    different = [(m, n) for m, n in zip(first, second, strict=True) if unparsed(m) != unparsed(n)]
     if len(different) != 1:
         return False
     m, n = different[0]
@@ -92,4 +93,4 @@ def _overlap(a: ast.expr, b: ast.expr) -> bool:
         return False
     head, tail = (m, n) if m.lower is None else (n, m)
     shifted = head.lower is None and head.upper is not None and tail.lower is not None and tail.upper is None
-    return shifted and ast.unparse(head.upper) in (f"-{ast.unparse(tail.lower)}", f"-({ast.unparse(tail.lower)})")  # type: ignore[arg-type]
+    return shifted and unparsed(head.upper) in (f"-{unparsed(tail.lower)}", f"-({unparsed(tail.lower)})")  # type: ignore[arg-type]

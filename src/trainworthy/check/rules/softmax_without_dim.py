@@ -24,6 +24,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -76,7 +77,7 @@ def _axes(analysis: Analysis, names: Bindings | None, node: ast.expr, depth: int
     if method in ("mv", "mm"):
         return 1 if method == "mv" else 2
     if method in ("view", "reshape") and isinstance(node.func, ast.Attribute) and not node.keywords:
-        sizes = node.args[1:] if ast.unparse(node.func.value) == "torch" else node.args
+        sizes = node.args[1:] if unparsed(node.func.value) == "torch" else node.args
         if len(sizes) == 1:
             return len(sizes[0].elts) if isinstance(sizes[0], ast.Tuple | ast.List) else None
         return len(sizes) or None
@@ -98,5 +99,5 @@ def _keeps_axes(analysis: Analysis, call: ast.Call) -> bool:
     if last_name(call.func) in _KEEP:
         return True
     made = [one.value for one in analysis.nodes.get(ast.Assign, []) if isinstance(one, ast.Assign)
-            and any(ast.unparse(target) == ast.unparse(call.func) for target in one.targets)]  # fmt: skip
-    return bool(made) and all(_LAYERS.match(ast.unparse(one).rpartition("nn.")[2]) for one in made)
+            and any(unparsed(target) == unparsed(call.func) for target in one.targets)]  # fmt: skip
+    return bool(made) and all(_LAYERS.match(unparsed(one).rpartition("nn.")[2]) for one in made)

@@ -26,6 +26,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, keyword, scope_of
 from trainworthy.check.static.everywhere import text_of
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -71,7 +72,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         else:
             continue
         hidden = any(one.arg is None for one in call.keywords)
-        named = _NAMED.search(ast.unparse(node.targets[0]))
+        named = _NAMED.search(unparsed(node.targets[0]))
         if not seeded and not hidden and named and _resumes(analysis, call):
             yield Hit(
                 place=analysis.place(call),

@@ -24,7 +24,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import arguments_after_subject, called, followed, keyword, scope_of, subject
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -75,7 +75,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _is_of_torch(node: ast.Call) -> bool:
-    return not ast.unparse(node.func).startswith(("np.", "numpy.", "jnp.", "tf.", "mx."))
+    return not unparsed(node.func).startswith(("np.", "numpy.", "jnp.", "tf.", "mx."))
 
 
 def _through(node: ast.expr, scope: ast.AST) -> ast.expr:
@@ -94,12 +94,10 @@ def _grown(of: ast.expr, scope: ast.AST) -> str:
     made = _through(of, scope)
     if not isinstance(made, ast.Call) or called(made) != "stack" or not made.args:
         return ""
-    if not ast.unparse(made.func).startswith(("torch.", "th.")) or not isinstance(
-        made.args[0], ast.Name | ast.Attribute
-    ):
+    if not unparsed(made.func).startswith(("torch.", "th.")) or not isinstance(made.args[0], ast.Name | ast.Attribute):
         return ""
     axis = keyword(made, "dim", "axis") or (made.args[1] if len(made.args) > 1 else None)
-    if axis is not None and ast.unparse(axis) != "0":
+    if axis is not None and unparsed(axis) != "0":
         return ""
     return "the first as well if the list has one element"
 
@@ -116,9 +114,7 @@ def _last_of_one(of: ast.expr, scope: ast.AST, analysis: Analysis) -> str:
     ):
         return ""
     ends = [
-        _ends_in_one(one.value)
-        for one in walk(cls)
-        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == f"self.{func.attr}"
+        _ends_in_one(one.value) for one in nodes_of(cls, ast.Assign) if unparsed(one.targets[0]) == f"self.{func.attr}"
     ]
     return "the batch's as well if one sample is left over" if ends and all(ends) else ""
 
@@ -148,9 +144,8 @@ def _relied_upon(node: ast.Call, analysis: Analysis) -> str:
         name = around.targets[0].id
         uses = [
             one
-            for one in walk(scope)
-            if isinstance(one, ast.Name)
-            and one.id == name
+            for one in nodes_of(scope, ast.Name)
+            if one.id == name
             and isinstance(one.ctx, ast.Load)
             and one.lineno > node.lineno
             and followed(one, scope, 1) is node
@@ -177,18 +172,15 @@ def _is_compared(node: ast.Call, scope: ast.AST, analysis: Analysis) -> str:
     if "drop_last" in analysis.source.words or not _in_a_loader_loop(node, analysis.parents):
         return ""
     made = _through(node.func.value, scope) if isinstance(node.func, ast.Attribute) else node
-    if not isinstance(made, ast.Call) or not re.search(r"(?:^|[._])(?:model|net)\d?$", ast.unparse(made.func).lower()):
+    if not isinstance(made, ast.Call) or not re.search(r"(?:^|[._])(?:model|net)\d?$", unparsed(made.func).lower()):
         return ""
     around = analysis.parents.get(node)
     uses: list[ast.AST] = [node]
     if isinstance(around, ast.Assign) and isinstance(around.targets[0], ast.Name):
         uses = [
             one
-            for one in walk(scope)
-            if isinstance(one, ast.Name)
-            and one.id == around.targets[0].id
-            and isinstance(one.ctx, ast.Load)
-            and followed(one, scope, 1) is node
+            for one in nodes_of(scope, ast.Name)
+            if one.id == around.targets[0].id and isinstance(one.ctx, ast.Load) and followed(one, scope, 1) is node
         ]
     for use in uses:
         call = analysis.parents.get(use)
@@ -201,6 +193,6 @@ def _in_a_loader_loop(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
     """Say whether a loop over batches of a loader, with a backward pass, is around."""
     while node in parents and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         node = parents[node]
-        if isinstance(node, ast.For) and "loader" in ast.unparse(node.iter).lower():
+        if isinstance(node, ast.For) and "loader" in unparsed(node.iter).lower():
             return any(called(one) == "backward" for one in walk(node))
     return False

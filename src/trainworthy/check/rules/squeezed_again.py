@@ -21,6 +21,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import arguments_after_subject, called, followed, keyword, scope_of, subject
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -59,10 +60,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         kept = keyword(made, "keepdim", "keepdims") is not None or any(one.arg is None for one in made.keywords)
         first = _axis(made)
-        if not kept and first is not None and ast.unparse(first) == ast.unparse(axis) and len(made.args) < 3:
+        if not kept and first is not None and unparsed(first) == unparsed(axis) and len(made.args) < 3:
             yield Hit(
                 place=analysis.place(node),
-                message=f"`{called(made)}` without keepdim already took away the axis `{ast.unparse(axis)}`",
+                message=f"`{called(made)}` without keepdim already took away the axis `{unparsed(axis)}`",
                 evidence=(Evidence("it is reduced here", analysis.place(made)),),
                 fix="Give the reduction `keepdim=True`.",
             )

@@ -24,6 +24,7 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -69,13 +70,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for node in analysis.nodes.get(ast.Attribute, []):
         if not isinstance(node, ast.Attribute) or node.attr != "state_dict" or not isinstance(node.ctx, ast.Load):
             continue
-        text = ast.unparse(node)
+        text = unparsed(node)
         parent = analysis.parents.get(node)
         if _is_asked_with_a_state(analysis, node, parent):
             yield Hit(
                 place=analysis.place(parent or node),
                 message=f"`{text}(...)` only asks for the state; nothing is loaded",
-                fix=f"Write `{ast.unparse(node.value)}.load_state_dict(...)`.",
+                fix=f"Write `{unparsed(node.value)}.load_state_dict(...)`.",
             )
         elif _is_meant_to_be_a_state(analysis, node, parent):
             yield Hit(
@@ -96,7 +97,7 @@ def _is_asked_with_a_state(analysis: Analysis, node: ast.Attribute, parent: ast.
     if len(parent.args) != 1 or parent.keywords:
         return False
     given = parent.args[0]
-    return not isinstance(given, ast.Starred | ast.Constant) and "dest" not in ast.unparse(given).lower()
+    return not isinstance(given, ast.Starred | ast.Constant) and "dest" not in unparsed(given).lower()
 
 
 def _is_meant_to_be_a_state(analysis: Analysis, node: ast.Attribute, parent: ast.AST | None) -> bool:
@@ -118,6 +119,6 @@ def _is_meant_to_be_a_state(analysis: Analysis, node: ast.Attribute, parent: ast
 def _has_methods(values: list[ast.expr], node: ast.Attribute) -> bool:
     """Say whether a table has other methods of the same object: then it is one of methods."""
     return any(
-        isinstance(one, ast.Attribute) and one is not node and ast.unparse(one.value) == ast.unparse(node.value)
+        isinstance(one, ast.Attribute) and one is not node and unparsed(one.value) == unparsed(node.value)
         for one in values
     )

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -72,7 +72,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for cls in analysis.nodes.get(ast.ClassDef, []):
         methods = {one.name: one for one in getattr(cls, "body", []) if isinstance(one, ast.FunctionDef)}
         forward = methods.get("forward")
-        if forward is None or any("training" in ast.unparse(one) or name == "eval" for name, one in methods.items()):
+        if forward is None or any("training" in unparsed(one) or name == "eval" for name, one in methods.items()):
             continue
         for one in walk(forward):
             name = _updated(one)
@@ -96,7 +96,7 @@ def _updated(node: ast.AST) -> str:
             call = call.func.value
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         name = _own(node.targets[0])
-        reads = [one for one in walk(node.value) if isinstance(one, ast.Attribute) and _own(one) == name]
+        reads = [one for one in nodes_of(node.value, ast.Attribute) if _own(one) == name]
         scaled = any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Mult) for one in walk(node.value))
         return name if name and reads and scaled else ""
     return ""
@@ -121,7 +121,7 @@ def _is_a_buffer(cls: ast.AST, name: str) -> bool:
 def _is_conditional(analysis: Analysis, node: ast.AST, forward: ast.AST) -> bool:
     while node is not forward and node in analysis.parents:
         node = analysis.parents[node]
-        if isinstance(node, ast.If | ast.IfExp | ast.While) and _MODE.search(ast.unparse(node.test)):
+        if isinstance(node, ast.If | ast.IfExp | ast.While) and _MODE.search(unparsed(node.test)):
             return True
         if isinstance(node, ast.If):
             return True

@@ -22,7 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import bindings_of, functions_around
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -103,7 +103,7 @@ def _pairs(body: list[ast.stmt]) -> Iterator[tuple[ast.Assign, ast.Assign, str]]
 def _asks_that_too(test: ast.expr, other: ast.expr) -> bool:
     """Say whether a condition is another one, or that and more."""
     parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
-    return any(ast.unparse(one) == ast.unparse(other) for one in parts)
+    return any(unparsed(one) == unparsed(other) for one in parts)
 
 
 def _works_on(value: ast.expr, name: str) -> bool:

@@ -22,7 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, functions_of
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own, unparsed, walk
 
 BAD = """\
 import torch
@@ -66,8 +66,8 @@ def _in_loop(analysis: Analysis, scope: ast.Module | Def, outer: _Loop) -> Itera
     for inner in _inner_loops(outer):
         added = {
             one.target.id
-            for one in walk(inner)
-            if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and isinstance(one.target, ast.Name)
+            for one in nodes_of(inner, ast.AugAssign)
+            if isinstance(one.op, ast.Add) and isinstance(one.target, ast.Name)
             if not _counts(one.value)
         }
         for name in sorted(added):
@@ -88,7 +88,7 @@ def _in_loop(analysis: Analysis, scope: ast.Module | Def, outer: _Loop) -> Itera
 def _is_over_all(analysis: Analysis, mean: ast.AST, outer: _Loop) -> bool:
     """Say whether a mean is divided further, by the number of turns so far."""
     above = analysis.parents.get(mean)
-    turn = {one.id for one in walk(outer.target) if isinstance(one, ast.Name)} if isinstance(outer, ast.For) else set()
+    turn = {one.id for one in nodes_of(outer.target, ast.Name)} if isinstance(outer, ast.For) else set()
     divides = isinstance(above, ast.BinOp) and isinstance(above.op, ast.Div) and above.left is mean
     return divides and isinstance(above, ast.BinOp) and any(getattr(one, "id", "") in turn for one in walk(above.right))
 
@@ -97,7 +97,7 @@ def _counts(value: ast.expr) -> bool:
     """Say whether a number of samples or turns is added: all of them by the length of one epoch are epochs."""
     if isinstance(value, ast.Constant):
         return True
-    text = ast.unparse(value)
+    text = unparsed(value)
     return text.startswith("len(") or ".size(" in text or ".shape[" in text or "batch_size" in text
 
 
@@ -148,5 +148,5 @@ def _is_mean(node: ast.AST, name: str, inner: ast.For) -> bool:
     by = node.right
     if not isinstance(by, ast.Call) or getattr(by.func, "id", "") != "len" or len(by.args) != 1:
         return False
-    through = {ast.unparse(one) for one in walk(inner.iter) if isinstance(one, ast.Name | ast.Attribute)}
-    return ast.unparse(by.args[0]).removesuffix(".dataset").removesuffix(".sampler") in through
+    through = {unparsed(one) for one in walk(inner.iter) if isinstance(one, ast.Name | ast.Attribute)}
+    return unparsed(by.args[0]).removesuffix(".dataset").removesuffix(".sampler") in through

@@ -26,7 +26,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import scope_of
 from trainworthy.check.static.batch_means import is_batch_mean, stripped
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -70,7 +70,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if parts is None or data is None or _is_scaled(analysis.parents.get(quotient)):
             continue
         around = scope_of(quotient, analysis.parents)
-        for added, loop in _added(around, ast.unparse(parts[0])):
+        for added, loop in _added(around, unparsed(parts[0])):
             outside = not any(one is quotient for one in walk(loop))
             means = outside and _is_over(analysis, loop.iter, data) and is_batch_mean(analysis, around, added.value)
             if means and added not in seen and not _may_be_one_by_one(analysis, around, data):
@@ -87,7 +87,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 def _may_be_one_by_one(analysis: Analysis, around: ast.AST, data: str) -> bool:
     """Say whether a loader is handed to a function, and what the project binds to its name may have batches of one."""
     name = data.partition(".")[0]
-    if name not in {one.arg for one in walk(around) if isinstance(one, ast.arg)} - {"self"}:
+    if name not in {one.arg for one in nodes_of(around, ast.arg)} - {"self"}:
         return False
     texts = [text_of(one) for one in project_files(analysis.source.path) or ()]
     bound = re.compile(rf"\b{re.escape(name)}\b[\w \t,]*=\s*[\w.]*?(\w+)(\([^()]*)")
@@ -117,32 +117,32 @@ def _counted(node: ast.expr) -> str | None:
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("float", "int") and len(node.args) == 1:
         node = node.args[0]
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "len" and len(node.args) == 1:
-        return ast.unparse(node.args[0])
+        return unparsed(node.args[0])
     return None
 
 
 def _added(around: ast.AST, total: str) -> Iterator[tuple[ast.AugAssign, ast.For]]:
     """Yield what is added to a total, with the innermost loop around it."""
     found: dict[ast.AugAssign, ast.For] = {}
-    for loop in [one for one in walk(around) if isinstance(one, ast.For)]:
+    for loop in nodes_of(around, ast.For):
         for one in walk(loop):
-            if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and ast.unparse(one.target) == total:
+            if isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Add) and unparsed(one.target) == total:
                 found[one] = loop  # inner loops come later
     return iter(found.items())
 
 
 def _is_over(analysis: Analysis, over: ast.expr, data: str) -> bool:
     """Say whether a loop goes over the batches of a data set."""
-    loader = ast.unparse(_unwrapped(over))
+    loader = unparsed(_unwrapped(over))
     if data == f"{loader}.dataset":
         return True
     for one in analysis.nodes.get(ast.Assign, []):
-        if isinstance(one, ast.Assign) and loader in [ast.unparse(target) for target in one.targets]:
+        if isinstance(one, ast.Assign) and loader in [unparsed(target) for target in one.targets]:
             value = one.value
-            called = ast.unparse(value.func) if isinstance(value, ast.Call) else ""
-            if value is not _unwrapped(value) and data == f"{ast.unparse(_unwrapped(value))}.dataset":
+            called = unparsed(value.func) if isinstance(value, ast.Call) else ""
+            if value is not _unwrapped(value) and data == f"{unparsed(_unwrapped(value))}.dataset":
                 return True
-            if called.rpartition(".")[2] == "DataLoader" and data in [ast.unparse(given) for given in value.args[:1]]:  # type: ignore[attr-defined]
+            if called.rpartition(".")[2] == "DataLoader" and data in [unparsed(given) for given in value.args[:1]]:  # type: ignore[attr-defined]
                 return True
     return False
 

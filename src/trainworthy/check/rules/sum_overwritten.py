@@ -22,7 +22,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import is_a_count
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 
 BAD = """\
 import torch
@@ -113,7 +113,7 @@ def _is_zero(statement: ast.Assign) -> bool:
 
 def _overwritten(loop: _Loop, name: str) -> ast.Assign | None:
     """Return the only statement of a loop that mentions a name; it must bind it in every turn."""
-    mentions = [one for one in walk(loop) if isinstance(one, ast.Name) and one.id == name]
+    mentions = [one for one in nodes_of(loop, ast.Name) if one.id == name]
     stores = [one for one in mentions if isinstance(one.ctx, ast.Store)]
     if len(stores) != 1:
         return None
@@ -134,8 +134,8 @@ def _is_of_this_turn(value: ast.expr, loop: _Loop) -> bool:
         return False
     if isinstance(value, ast.Constant):
         return True
-    bound = {one.id for one in walk(loop) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
-    return bool({one.id for one in walk(value) if isinstance(one, ast.Name)} & (bound - _counters(loop)))
+    bound = {one.id for one in nodes_of(loop, ast.Name) if isinstance(one.ctx, ast.Store)}
+    return bool({one.id for one in nodes_of(value, ast.Name)} & (bound - _counters(loop)))
 
 
 def _counters(loop: _Loop) -> set[str]:
@@ -156,8 +156,8 @@ def _reset(loop: _Loop, store: ast.Name) -> ast.Assign | None:
     """Return the statement of an inner loop that sets a counter to 0 and nothing else."""
     for one in walk(loop):
         if isinstance(one, ast.Assign) and one.targets == [store] and _is_zero(one):
-            around = [two for two in walk(loop) if isinstance(two, ast.For) and one in two.body]
-            reads = [two for two in walk(loop) if isinstance(two, ast.Name) and two.id == store.id]
+            around = [two for two in nodes_of(loop, ast.For) if one in two.body]
+            reads = [two for two in nodes_of(loop, ast.Name) if two.id == store.id]
             return one if around and len(reads) == 1 else None
     return None
 

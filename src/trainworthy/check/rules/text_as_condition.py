@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.tree import unparsed
 
 BAD = """\
 import torch
@@ -52,7 +53,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 if alone is not None and any(isinstance(one, ast.Compare) for one in test.values):
                     yield Hit(
                         place=analysis.place(test),
-                        message=f"`{ast.unparse(alone)}` alone is true, and so is the whole condition",
+                        message=f"`{unparsed(alone)}` alone is true, and so is the whole condition",
                         fix="Compare with each: x in (a, b).",
                     )
             elif isinstance(test, ast.Tuple) and test.elts:

@@ -26,7 +26,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.queries import body_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Instance
 
 BAD = """\
@@ -99,7 +99,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             and is_module(value)
             and isinstance(store.target, ast.Name | ast.Attribute)
         ):
-            bodies.setdefault(body_of(store.context), {})[ast.unparse(store.target)] = store
+            bodies.setdefault(body_of(store.context), {})[unparsed(store.target)] = store
     for body, stores in bodies.items():
         for name, store in stores.items():
             leader = _leader(name, store, stores)
@@ -129,7 +129,7 @@ def _leader(name: str, store: Store, stores: dict[str, Store]) -> str | None:
     for other, one in stores.items():
         if other == name or not isinstance(made, ast.Call):
             continue
-        same = ast.unparse(made) == ast.unparse(getattr(one.node, "value", made))
+        same = unparsed(made) == unparsed(getattr(one.node, "value", made))
         theirs = _parts(other)
         if same and not theirs & (_FOLLOWS) and (parts - _FOLLOWS) <= theirs:
             return other
@@ -140,7 +140,7 @@ def _copied_by_count(analysis: Analysis, name: str) -> bool:
     """Say whether all weights are copied every so many steps: then the first step does it, too."""
     for one in analysis.nodes.get(ast.If, []):
         if isinstance(one, ast.If) and any(isinstance(getattr(n, "op", None), ast.Mod) for n in walk(one.test)):
-            text = ast.unparse(one)
+            text = unparsed(one)
             if name.rpartition(".")[2] in text and re.search(r"load_state_dict|copy|update|sync", text):
                 return True
     return False
@@ -156,7 +156,7 @@ def _made_alike(analysis: Analysis, body: ast.AST, name: str) -> bool:
     for one in walk(body):
         if not isinstance(one, ast.Call):
             continue
-        text = ast.unparse(one)
-        if _SAME.search(ast.unparse(one.func)) or (last in text and ("optim" in text.lower() or "chain(" in text)):
+        text = unparsed(one)
+        if _SAME.search(unparsed(one.func)) or (last in text and ("optim" in text.lower() or "chain(" in text)):
             return True
-    return any(isinstance(one, ast.For) and "parameters()" in ast.unparse(one.iter) for one in walk(body))
+    return any(isinstance(one, ast.For) and "parameters()" in unparsed(one.iter) for one in walk(body))

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, unparsed, walk
 
 BAD = """\
 import torch
@@ -181,7 +181,7 @@ def _only_filled(analysis: Analysis, names: _Names) -> Iterator[Hit]:
             continue
         later = names.later(target.id, statement)
         fills = [one for one in later if _is_filled(names, one)]
-        if fills and len(fills) == len(later) and "parameters()" in ast.unparse(names.function):
+        if fills and len(fills) == len(later) and "parameters()" in unparsed(names.function):
             yield Hit(
                 place=analysis.source.place(statement),
                 message=f"`{target.id}` is filled and never used",

@@ -23,7 +23,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 from trainworthy.check.static.values import Function, ProjectClass
 
 BAD = """\
@@ -118,8 +118,8 @@ def _pairs(cls: ProjectClass, methods: dict[str, ast.FunctionDef]) -> Iterator[t
 def _called_on_self(loop: ast.For) -> set[str]:
     return {
         one.func.attr
-        for one in walk(loop)
-        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and _is_self(one.func.value)
+        for one in nodes_of(loop, ast.Call)
+        if isinstance(one.func, ast.Attribute) and _is_self(one.func.value)
     }
 
 
@@ -150,7 +150,7 @@ def _never_cleared(
 
 
 def _first_read(end: ast.FunctionDef, name: str) -> ast.AST:
-    reads = [one for one in walk(end) if isinstance(one, ast.Attribute) and one.attr == name and _is_self(one.value)]
+    reads = [one for one in nodes_of(end, ast.Attribute) if one.attr == name and _is_self(one.value)]
     return min(reads, key=lambda one: (one.lineno, one.col_offset))
 
 
@@ -196,7 +196,7 @@ def _grown(node: ast.AST) -> str:
 def _means(end: ast.FunctionDef, name: str) -> bool:
     """Say whether a method makes a number of all that was gathered."""
     reads = any(isinstance(one, ast.Attribute) and one.attr == name and _is_self(one.value) for one in walk(end))
-    called = {getattr(one.func, "attr", getattr(one.func, "id", "")) for one in walk(end) if isinstance(one, ast.Call)}
+    called = {getattr(one.func, "attr", getattr(one.func, "id", "")) for one in nodes_of(end, ast.Call)}
     divides = any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) for one in walk(end))
     return reads and (bool(called & _MEANS) or divides)
 

@@ -25,6 +25,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, once_per_place
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import Function
 
 BAD = """\
@@ -84,12 +85,12 @@ def _twice(call: Call, function: Function) -> tuple[str, str, str] | None:
         params = params[1:]
     given = call.node.args[: len(params)]
     for at, one in enumerate(given):
-        text = ast.unparse(one) if isinstance(one, ast.Name | ast.Attribute) else ""
-        if sum(ast.unparse(each) == text for each in given) > 2:
+        text = unparsed(one) if isinstance(one, ast.Name | ast.Attribute) else ""
+        if sum(unparsed(each) == text for each in given) > 2:
             continue
         for other, two in enumerate(given[at + 1 :], start=at + 1):
             second = params[other].arg
-            if text and second not in _GROUPS and ast.unparse(two) == text and _is_offset(defaults.get(second)):
+            if text and second not in _GROUPS and unparsed(two) == text and _is_offset(defaults.get(second)):
                 said = _words(text.rpartition(".")[2])
                 if said & _words(params[at].arg) and not said & _words(second):
                     return text, params[at].arg, second

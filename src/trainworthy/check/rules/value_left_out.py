@@ -34,7 +34,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Bindings, Def, bindings_of, functions_of, is_stub
 from trainworthy.check.static.left_unread import asked_for, chosen, given_elsewhere
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import ProjectClass
 
 BAD = """\
@@ -87,7 +87,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     methods = _methods(analysis)
     for node in functions_of(analysis.nodes):
-        if is_stub(node) or not all(_KEEPS_ARGUMENTS.search(ast.unparse(one)) for one in node.decorator_list):
+        if is_stub(node) or not all(_KEEPS_ARGUMENTS.search(unparsed(one)) for one in node.decorator_list):
             continue
         names = bindings_of(node)
         if names.opaque:
@@ -118,7 +118,7 @@ def _constants_for_parameters(analysis: Analysis, names: Bindings, cls: ProjectC
                 yield Hit(
                     place=analysis.source.place(keyword),
                     message=f"`{keyword.arg}` is a parameter of `{node.name}` that nothing reads; this is always "
-                    f"{ast.unparse(value)}",
+                    f"{unparsed(value)}",
                     evidence=(Evidence("the function", _header(analysis, node)),),
                     fix=f"Write `{keyword.arg}={keyword.arg}`.",
                 )
@@ -161,8 +161,8 @@ def _defaults_for_the_base(analysis: Analysis, names: Bindings) -> Iterator[Hit]
     node = names.function
     calls = [one for one in names.calls if len(one.keywords) > 1 and _is_of_the_base(one, node.name)]
     constants = _constant_defaults(node) if calls else {}
-    tests = [part.test for part in walk(node) if isinstance(part, ast.If)] if constants else []
-    asked = {one.id for test in tests for one in walk(test) if isinstance(one, ast.Name)}
+    tests = [part.test for part in nodes_of(node, ast.If)] if constants else []
+    asked = {one.id for test in tests for one in nodes_of(test, ast.Name)}
     for call in calls:
         own = [one for one in call.keywords if one.arg in constants]
         written = [str(one.arg) for one in own if _is_constant(one.value, constants[str(one.arg)])]
@@ -207,7 +207,7 @@ def _defaults_written_out(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
         if not isinstance(value, ast.Constant) or value.value != texts[name]:
             continue
         handed = [one for one in given if one.arg == name and getattr(one.value, "id", "") == name]
-        asked = any(isinstance(one, ast.Compare) and name in ast.unparse(one) for one in walk(names.function))
+        asked = any(isinstance(one, ast.Compare) and name in unparsed(one) for one in walk(names.function))
         if len(handed) > 1 and not asked and not _is_a_part_of_its_own(names, keyword, handed):
             yield Hit(
                 place=analysis.source.place(keyword),
@@ -220,7 +220,7 @@ def _defaults_written_out(analysis: Analysis, names: Bindings) -> Iterator[Hit]:
 def _is_a_part_of_its_own(names: Bindings, keyword: ast.keyword, handed: list[ast.keyword]) -> bool:
     """Say whether a part is made with the constant inside of another, and one of its class with the parameter."""
     call = next(one for one in names.calls if keyword in one.keywords)
-    same = [one for one in names.calls if ast.unparse(one.func) == ast.unparse(call.func)]
+    same = [one for one in names.calls if unparsed(one.func) == unparsed(call.func)]
     known = any(one in handed for other in same for one in other.keywords)
     return known and any(one is not call and call in walk(one) for one in names.calls)
 
@@ -296,7 +296,7 @@ _MAKERS = frozenset(
 def _used_instead(names: Bindings, statement: ast.Assign, name: str) -> ast.Name | None:
     """Return a later use of a variable whose name differs by one word, in a place that this one fits."""
     own = _parts(name)
-    made_of = {one.id for one in walk(statement.value) if isinstance(one, ast.Name)}
+    made_of = {one.id for one in nodes_of(statement.value, ast.Name)}
     for other, reads in names.reads.items():
         parts = _parts(other)
         if other not in names.stores or len(parts) < 1 or parts[-1] != own[-1] or len(set(own) ^ set(parts)) != 1:

@@ -24,7 +24,7 @@ from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, bindings_of, functions_around
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import nodes_of, own, unparsed, walk
 
 BAD = """\
 import torch
@@ -71,13 +71,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         )
         known: dict[tuple[str, str], list[_Record]] = {}
         for record in records:
-            known.setdefault((record[1], ast.unparse(record[2])), []).append(record)
+            known.setdefault((record[1], unparsed(record[2])), []).append(record)
         for group in known.values():
             for one, two in pairwise(group):
                 if _is_copied(function, one, two):
                     yield Hit(
                         place=analysis.place(two[3]),
-                        message=f"`{ast.unparse(two[2])}` is recorded as `{two[0]}`, as it is as `{one[0]}`",
+                        message=f"`{unparsed(two[2])}` is recorded as `{two[0]}`, as it is as `{one[0]}`",
                         evidence=(Evidence("here, too", analysis.place(one[3])),),
                     )
 
@@ -94,9 +94,9 @@ def _records(function: Def) -> Iterator[_Record]:
     for node in own(function):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and len(node.value.args) > 1:
             call = node.value
-            name, rest = call.args[0], [ast.unparse(one) for one in (*call.args[2:], *call.keywords)]
+            name, rest = call.args[0], [unparsed(one) for one in (*call.args[2:], *call.keywords)]
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                yield name.value, f"{ast.unparse(call.func)} {rest}", call.args[1], node
+                yield name.value, f"{unparsed(call.func)} {rest}", call.args[1], node
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
@@ -104,13 +104,13 @@ def _records(function: Def) -> Iterator[_Record]:
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript) and len(node.targets) == 1:
             target = node.targets[0]
             if isinstance(target.slice, ast.Constant) and isinstance(target.slice.value, str):
-                yield target.slice.value, ast.unparse(target.value), node.value, node
+                yield target.slice.value, unparsed(target.value), node.value, node
 
 
 def _is_bound_between(function: Def, one: _Record, two: _Record) -> bool:
     """Say whether a name in the value of two records gets another value between them."""
     stores, first = bindings_of(function).stores, getattr(one[3], "end_lineno", 0)
-    read = {part.id for part in walk(two[2]) if isinstance(part, ast.Name)}
+    read = {part.id for part in nodes_of(two[2], ast.Name)}
     return any(first < store.lineno < getattr(two[3], "lineno", 0) for name in read for store in stores.get(name, ()))
 
 

@@ -25,7 +25,7 @@ from trainworthy.check.static.bindings import is_stub
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, called_function, is_expected_to_raise, names_in, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Function, Instance, ProjectClass, Ref
 
 BAD = """\
@@ -177,19 +177,19 @@ def _is_tried(call: Call, analysis: Analysis) -> bool:
     if is_expected_to_raise(call.node, analysis.parents):
         return True
     body = body_of(call.context)
-    tried = any(call.node in walk(one) for one in walk(body) if isinstance(one, ast.Try))
+    tried = any(call.node in walk(one) for one in nodes_of(body, ast.Try))
     return tried or _kinds_are_told_apart(call)
 
 
 def _kinds_are_told_apart(call: Call) -> bool:
     """Say whether the function calls the same thing in several ways, or asks what it is: each is for another class."""
-    text = ast.unparse(call.node.func)
+    text = unparsed(call.node.func)
     for node in walk(body_of(call.context)):
         if not isinstance(node, ast.Call) or node is call.node:
             continue
-        if ast.unparse(node.func) in ("isinstance", "hasattr") and node.args and ast.unparse(node.args[0]) == text:
+        if unparsed(node.func) in ("isinstance", "hasattr") and node.args and unparsed(node.args[0]) == text:
             return True
-        if ast.unparse(node.func) == text and _form(node) != _form(call.node) and call.context.branches:
+        if unparsed(node.func) == text and _form(node) != _form(call.node) and call.context.branches:
             return True
     return False
 

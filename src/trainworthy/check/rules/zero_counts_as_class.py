@@ -22,7 +22,7 @@ from trainworthy.check.static.bindings import Bindings, bindings_of, functions_o
 from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.masks import is_zero
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
 import torch
@@ -88,9 +88,9 @@ def _product(names: Bindings, node: ast.expr, depth: int = 3) -> ast.BinOp | Non
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
         return None
     for one, other in ((node.left, node.right), (node.right, node.left)):
-        asked = next((n for n in walk(other) if isinstance(n, ast.Compare)), None)
+        asked = next((n for n in nodes_of(other, ast.Compare)), None)
         if asked is not None and isinstance(asked.ops[0], ast.Eq):
-            sides = {ast.unparse(asked.left), ast.unparse(asked.comparators[0])}
-            if ast.unparse(one) in sides:
+            sides = {unparsed(asked.left), unparsed(asked.comparators[0])}
+            if unparsed(one) in sides:
                 return node
     return None

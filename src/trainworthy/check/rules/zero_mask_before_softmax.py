@@ -25,7 +25,7 @@ from trainworthy.check.static.bindings import Bindings, bindings_of, functions_o
 from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.masks import is_zero, side_of
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 BAD = """\
 import torch
@@ -82,7 +82,7 @@ def _subject(source: Source, call: ast.Call) -> ast.expr | None:
     holder = func.value if isinstance(func, ast.Attribute) else None
     free = holder is None or getattr(holder, "id", "") in ("self", "F") or bool(library_of(source, holder))
     subject = (call.args[0] if call.args else None) if free else func.value if isinstance(func, ast.Attribute) else None
-    if name in _LARGEST and (subject is None or "logits" not in ast.unparse(subject).rpartition(".")[2]):
+    if name in _LARGEST and (subject is None or "logits" not in unparsed(subject).rpartition(".")[2]):
         return None
     return subject
 
@@ -132,7 +132,7 @@ def _is_masked_again(names: Bindings, masked: ast.expr, call: ast.Call) -> bool:
         if getattr(one, "lineno", 0) < call.lineno or one is masked or any(one is inner for inner in walk(masked)):
             continue
         if isinstance(one, ast.BinOp | ast.AugAssign) and isinstance(one.op, ast.Mult):
-            if "mask" in ast.unparse(one).lower():
+            if "mask" in unparsed(one).lower():
                 return True
         elif isinstance(one, ast.Call) and "mask" in getattr(one.func, "attr", ""):
             return True

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.static.facts import Context
 from trainworthy.check.static.queries import body_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 
 _COUNT = re.compile(r"accum|micro_?batch|grad_acc|gas\b", re.IGNORECASE)
 
@@ -31,7 +31,7 @@ def is_periodic(test: ast.expr, context: Context) -> bool:
     """Say whether a condition holds once in several turns: a remainder compared, or a name that was made by one."""
     if has_remainder(test):
         return True
-    names = {one.id for one in walk(test) if isinstance(one, ast.Name)}
+    names = {one.id for one in nodes_of(test, ast.Name)}
     return any(
         isinstance(node, ast.Assign)
         and has_remainder(node.value)
@@ -45,7 +45,7 @@ def periodic_count(test: ast.expr, context: Context) -> str:
     name = _divisor(test)
     if name:
         return name
-    names = {one.id for one in walk(test) if isinstance(one, ast.Name)}
+    names = {one.id for one in nodes_of(test, ast.Name)}
     for node in walk(body_of(context)):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import ProjectClass, Ref
 
 _CLASS = re.compile(r"^[ \t]*class\s+(\w+)\s*(?:\(([^)]*)\))?\s*:", re.MULTILINE)
@@ -59,7 +59,7 @@ class Bound:
 def bound_in(node: ast.ClassDef) -> Bound:
     """Return what a class binds: members, attributes of anything, and words in quotes that stand for attributes."""
     names: set[str] = set()
-    hidden = any(ast.unparse(one.value).rpartition(".")[2] != "ABCMeta" for one in node.keywords)
+    hidden = any(unparsed(one.value).rpartition(".")[2] != "ABCMeta" for one in node.keywords)
     nodes = list(walk(node))
     prefixes = _prefixes(nodes)
     augmented = {id(one.target) for one in nodes if isinstance(one, ast.AugAssign)}  # read before written
@@ -77,7 +77,7 @@ def bound_in(node: ast.ClassDef) -> Bound:
         elif isinstance(one, ast.List | ast.Tuple):
             names |= {_word(given) for given in one.elts} - {""}
     for statement in _class_level(node.body):
-        names |= {one.id for one in walk(statement) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+        names |= {one.id for one in nodes_of(statement, ast.Name) if isinstance(one.ctx, ast.Store)}
         if isinstance(statement, ast.Import | ast.ImportFrom):
             names |= {(one.asname or one.name).partition(".")[0] for one in statement.names}
     return Bound(frozenset(names), hidden or bool(names & _HIDING) or "" in prefixes, prefixes)
@@ -163,14 +163,14 @@ def own_attributes(cls: ProjectClass) -> frozenset[str] | None:
             names |= known
     prefixes = tuple({prefix for one in ancestors(cls) for prefix in bound_in(one.node).prefixes})
     if prefixes:
-        inside = [one for base in ancestors(cls) for one in walk(base.node) if isinstance(one, ast.Attribute)]
+        inside = [one for base in ancestors(cls) for one in nodes_of(base.node, ast.Attribute)]
         names |= {one.attr for one in inside if one.attr.startswith(prefixes)}
     return frozenset(names)
 
 
 def _is_plain(decorator: ast.expr) -> bool:
     """Say whether a class decorator only registers the class."""
-    text = ast.unparse(decorator)
+    text = unparsed(decorator)
     return "register" in text.lower() and "dataclass" not in text
 
 

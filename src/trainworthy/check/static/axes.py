@@ -15,7 +15,7 @@ from trainworthy.check.static.assigned import (
     scope_of,
     subject,
 )
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 
 Axes = tuple[str | None, ...]  # None: a size that the source does not name
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
@@ -63,7 +63,7 @@ def written_axes(node: ast.Call) -> Axes | None:
     parts = given[0].elts if len(given) == 1 and isinstance(given[0], ast.Tuple | ast.List) else given
     if len(parts) < 2 or any(isinstance(one, ast.Starred) for one in parts):
         return None
-    return tuple(ast.unparse(one) for one in parts)
+    return tuple(unparsed(one) for one in parts)
 
 
 def _of_name(analysis: Analysis, name: ast.Name, depth: int) -> Axes | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.bindings import Def
-from trainworthy.check.static.tree import own
+from trainworthy.check.static.tree import own, unparsed
 
 
 def sent_back(body: list[ast.AST], helpers: dict[str, Def]) -> Iterator[tuple[str, ast.AST]]:
@@ -19,7 +19,7 @@ def sent_back(body: list[ast.AST], helpers: dict[str, Def]) -> Iterator[tuple[st
                 yield name, node
         elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Call):
             helper = helpers.get(last_name(node.value.func))
-            called = ast.unparse(node.value.func)
+            called = unparsed(node.value.func)
             if helper is not None and called in (helper.name, f"self.{helper.name}"):
                 at = _place_of_loss(helper)
                 target = node.targets[0]
@@ -85,4 +85,4 @@ def is_cut(body: Iterable[ast.AST], name: str, first: int, line: int) -> bool:
 
 def bound_names(node: ast.expr) -> list[str]:
     """Write what an assignment's target binds, the parts of a tuple one by one."""
-    return [ast.unparse(one) for one in (node.elts if isinstance(node, ast.Tuple) else [node])]
+    return [unparsed(one) for one in (node.elts if isinstance(node, ast.Tuple) else [node])]

@@ -11,7 +11,7 @@ from trainworthy.check.static.assigned import arguments_after_subject, called, i
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, is_a_test, names_in, once_per_place
 from trainworthy.check.static.softmax_uses import used_over_another_axis
-from trainworthy.check.static.tree import own
+from trainworthy.check.static.tree import own, unparsed
 from trainworthy.check.static.values import Instance
 from trainworthy.check.static.written_shapes import written
 
@@ -85,7 +85,7 @@ def _sizes(node: ast.expr, call: Call) -> tuple[str, ...]:
             if len(whole) == 1 and isinstance(whole[0], ast.Tuple | ast.List):
                 whole = whole[0].elts
             starred = any(isinstance(one, ast.Starred) for one in whole) or len(whole) < 2
-            return () if starred else tuple(ast.unparse(one) for one in whole)
+            return () if starred else tuple(unparsed(one) for one in whole)
         else:
             break
     return ()

@@ -11,7 +11,7 @@ from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.queries import is_a_count
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Instance
 
 _STRIPPED = frozenset({"item", "detach", "cpu", "numpy", "float", "to", "tolist", "double", "clone"})
@@ -31,7 +31,7 @@ def stripped(node: ast.expr) -> ast.expr:
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "float" and len(node.args) == 1:
             node = node.args[0]
         elif (isinstance(node, ast.Attribute) and node.attr == "data") or (
-            isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "0"
+            isinstance(node, ast.Subscript) and unparsed(node.slice) == "0"
         ):
             node = node.value
         else:
@@ -49,7 +49,7 @@ def is_batch_mean(analysis: Analysis, around: ast.AST, node: ast.expr, depth: in
         for factor, other in ((node.left, node.right), (node.right, node.left)):
             if is_batch_mean(analysis, around, other, depth):
                 plain = isinstance(factor, ast.Constant | ast.Name | ast.Attribute)
-                return plain and not is_a_count(factor) and "batch" not in ast.unparse(factor).lower()
+                return plain and not is_a_count(factor) and "batch" not in unparsed(factor).lower()
         return False
     if isinstance(node, ast.Attribute):
         return _is_of_a_language_model(analysis, around, node)

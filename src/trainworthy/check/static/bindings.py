@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 _SEE_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
@@ -105,7 +105,7 @@ def _attributes(cls: ast.ClassDef) -> set[str]:
     """Return the names that the statements of a class bind."""
     targets = [target for one in cls.body if isinstance(one, ast.Assign) for target in one.targets]
     targets += [one.target for one in cls.body if isinstance(one, ast.AnnAssign)]
-    return {one.id for target in targets for one in walk(target) if isinstance(one, ast.Name)}
+    return {one.id for target in targets for one in nodes_of(target, ast.Name)}
 
 
 def _pairs(node: ast.Assign) -> Iterator[tuple[str, ast.expr]]:

@@ -10,6 +10,7 @@ from trainworthy.check.static.external import is_module, method_result, module_o
 from trainworthy.check.static.facts import Call, Load, With
 from trainworthy.check.static.scope import Scope
 from trainworthy.check.static.tensors import ACTIVATIONS, call_method
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import (
     UNKNOWN,
     WRAPPERS,
@@ -314,7 +315,7 @@ class Calls(Expressions):
             if isinstance(found, ProjectClass):
                 return self.prototype(found)
             return Tensor() if isinstance(found, Ref) and found.name == "torch.Tensor" else UNKNOWN
-        return Tensor() if named is not None and ast.unparse(named) == "torch.Tensor" else UNKNOWN
+        return Tensor() if named is not None and unparsed(named) == "torch.Tensor" else UNKNOWN
 
     def _given_or_default(self, given: Value | None, default: ast.expr | None, call: Call) -> Value:
         if given is not None:

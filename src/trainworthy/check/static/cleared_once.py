@@ -12,7 +12,7 @@ from trainworthy.check.static.clearing import CLEARING, takes
 from trainworthy.check.static.external import is_optimizer
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of, stepped_by
-from trainworthy.check.static.tree import own, variables, walk
+from trainworthy.check.static.tree import own, unparsed, variables, walk
 from trainworthy.check.static.values import Instance
 
 _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
@@ -71,7 +71,7 @@ def never_cleared_in_its_loop(analysis: Analysis, step: Call, optimizer: str) ->
 def _is_cleared_elsewhere(analysis: Analysis, optimizer: str, scope: ast.AST) -> bool:
     """Say whether another function, which somebody may call, clears an optimizer of that name."""
     for one in analysis.nodes.get(ast.Attribute, []):
-        if isinstance(one, ast.Attribute) and one.attr == "zero_grad" and ast.unparse(one.value) == optimizer:
+        if isinstance(one, ast.Attribute) and one.attr == "zero_grad" and unparsed(one.value) == optimizer:
             around: ast.AST = one
             while around in analysis.parents and not isinstance(around, ast.FunctionDef | ast.Lambda):
                 around = analysis.parents[around]
@@ -88,7 +88,7 @@ def _is_call(node: ast.AST, method: str) -> bool:
 
 
 def _receiver(call: ast.Call) -> str:
-    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    return unparsed(call.func.value) if isinstance(call.func, ast.Attribute) else ""
 
 
 def _within(node: ast.AST, scope: _Scope) -> bool:
@@ -103,7 +103,7 @@ def _stepped(node: ast.AST) -> str | None:
     if not node.args:
         return _receiver(node)
     through_scaler = "scaler" in last_name(getattr(node.func, "value", node)).lower() and len(node.args) == 1
-    return ast.unparse(node.args[0]) if through_scaler else None
+    return unparsed(node.args[0]) if through_scaler else None
 
 
 def _turn_of(analysis: Analysis, step: ast.Call, scope: _Scope) -> tuple[_Loop | None, ast.Call | None]:
@@ -131,7 +131,7 @@ def _may_be_cleared(analysis: Analysis, loop: ast.AST, optimizer: str, others: s
     steps = {_stepped(one) for one in nodes}
     for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr in CLEARING:
-            if ast.unparse(node.value) not in (others & steps) - {optimizer}:  # another optimizer's, which steps, too
+            if unparsed(node.value) not in (others & steps) - {optimizer}:  # another optimizer's, which steps, too
                 return True
         elif _ends_the_sum(node, optimizer):
             return True
@@ -145,7 +145,7 @@ def _ends_the_sum(node: ast.AST, optimizer: str) -> bool:
     if isinstance(node, ast.Attribute):
         return node.attr == "grad" and not isinstance(node.ctx, ast.Load)
     if isinstance(node, ast.Assign):
-        return any(ast.unparse(one) == optimizer for one in _targets(node))
+        return any(unparsed(one) == optimizer for one in _targets(node))
     return isinstance(node, ast.Call) and _clears_or_takes(node, optimizer)
 
 
@@ -157,7 +157,7 @@ def _targets(node: ast.Assign) -> Iterator[ast.expr]:
 def _clears_or_takes(call: ast.Call, optimizer: str) -> bool:
     """Say whether a call works on `.grad` in place, or gets the optimizer and may clear by it."""
     named = call.func.attr if isinstance(call.func, ast.Attribute) else last_name(call.func)
-    if named in ("zero_", "fill_", "setattr") and "grad" in ast.unparse(call):
+    if named in ("zero_", "fill_", "setattr") and "grad" in unparsed(call):
         return True
     return takes(call, optimizer)
 

@@ -11,7 +11,7 @@ from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.external import is_optimizer
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Instance, ProjectClass, Value
 
 _MAY_CLEAR = re.compile(r"step|zero|train|update|optim|fit|clear|grad_?reset|closure")
@@ -27,10 +27,7 @@ def never_cleared_here(analysis: Analysis, step: Call, owner: Value) -> bool:
         return False
     body = body_of(step.context)
     names = {
-        last_name(target)
-        for node in walk(body)
-        if isinstance(node, ast.Assign) and node.value is made.node
-        for target in node.targets
+        last_name(target) for node in nodes_of(body, ast.Assign) if node.value is made.node for target in node.targets
     }
     models = _receivers_of_parameters(made.node)
     others = _other_optimizers(body, models) - names  # a name may be given two optimizers, one after the other
@@ -46,7 +43,7 @@ def never_cleared_here(analysis: Analysis, step: Call, owner: Value) -> bool:
         for one in analysis.method_calls("zero_grad")
     ):
         return False
-    return not any(_hands_on(node, names, models, made.node) for node in walk(body) if isinstance(node, ast.Call))
+    return not any(_hands_on(node, names, models, made.node) for node in nodes_of(body, ast.Call))
 
 
 def never_cleared_by_this_file(analysis: Analysis, optimizer: Value, backward: Call) -> bool:
@@ -116,7 +113,7 @@ def takes(call: ast.Call, optimizer: str) -> bool:
     given = [*call.args, *(one.value for one in call.keywords)]
     called = last_name(call.func)
     harmless = called.lower() in _HARMLESS or "LR" in called or "sched" in called.lower() or "warmup" in called.lower()
-    return not harmless and any(ast.unparse(one) == optimizer for one in given)
+    return not harmless and any(unparsed(one) == optimizer for one in given)
 
 
 def _may_be_cleared(analysis: Analysis, optimizer: Value) -> bool:
@@ -130,9 +127,9 @@ _CLEARS = re.compile(r"\.grad\b\s*(=[^=]|\.zero_|\.data\.zero_)|\bzero_?grad|cle
 def _receivers_of_parameters(node: ast.AST) -> set[str]:
     """Write what stands before `.parameters()` below a node."""
     return {
-        ast.unparse(part.func.value)
-        for part in walk(node)
-        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "parameters"
+        unparsed(part.func.value)
+        for part in nodes_of(node, ast.Call)
+        if isinstance(part.func, ast.Attribute) and part.func.attr == "parameters"
     }
 
 
@@ -150,7 +147,7 @@ def _other_optimizers(body: ast.AST, models: set[str]) -> set[str]:
 def _other_optimizers_of(nodes: list[ast.AST], optimizer: str) -> set[str]:
     """Write the optimizers of a class that are made of other parts than one of them, and those parts."""
     made = {
-        ast.unparse(one.targets[0]): _receivers_of_parameters(one.value)
+        unparsed(one.targets[0]): _receivers_of_parameters(one.value)
         for one in nodes
         if isinstance(one, ast.Assign) and len(one.targets) == 1 and isinstance(one.targets[0], ast.Attribute)
     }
@@ -160,7 +157,7 @@ def _other_optimizers_of(nodes: list[ast.AST], optimizer: str) -> set[str]:
 
 
 def _is_of_others(node: ast.AST, others: set[str]) -> bool:
-    return isinstance(node, ast.Attribute) and ast.unparse(node.value) in others
+    return isinstance(node, ast.Attribute) and unparsed(node.value) in others
 
 
 def _is_read(node: ast.AST) -> bool:
@@ -184,6 +181,6 @@ def _hands_on(node: ast.Call, names: set[str], models: set[str], made: ast.AST) 
         return "LR" not in called and called.lower() not in _HARMLESS and "sched" not in called.lower()
     return (
         node is not made
-        and bool({ast.unparse(one) for one in arguments} & models)
+        and bool({unparsed(one) for one in arguments} & models)
         and _MAY_CLEAR.search(called.lower()) is not None
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, is_a_module, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Const, Function, Instance, ProjectClass, Value
 
 _DROPOUTS = tuple(
@@ -40,7 +40,7 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
             and _is_a_fixed_rate(rate, call)
             and _takes_it_as_it_is(call)
         ):
-            yield call, f"`dropout_p` is `{ast.unparse(rate)}` whatever the mode"
+            yield call, f"`dropout_p` is `{unparsed(rate)}` whatever the mode"
 
 
 def _own_dropouts(analysis: Analysis) -> dict[tuple[object, str], str]:
@@ -69,7 +69,7 @@ def _own_functions(analysis: Analysis) -> Iterator[tuple[Call, str]]:
             continue
         body = _body_of_callee(analysis, call)
         if body is not None and _draws_after_the_rate(body) and not _asks_for_the_mode(body):
-            yield call, f"`{ast.unparse(call.node.func)}` drops by `{ast.unparse(rate)}` whatever the mode"
+            yield call, f"`{unparsed(call.node.func)}` drops by `{unparsed(rate)}` whatever the mode"
 
 
 def _rate_in(node: ast.expr) -> ast.Attribute | None:
@@ -97,7 +97,7 @@ def _body_of_callee(analysis: Analysis, call: Call) -> ast.AST | None:
 
 def _draws_after_the_rate(body: ast.AST) -> bool:
     """Say whether a function draws numbers, and one of its parameters is the rate of a dropout."""
-    names = [one.arg for one in walk(body) if isinstance(one, ast.arg)]
+    names = [one.arg for one in nodes_of(body, ast.arg)]
     return _draws(body) and any(_RATE.search(name) or name in ("p", "prob", "rate") for name in names)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, scope_of, subject
 from trainworthy.check.static.bindings import is_stub
-from trainworthy.check.static.tree import variables, walk
+from trainworthy.check.static.tree import unparsed, variables, walk
 
 _EPSILON = re.compile(r"^_?(eps|epsilon|tiny)_?\d*$", re.IGNORECASE)
 _SMALL = 1e-2
@@ -67,14 +67,14 @@ def _is_like(one: ast.expr, other: ast.expr, scope: ast.AST) -> bool:
     if isinstance(one, ast.Name) and isinstance(other, ast.Name) and one.id != other.id:
         made = [_without_forms(followed(each, scope, 1)) for each in (one, other)]
         calls = [each for each in made if isinstance(each, ast.Call)]
-        return len(calls) == len(made) and ast.unparse(calls[0].func) == ast.unparse(calls[1].func)
-    return _rest(one) == ast.unparse(other) or _rest(other) == ast.unparse(one)
+        return len(calls) == len(made) and unparsed(calls[0].func) == unparsed(calls[1].func)
+    return _rest(one) == unparsed(other) or _rest(other) == unparsed(one)
 
 
 def _rest(node: ast.expr) -> str:
     """Return ``p`` of ``1 - p``."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.left, ast.Constant):
-        return ast.unparse(node.right) if node.left.value == 1 else ""
+        return unparsed(node.right) if node.left.value == 1 else ""
     return ""
 
 

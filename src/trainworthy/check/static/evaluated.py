@@ -17,7 +17,7 @@ from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
 from trainworthy.check.static.repeats import with_repeats
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.turned_on import NO_NETWORK, Modes, has_backward
 from trainworthy.check.static.values import WRAPPERS, Function, Instance
 
@@ -100,7 +100,7 @@ def _runs_the_network(call: Call) -> bool:
     return isinstance(member, Function) and any(
         isinstance(one, ast.Call)
         and isinstance(one.func, ast.Attribute)
-        and ast.unparse(one.func.value) == "self"
+        and unparsed(one.func.value) == "self"
         and isinstance(owner, Instance)
         and is_module(owner.attrs.get(one.func.attr) or Instance(""))
         for one in walk(member.node)
@@ -143,13 +143,13 @@ def _is_own_evaluation(call: Call) -> bool:
     """Say whether a network calls itself, in a class that has the loop which trains it, too."""
     function = call.context.function
     owner = function.owner if function is not None else None
-    itself = ast.unparse(call.node.func) in ("self", "self.forward")
+    itself = unparsed(call.node.func) in ("self", "self.forward")
     return itself and owner is not None and function is not None and function.name != "forward" and _trains(owner.node)
 
 
 def _trains(cls: ast.ClassDef) -> bool:
     return has_backward(cls) and any(
-        isinstance(one, ast.Call) and ast.unparse(one.func) in ("self.train", "super().train") for one in walk(cls)
+        isinstance(one, ast.Call) and unparsed(one.func) in ("self.train", "super().train") for one in walk(cls)
     )
 
 
@@ -164,11 +164,11 @@ def _put_into_training_mode(analysis: Analysis) -> Iterator[str]:
 
 def _learns_from_it(analysis: Analysis, call: Call) -> bool:
     """Say whether the same turn calls the same model with gradients, too: targets of a loss are no evaluation."""
-    text = ast.unparse(call.node.func)
+    text = unparsed(call.node.func)
     return any(
         one.context.function is call.context.function
         and one.context.loops[-1:] == call.context.loops[-1:]
-        and ast.unparse(one.node.func) == text
+        and unparsed(one.node.func) == text
         and not one.context.under(*NO_GRAD)
         for one in analysis.all_calls
         if one.node is not call.node and call.context.under(*NO_GRAD)
@@ -236,7 +236,7 @@ def _is_an_evaluation(call: Call) -> bool:
     if any(_ON_PURPOSE.search(one) for one in names):
         return False
     loops = [loop for loop in call.context.all_loops() if isinstance(loop, ast.For)]
-    return any(_HELD_OUT.search(ast.unparse(loop.iter)) for loop in loops[-1:]) or any(
+    return any(_HELD_OUT.search(unparsed(loop.iter)) for loop in loops[-1:]) or any(
         _EVALUATES.search(one) for one in names[:1]
     )
 
@@ -256,7 +256,7 @@ def _evaluates(call: Call) -> bool:
     without_gradients = call.context.under(*NO_GRAD)
     if without_gradients and loops:
         return True
-    if any(isinstance(loop, ast.For) and _HELD_OUT.search(ast.unparse(loop.iter)) for loop in loops[-1:]):
+    if any(isinstance(loop, ast.For) and _HELD_OUT.search(unparsed(loop.iter)) for loop in loops[-1:]):
         return True
     named = function is not None and _EVALUATES.search(function.name) is not None
     named = named and (without_gradients or bool(function.node.args.args))  # type: ignore[union-attr]
@@ -273,7 +273,7 @@ class _loaded_objects:  # noqa: N801 - used like a function
     def __init__(self, analysis: Analysis) -> None:
         loads = {call.node for call in analysis.calls("torch.load")}
         self.names = {
-            ast.unparse(target)
+            unparsed(target)
             for node in analysis.nodes.get(ast.Assign, ())
             if isinstance(node, ast.Assign) and node.value in loads
             for target in node.targets
@@ -281,4 +281,4 @@ class _loaded_objects:  # noqa: N801 - used like a function
         }
 
     def __call__(self, call: Call) -> bool:
-        return ast.unparse(call.node.func) in self.names
+        return unparsed(call.node.func) in self.names

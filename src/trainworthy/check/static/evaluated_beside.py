@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 from trainworthy.check.static.values import Function
 from trainworthy.check.static.without_modes import is_the_same_in_both_modes
 
@@ -85,7 +85,7 @@ def _is_used(analysis: Analysis, nodes: Sequence[ast.AST], name: str) -> bool:
         elif isinstance(parent, ast.Call):
             callee = analysis.call_at.get(parent)
             function = callee.function if callee is not None else None
-            if not isinstance(function, Function) or "eval" in ast.unparse(function.node).replace("evaluat", ""):
+            if not isinstance(function, Function) or "eval" in unparsed(function.node).replace("evaluat", ""):
                 return False
             used = used or function.owner is None
         elif (

@@ -8,7 +8,7 @@ import re
 from trainworthy.check.static.facts import Context, Store
 from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.plain_tensors import is_filled, is_own
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, unparsed, walk
 from trainworthy.check.static.values import ProjectClass
 
 _Body = ast.FunctionDef | ast.AsyncFunctionDef
@@ -51,7 +51,7 @@ def filled_as_a_weight(store: Store, cls: ProjectClass, name: str) -> ast.AST | 
 
 
 def _is_an_initialiser(call: ast.Call) -> bool:
-    return re.search(r"(^|\.)init\.\w+$|(normal|uniform)_$", ast.unparse(call.func)) is not None
+    return re.search(r"(^|\.)init\.\w+$|(normal|uniform)_$", unparsed(call.func)) is not None
 
 
 def _is_kept_elsewhere(node: ast.Attribute, store: Store, parents: dict[ast.AST, ast.AST]) -> bool:

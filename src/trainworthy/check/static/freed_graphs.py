@@ -11,7 +11,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.backward_losses import loss_of_backward
 from trainworthy.check.static.external import is_loss_module, is_module
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Instance
 
 # Switches that may leave a network without a graph, and contexts.
@@ -50,11 +50,11 @@ def freed_graphs(analysis: Analysis) -> Iterator[Freed]:
 def _optimised(analysis: Analysis) -> set[str]:
     """Return what an optimizer is given the parameters of, as it is written."""
     return {
-        ast.unparse(one.func.value)
+        unparsed(one.func.value)
         for call in analysis.all_calls
         if call.name.startswith("torch.optim.") and call.context.source is analysis.source
-        for one in walk(call.node)
-        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr == "parameters"
+        for one in nodes_of(call.node, ast.Call)
+        if isinstance(one.func, ast.Attribute) and one.func.attr == "parameters"
     }
 
 
@@ -72,7 +72,7 @@ class _Block:
             if isinstance(one, ast.If):
                 yield from self._branch(one)
             elif isinstance(one, ast.With):
-                if any(_OFF.search(ast.unparse(item.context_expr)) for item in one.items):
+                if any(_OFF.search(unparsed(item.context_expr)) for item in one.items):
                     self._forget(one)
                 else:
                     yield from self.run(one.body)
@@ -80,7 +80,7 @@ class _Block:
                 graphs = self._of(one.value)
                 for target in one.targets:
                     for name in target.elts if isinstance(target, ast.Tuple) else [target]:
-                        self._graphs[ast.unparse(name)] = graphs
+                        self._graphs[unparsed(name)] = graphs
             elif isinstance(one, ast.Expr) and isinstance(one.value, ast.Call):
                 yield from self._backward(one.value)
             else:
@@ -97,7 +97,7 @@ class _Block:
         """Know no more of what a statement may bind."""
         for one in walk(node):
             if isinstance(one, ast.Name | ast.Attribute) and isinstance(one.ctx, ast.Store):
-                self._graphs.pop(ast.unparse(one), None)
+                self._graphs.pop(unparsed(one), None)
 
     def _backward(self, call: ast.Call) -> Iterator[Freed]:
         name = loss_of_backward(call)
@@ -119,7 +119,7 @@ class _Block:
         if isinstance(node, ast.Name):
             return self._graphs.get(node.id, frozenset())
         if isinstance(node, ast.Attribute):
-            return frozenset() if node.attr in _NO_TENSOR else self._graphs.get(ast.unparse(node), frozenset())
+            return frozenset() if node.attr in _NO_TENSOR else self._graphs.get(unparsed(node), frozenset())
         if isinstance(node, ast.BinOp):
             return self._of(node.left) | self._of(node.right)
         if isinstance(node, ast.UnaryOp):
@@ -141,7 +141,7 @@ class _Block:
             cls = owner.cls
             if cls is None or any(_CUTS.search(one.source.segment(one.node)) for one in cls.order()):
                 return frozenset()
-            return within | ({node} if ast.unparse(node.func) in self._trained else frozenset())
+            return within | ({node} if unparsed(node.func) in self._trained else frozenset())
         if call is not None and call.name.startswith("torch."):
             return within | (self._of(node.func.value) if isinstance(node.func, ast.Attribute) else frozenset())
         method = isinstance(node.func, ast.Attribute) and last_name(node.func) in _TENSOR_METHODS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 
 
 def frozen_parts(method: ast.FunctionDef) -> dict[str, ast.AST]:
@@ -17,7 +17,7 @@ def frozen_parts(method: ast.FunctionDef) -> dict[str, ast.AST]:
         elif isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr == "requires_grad_":
             given = [*one.args, *(each.value for each in one.keywords)]
             if [getattr(each, "value", None) for each in given] == [False]:
-                found.setdefault(ast.unparse(one.func.value), one)
+                found.setdefault(unparsed(one.func.value), one)
     return found
 
 
@@ -28,14 +28,14 @@ def parts_in_evaluation(method: ast.FunctionDef) -> dict[str, ast.AST]:
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
             off = one.func.attr == "train" and [getattr(each, "value", None) for each in one.args] == [False]
             if off or (one.func.attr == "eval" and not one.args):
-                for each in _members(method, ast.unparse(one.func.value)):
+                for each in _members(method, unparsed(one.func.value)):
                     found.setdefault(each, one)
     return found
 
 
 def _whose_parameters(iterated: ast.expr) -> str:
     func = iterated.func if isinstance(iterated, ast.Call) else None
-    return ast.unparse(func.value) if isinstance(func, ast.Attribute) and func.attr == "parameters" else ""
+    return unparsed(func.value) if isinstance(func, ast.Attribute) and func.attr == "parameters" else ""
 
 
 def _sets_off(loop: ast.For) -> bool:
@@ -43,7 +43,7 @@ def _sets_off(loop: ast.For) -> bool:
     for one in loop.body:
         if isinstance(one, ast.Assign) and getattr(one.targets[0], "attr", "") == "requires_grad":
             return isinstance(one.value, ast.Constant) and one.value.value is False
-        if isinstance(one, ast.Expr) and "requires_grad_(False)" in ast.unparse(one):
+        if isinstance(one, ast.Expr) and "requires_grad_(False)" in unparsed(one):
             return True
     return False
 
@@ -51,6 +51,6 @@ def _sets_off(loop: ast.For) -> bool:
 def _members(method: ast.FunctionDef, part: str) -> list[str]:
     """Return a part, or those that it stands for in a loop over several: `for m in [self.conv, self.norm]`."""
     for one in walk(method):
-        if isinstance(one, ast.For) and ast.unparse(one.target) == part and isinstance(one.iter, ast.List | ast.Tuple):
-            return [part, *(ast.unparse(each) for each in one.iter.elts)]
+        if isinstance(one, ast.For) and unparsed(one.target) == part and isinstance(one.iter, ast.List | ast.Tuple):
+            return [part, *(unparsed(each) for each in one.iter.elts)]
     return [part]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.assigned import called, keyword
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import own, variables, walk
+from trainworthy.check.static.tree import nodes_of, own, unparsed, variables
 from trainworthy.check.static.values import Function
 
 Body = ast.FunctionDef | ast.AsyncFunctionDef
@@ -97,8 +97,8 @@ class Gathered:
             return
         subject = self.subject(value)
         if subject:
-            place = next((one for one in walk(value) if isinstance(one, ast.Call) and self._made(one)), None)
-            known = next((self.at[n.id] for n in walk(value) if isinstance(n, ast.Name) and n.id in self.at), None)
+            place = next((one for one in nodes_of(value, ast.Call) if self._made(one)), None)
+            known = next((self.at[n.id] for n in nodes_of(value, ast.Name) if n.id in self.at), None)
             at = place or known
             if at is not None:
                 self.of[target.id], self.at[target.id] = subject, at
@@ -109,7 +109,7 @@ class Gathered:
 def _gathers(function: Function) -> bool:
     """Say whether a function returns what it gathers of its first argument, without gradient, and does no more."""
     node = function.node
-    if not isinstance(node, Body) or _WITH_GRADIENT.search(ast.unparse(node)):
+    if not isinstance(node, Body) or _WITH_GRADIENT.search(unparsed(node)):
         return False
     first = next((one.arg for one in node.args.args if one.arg != "self"), "")
     filled: set[str] = set()
@@ -118,13 +118,9 @@ def _gathers(function: Function) -> bool:
         put_back |= set(_put_back(one))
         if isinstance(one, ast.Call) and called(one) == "all_gather" and len(one.args) >= 2:
             into, subject = one.args[:2]
-            module = ast.unparse(one.func).rpartition(".")[0]
+            module = unparsed(one.func).rpartition(".")[0]
             torchs = module in ("dist", "torch.distributed", "distributed") or isinstance(one.func, ast.Name)
-            if (
-                torchs
-                and isinstance(into, ast.Name)
-                and first in {n.id for n in walk(subject) if isinstance(n, ast.Name)}
-            ):
+            if torchs and isinstance(into, ast.Name) and first in {n.id for n in nodes_of(subject, ast.Name)}:
                 filled.add(into.id)
     made = {
         target.id

@@ -13,7 +13,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Context
 from trainworthy.check.static.source import Source, UnreadableError, kept_with_source, read_source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 CONTEXTS = ("torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled")
 _OFF = re.compile(r"no_?grad|inference_?mode|set_grad_enabled|grad_mode|evaluating|eval_?mode", re.IGNORECASE)
@@ -91,7 +91,7 @@ def _only_called_quietly(path: str, name: str) -> bool:
 
 
 def _calls_of(node: ast.AST, name: str) -> set[ast.AST]:
-    return {one for one in walk(node) if isinstance(one, ast.Call) and last_name(one.func) == name}
+    return {one for one in nodes_of(node, ast.Call) if last_name(one.func) == name}
 
 
 @kept_with_source
@@ -118,7 +118,7 @@ def _is_quiet(node: ast.AST) -> bool:
     if not isinstance(node, _Body):
         return False
     for one in node.decorator_list:
-        if _OFF.search(ast.unparse(one)):
+        if _OFF.search(unparsed(one)):
             return True
         if last_name(getattr(one, "func", one)) not in _HARMLESS:
             return True
@@ -136,7 +136,7 @@ def _switched_for_good(node: ast.AST) -> bool:
 def _quiet_blocks(tree: ast.AST) -> Iterator[ast.AST]:
     for node in walk(tree):
         if isinstance(node, ast.With | ast.AsyncWith) and any(
-            _OFF.search(ast.unparse(item.context_expr)) for item in node.items
+            _OFF.search(unparsed(item.context_expr)) for item in node.items
         ):
             yield node
 
@@ -144,5 +144,5 @@ def _quiet_blocks(tree: ast.AST) -> Iterator[ast.AST]:
 @lru_cache(maxsize=1024)
 def _called_in(node: ast.AST) -> frozenset[str]:
     """Return the last names of everything that is called, or handed on as a function, below a node."""
-    calls = [one for one in walk(node) if isinstance(one, ast.Call)]
+    calls = nodes_of(node, ast.Call)
     return frozenset(last_name(one) for call in calls for one in (call.func, *call.args))

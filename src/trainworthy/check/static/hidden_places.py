@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import arguments_after_subject, called, followed, integer, scope_of, subject
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 _FILLS = ("masked_fill", "masked_fill_")
 _KEEPS = frozenset(
@@ -39,7 +39,7 @@ def hidden_for_seen(analysis: Analysis) -> Iterator[tuple[ast.Call, str]]:
 
 def is_minus_infinity(node: ast.expr) -> bool:
     """Say whether a number is minus infinity, or the least of its type, or far below what scores are."""
-    text = ast.unparse(node).lower()
+    text = unparsed(node).lower()
     if re.fullmatch(r"float\(['\"]-inf(inity)?['\"]\)|-\s*(float\(['\"]inf(inity)?['\"]\)|\w+\.inf)|-1e\+?\d+", text):
         return True
     return re.fullmatch(r".*finfo\(.*\)\.min|-\s*.*finfo\(.*\)\.max|-\d{4,}(\.0*)?", text) is not None
@@ -49,7 +49,7 @@ def _why(analysis: Analysis, node: ast.Call, mask: ast.expr, fills: list[ast.AST
     inner, inverted = _unwrapped(mask)
     name = getattr(inner, "attr", getattr(inner, "id", "")) if isinstance(inner, ast.Attribute | ast.Name) else ""
     if (inverted and _HIDDEN.search(name)) or (not inverted and _SEEN.search(name)):
-        return f"`{ast.unparse(mask)}` is what is to be seen, by its name"
+        return f"`{unparsed(mask)}` is what is to be seen, by its name"
     scope = scope_of(node, analysis.parents)
     if not _OTHER_WAY.search(f"{name} {getattr(scope, 'name', '')}"):
         side = _side_of(analysis, mask, scope)
@@ -65,7 +65,7 @@ def _contradicted(
     outer = analysis.parents.get(analysis.parents.get(node, node))
     if isinstance(outer, ast.Call) and called(outer) in _FILLS and subject(outer) is node:
         rest = arguments_after_subject(outer)
-        if len(rest) == 2 and _is_zero(rest[1]) and ast.unparse(rest[0]) == ast.unparse(mask):
+        if len(rest) == 2 and _is_zero(rest[1]) and unparsed(rest[0]) == unparsed(mask):
             return "the same places are filled with 0 right after"
     inner, inverted = _unwrapped(mask)
     for other in fills:
@@ -73,7 +73,7 @@ def _contradicted(
         if len(rest) != 2 or not _is_zero(rest[1]) or not isinstance(other, ast.Call) or other.lineno < node.lineno:
             continue
         again, other_way = _unwrapped(rest[0])
-        same = ast.unparse(again) == ast.unparse(inner) and scope_of(other, analysis.parents) is scope
+        same = unparsed(again) == unparsed(inner) and scope_of(other, analysis.parents) is scope
         if same and other_way != inverted and _follows_a_softmax(other, scope) and not _is_bound_between(
             inner, node.lineno, other.lineno, scope
         ):  # fmt: skip
@@ -85,20 +85,18 @@ def _follows_a_softmax(fill: ast.Call, scope: ast.AST) -> bool:
     on = subject(fill)
     made = followed(on, scope) if on is not None else None
     return made is not None and any(
-        "softmax" in called(one).lower() or called(one) == "activation"
-        for one in walk(made)
-        if isinstance(one, ast.Call)
+        "softmax" in called(one).lower() or called(one) == "activation" for one in nodes_of(made, ast.Call)
     )
 
 
 def _is_bound_between(mask: ast.expr, first: int, last: int, scope: ast.AST) -> bool:
-    names = {one.id for one in walk(mask) if isinstance(one, ast.Name)}
-    stores = (one for one in walk(scope) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))
+    names = {one.id for one in nodes_of(mask, ast.Name)}
+    stores = (one for one in nodes_of(scope, ast.Name) if isinstance(one.ctx, ast.Store))
     return any(one.id in names and first < one.lineno <= last for one in stores)
 
 
 def _is_zero(node: ast.expr) -> bool:
-    return ast.unparse(node) in ("0", "0.0", "float(0)", "float(0.0)")
+    return unparsed(node) in ("0", "0.0", "float(0)", "float(0.0)")
 
 
 def _unwrapped(node: ast.expr) -> tuple[ast.expr, bool]:
@@ -161,7 +159,7 @@ def _triangle(analysis: Analysis, node: ast.expr, scope: ast.AST, depth: int) ->
     if number is not None or offset is None:
         number = number or 0
         return _Side(above, number <= 0 if above else number >= 0)
-    return _Side(above, diagonal=False) if above and re.search(r"\+ 1$", ast.unparse(offset)) else None
+    return _Side(above, diagonal=False) if above and re.search(r"\+ 1$", unparsed(offset)) else None
 
 
 def _kept(analysis: Analysis, attribute: ast.Attribute) -> ast.expr | None:

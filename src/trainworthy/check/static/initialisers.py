@@ -7,7 +7,7 @@ import re
 
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import Def, functions_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 ALL_KINDS = frozenset(
     "Linear Embedding LayerNorm Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d BatchNorm1d "
@@ -30,10 +30,10 @@ def initialised_kinds(analysis: Analysis, function: Def, statement: ast.stmt) ->
     if not isinstance(call, ast.Call):
         return None
     if isinstance(call.func, ast.Name) and _WHOLE.match(call.func.id) and len(call.args) == 1:
-        return ast.unparse(call.args[0]), ALL_KINDS
+        return unparsed(call.args[0]), ALL_KINDS
     if not isinstance(call.func, ast.Attribute):
         return None
-    holder = ast.unparse(call.func.value)
+    holder = unparsed(call.func.value)
     if call.func.attr == "apply" and len(call.args) == 1:
         return holder, _kinds_of(_applied(analysis, function, call.args[0]))
     if _WHOLE.match(call.func.attr) and not call.args and holder != "self":
@@ -48,7 +48,7 @@ def initialised_kinds(analysis: Analysis, function: Def, statement: ast.stmt) ->
 
 def _modules_of(node: ast.expr) -> str:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "modules":
-        return ast.unparse(node.func.value)
+        return unparsed(node.func.value)
     return ""
 
 
@@ -95,11 +95,11 @@ def _kinds_in(body: list[ast.stmt], name: str) -> frozenset[str]:
 def _asked(test: ast.expr, name: str) -> set[str]:
     """Return the classes of an ``isinstance`` or of ``type(m) == ...`` that stands alone."""
     if isinstance(test, ast.Call) and getattr(test.func, "id", "") == "isinstance" and len(test.args) == 2:
-        asked = getattr(test.args[1], "elts", [test.args[1]]) if ast.unparse(test.args[0]) == name else []
-        return {ast.unparse(one).rpartition(".")[2] for one in asked}
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and ast.unparse(test.left) == f"type({name})":
+        asked = getattr(test.args[1], "elts", [test.args[1]]) if unparsed(test.args[0]) == name else []
+        return {unparsed(one).rpartition(".")[2] for one in asked}
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and unparsed(test.left) == f"type({name})":
         asked = getattr(test.comparators[0], "elts", [test.comparators[0]])
-        return {ast.unparse(one).rpartition(".")[2] for one in asked}
+        return {unparsed(one).rpartition(".")[2] for one in asked}
     return set()
 
 
@@ -110,6 +110,6 @@ def _fills_weight(body: list[ast.stmt], name: str) -> bool:
             if not isinstance(one, ast.Call):
                 continue
             called = getattr(one.func, "attr", getattr(one.func, "id", ""))
-            if called.endswith(_FILLS) and (f"{name}.weight" in ast.unparse(one) or called == "reset_parameters"):
+            if called.endswith(_FILLS) and (f"{name}.weight" in unparsed(one) or called == "reset_parameters"):
                 return True
     return False

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import arguments_after_subject, called, integer, keyword, subject
+from trainworthy.check.static.tree import unparsed
 
 _REDUCTIONS = frozenset({"sum", "mean", "amax", "amin", "logsumexp", "prod", "std", "var"})
 _KEEPS_SHAPE = frozenset({"clamp", "clamp_min", "clip", "float", "sqrt", "exp", "log", "abs", "clamp_"})
@@ -61,11 +62,11 @@ def _of_one_rank(node: ast.BinOp, a: _Reduction, b: _Reduction) -> bool:
 
     The same sums of one tensor as a column and a row are a table of pairs that is meant: of distances.
     """
-    texts = [ast.unparse(a.of), ast.unparse(b.of)]
+    texts = [unparsed(a.of), unparsed(b.of)]
     if texts[0] == texts[1]:
         return a.by != b.by and isinstance(node.op, ast.Sub | ast.Div)
     factors = [
-        ast.unparse(part)
+        unparsed(part)
         for one in (a.of, b.of)
         if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Mult)
         for part in (one.left, one.right)

@@ -12,15 +12,15 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.queries import PARAMETRISED, inner_modules
-from trainworthy.check.static.tree import variables, walk
+from trainworthy.check.static.tree import nodes_of, unparsed, variables, walk
 from trainworthy.check.static.values import UNKNOWN, Instance, Sequence, Value
 
 
 def is_batch_norm(init: ast.AST, name: str) -> bool:
     """Say whether an attribute is set to batch norm, or to what a function named for a norm makes."""
     for one in walk(init):
-        if isinstance(one, ast.Assign) and any(ast.unparse(each) == f"self.{name}" for each in one.targets):
-            made = [last_name(each.func).lower() for each in walk(one.value) if isinstance(each, ast.Call)]
+        if isinstance(one, ast.Assign) and any(unparsed(each) == f"self.{name}" for each in one.targets):
+            made = [last_name(each.func).lower() for each in nodes_of(one.value, ast.Call)]
             return any("batchnorm" in each or "build_norm" in each or each == "norm_layer" for each in made)
     return False
 
@@ -29,15 +29,15 @@ def runs_through(cls: ast.AST, attribute: str, *, alone: bool = True) -> bool:
     """Say whether a method of a class goes through an attribute, be it beside others, and calls what it finds."""
     for one in walk(cls):
         if isinstance(one, ast.For | ast.comprehension):
-            over = ast.unparse(one.iter)
+            over = unparsed(one.iter)
             if over != f"self.{attribute}" and (alone or not re.search(rf"\bself\.{attribute}\b(?!\.)", over)):
                 continue
             targets = variables(one.target)
             around = one if isinstance(one, ast.For) else cls
-            if targets & {each.func.id for each in walk(around) if isinstance(each, ast.Call) and _is_named(each.func)}:
+            if targets & {each.func.id for each in nodes_of(around, ast.Call) if _is_named(each.func)}:
                 return True
         item = one.func if isinstance(one, ast.Call) and not alone else None
-        if isinstance(item, ast.Subscript) and ast.unparse(item.value) == f"self.{attribute}":
+        if isinstance(item, ast.Subscript) and unparsed(item.value) == f"self.{attribute}":
             return True
     return False
 
@@ -70,7 +70,7 @@ def is_named_as_a_layer(node: ast.AST | None) -> bool:
     """Say whether a call makes something of sizes, by what layers with parameters are called."""
     if not isinstance(node, ast.Call) or not (node.args or node.keywords):
         return False
-    name = ast.unparse(node.func) if isinstance(node.func, ast.Subscript) else last_name(node.func)
+    name = unparsed(node.func) if isinstance(node.func, ast.Subscript) else last_name(node.func)
     return _CALLED_SO.search(name) is not None
 
 
@@ -146,7 +146,7 @@ def _is_made_for_it(call: Call) -> bool:
     given, function = call.node.args[0], call.context.function
     if not isinstance(given, ast.Name):
         return isinstance(given, ast.Call | ast.List | ast.ListComp | ast.GeneratorExp)
-    names = [one for one in walk(function.node) if isinstance(one, ast.Name)] if function is not None else []
+    names = nodes_of(function.node, ast.Name) if function is not None else []
     uses = [one for one in names if one.id == given.id]
     loads = [one for one in uses if isinstance(one.ctx, ast.Load) and one is not given]
     return len(uses) - len(loads) == 2 and function is not None and all(_may_be_left_out(one, call) for one in loads)

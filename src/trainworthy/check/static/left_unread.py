@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from trainworthy.check.static.bindings import Bindings
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 _COUNTS = re.compile(r"mask|label|target|weight|teacher|reward")
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
@@ -34,7 +34,7 @@ def chosen(names: Bindings, unread: set[str]) -> Iterator[tuple[str, ast.Assign]
                 yield name, statements[0]
             continue
         if branches is None:
-            branches = [one for one in walk(names.function) if isinstance(one, ast.If) and not _is_of_type(one.test)]
+            branches = [one for one in nodes_of(names.function, ast.If) if not _is_of_type(one.test)]
         values = [one.value for one in statements]
         if any(_is_left_over(one) for one in values):
             continue
@@ -45,7 +45,7 @@ def chosen(names: Bindings, unread: set[str]) -> Iterator[tuple[str, ast.Assign]
 def _is_a_choice(value: ast.IfExp) -> bool:
     """Say whether one of two values is taken, which are not the same in another form."""
     sides = (value.body, value.orelse)
-    first, second = ({one.id for one in walk(side) if isinstance(one, ast.Name)} for side in sides)
+    first, second = ({one.id for one in nodes_of(side, ast.Name)} for side in sides)
     moved = any(isinstance(side, ast.Call | ast.Name) for side in sides) and bool(first & second)
     if moved or _is_of_type(value.test) or any(_is_left_over(side) for side in sides):
         return False
@@ -101,7 +101,7 @@ def asked_for(names: Bindings, unread: set[str]) -> Iterator[tuple[str, ast.Assi
         if not isinstance(branch, ast.If):
             continue
         asked = {
-            (ast.unparse(one.comparators[0]), one.left.value)
+            (unparsed(one.comparators[0]), one.left.value)
             for one in (branch.test.values if isinstance(branch.test, ast.BoolOp) else [branch.test])
             if isinstance(one, ast.Compare) and isinstance(one.ops[0], ast.In) and isinstance(one.left, ast.Constant)
         }
@@ -121,7 +121,7 @@ def _key_of(value: ast.expr) -> tuple[str, object] | None:
             break
         value = inner
     if isinstance(value, ast.Subscript) and isinstance(value.slice, ast.Constant):
-        return ast.unparse(value.value), value.slice.value
+        return unparsed(value.value), value.slice.value
     return None
 
 
@@ -146,8 +146,8 @@ def given_elsewhere(names: Bindings) -> Iterator[tuple[str, ast.Assign, str, ast
                 known = not name or not other or name.startswith("_") or name in names.parameters
                 if known or name == other or names.is_read(name) or not _is_made_of(statement.value, other):
                     continue
-                bound = {one.id for part in body for one in walk(part)
-                         if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}  # fmt: skip
+                bound = {one.id for part in body for one in nodes_of(part, ast.Name)
+                         if isinstance(one.ctx, ast.Store)}  # fmt: skip
                 if other not in bound and names.is_read(other):
                     yield name, statement, other, elsewhere
 
@@ -155,7 +155,7 @@ def given_elsewhere(names: Bindings) -> Iterator[tuple[str, ast.Assign, str, ast
 def _calls_in(body: list[ast.stmt]) -> dict[str, ast.Assign]:
     """Return the statements of a block that give the result of a call to something, by the call."""
     assigns = [one for one in body if isinstance(one, ast.Assign)]
-    return {ast.unparse(one.value): one for one in assigns if isinstance(one.value, ast.Call) and one.value.args}
+    return {unparsed(one.value): one for one in assigns if isinstance(one.value, ast.Call) and one.value.args}
 
 
 def _first_name(statement: ast.Assign) -> str:

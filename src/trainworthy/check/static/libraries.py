@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from trainworthy.check.static.source import Source, kept_with_source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 
 @kept_with_source
@@ -67,14 +67,14 @@ def _imported(source: Source) -> dict[str, str]:
     """
     return {
         one.asname or one.name: f"{node.module}.{one.name}"
-        for node in walk(source.tree)
-        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").partition(".")[0] == "torch"
+        for node in nodes_of(source.tree, ast.ImportFrom)
+        if not node.level and (node.module or "").partition(".")[0] == "torch"
         for one in node.names
     }
 
 
 def full_name(source: Source, func: ast.expr) -> str:
     """Write what is called with the name of its library in full: ``numpy.random.rand`` for ``np.random.rand``."""
-    first, dot, rest = ast.unparse(func).partition(".")
+    first, dot, rest = unparsed(func).partition(".")
     full = libraries(source).get(first) or _imported(source).get(first, first)
     return f"{full}{dot}{rest}"

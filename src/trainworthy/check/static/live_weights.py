@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.queries import is_a_test
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 _MODEL = re.compile(
     r"(^|_)(model|net|network|module|generator|discriminator|encoder|decoder|classifier|policy|actor|critic|backbone|head|"
@@ -68,13 +68,13 @@ def _holder(value: ast.expr) -> str | None:
         return None
     owner = value.func.value
     name = getattr(owner, "attr", getattr(owner, "id", ""))
-    return ast.unparse(owner) if value.func.attr == "state_dict" and _MODEL.search(name) else None
+    return unparsed(owner) if value.func.attr == "state_dict" and _MODEL.search(name) else None
 
 
 def _restored(nodes: list[ast.AST], store: ast.Assign) -> ast.AST | None:
     """Return where a module gets its own weights back, if nothing here gives it or the name anything else."""
     target, holder = store.targets[0], _holder(store.value)
-    name = ast.unparse(target)
+    name = unparsed(target)
     if isinstance(target, ast.Attribute) and name.startswith("self."):
         made = {each for one in nodes if getattr(one, "name", "") == "__init__" for each in walk(one)}
         later = [one for one in nodes if one not in made]
@@ -85,7 +85,7 @@ def _restored(nodes: list[ast.AST], store: ast.Assign) -> ast.AST | None:
     loads = []
     for one in later:
         if isinstance(one, ast.Call):
-            if _loads(one, name) and isinstance(one.func, ast.Attribute) and ast.unparse(one.func.value) == holder:
+            if _loads(one, name) and isinstance(one.func, ast.Attribute) and unparsed(one.func.value) == holder:
                 loads.append(one)
             elif _gives_others(one, name, holder):
                 return None
@@ -100,7 +100,7 @@ def _restored(nodes: list[ast.AST], store: ast.Assign) -> ast.AST | None:
 
 def _loads(call: ast.Call, name: str) -> bool:
     method = isinstance(call.func, ast.Attribute) and call.func.attr == "load_state_dict"
-    return method and bool(call.args) and ast.unparse(call.args[0]) == name
+    return method and bool(call.args) and unparsed(call.args[0]) == name
 
 
 def _gives_others(call: ast.Call, name: str, holder: str | None) -> bool:
@@ -108,13 +108,13 @@ def _gives_others(call: ast.Call, name: str, holder: str | None) -> bool:
     func = call.func
     method = getattr(func, "attr", getattr(func, "id", ""))
     if isinstance(func, ast.Attribute):
-        owner = ast.unparse(func.value)
+        owner = unparsed(func.value)
         if owner == holder and method in _OTHER_TENSORS:
             return True
         if owner == name and method not in _READ_ONLY:
             return True
     given = [*call.args, *[one.value for one in call.keywords]]
-    return method not in _READ_ONLY and any(ast.unparse(one) == name for one in given)
+    return method not in _READ_ONLY and any(unparsed(one) == name for one in given)
 
 
 def _sets(node: ast.AST, name: str, holder: str | None) -> bool:
@@ -124,10 +124,10 @@ def _sets(node: ast.AST, name: str, holder: str | None) -> bool:
     targets = node.targets if isinstance(node, ast.Assign | ast.Delete) else [node.target]
     emptied = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
     for one in (each for target in targets for each in walk(target)):
-        if isinstance(one, ast.Subscript) and ast.unparse(one.value) == name:
+        if isinstance(one, ast.Subscript) and unparsed(one.value) == name:
             return True
         if isinstance(one, ast.Name | ast.Attribute) and not isinstance(one.ctx, ast.Load):
-            text = ast.unparse(one)
+            text = unparsed(one)
             if text == holder or (text == name and not emptied):
                 return True
     return False
@@ -138,7 +138,7 @@ def _parameters_put_back(analysis: Analysis) -> Iterator[tuple[ast.Assign, ast.A
     for body in _scopes(analysis):
         if body is analysis.source.tree:
             continue
-        kept = [one for one in walk(body) if isinstance(one, ast.Assign) and _keeps_parameters(one)]
+        kept = [one for one in nodes_of(body, ast.Assign) if _keeps_parameters(one)]
         if not kept or _rebinds_data(body):
             continue
         for store in kept:
@@ -165,7 +165,7 @@ def _is_live(value: ast.expr, target: ast.expr) -> bool:
         value = value.func.value
     if isinstance(value, ast.Attribute) and value.attr == "data":
         value = value.value
-    names = {one.id for one in walk(target) if isinstance(one, ast.Name)}
+    names = {one.id for one in nodes_of(target, ast.Name)}
     return isinstance(value, ast.Name) and value.id in names
 
 
@@ -182,9 +182,9 @@ def _rebinds_data(body: ast.AST) -> bool:
 def _copied_back(body: ast.AST, store: ast.Assign) -> ast.AST | None:
     """Return the loop over parameters that copies what was kept into them."""
     target = store.targets[0]
-    name = ast.unparse(target.value if isinstance(target, ast.Subscript) else target)
-    stores = [one for one in walk(body) if isinstance(one, ast.Assign) and one is not store
-              and any(ast.unparse(getattr(each, "value", each)) == name for each in one.targets)
+    name = unparsed(target.value if isinstance(target, ast.Subscript) else target)
+    stores = [one for one in nodes_of(body, ast.Assign) if one is not store
+              and any(unparsed(getattr(each, "value", each)) == name for each in one.targets)
               and isinstance(one.targets[0], ast.Subscript)]  # fmt: skip
     if stores:
         return None
@@ -197,14 +197,14 @@ def _copied_back(body: ast.AST, store: ast.Assign) -> ast.AST | None:
         paired: set[str] = set()
         targets = loop.target.elts if isinstance(loop.target, ast.Tuple) else []
         for one, over in zip(targets, zipped, strict=False):
-            if ast.unparse(over) == name and isinstance(one, ast.Name):
+            if unparsed(over) == name and isinstance(one, ast.Name):
                 paired.add(one.id)
         over_parameters = any(_is_of_parameters(one) for one in (*zipped, loop.iter))
         for call in walk(loop) if over_parameters else ():
             if not isinstance(call, ast.Call) or getattr(call.func, "attr", "") != "copy_" or not call.args:
                 continue
             given = call.args[0]
-            whole = ast.unparse(given).removesuffix(".data")
+            whole = unparsed(given).removesuffix(".data")
             if whole in paired or whole.startswith(f"{name}["):
                 return call
     return None

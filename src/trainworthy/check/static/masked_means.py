@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, keyword, scope_of, subject
 from trainworthy.check.static.queries import is_a_test
+from trainworthy.check.static.tree import unparsed
 
 _PADDING = re.compile(
     r"(^|_)(non_?)?pad(ded|ding)?(_|$)|(attention|attn|seq|sequence|length|token|response|completion|prompt|answer|text|src|tgt)_?masks?$"
@@ -50,7 +51,7 @@ def _is_of_all(node: ast.Call) -> bool:
 def _is_divided(analysis: Analysis, node: ast.Call) -> bool:
     """Say whether a mean is put right afterwards: divided by the mean of the mask, or multiplied by a ratio."""
     above = analysis.parents.get(node)
-    return isinstance(above, ast.BinOp) and "mask" in ast.unparse(above).replace(ast.unparse(node), "")
+    return isinstance(above, ast.BinOp) and "mask" in unparsed(above).replace(unparsed(node), "")
 
 
 def _name(node: ast.expr) -> str:

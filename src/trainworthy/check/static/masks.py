@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass
 
 from trainworthy.check.static.bindings import Bindings
+from trainworthy.check.static.tree import unparsed
 
 _KEEPS = frozenset(
     "bool float long int half double to type type_as byte unsqueeze squeeze expand expand_as view reshape flatten "
@@ -48,7 +49,7 @@ def side_of(names: Bindings, node: ast.expr, depth: int = 4) -> Side | None:
         if inner is not None:
             return inner
     if isinstance(node, ast.Name | ast.Attribute):
-        text = ast.unparse(node)
+        text = unparsed(node)
         above = [one.lineno for one in names.stores.get(text, ()) if one.lineno < node.lineno]
         return Side(text, True, max(above, default=0)) if "mask" in text.rpartition(".")[2].lower() else None
     form, inverted = _unwrapped(node)

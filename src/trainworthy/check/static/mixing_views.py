@@ -20,7 +20,7 @@ from trainworthy.check.static.assigned import (
 from trainworthy.check.static.axes import Axes, axes_of, written_axes
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
-from trainworthy.check.static.tree import own
+from trainworthy.check.static.tree import own, unparsed
 from trainworthy.check.static.values import Instance
 
 Body = ast.FunctionDef | ast.AsyncFunctionDef
@@ -153,7 +153,7 @@ def _is_minus_one(node: ast.expr) -> bool:
 
 
 def _is_a_batch(node: ast.expr) -> bool:
-    text = ast.unparse(node).lower()
+    text = unparsed(node).lower()
     return "batch" in text or text in ("b", "bs", "bsz", "n") or text.endswith((".size(0)", ".shape[0]"))
 
 

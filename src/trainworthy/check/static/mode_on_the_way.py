@@ -9,7 +9,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import always_with, parting, receiver
-from trainworthy.check.static.tree import own
+from trainworthy.check.static.tree import own, unparsed
 from trainworthy.check.static.values import WRAPPERS, Function, Instance, Value
 
 
@@ -80,7 +80,7 @@ def _is_same_model(train: Call, call: Call) -> bool:
 
 def _of_model(call: Call) -> str:
     """Write what is called: the object, also of one of its methods that is known."""
-    return ast.unparse(call.node.func)
+    return unparsed(call.node.func)
 
 
 def _unwrapped(value: Value) -> Value:
@@ -101,7 +101,7 @@ def _name_at(call: Call, name: str, wanted: Function | None) -> str:
             outer = caller.node.func
             if not isinstance(outer, ast.Attribute):
                 return ""
-            name = ast.unparse(outer.value) + name[len("self") :]
+            name = unparsed(outer.value) + name[len("self") :]
         elif root in arguments or root in {one.arg for one in function.node.args.kwonlyargs}:
             name = _given(caller.node, arguments, name)
         elif root in _bound_in(function):
@@ -122,4 +122,4 @@ def _given(caller: ast.Call, arguments: list[str], name: str) -> str:
         left = arguments[1:] if arguments[:1] == ["self"] else arguments
         at = left.index(name) if name in left else len(caller.args)
         given = caller.args[at] if at < len(caller.args) else None
-    return ast.unparse(given) if isinstance(given, ast.Name | ast.Attribute) and last_name(given) else ""
+    return unparsed(given) if isinstance(given, ast.Name | ast.Attribute) and last_name(given) else ""

@@ -11,7 +11,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.facts import Call, LoopNode
 from trainworthy.check.static.queries import body_of, inner_modules, once_per_place, receiver
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Const, Function, Instance, Parameters, Value
 
 NO_GRAD = ("torch.no_grad", "torch.inference_mode", "torch.autograd.grad_mode.inference_mode")
@@ -68,8 +68,8 @@ def _is_frozen(call: Call) -> bool:
     """Say whether what is put into evaluation mode is frozen in the same function: a teacher, which does not train."""
     return any(
         isinstance(one, ast.Call)
-        and ast.unparse(one.func) == f"{receiver(call)}.requires_grad_"
-        and [ast.unparse(given) for given in (*one.args, *(each.value for each in one.keywords))] == ["False"]
+        and unparsed(one.func) == f"{receiver(call)}.requires_grad_"
+        and [unparsed(given) for given in (*one.args, *(each.value for each in one.keywords))] == ["False"]
         for one in walk(body_of(call.context))
     )
 
@@ -92,14 +92,14 @@ def _is_meant(trained: _Trained, evals: list[Call], backward: Call, loop: LoopNo
 def _is_quiet_use(call: Call, first: Call, last: Call) -> bool:
     """Say whether a model is called without gradients between two other calls of one function."""
     between = first.at < call.at < last.at and call.context.function is first.context.function
-    return between and call.context.under(*NO_GRAD) and ast.unparse(call.node.func) == receiver(first)
+    return between and call.context.under(*NO_GRAD) and unparsed(call.node.func) == receiver(first)
 
 
 def _begins_a_turn(call: Call, loop: LoopNode) -> bool:
     """Say whether a call stands under no condition in an epoch's loop, which trains in that mode then."""
     return (
         isinstance(loop, ast.For)
-        and "epoch" in ast.unparse(loop.target).lower()
+        and "epoch" in unparsed(loop.target).lower()
         and call.context.loops[-1:] == (loop,)
         and any(isinstance(one, ast.Expr) and one.value is call.node for one in loop.body)
     )
@@ -124,7 +124,7 @@ def _evaluates_beside(analysis: Analysis, call: Call, backward: Call) -> bool:
     return any(
         one.at > call.at
         and one.node in within
-        and (ast.unparse(one.node.func) == name or _named_for_evaluation(one, name))
+        and (unparsed(one.node.func) == name or _named_for_evaluation(one, name))
         for one in analysis.all_calls
     )
 
@@ -135,7 +135,7 @@ _FOR_EVALUATION = re.compile(r"(^|_)(eval|evaluate|validate|validation|val|test)
 def _named_for_evaluation(call: Call, name: str) -> bool:
     """Say whether a model is given to what is named for evaluating it."""
     given = (*call.node.args, *(one.value for one in call.node.keywords))
-    return _FOR_EVALUATION.search(last_name(call.node.func)) is not None and name in map(ast.unparse, given)
+    return _FOR_EVALUATION.search(last_name(call.node.func)) is not None and name in map(unparsed, given)
 
 
 def _may_turn_training_on(call: Call) -> bool:
@@ -163,7 +163,7 @@ def _either_or(a: Call, b: Call, loop: LoopNode) -> bool:
     held = {(test.id, truth) for test, truth in _conditions_in(a, loop) if isinstance(test, ast.Name)}
     others = {(test.id, truth) for test, truth in _conditions_in(b, loop) if isinstance(test, ast.Name)}
     contrary = {name for name, truth in others if (name, not truth) in held}
-    stored = {one.id for one in walk(loop) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    stored = {one.id for one in nodes_of(loop, ast.Name) if isinstance(one.ctx, ast.Store)}
     return bool(contrary - stored)
 
 
@@ -301,7 +301,7 @@ class _Trained:
     def _called(self, backward: Call) -> set[str]:
         """Write what is called with gradients before a backward pass of the same turn."""
         return {
-            ast.unparse(one.node.func)
+            unparsed(one.node.func)
             for one in self.calls
             if one.at < backward.at
             and one.context.function is backward.context.function
@@ -332,11 +332,11 @@ def _given_as(caller: ast.Call, function: Function, name: str) -> str:
     arguments = [one.arg for one in (*function.node.args.posonlyargs, *function.node.args.args)]
     for keyword in caller.keywords:
         if keyword.arg == name:
-            return ast.unparse(keyword.value)
+            return unparsed(keyword.value)
     if arguments[:1] == ["self"]:
         arguments = arguments[1:]
     at = arguments.index(name) if name in arguments else len(caller.args)
-    return ast.unparse(caller.args[at]) if at < len(caller.args) else ""
+    return unparsed(caller.args[at]) if at < len(caller.args) else ""
 
 
 # --- training mode within evaluation --------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def training_mode_without_gradients(analysis: Analysis) -> Iterator[tuple[Call, 
                 and one.context.loops == call.context.loops
                 and one.context.branches[: len(call.context.branches)] == call.context.branches
                 and one.context.under(*NO_GRAD)
-                and ast.unparse(one.node.func) == name
+                and unparsed(one.node.func) == name
             ):
                 if not any(call.at < back.at < one.at and receiver(back) == name for back in evals):
                     yield call, one

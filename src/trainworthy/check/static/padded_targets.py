@@ -9,7 +9,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, integer, subject
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import CROSS_ENTROPY, NLL, body_of, is_a_test, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 from trainworthy.check.static.values import Instance
 
 _VALUES = ("padding_value", "pad_value", "pad_token_id")
@@ -51,7 +51,7 @@ def _plain(node: ast.expr) -> str:
 def _padding(name: str, body: ast.AST, line: int) -> ast.Call | None:
     """Return the call that pads a variable above a line with what is a class, if nothing is picked out of it later."""
     found: ast.Call | None = None
-    given = [one for one in walk(body) if isinstance(one, ast.Assign) and one.lineno < line and name in _bound(one)]
+    given = [one for one in nodes_of(body, ast.Assign) if one.lineno < line and name in _bound(one)]
     for one in sorted(given, key=lambda each: each.lineno):
         value = one.value
         if isinstance(value, ast.Call) and any(map(_is_a_class, value.keywords)):
@@ -67,4 +67,4 @@ def _bound(node: ast.Assign) -> list[str]:
 
 def _is_a_class(option: ast.keyword) -> bool:
     """Say whether an option pads with what a loss takes for a class: not the number that it ignores anyway."""
-    return option.arg in _VALUES and integer(option.value) != -100 and "ignore" not in ast.unparse(option.value).lower()
+    return option.arg in _VALUES and integer(option.value) != -100 and "ignore" not in unparsed(option.value).lower()

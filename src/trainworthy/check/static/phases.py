@@ -10,7 +10,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.bindings import function_around
 from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 _TRAINS = re.compile(
     r"(\b|_)(phase|mode|split|to_do|stage|partition|subset)\w*(\.lower\(\))? == ['\"]train(ing)?['\"]|"
@@ -29,7 +29,7 @@ def forward_of_both(
     test = None
     while node in parents and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         above = parents[node]
-        if isinstance(above, ast.If) and node in above.body and _TRAINS.search(ast.unparse(above.test)):
+        if isinstance(above, ast.If) and node in above.body and _TRAINS.search(unparsed(above.test)):
             test = above.test
         if isinstance(above, ast.For | ast.While) and node in above.body:
             call = None if test is None else _forward_before(above, node)

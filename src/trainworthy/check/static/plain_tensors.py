@@ -11,7 +11,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
 from trainworthy.check.static.libraries import is_usual_name, library_of
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import children, own, walk
+from trainworthy.check.static.tree import children, nodes_of, own, unparsed, walk
 from trainworthy.check.static.values import UNKNOWN, Const, Function, Instance, ProjectClass, Tensor, Value
 
 _Body = ast.FunctionDef | ast.AsyncFunctionDef
@@ -94,7 +94,7 @@ def _made_by_an_initialiser(store: Store) -> bool:
     if store.value is not UNKNOWN or not isinstance(node, ast.Call) or "init" not in last_name(node.func).lower():
         return False
     first = node.args[0] if node.args else None
-    return isinstance(first, ast.Call) and ast.unparse(first.func) in ("torch.empty", "torch.zeros", "torch.Tensor")
+    return isinstance(first, ast.Call) and unparsed(first.func) in ("torch.empty", "torch.zeros", "torch.Tensor")
 
 
 def _is_made_in(store: Store, node: ast.expr | None) -> bool:
@@ -124,7 +124,7 @@ def _is_chosen_by_name(store: Store, node: ast.expr) -> bool:
     if not isinstance(node, ast.Call) or not isinstance(func, ast.Call) or last_name(func.func) != "getattr":
         return False
     of = func.args[0] if func.args and node.args else None
-    return of is not None and (ast.unparse(of) == "torch" or library_of(store.context.source, of) == "torch")
+    return of is not None and (unparsed(of) == "torch" or library_of(store.context.source, of) == "torch")
 
 
 def draw_in(source: Source, node: ast.expr) -> ast.Call | None:
@@ -217,15 +217,15 @@ class Uses:
         """Say whether a function is written with the name of a module of torch, or with a usual one."""
         if not isinstance(function, ast.Attribute):
             return False
-        return library_of(self._analysis.source, function.value).startswith("torch") or ast.unparse(
-            function
-        ).startswith(_TORCH)
+        return library_of(self._analysis.source, function.value).startswith("torch") or unparsed(function).startswith(
+            _TORCH
+        )
 
     def _use_of_name(
         self, targets: list[ast.expr], method: _Body, parents: _Around, depth: int
     ) -> ast.AST | Literal["moved"] | None:
         name = targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
-        names = [one for one in walk(method) if isinstance(one, ast.Name) and one.id == name]
+        names = [one for one in nodes_of(method, ast.Name) if one.id == name]
         if not name or sum(not isinstance(one.ctx, ast.Load) for one in names) != 1:
             return "moved" if name else None
         found = [self._use(one, method, parents, depth + 1) for one in names if isinstance(one.ctx, ast.Load)]
@@ -243,7 +243,7 @@ class Uses:
             return None
         name = _parameter(function, call, node)
         body = function.node
-        names = [one for one in walk(body) if isinstance(one, ast.Name) and one.id == name]
+        names = [one for one in nodes_of(body, ast.Name) if one.id == name]
         if not name or any(not isinstance(one.ctx, ast.Load) for one in names):
             return "moved" if names else None
         parents = _parents(body)
@@ -266,7 +266,7 @@ def is_filled(node: ast.expr, parents: _Around) -> bool:
     if isinstance(parent, ast.Attribute):
         return parent.attr in _FILLS and isinstance(parents.get(parent), ast.Call)
     if isinstance(parent, ast.Call) and parent.args[:1] == [at]:
-        name = ast.unparse(parent.func)
+        name = unparsed(parent.func)
         return re.search(r"(^|\.)init\.\w+$|(normal|uniform)_$", name) is not None
     return isinstance(at, ast.Subscript) and isinstance(at.ctx, ast.Store)
 
@@ -332,9 +332,7 @@ def _makes_a_parameter(method: _Body, name: str) -> bool:
     return any(
         isinstance(one, ast.Assign)
         and any(getattr(each, "attr", "") == name for each in (*one.targets, *walk(one.value)))
-        and any(
-            last_name(each.func) in ("Parameter", "Buffer") for each in walk(one.value) if isinstance(each, ast.Call)
-        )
+        and any(last_name(each.func) in ("Parameter", "Buffer") for each in nodes_of(one.value, ast.Call))
         for one in own(method)
     )
 

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 # What draws random numbers, writes, waits or sets something.
 _CHANGES_STATE = re.compile(
@@ -32,7 +32,7 @@ def is_pure(node: ast.FunctionDef) -> bool:
     >>> [is_pure(ast.parse(f"def f(x): {body}").body[0]) for body in programs]
     [True, False]
     """
-    returns = [one for one in walk(node) if isinstance(one, ast.Return)]
+    returns = nodes_of(node, ast.Return)
     if node.decorator_list or not returns or not all(_is_something_new(node, one.value) for one in returns):
         return False
     return not any(
@@ -56,7 +56,7 @@ def _is_harmless(statement: ast.stmt) -> bool:
 def _changes_nothing(call: ast.Call) -> bool:
     if any(one.arg in ("out", "inplace") for one in call.keywords):
         return False
-    text = ast.unparse(call.func)
+    text = unparsed(call.func)
     if text in _BUILTINS:
         return True
     if _CHANGES_STATE.search(text):
@@ -68,7 +68,10 @@ def _changes_nothing(call: ast.Call) -> bool:
 def _is_something_new(node: ast.FunctionDef, value: ast.expr | None) -> bool:
     """Say whether what is returned is computed: an expression, or a name that a plain statement binds to one."""
     if isinstance(value, ast.Name):
-        bound = [one.value for one in walk(node) if isinstance(one, ast.Assign)
-                 and any(isinstance(target, ast.Name) and target.id == value.id for target in one.targets)]  # fmt: skip
+        bound = [
+            one.value
+            for one in nodes_of(node, ast.Assign)
+            if any(isinstance(target, ast.Name) and target.id == value.id for target in one.targets)
+        ]
         return bool(bound) and all(isinstance(one, ast.Call | ast.BinOp) for one in bound)
     return isinstance(value, ast.Call | ast.BinOp | ast.Tuple)

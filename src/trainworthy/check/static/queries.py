@@ -10,7 +10,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module, is_optimizer
 from trainworthy.check.static.facts import Call, Context
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import UNKNOWN, Function, Instance, ProjectClass, Ref, Sequence, Value
 
 CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss.__call__", "torch.nn.functional.cross_entropy")
@@ -98,7 +98,7 @@ def stepped_by(step: Call) -> tuple[Value, str]:
     """Return the optimizer that a step is of, and how it is written; a scaler's step names it."""
     if step.node.args or step.node.keywords:
         node = step.argument_node(0, "optimizer")
-        return step.argument(0, "optimizer") or UNKNOWN, "" if node is None else ast.unparse(node)
+        return step.argument(0, "optimizer") or UNKNOWN, "" if node is None else unparsed(node)
     return step.owner, receiver(step)
 
 
@@ -112,7 +112,7 @@ def same_object(a: Call, b: Call) -> bool:
 def receiver(call: Call) -> str:
     """Write what stands before the method's dot."""
     func = call.node.func
-    return ast.unparse(func.value) if isinstance(func, ast.Attribute) else ""
+    return unparsed(func.value) if isinstance(func, ast.Attribute) else ""
 
 
 def _named(call: Call, *beginnings: str) -> bool:

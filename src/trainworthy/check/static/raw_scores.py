@@ -10,7 +10,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, last_given, subject
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import NLL, body_of, is_a_module, is_a_test, names_in, once_per_place
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import Function, ProjectClass, Tensor, Value
 from trainworthy.check.static.without_logarithms import without_logarithms
 
@@ -186,7 +186,7 @@ def _networks_give_logarithms(analysis: Analysis) -> bool:
         for one in walk(source.tree) if any(map(_LOGARITHM.search, source.words)) else ():
             if isinstance(one, ast.Call) and called(one) == "LogSoftmax":
                 return True
-            if isinstance(one, ast.ClassDef) and not _LOSS_CLASS.search(f"{one.name} {[*map(ast.unparse, one.bases)]}"):
+            if isinstance(one, ast.ClassDef) and not _LOSS_CLASS.search(f"{one.name} {[*map(unparsed, one.bases)]}"):
                 forwards = [each for each in one.body if isinstance(each, ast.FunctionDef) and each.name == "forward"]
                 if any(map(_returns_logarithms, forwards)):
                     return True
@@ -196,7 +196,7 @@ def _networks_give_logarithms(analysis: Analysis) -> bool:
 def _returns_logarithms(function: ast.FunctionDef) -> bool:
     for one in walk(function):
         if isinstance(one, ast.Return) and one.value is not None:
-            names = [each for each in walk(one.value) if isinstance(each, ast.Name)]
+            names = nodes_of(one.value, ast.Name)
             given = [last_given(function, each.id, one.lineno) for each in names]
             if any(
                 _LOGARITHM.search(name) for part in (one.value, *given) if part is not None for name in names_in(part)
@@ -220,6 +220,6 @@ def _takes_logarithms(analysis: Analysis) -> bool:
     return any(
         isinstance(one, ast.Attribute)
         and one.attr in ("log", "log_", "log1p")
-        and not _LOGS_FOR_READERS.search(ast.unparse(one.value))
+        and not _LOGS_FOR_READERS.search(unparsed(one.value))
         for one in analysis.nodes.get(ast.Attribute, ())
     )

@@ -12,7 +12,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.backward_losses import bound_names, is_cut, sent_back
 from trainworthy.check.static.bindings import Def
-from trainworthy.check.static.tree import children, own, walk
+from trainworthy.check.static.tree import children, nodes_of, own, unparsed, walk
 
 _FRESH = frozenset({"zeros", "tensor", "zeros_like", "scalar_tensor", "FloatTensor", "Tensor"})
 _OFF = re.compile(r"no_grad|inference_mode")
@@ -101,8 +101,8 @@ def _is_added_to(body: list[ast.AST], name: str) -> bool:
 
 def _has_no_graph(node: ast.expr) -> bool:
     """Say whether an expression is a number, or is cut from its graph."""
-    names = {one.attr for one in walk(node) if isinstance(one, ast.Attribute)}
-    called = {getattr(one.func, "id", "") for one in walk(node) if isinstance(one, ast.Call)}
+    names = {one.attr for one in nodes_of(node, ast.Attribute)}
+    called = {getattr(one.func, "id", "") for one in nodes_of(node, ast.Call)}
     return bool(names & {"item", "detach", "data", "numpy", "tolist"}) or bool(called & {"float", "int", "len"})
 
 
@@ -118,11 +118,11 @@ def _appended(
         first, line = sorted((_line(backward), _line(node)))
         if not _is_loss_with_graph(call.args[0], name) or is_cut(body, name, first, line):
             continue
-        whole = owner if owner is not None and ast.unparse(func.value).startswith("self.") else function
+        whole = owner if owner is not None and unparsed(func.value).startswith("self.") else function
         if _is_made_each_turn(func.value, function, loop):
             continue
         if _is_a_list_outside(func.value, whole, loop) and not _is_emptied(func.value, loop, backward):
-            yield Kept(node, next(one for one in walk(call.args[0]) if isinstance(one, ast.Name)), backward)  # type: ignore[arg-type]
+            yield Kept(node, next(one for one in nodes_of(call.args[0], ast.Name)), backward)  # type: ignore[arg-type]
 
 
 def appended_beside_numbers(analysis: Analysis) -> Iterator[tuple[ast.Call, ast.Call]]:
@@ -155,7 +155,7 @@ def _is_a_fresh_loss(node: ast.expr, body: list[ast.AST], call: ast.Call) -> boo
     """Say whether a name is bound to the value of a loss just above, and the turn does not go back through it."""
     if not isinstance(node, ast.Name):
         return False
-    made = [one for one in body if isinstance(one, ast.Assign) and node.id in map(ast.unparse, one.targets)]
+    made = [one for one in body if isinstance(one, ast.Assign) and node.id in map(unparsed, one.targets)]
     value = made[0].value if len(made) == 1 and made[0].lineno < call.lineno else None
     loss = isinstance(value, ast.Call) and re.search(r"loss|criterion|cross_entropy", last_name(value.func)) is not None
     numbers = {one.value for one in body if isinstance(one, ast.Attribute) and one.attr in ("item", "detach", "data")}
@@ -165,7 +165,7 @@ def _is_a_fresh_loss(node: ast.expr, body: list[ast.AST], call: ast.Call) -> boo
 
 def _is_a_list_outside(target: ast.expr, whole: ast.AST, loop: ast.AST) -> bool:
     """Say whether a name or attribute is bound to an empty list, and nowhere in the loop."""
-    text, inner = ast.unparse(target), set(walk(loop))
+    text, inner = unparsed(target), set(walk(loop))
     bound = [
         one
         for one in walk(whole)
@@ -177,11 +177,11 @@ def _is_a_list_outside(target: ast.expr, whole: ast.AST, loop: ast.AST) -> bool:
 
 def _is_made_each_turn(target: ast.expr, function: Body, loop: ast.AST) -> bool:
     """Say whether a list is made in a loop around, which is none of epochs: it holds the few graphs of one turn."""
-    text = ast.unparse(target)
+    text = unparsed(target)
     for outer in own(function):
         if isinstance(outer, ast.For | ast.While) and outer is not loop and loop in walk(outer):
-            epochs = isinstance(outer, ast.For) and "epoch" in ast.unparse(outer.target).lower()
-            bound = (one for one in walk(outer) if isinstance(one, ast.Assign))
+            epochs = isinstance(outer, ast.For) and "epoch" in unparsed(outer.target).lower()
+            bound = (one for one in nodes_of(outer, ast.Assign))
             if not epochs and any(text in bound_names(each) for one in bound for each in one.targets):
                 return True
     return False
@@ -193,14 +193,14 @@ def _bound_by(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
 
 def _is_emptied(target: ast.expr, loop: ast.AST, backward: ast.AST) -> bool:
     """Say whether a list is cleared or shortened in a loop, or the graph is kept for another backward pass."""
-    text = ast.unparse(target)
+    text = unparsed(target)
     if any(one.arg == "retain_graph" for one in getattr(backward, "keywords", ())):
         return True
     for one in walk(loop):
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
-            if one.func.attr in ("clear", "pop", "popleft") and ast.unparse(one.func.value) == text:
+            if one.func.attr in ("clear", "pop", "popleft") and unparsed(one.func.value) == text:
                 return True
-        elif isinstance(one, ast.Delete) and any(text in ast.unparse(each) for each in one.targets):
+        elif isinstance(one, ast.Delete) and any(text in unparsed(each) for each in one.targets):
             return True
     return False
 
@@ -234,7 +234,7 @@ def _of_one_turn(loop: ast.For | ast.While) -> Iterator[ast.AST]:
     while left:
         one = left.pop()
         yield one
-        off = isinstance(one, ast.With) and any(_OFF.search(ast.unparse(item.context_expr)) for item in one.items)
+        off = isinstance(one, ast.With) and any(_OFF.search(unparsed(item.context_expr)) for item in one.items)
         if not off and not isinstance(one, ast.For | ast.While | ast.AsyncFor | ast.Lambda | ast.ClassDef | Def):
             left += children(one)
 
@@ -246,19 +246,19 @@ def _sum_with(node: ast.AST, name: str) -> ast.Name | ast.Attribute | None:
         target, added = node.target, node.value
     elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.BinOp):
         target, sides = node.targets[0], (node.value.left, node.value.right)
-        if not isinstance(node.value.op, ast.Add) or ast.unparse(target) not in map(ast.unparse, sides):
+        if not isinstance(node.value.op, ast.Add) or unparsed(target) not in map(unparsed, sides):
             return None
-        added = sides[1] if ast.unparse(sides[0]) == ast.unparse(target) else sides[0]
+        added = sides[1] if unparsed(sides[0]) == unparsed(target) else sides[0]
     else:
         return None
     plain = isinstance(target, ast.Name) or (isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name))
-    fits = plain and ast.unparse(target) != name and _is_loss_with_graph(added, name)
+    fits = plain and unparsed(target) != name and _is_loss_with_graph(added, name)
     return target if fits else None  # type: ignore[return-value]
 
 
 def _summand(node: ast.AST, name: str) -> ast.expr:
     value = node.value  # type: ignore[attr-defined]
-    return next(one for one in walk(value) if isinstance(one, ast.Name) and one.id == name)
+    return next(one for one in nodes_of(value, ast.Name) if one.id == name)
 
 
 def _is_loss_with_graph(node: ast.expr, name: str) -> bool:
@@ -276,7 +276,7 @@ def _starts_as_number(
 ) -> bool:
     """Say whether a sum begins as a number or fresh tensor outside of the loop, in the class for an attribute."""
     whole: ast.AST = function if isinstance(target, ast.Name) else owner or function
-    text = ast.unparse(target)
+    text = unparsed(target)
     inner = set(walk(loop)) if loop is not function else set()
     return any(
         isinstance(one, ast.Assign)
@@ -299,13 +299,13 @@ def _is_a_start(node: ast.expr) -> bool:
 
 def _is_bound_anew(target: ast.Name | ast.Attribute, function: Body, loop: ast.For | ast.While) -> bool:
     """Say whether a sum starts anew in each turn, is cut from its graph in the loop, or is what backward is for."""
-    text = ast.unparse(target)
+    text = unparsed(target)
     for node in walk(function):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "backward":
             names = [one for one in walk(node) if isinstance(one, ast.Name | ast.Attribute)]
-            if any(ast.unparse(one) == text for one in names):
+            if any(unparsed(one) == text for one in names):
                 return True
-    assigned = [one for one in walk(loop) if isinstance(one, ast.Assign)]
+    assigned = nodes_of(loop, ast.Assign)
     bound = [one for one in assigned if any(text in bound_names(each) for each in one.targets)]
     return any(
         not (isinstance(one.value, ast.Constant) and one not in loop.body) and not _adds_to(one.value, text)
@@ -314,14 +314,14 @@ def _is_bound_anew(target: ast.Name | ast.Attribute, function: Body, loop: ast.F
 
 
 def _adds_to(node: ast.expr, text: str) -> bool:
-    return isinstance(node, ast.BinOp) and text in (ast.unparse(node.left), ast.unparse(node.right))
+    return isinstance(node, ast.BinOp) and text in (unparsed(node.left), unparsed(node.right))
 
 
 def _ends_soon(target: ast.Name | ast.Attribute, function: Body, loop: ast.For | ast.While) -> bool:
     """Say whether a sum begins anew every few turns, or is one of a few repeats within a turn over the data."""
-    text = ast.unparse(target)
-    begun = [one for one in walk(loop) if isinstance(one, ast.Assign) and not _adds_to(one.value, text)]
+    text = unparsed(target)
+    begun = [one for one in nodes_of(loop, ast.Assign) if not _adds_to(one.value, text)]
     if any(text in bound_names(each) for one in begun for each in one.targets):
         return True
     around = [one for one in own(function) if isinstance(one, ast.For) and one is not loop and loop in walk(one)]
-    return any("epoch" not in ast.unparse(one.target) and "range" not in ast.unparse(one.iter) for one in around)
+    return any("epoch" not in unparsed(one.target) and "range" not in unparsed(one.iter) for one in around)

@@ -11,7 +11,7 @@ from trainworthy.check.static.assigned import arguments_after_subject, called, i
 from trainworthy.check.static.axes import axes_of, equation_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import names_in
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 _KEEPS = frozenset("dropout to type type_as float half masked_fill clone contiguous detach log clamp squeeze".split())
 _DROPS = re.compile(r"(^|_)(attn_?|attention_?|att_?)?drop(out)?(_|\d|$)")
@@ -52,7 +52,7 @@ def _uses(analysis: Analysis, node: ast.expr, scope: ast.AST, depth: int = 4) ->
             break
     if isinstance(parent, ast.Assign) and parent.value is at and isinstance(parent.targets[0], ast.Name) and depth:
         name, line = parent.targets[0].id, parent.end_lineno or parent.lineno
-        later = [one for one in walk(scope) if isinstance(one, ast.Name) and one.id == name and one.lineno > line]
+        later = [one for one in nodes_of(scope, ast.Name) if one.id == name and one.lineno > line]
         later.sort(key=lambda one: (one.lineno, one.col_offset))
         end = next((one.lineno for one in later if isinstance(one.ctx, ast.Store)), None)
         for one in later:
@@ -118,13 +118,12 @@ def _is_of_one_step(tensor: ast.expr, analysis: Analysis) -> bool:
             scope = scope_of(tensor, analysis.parents)
             given = [
                 one.value
-                for one in walk(scope)
-                if isinstance(one, ast.Assign)
-                and any(isinstance(each, ast.Name) and each.id == tensor.id for each in one.targets)
+                for one in nodes_of(scope, ast.Assign)
+                if any(isinstance(each, ast.Name) and each.id == tensor.id for each in one.targets)
                 and one.lineno < tensor.lineno
                 and not (isinstance(one.value, ast.BinOp) and tensor.id in names_in(one.value))
             ]
-            if not given or any(ast.unparse(one) != ast.unparse(given[-1]) for one in given[:-1] if len(given) > 2):
+            if not given or any(unparsed(one) != unparsed(given[-1]) for one in given[:-1] if len(given) > 2):
                 return False
             tensor = given[-1]
         else:
@@ -145,7 +144,7 @@ def _rank(analysis: Analysis, tensor: ast.expr, depth: int = 8) -> int:
             one.value
             for one in walk(scope)
             if isinstance(one, ast.Assign | ast.AugAssign) and one.lineno < tensor.lineno
-            and ast.unparse(one.targets[0] if isinstance(one, ast.Assign) else one.target) == tensor.id
+            and unparsed(one.targets[0] if isinstance(one, ast.Assign) else one.target) == tensor.id
         ]  # fmt: skip
         return max((_rank(analysis, one, depth - 1) for one in given[-4:]), default=0)
     if isinstance(tensor, ast.BinOp):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, Iteration
 from trainworthy.check.static.queries import body_of, names_in, unwrapped
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.values import UNKNOWN, Const, Function, Instance, ProjectClass, Sequence, Tensor, Value
 
 LOADERS = (
@@ -75,10 +75,10 @@ def _is_known_dict(node: ast.expr, call: Call) -> bool:
     name = node.id if isinstance(node, ast.Name) else ""
     texts = [
         one.value
-        for one in walk(call.context.source.tree)
-        if isinstance(one, ast.Assign) and any(getattr(each, "id", "") == name for each in one.targets)
+        for one in nodes_of(call.context.source.tree, ast.Assign)
+        if any(getattr(each, "id", "") == name for each in one.targets)
     ]
-    entries = [key for one in texts for each in walk(one) if isinstance(each, ast.Dict) for key in each.keys]
+    entries = [key for one in texts for each in nodes_of(one, ast.Dict) for key in each.keys]
     written = [one for one in texts if isinstance(one, ast.Dict | ast.IfExp)]
     changed = re.search(rf"\b{re.escape(name)}(\[|\.update\()", call.context.source.code) if name else None
     known = bool(texts) and len(written) == len(texts) and changed is None
@@ -117,15 +117,15 @@ def _are_numbers(loader: Call) -> bool:
 
 def _is_handed_on(analysis: Analysis, loop: Iteration, loader: Call) -> bool:
     """Say whether a loop goes through a name that was bound to a loader, and to what a wrapper made of it."""
-    text = ast.unparse(loop.node.iter)
+    text = unparsed(loop.node.iter)
     if "zip(" in text or loop.context.source is not loader.context.source:
         return False
     names = {
-        ast.unparse(one.target)
+        unparsed(one.target)
         for one in analysis.stores
         if getattr(one.node, "value", None) is loader.node and one.context.function is loop.context.function
     }
-    return any(isinstance(one, ast.Name | ast.Attribute) and ast.unparse(one) in names for one in walk(loop.node.iter))
+    return any(isinstance(one, ast.Name | ast.Attribute) and unparsed(one) in names for one in walk(loop.node.iter))
 
 
 def _learns(analysis: Analysis, loop: Iteration) -> bool:
@@ -134,16 +134,14 @@ def _learns(analysis: Analysis, loop: Iteration) -> bool:
         one.method
         for one in analysis.method_calls("backward", "manual_backward", "step", "zero_grad")
         if loop.node in one.context.all_loops()
-    } | {one.attr for one in walk(loop.node) if isinstance(one, ast.Attribute)}
+    } | {one.attr for one in nodes_of(loop.node, ast.Attribute)}
     return bool(below & {"backward", "manual_backward"}) and bool(below & {"step", "zero_grad"})
 
 
 def _carries_a_state(loop: Iteration) -> bool:
     """Say whether a hidden state is kept from batch to batch: they may go on from one another."""
     within = walk(loop.node)
-    stored = {
-        one for one in walk(body_of(loop.context)) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-    }
+    stored = {one for one in nodes_of(body_of(loop.context), ast.Name) if isinstance(one.ctx, ast.Store)}
     inside = {one.id for one in stored if one in within and _CARRIED.search(one.id)}
     return any(one.id in inside for one in stored if one not in within)
 
@@ -182,7 +180,7 @@ def _is_training_data(analysis: Analysis, call: Call) -> bool:
 def _names_of(analysis: Analysis, call: Call, data: ast.expr) -> set[str]:
     """Return what a loader and its data are called."""
     targets = [one.target for one in analysis.stores if getattr(one.node, "value", None) is call.node]
-    keys = {one.value for one in walk(data) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    keys = {one.value for one in nodes_of(data, ast.Constant) if isinstance(one.value, str)}
     return {name for one in (data, *targets) for name in names_in(one)} | {key for key in keys if key.isidentifier()}
 
 

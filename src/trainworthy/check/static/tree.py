@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 _MARKS = tuple(
     mark
@@ -39,6 +39,22 @@ def _add_below(found: list[ast.AST]) -> None:
     for one in found:  # which grows
         if type(one) not in _LEAVES:
             found += one.__dict__.get("_children") or children(one)
+
+
+_Node = TypeVar("_Node", bound=ast.AST)
+
+
+def nodes_of(node: ast.AST, kind: type[_Node]) -> list[_Node]:
+    """Return what is of one kind among a node and all below it, in the order of ``walk``; base classes have none."""
+    kept = node.__dict__
+    if type(node) not in _KEPT:
+        return [one for one in walk(node) if type(one) is kind]
+    kinds: dict[type[ast.AST], list[Any]] | None = kept.get("_kinds")
+    if kinds is None:
+        kinds = kept["_kinds"] = {}
+        for one in walk(node):
+            kinds.setdefault(type(one), []).append(one)
+    return kinds.get(kind, [])
 
 
 def children(node: ast.AST) -> Sequence[ast.AST]:
@@ -86,6 +102,28 @@ def _own(body: Sequence[ast.AST]) -> tuple[ast.AST, ...]:
 
 def _position(node: ast.AST) -> tuple[int, int]:
     return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+
+
+_DOTTED = frozenset({ast.Name, ast.Attribute, ast.Call, ast.Subscript})  # what a dot may follow as it is
+
+
+def unparsed(node: ast.AST) -> str:
+    """Return what ``ast.unparse`` writes for a node, which is written once.
+
+    >>> unparsed(ast.parse("a .b( c )", mode="eval").body)
+    'a.b(c)'
+    """
+    kept = node.__dict__
+    text: str | None = kept.get("_unparsed")
+    if text is None:
+        if type(node) is ast.Name:
+            return node.id
+        if type(node) is ast.Attribute and type(node.value) in _DOTTED:
+            text = f"{unparsed(node.value)}.{node.attr}"
+        else:
+            text = ast.unparse(node)
+        kept["_unparsed"] = text
+    return text
 
 
 def variables(node: ast.AST) -> set[str]:

@@ -17,7 +17,7 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.mode_on_the_way import PutIntoTraining
 from trainworthy.check.static.queries import inner_modules
 from trainworthy.check.static.source import Source, kept_with_source
-from trainworthy.check.static.tree import own, walk
+from trainworthy.check.static.tree import own, unparsed, walk
 from trainworthy.check.static.values import Function, Instance
 
 _MODE_NAME = re.compile(r"eval_?mode|set_?eval|to_?eval|eval_on|evaluating|test_?mode|set_?mode|set_?train|train_?mode")
@@ -50,7 +50,7 @@ class Modes:
 
     def keeps_training(self, call: Call) -> bool:
         """Say whether the way to a call puts the model into training mode, and nothing after that into the other."""
-        if any("eval" in ast.unparse(one.node).lower() for one in call.context.withs if isinstance(one.node, ast.expr)):
+        if any("eval" in unparsed(one.node).lower() for one in call.context.withs if isinstance(one.node, ast.expr)):
             return False
         # What a function does that was run before is not seen again: none of these may turn it on.
         again = next((at for at, one in enumerate(call.context.callers) if one.at == call.at), None)
@@ -62,7 +62,7 @@ class Modes:
 
     def may_evaluate(self, call: Call) -> bool:
         """Say whether any may be about what is called: the same object, one that holds it, an unknown one."""
-        if any("eval" in ast.unparse(one.node).lower() for one in call.context.withs if isinstance(one.node, ast.expr)):
+        if any("eval" in unparsed(one.node).lower() for one in call.context.withs if isinstance(one.node, ast.expr)):
             return True
         if self._nowhere:
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from trainworthy.check.static.tree import children, walk
+from trainworthy.check.static.tree import children, nodes_of
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _INNER = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
@@ -116,8 +116,7 @@ def _bound(statements: list[ast.stmt]) -> set[str]:
             left.append(one.value)
             continue
         if isinstance(one, _COMPREHENSIONS):
-            names |= {inner.target.id for inner in walk(one) if isinstance(inner, ast.NamedExpr)
-                      and isinstance(inner.target, ast.Name)}  # fmt: skip
+            names |= {inner.target.id for inner in nodes_of(one, ast.NamedExpr) if isinstance(inner.target, ast.Name)}
             continue
         if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load):
             names.add(one.id)

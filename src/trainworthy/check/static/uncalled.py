@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import function_around
 from trainworthy.check.static.libraries import is_usual_name
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 
 # Methods that give a number or a size, and are asked for it; NumPy's `size` is a number itself.
 _NUMBERS = frozenset("dim ndimension numel nelement size get_device item".split())
@@ -100,17 +100,17 @@ def _is_a_tensor(analysis: Analysis, method: ast.Attribute) -> bool:
         return isinstance(base.func, ast.Attribute) and base.func.attr in _OF_TENSORS and not is_usual_name(base.func)
     if not isinstance(base, ast.Name | ast.Attribute) or is_usual_name(base):
         return False
-    text, around = ast.unparse(base), function_around(analysis.parents, method)
+    text, around = unparsed(base), function_around(analysis.parents, method)
     if isinstance(base, ast.Name) and _is_annotated(around, base.id):
         return True
     nodes = walk(around) if around is not None else analysis.nodes.get(ast.Call, [])
     called = {
         one.func.attr
         for one in nodes
-        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and ast.unparse(one.func.value) == text
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and unparsed(one.func.value) == text
     }
     if any(isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and one.attr == method.attr
-           and ast.unparse(one.value) == text for one in nodes):  # fmt: skip
+           and unparsed(one.value) == text for one in nodes):  # fmt: skip
         return False
     return method.attr in called or (method.attr != "size" and bool(called & _OF_TENSORS))
 
@@ -121,5 +121,5 @@ def _is_annotated(function: ast.AST | None, name: str) -> bool:
     if not isinstance(arguments, ast.arguments):
         return False
     every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-    found = [ast.unparse(one.annotation) for one in every if one.arg == name and one.annotation is not None]
+    found = [unparsed(one.annotation) for one in every if one.arg == name and one.annotation is not None]
     return bool(found) and found[0].rpartition(".")[2] in ("Tensor", "FloatTensor", "LongTensor")

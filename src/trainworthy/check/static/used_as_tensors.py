@@ -8,7 +8,7 @@ import re
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, integer, last_given, scope_of
 from trainworthy.check.static.libraries import library_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 # What modules, encodings of tokenizers and graphs, whose methods change them in place, have not.
 _ATTRIBUTES = frozenset({"shape", "ndim", "mT"})
@@ -34,13 +34,13 @@ def is_of_a_tensor(analysis: Analysis, call: ast.Call) -> bool:
     if not isinstance(func, ast.Attribute):
         return False
     given = [one.value if isinstance(one, ast.Starred) else one for one in call.args]
-    if func.attr in _SHAPED and any(integer(one) == -1 or _SIZED.search(ast.unparse(one)) for one in given):
+    if func.attr in _SHAPED and any(integer(one) == -1 or _SIZED.search(unparsed(one)) for one in given):
         return True
     if func.attr in ("transpose", "swapaxes", "flatten"):
         numbers = [integer(one) for one in given]
         if None not in numbers and len(numbers) > 1:
             return True
-    if func.attr == "to" and any(_WHOLE_NUMBERS.search(ast.unparse(one)) for one in given[:1]):
+    if func.attr == "to" and any(_WHOLE_NUMBERS.search(unparsed(one)) for one in given[:1]):
         return True  # no module takes such numbers
     return isinstance(func.value, ast.Name) and is_used_as_tensor(analysis, func.value)
 
@@ -48,7 +48,7 @@ def is_of_a_tensor(analysis: Analysis, call: ast.Call) -> bool:
 def is_used_as_tensor(analysis: Analysis, name: ast.Name) -> bool:
     """Say whether a name is surely a tensor or array: its function says or treats it so, or moves its neighbour."""
     scope = scope_of(name, analysis.parents)
-    uses = [one for one in walk(scope) if isinstance(one, ast.Name) and one.id == name.id and one is not name]
+    uses = [one for one in nodes_of(scope, ast.Name) if one.id == name.id and one is not name]
     if any(_is_something_else(one, analysis.parents) for one in uses):
         return False
     if _is_annotated(scope, name.id) or any(_is_tensors(one, analysis) for one in uses):
@@ -71,7 +71,7 @@ def _is_something_else(use: ast.Name, parents: dict[ast.AST, ast.AST]) -> bool:
 def _is_annotated(scope: ast.AST, name: str) -> bool:
     arguments = scope.args if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef) else None
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs] if arguments is not None else []
-    said = [ast.unparse(one.annotation) for one in every if one.arg == name and one.annotation is not None]
+    said = [unparsed(one.annotation) for one in every if one.arg == name and one.annotation is not None]
     return any(re.fullmatch(r"['\"]?(Optional\[)?(\w+\.)?(\w*Tensor)\]?( \| None)?['\"]?", one) for one in said)
 
 
@@ -90,7 +90,7 @@ def _is_tensors(use: ast.Name, analysis: Analysis) -> bool:
         return any(isinstance(one, ast.Slice) or getattr(one, "value", 0) in (..., None) for one in parent.slice.elts)
     if isinstance(parent, ast.Call) and called(parent) in ("isinstance", "type") and parent.args[:1] == [use]:
         said = parent.args[1] if len(parent.args) > 1 else getattr(outer, "comparators", [None])[0]
-        return isinstance(said, ast.Attribute | ast.Name) and ast.unparse(said).endswith("Tensor")
+        return isinstance(said, ast.Attribute | ast.Name) and unparsed(said).endswith("Tensor")
     if isinstance(parent, ast.Call) and parent.args[:1] == [use] and isinstance(parent.func, ast.Attribute):
         library = library_of(analysis.source, parent.func.value)
         return library == "torch.nn.functional" or (library == "torch" and parent.func.attr not in _NO_TENSORS)
@@ -104,7 +104,7 @@ def _is_made_so(name: ast.Name, scope: ast.AST) -> bool:
             continue
         target, value = one.targets[0], one.value
         if isinstance(target, ast.Tuple) and target.elts and getattr(target.elts[0], "id", "") == name.id:
-            return isinstance(value, ast.Call) and ast.unparse(value.func) == "torchaudio.load"
+            return isinstance(value, ast.Call) and unparsed(value.func) == "torchaudio.load"
     given = last_given(scope, name.id, name.lineno)
     return isinstance(given, ast.Call) and called(given) in _NEW and isinstance(given.func, ast.Attribute)
 
@@ -139,17 +139,17 @@ def _parts_of_batch(name: ast.Name, scope: ast.AST, analysis: Analysis) -> set[s
 
 def _is_a_loader(node: ast.expr, scope: ast.AST) -> bool:
     """Say whether something goes through what is called a loader, or through what was made of one."""
-    if _LOADER.search(ast.unparse(node)):
+    if _LOADER.search(unparsed(node)):
         return True
     wraps = isinstance(node, ast.Call) and bool(node.args) and called(node) in ("enumerate", "iter", "next")
     inner = node.args[0] if isinstance(node, ast.Call) and wraps else node
     given = followed(inner, scope)
-    return given is not inner and _LOADER.search(ast.unparse(given)) is not None
+    return given is not inner and _LOADER.search(unparsed(given)) is not None
 
 
 def _counts(node: ast.expr, scope: ast.AST) -> bool:
     """Say whether something is numbered: ``enumerate(loader)``, ``tqdm(enumerate(loader))``."""
-    return "enumerate" in ast.unparse(followed(node, scope))
+    return "enumerate" in unparsed(followed(node, scope))
 
 
 def _items(batch: str, scope: ast.AST) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of
 
 if TYPE_CHECKING:
     from trainworthy.check.static.facts import Call
@@ -250,11 +250,8 @@ def _called_on_self(node: ast.AST) -> set[str]:
     """Return the names of the methods that a function calls on ``self``."""
     return {
         one.func.attr
-        for one in walk(node)
-        if isinstance(one, ast.Call)
-        and isinstance(one.func, ast.Attribute)
-        and isinstance(one.func.value, ast.Name)
-        and one.func.value.id == "self"
+        for one in nodes_of(node, ast.Call)
+        if isinstance(one.func, ast.Attribute) and isinstance(one.func.value, ast.Name) and one.func.value.id == "self"
     }
 
 

@@ -8,7 +8,7 @@ import re
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.queries import inner_modules
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 from trainworthy.check.static.values import Instance, ProjectClass, Value
 
 _SAME = re.compile(
@@ -48,11 +48,11 @@ def _is_plain_class(cls: ProjectClass, own: set[str]) -> bool:
     if not cls.fully_known():
         return False
     for one in cls.order():
-        if _OF_A_MODE.search(ast.unparse(one.node)):
+        if _OF_A_MODE.search(unparsed(one.node)):
             return False
         for method in one.node.body:
             if isinstance(method, ast.FunctionDef) and method.name == "__init__":
-                made = {last_name(call.func) for call in walk(method) if isinstance(call, ast.Call)}
+                made = {last_name(call.func) for call in nodes_of(method, ast.Call)}
                 if any(not _SAME.search(name) for name in made - own - _HELPERS):
                     return False
     return True
