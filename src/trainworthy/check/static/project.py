@@ -71,22 +71,32 @@ def _find_file(name: str, folder: str, level: int) -> str | None:
         start = Path(folder)
         for _ in range(level - 1):
             start = start.parent
-        return _module_file(start, parts)
+        return _module_file(str(start), parts)
     for root in _roots(folder):
-        found = _module_file(Path(root), parts)
+        found = _module_file(root, parts)
         if found is not None:
             return found
     return None
 
 
-def _module_file(root: Path, parts: list[str]) -> str | None:
-    whole = root.joinpath(*parts)
+def _module_file(root: str, parts: list[str]) -> str | None:
+    if parts and _names_in(root).isdisjoint((parts[0], f"{parts[0]}.py")):
+        return None  # of a library, as most: not looked for any further
+    whole = Path(root, *parts)
     if parts:
-        file = whole.parent / f"{whole.name}.py"
+        file = whole.with_name(f"{whole.name}.py")
         if file.is_file():
             return str(file)
     package = whole / "__init__.py"
     return str(package) if package.is_file() else None
+
+
+@lru_cache(maxsize=4096)
+def _names_in(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(one.name for one in Path(folder).iterdir())
+    except OSError:
+        return frozenset()
 
 
 @lru_cache(maxsize=4096)
