@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from trainworthy.check.finding import Place
-from trainworthy.tape.record import PHASES, ModuleInfo, Phase, Signature, Source, Tape, TensorMeta
+from trainworthy.tape.record import PHASES, ModuleInfo, Op, Phase, Signature, Source, Tape, TensorInfo, TensorMeta
 
 
 class RowView(NamedTuple):
@@ -46,25 +47,37 @@ def source_lines(source: Source, count: int = 3) -> list[str]:
 
 
 def batch_size(tape: Tape) -> int | None:
-    """Return the first dimension of the first data that the model is given in the reference step.
+    """Return the first dimension of the first data of the reference step that a model is given to learn from.
 
-    Without a module, it is that of the first data of the step with two dimensions or more: what is made or moved, else
-    what meets parameters.
+    That is what goes into modules before they keep something for the backward pass; where nothing is kept, or the data
+    is not seen to go in, the first data that any module gets or makes. Without a module, it is that of the first data
+    of the step with two dimensions or more: what is made or moved, else what meets parameters.
     """
-    first: int | None = None
-    met: int | None = None
-    for op in tape.ops:
-        if op.step != tape.reference_step:
-            continue
-        if op.phase == "forward" and op.module:
-            for tensor in op.inputs:
-                if tensor.kind == "input" and tensor.shape:
-                    return tensor.shape[0]
-        if first is None and op.phase == "data":
-            first = next((t.shape[0] for t in op.outputs if len(t.shape) >= 2), None)
-        if met is None and op.phase == "forward":
-            met = next((t.shape[0] for t in op.inputs if t.kind == "input" and len(t.shape) >= 2), None)
-    return None if any(info.parameters for info in tape.model) else met if first is None else first
+    ops = [op for op in tape.ops if op.step == tape.reference_step]
+    forward = [op for op in ops if op.phase == "forward"]
+    if any(info.parameters for info in tape.model):
+        within = [op for op in forward if op.module]
+        sizes = chain(_learnt_from(within), _sizes(within, 1), (n for op in within for n in _long(op.outputs)))
+    else:
+        sizes = chain((n for op in ops if op.phase == "data" for n in _long(op.outputs)), _sizes(forward, 2))
+    return next(sizes, None)
+
+
+def _learnt_from(ops: Sequence[Op]) -> Iterator[int]:
+    """Yield the size of what went in last, each time something is kept."""
+    given: int | None = None
+    for op in ops:
+        given = next(_sizes([op], 1), given)
+        if given is not None and any(t.kind == "activation" for t in op.outputs):
+            yield given
+
+
+def _sizes(ops: Sequence[Op], dims: int) -> Iterator[int]:
+    return (t.shape[0] for op in ops for t in op.inputs if t.kind == "input" and len(t.shape) >= dims)
+
+
+def _long(tensors: Sequence[TensorInfo]) -> Iterator[int]:
+    return (t.shape[0] for t in tensors if len(t.shape) >= 2)
 
 
 class ModuleTable:

@@ -220,23 +220,57 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
     if not any(_may_be(row.signature) for row in rows(tape)):
         return
     size = batch_size(tape)
-    if size is None or size < 2:
-        return
-    columns = _WrittenColumns()
+    columns, tables = _WrittenColumns(), _Tables(size)
     for op in tape.ops:
         if op.step == tape.reference_step and op.phase in ("forward", "loss", "other"):
             columns.note(op)
             found = _operands(op, size, columns)
             if found is not None:
-                a, b, result = found
-                yield Hit(
-                    place=place_of(op.source, tape),
-                    message=f"{op.name.partition('.')[0]} of {_shape(a)} and {_shape(b)} gives "
-                    f"{_shape(result)}: each of the "
-                    f"{size} samples meets every other",
-                    evidence=(Evidence(alignment(a, b, result)),),
-                    fix="Give both the same shape: prediction.squeeze(-1), or target.unsqueeze(-1).",
-                )
+                yield _hit(op, found, tape)
+            else:
+                yield from (_hit(*table, tape) for table in tables.see(op, columns))
+
+
+_Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of two operands and their result
+
+
+def _hit(op: Op, shapes: _Shapes, tape: Tape) -> Hit:
+    a, b, result = shapes
+    met = next(n for n in result if result.count(n) >= 2)
+    return Hit(
+        place=place_of(op.source, tape),
+        message=f"{op.name.partition('.')[0]} of {_shape(a)} and {_shape(b)} gives {_shape(result)}: each of the {met} "
+        "samples meets every other",
+        evidence=(Evidence(alignment(a, b, result)),),
+        fix="Give both the same shape: prediction.squeeze(-1), or target.unsqueeze(-1).",
+    )
+
+
+class _Tables:
+    """Tables that a column and a row without gradients give, until one meets a row of predictions."""
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size
+        self._made: dict[int, tuple[Op, _Shapes]] = {}  # by the storage of the table
+
+    def see(self, op: Op, columns: _WrittenColumns) -> Iterator[tuple[Op, _Shapes]]:
+        """Yield the operation that made a table, when predictions are compared with it."""
+        name = op.name.partition(".")[0]
+        if len(op.inputs) < 2 or self._size is None or not op.outputs:
+            return
+        a, b = op.inputs[:2]
+        table = self._made.get(a.storage) or self._made.get(b.storage)
+        if table is None:
+            result = doubly_expanded(a.shape, b.shape) if op.phase == "other" and name in _ELEMENTWISE else None
+            if result == (self._size, self._size) and not columns.has(a, b):
+                self._made[op.outputs[0].storage] = op, (a.shape, b.shape, result)
+            return
+        other = b if a.storage in self._made else a
+        if other.kind == "activation" and _before_expanding(other) in ((self._size,), (self._size, 1)):
+            if name in ("sub", "rsub", *_LOSSES_live):
+                yield table
+        elif op.phase == "other" and op.outputs[0].shape == (self._size, self._size):
+            self._made[op.outputs[0].storage] = table
 
 
 def _may_be(signature: Signature) -> bool:
@@ -268,9 +302,7 @@ class _WrittenColumns:
         return a.storage == b.storage or any((t.storage, t.shape) in self._seen for t in (a, b) if len(t.shape) > 1)
 
 
-def _operands(
-    op: Op, size: int, columns: _WrittenColumns
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+def _operands(op: Op, size: int | None, columns: _WrittenColumns) -> _Shapes | None:
     """Return the two shapes and that of the result, if an operation is such a broadcast."""
     name = op.name.partition(".")[0]
     if len(op.inputs) < 2:
@@ -282,11 +314,12 @@ def _operands(
     compared = name == "eq" and not all(data) and not columns.has(a, b)
     if (compared or (name in _ELEMENTWISE and (one_is_data or neither))) and "parameter" not in (a.kind, b.kind):
         result = doubly_expanded(a.shape, b.shape)
-        both = size in a.shape and size in b.shape
+        both = size is not None and size > 1 and size in a.shape and size in b.shape
         return (a.shape, b.shape, result) if result is not None and both and result.count(size) >= 2 else None
-    if name in _LOSSES_live and a.shape == b.shape and a.shape.count(size) >= 2:  # expanded before: strides of 0
+    if name in _LOSSES_live and a.shape == b.shape:  # expanded before: strides of 0
         small_a, small_b = _before_expanding(a), _before_expanding(b)
-        if small_a != a.shape and small_b != b.shape and len(small_a) != len(small_b):
+        twice = any(n > 1 and n in small_b and a.shape.count(n) >= 2 for n in small_a)
+        if twice and small_a != a.shape and small_b != b.shape and len(small_a) != len(small_b):
             return small_a, small_b, a.shape
     return None
 
