@@ -190,21 +190,24 @@ class BackwardWatch:
 
     def _faults(self, nodes: list[Any], place: Place) -> Iterator[tuple[ChainFault, Place]]:
         for node in loss_nodes(nodes):
-            kind = operation_of(node)
-            below = through_views(node)
-            fault: ChainFault | None = None
-            if kind.startswith(("NllLoss", "LogSoftmax")):
-                if kind.startswith("NllLoss") and below is not None and operation_of(below) == "LogSoftmax":
-                    below = through_views(below)
-                    if below is not None and operation_of(below) == "Softmax":
-                        fault = "softmax-cross-entropy"
-                elif kind.startswith("NllLoss") and below is not None and operation_of(below) == "Softmax":
-                    fault = "nll-probabilities"
-            elif kind == "BinaryCrossEntropyWithLogits" and below is not None and operation_of(below) == "Sigmoid":
-                fault = "sigmoid-bce-logits"
+            fault = _squashed_twice(node)
             if fault is not None:
                 number = node.metadata.get(PLACE_KEY)
                 yield fault, self.watch.place_of(number) if number is not None else place
+
+
+def _squashed_twice(loss: Any) -> ChainFault | None:
+    """Name what a loss does to its input that was done to it already."""
+    kind, below = operation_of(loss), through_views(loss)
+    made = "" if below is None else operation_of(below)
+    if kind.startswith("NllLoss"):
+        above = through_views(below) if made == "LogSoftmax" else None
+        if above is not None and operation_of(above) in ("Softmax", "Sigmoid"):
+            return "softmax-cross-entropy"
+        return "nll-probabilities" if made in ("Softmax", "Sigmoid", "Exp") else None
+    if kind == "BinaryCrossEntropyWithLogits" and made in ("Sigmoid", "Softmax"):
+        return "sigmoid-bce-logits"
+    return None
 
 
 def _read_node(readings: list[tuple[Any, int, list[torch.Tensor]]], name: str, source: int, made: Any) -> None:

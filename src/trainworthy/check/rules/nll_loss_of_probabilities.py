@@ -16,13 +16,16 @@ How sure:
     or by a network that the file imports, and about losses that somebody chooses by name.
 
 In real steps:
-    In the graph of a loss: NllLoss directly on a softmax.
+    In the graph of a loss: NllLoss on a softmax, a sigmoid or an exponential, with nothing but changes of form in
+    between. In a rehearsal: the same on the tape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.rows import place_of
+from trainworthy.check.dry.squashed import squashed_twice
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
@@ -30,6 +33,7 @@ from trainworthy.check.static import raw_scores
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import NLL
 from trainworthy.check.static.values import Tensor
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -114,7 +118,23 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
     for place in dict.fromkeys(p for b in facts.backwards for f, p in b.faults if f == "nll-probabilities"):
         yield Hit(
             place=place,
-            message="nll_loss gets the output of a softmax; it takes log-probabilities",
-            evidence=(Evidence("graph: NllLoss <- Softmax"),),
+            message="nll_loss gets the output of a softmax, sigmoid or exp; it takes log-probabilities",
+            evidence=(Evidence("graph: NllLoss <- Softmax, Sigmoid or Exp"),),
             fix="Use log_softmax, or cross_entropy on the logits.",
         )
+
+
+DRY_BAD, DRY_GOOD = LIVE_BAD, LIVE_GOOD
+
+
+@rule(code="TW203", severity="error", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield each such loss of the reference step."""
+    for found in squashed_twice(tape):
+        if found.loss == "nll_loss":
+            yield Hit(
+                place=place_of(found.loss_at, tape),
+                message=f"nll_loss gets the result of a {found.activation}; it takes log-probabilities",
+                evidence=(Evidence(f"the {found.activation} is here", place_of(found.activation_at, tape)),),
+                fix="Use log_softmax, or cross_entropy on the logits.",
+            )

@@ -10,19 +10,23 @@ How sure:
     The activation is found in the source.
 
 In real steps:
-    In the graph of a loss: BinaryCrossEntropyWithLogits on a sigmoid, with nothing but changes of form in between.
+    In the graph of a loss: BinaryCrossEntropyWithLogits on a sigmoid or softmax, with nothing but changes of form in
+    between. In a rehearsal: the same on the tape, also before `multilabel_soft_margin_loss`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.rows import place_of
+from trainworthy.check.dry.squashed import squashed_twice
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import BCE_LOGITS
 from trainworthy.check.static.values import Tensor
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -104,3 +108,19 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             evidence=(Evidence("graph: BinaryCrossEntropyWithLogits <- Sigmoid"),),
             fix="Pass the logits.",
         )
+
+
+DRY_BAD, DRY_GOOD = LIVE_BAD, LIVE_GOOD
+
+
+@rule(code="TW202", severity="error", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield each such loss of the reference step."""
+    for found in squashed_twice(tape):
+        if found.loss == "binary_cross_entropy_with_logits":
+            yield Hit(
+                place=place_of(found.loss_at, tape),
+                message=f"the loss applies a sigmoid to the result of a {found.activation}",
+                evidence=(Evidence(f"the {found.activation} is here", place_of(found.activation_at, tape)),),
+                fix="Pass the logits.",
+            )

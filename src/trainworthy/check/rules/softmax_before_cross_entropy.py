@@ -12,14 +12,16 @@ How sure:
     The activation is found in the source. A second log-softmax changes nothing and is not reported.
 
 In real steps:
-    In the graph of a loss: negative log-likelihood of the log-softmax of a softmax, with nothing but changes of form
-    in between.
+    In the graph of a loss: negative log-likelihood of the log-softmax of a softmax or sigmoid, with nothing but
+    changes of form in between. In a rehearsal: the same on the tape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.rows import place_of
+from trainworthy.check.dry.squashed import squashed_twice
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
@@ -27,6 +29,7 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import CROSS_ENTROPY, once_per_place
 from trainworthy.check.static.values import Instance, ProjectClass, Ref, Tensor
+from trainworthy.tape.record import Tape
 
 BAD = """\
 import torch
@@ -159,3 +162,19 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             evidence=(Evidence("graph: NllLoss <- LogSoftmax <- Softmax"),),
             fix="Pass the logits; take softmax only for what is shown or sampled.",
         )
+
+
+DRY_BAD, DRY_GOOD = LIVE_BAD, LIVE_GOOD
+
+
+@rule(code="TW201", severity="error", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Yield each such loss of the reference step."""
+    for found in squashed_twice(tape):
+        if found.loss == "cross_entropy":
+            yield Hit(
+                place=place_of(found.loss_at, tape),
+                message=f"cross-entropy gets the result of a {found.activation}; it applies log-softmax itself",
+                evidence=(Evidence(f"the {found.activation} is here", place_of(found.activation_at, tape)),),
+                fix=f"Remove the {found.activation} from what the loss gets; apply it only to predictions.",
+            )
