@@ -2,7 +2,8 @@
 
 What it finds:
     In a rehearsal: `squeeze()` without an axis on a tensor that begins with the batch, in a training whose loader
-    leaves one sample for the last batch. In real steps: a copy of the model, in evaluation mode, is given the first
+    leaves one sample for the last batch; and a line that is given one sample and several in the same step, and takes
+    the first axis of the one. In real steps: a copy of the model, in evaluation mode, is given the first
     sample of a batch alone; a `squeeze()` removes one axis more than for the whole batch, and the result lacks the
     batch's axis, or the model fails.
 
@@ -24,7 +25,7 @@ from trainworthy.check.dry.rows import batch_size, place_of, rows
 from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
-from trainworthy.tape.record import Tape
+from trainworthy.tape.record import Source, Tape
 
 BAD = """\
 import torch
@@ -86,7 +87,8 @@ LIVE_GOOD = LIVE_BAD.replace("squeeze()  # <- TW160", "squeeze(1)")
 
 @rule(code="TW160", severity="error", depth="dry")
 def find(tape: Tape) -> Iterator[Hit]:
-    """Look at squeezes if the last batch holds one sample."""
+    """Look at squeezes that do both in one step, then at those of the last batch, if that holds one sample."""
+    yield from _sometimes_alone(tape)
     alone = [
         note for note in tape.notes.get("loading") or ()
         if note.get("dataset_size") and (note.get("batch_size") or 0) > 1 and not note.get("drop_last")
@@ -110,6 +112,23 @@ def find(tape: Tape) -> Iterator[Hit]:
                 ),),
                 fix="Name the axis: squeeze(1) or squeeze(-1).",
             )  # fmt: skip
+
+
+def _sometimes_alone(tape: Tape) -> Iterator[Hit]:
+    """Yield lines whose squeeze keeps the first axis of some tensors, and takes that of one that is alone."""
+    seen: dict[Source, list[tuple[int, ...]]] = {}
+    for row in rows(tape):
+        if row.signature.name == "squeeze" and row.phase in ("forward", "loss") and row.signature.inputs:
+            seen.setdefault(row.source, []).append(row.signature.inputs[0].shape)
+    for source, shapes in seen.items():
+        alone = next((one for one in shapes if len(one) > 1 and one[0] == 1), None)
+        several = next((one for one in shapes if alone is not None and one[0] > 1 and one[1:] == alone[1:]), None)
+        if alone is not None and several is not None and max(alone) > 1:
+            yield Hit(
+                place=place_of(source, tape),
+                message=f"squeeze() of {alone} takes the first axis, which it leaves to {several}",
+                fix="Name the axis: squeeze(1) or squeeze(-1).",
+            )
 
 
 @rule(code="TW160", severity="error", depth="live")
