@@ -11,11 +11,11 @@ from torch import nn
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.broadcasting import ELEMENTWISE
-from trainworthy.check.live.facts_seldom import DividedMean, MixedTerms
+from trainworthy.check.live.facts_seldom import DividedMean, MixedTerms, WeighedMean
 from trainworthy.check.live.facts_steps import Backward, ChainFault
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
-from trainworthy.check.live.terms import divided_again, summed_beside_means, terms_of
+from trainworthy.check.live.terms import divided_again, summed_beside_means, terms_of, weighed_after_the_mean
 from trainworthy.check.live.watch import Watch, finite_reading, operation_of, plain
 
 _MAX_NODES = 200_000
@@ -146,6 +146,9 @@ class BackwardWatch:
         if mixed is not None and (here := at(mixed[0].node)) is not None:
             mean = at(mixed[1].node) or place
             facts.mixed_terms.append(MixedTerms(step=step, place=here, mean=mean, batch=batch, shape=mixed[0].shape))
+        weighed = weighed_after_the_mean(loss, batch)
+        if weighed is not None and (here := at(weighed[0])) is not None:
+            facts.weighed_means.append(WeighedMean(step=step, place=here, mean=at(weighed[1]) or here, batch=batch))
         if again is not None and (here := at(again[0])) is not None:
             facts.divided_means.append(DividedMean(step=step, place=here, mean=at(again[1].node) or here, batch=batch))
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         TwinOptimizers,
         Upscaled,
         View,
+        WeighedMean,
     )
     from trainworthy.check.live.facts_setup import (
         BufferWithGraph,
@@ -106,6 +107,7 @@ class LiveFacts:
     probes: list[Probe] = field(default_factory=list)
     alone: list[Alone] = field(default_factory=list)
     divided_means: list[DividedMean] = field(default_factory=list)
+    weighed_means: list[WeighedMean] = field(default_factory=list)
     mixed_terms: list[MixedTerms] = field(default_factory=list)
     over_queries: list[OverQueries] = field(default_factory=list)
     views: list[View] = field(default_factory=list)

@@ -41,6 +41,16 @@ class DividedMean:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeighedMean:
+    """One number for the whole batch, made at ``mean``, that is multiplied with a number for each sample."""
+
+    step: int
+    place: Place
+    mean: Place
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedEnd:
     """Rows of tokens whose ignored tail is one token that is never a target, after last targets that all differ."""
 

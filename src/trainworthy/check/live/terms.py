@@ -101,3 +101,35 @@ def _is_penalty(node: Any) -> bool:
             break
         node = below[0]
     return type(node).__name__ == "AccumulateGrad"
+
+
+def weighed_after_the_mean(root: Any, batch: int) -> tuple[Any, Any] | None:
+    """Return the product of one number of the batch with a number for each sample that a loss adds up, and the number.
+
+    ``root`` is the node of a loss; the number is a loss that was averaged or summed. Its node is the second.
+    """
+    queue, left = [root], _MAX_TERMS
+    while queue and left and batch > 1:
+        node, left = queue.pop(), left - 1
+        below = [one for one, _ in node.next_functions if one is not None]
+        if operation_of(node) in (*_ADDED, "Mul", "Div"):
+            queue += below
+        elif operation_of(node) in ("Mean", "Sum") and len(below) == 1:
+            product = _outer_product(node, below[0], batch)
+            if product is not None:
+                return product
+    return None
+
+
+def _outer_product(mean: Any, node: Any, batch: int) -> tuple[Any, Any] | None:
+    shape, below = tuple(mean._saved_self_sym_sizes), [one for one, _ in node.next_functions if one is not None]
+    if (
+        not shape
+        or shape[0] != batch
+        or any(n != 1 for n in shape[1:])
+        or operation_of(node) != "Mul"
+        or len(below) != 1
+    ):
+        return None
+    whole = type(below[0]).__name__ in ("MeanBackward0", "SumBackward0")
+    return (node, below[0]) if whole or getattr(below[0], "_saved_reduction", None) in (_MEAN, _SUM) else None
