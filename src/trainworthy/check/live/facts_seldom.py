@@ -174,11 +174,12 @@ class OverQueries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A view that a line of the user's takes in a forward pass."""
+    """A view that a line of the user's takes in a forward pass; ``is_data``: of what a model was given."""
 
     place: Place
     before: Shape
     after: Shape
+    is_data: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

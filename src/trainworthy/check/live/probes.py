@@ -47,7 +47,7 @@ def _run_alone(watch: Watch, call: Call) -> None:
     twin = copy_of(model).eval()
     args, kwargs = copy_of_arguments(call.args, call.kwargs)
     size, _ = _batch_size(watch.facts, call, tensors[0])
-    with ViewWatch(watch), AttentionWatch(twin, watch.place) as attention:
+    with ViewWatch(watch, list(tensors_in([args, kwargs]))), AttentionWatch(twin, watch.place) as attention:
         if size is not None and size > 1 and any(t.dim() and t.shape[0] == size for t in tensors):
             name = type(model).__name__
             watch.facts.alone.extend(alone(twin, args, kwargs, size=size, place=watch.place, name=name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainworthy.check.live.facts_seldom import View
-from trainworthy.check.live.watch import Watch
+from trainworthy.check.live.watch import Watch, plain
 
 _VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default, torch.ops.aten._reshape_alias.default)
 _MAX_VIEWS = 1000
@@ -21,11 +22,12 @@ _PASSED = (str(Path(__file__).parents[2]), *(str(_TORCH / name) for name in _MOD
 
 
 class ViewWatch(TorchDispatchMode):
-    """Writes down each view once; not those that libraries take."""
+    """Writes down each view once, and whether it is one of ``data``; not those that libraries take."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, data: Sequence[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.watch = watch
+        self._data = {one.untyped_storage().data_ptr() for one in data if plain(one)}
         self._seen: set[tuple[tuple[int, ...], tuple[int, ...], Any, int]] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -33,15 +35,17 @@ class ViewWatch(TorchDispatchMode):
         if func in _VIEWS:
             caller = _caller(sys._getframe(1))
             if caller is not None and self.watch.finder.is_user(caller.f_code):
-                self._note(tuple(args[0].shape), tuple(out.shape), caller)
+                self._note(args[0], tuple(out.shape), caller)
         return out
 
-    def _note(self, before: tuple[int, ...], after: tuple[int, ...], caller: FrameType) -> None:
+    def _note(self, tensor: torch.Tensor, after: tuple[int, ...], caller: FrameType) -> None:
+        before = tuple(tensor.shape)
         key = before, after, caller.f_code, caller.f_lineno
         if before == after or key in self._seen or len(self._seen) >= _MAX_VIEWS:
             return
         self._seen.add(key)
-        self.watch.facts.views.append(View(place=self.watch.place(), before=before, after=after))
+        is_data = plain(tensor) and tensor.untyped_storage().data_ptr() in self._data
+        self.watch.facts.views.append(View(place=self.watch.place(), before=before, after=after, is_data=is_data))
 
 
 def _caller(frame: FrameType | None) -> FrameType | None:

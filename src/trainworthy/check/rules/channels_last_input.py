@@ -2,7 +2,7 @@
 
 What it finds:
     The first convolution gets the model's own input of shape (N, H, W, C): dimensions 1 and 2 equal and at least 8, the
-    last one 1, 3 or 4.
+    last one 1, 3 or 4; or both at least 16, and the last one 3.
 
 Why:
     The convolution then slides over width and colour, and takes rows for channels.
@@ -49,13 +49,17 @@ for step in range(4):
 """
 
 
+_SURELY_PIXELS = 16
+
+
 @rule(code="TW151", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield the first such input."""
     for seen in facts.inputs:
         if seen.into == "conv2d" and len(seen.shape) == 4:
             _, height, width, channels = seen.shape
-            if height == width >= 8 and channels in (1, 3, 4) and channels != width:
+            square = height == width >= 8 and channels in (1, 3, 4)
+            if square or (min(height, width) >= _SURELY_PIXELS and channels == 3):
                 yield Hit(
                     place=seen.place,
                     message=f"The first convolution gets {seen.shape}: {height} channels of {width} x "

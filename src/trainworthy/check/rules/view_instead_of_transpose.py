@@ -3,8 +3,8 @@
 What it finds:
     In the forward pass, a view of (..., T, H*D) as (..., H, T, D), of (..., H, T, D) as (..., T, H*D), of
     (N, T, H*D) as (N*H, T, D) or the other way round, of (A, B, ...) as (B, A, ...), of (..., A, B) as
-    (..., B, A) with the axes before put together, or of (..., C, ..., W) as (rows, C), where C is not last and rows of
-    C end within W.
+    (..., B, A) with the axes before put together, in real steps of a batch of data (N, A, B) as (N, B, A), or of
+    (..., C, ..., W) as (rows, C), where C is not last and rows of C end within W.
     From the source alone: the last hidden states of a recurrent layer of several directions or layers, (directions,
     batch, width), viewed as rows of samples; `x.movedim(0, -1).view(-1, C)` where C is the size of another dimension
     than the one that was moved last; and (B, N, C) as (B, C, H, W) or the like, where the source names the sizes.
@@ -185,7 +185,7 @@ def find(tape: Tape) -> Iterator[Hit]:
 def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield such views of the model's first batch."""
     for view in facts.views:
-        right = swapped(view.before, view.after)
+        right = swapped(view.before, view.after) or (swapped_data(view.before, view.after) if view.is_data else None)
         if right is not None:
             yield Hit(
                 place=view.place,
@@ -228,6 +228,12 @@ def swapped(before: tuple[int, ...], after: tuple[int, ...]) -> str | None:
         if before[:-1].count(width) == 1 and last > 1 and width > 1 and last % width and width % last:
             return f".movedim({before.index(width)}, -1).reshape(-1, {width})"
     return None
+
+
+def swapped_data(before: tuple[int, ...], after: tuple[int, ...]) -> str | None:
+    """Return what to write instead if a batch (N, A, B) of data is viewed as (N, B, A); of features it may be meant."""
+    exchanged = len(before) == len(after) == 3 and before == (after[0], after[2], after[1])
+    return ".transpose(1, 2)" if exchanged and _told_apart(*before[1:]) and before[0] > 1 else None
 
 
 def _told_apart(*sizes: int) -> bool:
