@@ -10,7 +10,8 @@ Why:
 
 How sure:
     Both uses take the same variable in the same function, without an assignment in between, and no branch keeps them
-    apart; or an attribute that one statement of the file sets. Silent if a class of the project returns a list from its `parameters`, unless the model is known.
+    apart; or an attribute that one statement of the file sets. Silent if a class of the project returns a list from
+    its `parameters`, unless the model is known.
 """
 
 from __future__ import annotations

@@ -115,6 +115,8 @@ def returned(name: str, call: Call) -> Value:
         return Instance(type=name, made_by=call)
     if library == "torchvision.models" and last.islower() and not last.startswith(("get_", "list_")):
         return Instance(type="torch.nn.Module", made_by=call)
+    if name == "itertools.repeat" and len(call.args) == 2 and not call.starred:
+        return Sequence("list", None, call.node, call.args[0])
     if name == "copy.deepcopy" and call.args:
         return _copied(call.args[0])
     if name in WRAPPERS:
