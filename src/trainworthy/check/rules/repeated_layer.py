@@ -3,8 +3,8 @@
 What it finds:
     `nn.ModuleList([layer for _ in range(n)])` or `nn.Sequential(*[Block()] * n)`, where every element is the same
     object; also a loop that adds one layer in each turn, and such a list that reaches the container under a name, as an
-    argument or by `itertools.repeat`. As a warning, `def __init__(self, norm=nn.LayerNorm(8))` of a module that keeps its default as a part, and
-    `activation = nn.PReLU()` that is put into several places of a module.
+    argument or by `itertools.repeat`. As a warning, `def __init__(self, norm=nn.LayerNorm(8))` of a module that keeps
+    its default as a part, and `activation = nn.PReLU()` that is put into several places of a module.
 
 Why:
     All elements share one set of weights; 12 layers train the parameters of one. A default is made once, for all
@@ -32,8 +32,8 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.layer_lists import has_parameters, is_named_as_a_layer
-from trainworthy.check.static.libraries import full_name
 from trainworthy.check.static.layers_in_turns import added_in_turns, speaks_of_sharing
+from trainworthy.check.static.libraries import full_name
 from trainworthy.check.static.queries import is_a_module, once_per_place
 from trainworthy.check.static.tree import nodes_of, own
 from trainworthy.check.static.values import UNKNOWN, Function, ProjectClass, Sequence

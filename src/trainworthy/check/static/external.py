@@ -14,6 +14,7 @@ from trainworthy.check.static.values import (
     EnvText,
     Instance,
     Parameters,
+    Ref,
     Sequence,
     Shape,
     StateDict,
@@ -115,10 +116,8 @@ def returned(name: str, call: Call) -> Value:
         return Instance(type=name, made_by=call)
     if library == "torchvision.models" and last.islower() and not last.startswith(("get_", "list_")):
         return Instance(type="torch.nn.Module", made_by=call)
-    if name == "itertools.repeat" and len(call.args) == 2 and not call.starred:
-        return Sequence("list", None, call.node, call.args[0])
-    if name == "copy.deepcopy" and call.args:
-        return _copied(call.args[0])
+    if name in ("copy.deepcopy", "itertools.repeat") and call.args:
+        return _again(last, call)
     if name in WRAPPERS:
         inner = call.argument(0, "module") or UNKNOWN
         return Instance(type=name, made_by=call, attrs={"module": inner})
@@ -151,6 +150,13 @@ def _held(call: Call, last: str) -> Value:
     return Sequence("list", None if call.starred else call.args)
 
 
+def _again(name: str, call: Call) -> Value:
+    """Return what `deepcopy` or `itertools.repeat` gives."""
+    if name == "deepcopy":
+        return _copied(call.args[0])
+    return Sequence("list", None, call.node, call.args[0]) if len(call.args) == 2 and not call.starred else UNKNOWN
+
+
 def _copied(value: Value) -> Value:
     if isinstance(value, Instance):
         return Instance(type=value.type, cls=value.cls, made_by=value.made_by, attrs=dict(value.attrs))
@@ -173,6 +179,8 @@ def _builtin(name: str, call: Call) -> Value:
         return Sequence(name, None if call.args else (), call.node)  # type: ignore[arg-type]
     if name == "str" and isinstance(first, EnvText):
         return first
+    if name == "float" and isinstance(first, Const) and str(first.value).strip().lower() in ("nan", "+nan", "-nan"):
+        return Ref("math.nan")
     if name == "abs" and isinstance(first, Tensor):
         return first
     return UNKNOWN
@@ -229,7 +237,8 @@ def _put_together(parts: Value) -> Value | None:
 
 
 _TENSOR_FUNCTIONS = frozenset(
-    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log exp sigmoid softmax detach dropout".split()
+    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log exp sigmoid softmax detach dropout "
+    "gt lt ge le eq ne add".split()
 )
 
 
