@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from trainworthy.check.static.drawn import drawn
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.tensors import ACTIVATIONS, activation_kept, call_method, sizes
 from trainworthy.check.static.values import (
@@ -26,7 +27,6 @@ from trainworthy.check.static.values import (
 _CREATE = frozenset({"rand", "randn", "zeros", "ones", "empty"})
 _LIKE = frozenset({"rand_like", "randn_like", "zeros_like", "ones_like", "empty_like", "full_like"})
 _INT_CREATE = frozenset({"arange", "randint", "randperm"})
-_NUMPY_RANDOM = frozenset({"rand", "randn", "random", "normal", "uniform", "random_sample", "standard_normal"})
 _ELEMENTWISE = frozenset(
     "exp log log1p expm1 abs sqrt tanh relu gelu silu sin cos clamp where isnan isinf square maximum minimum".split()
 )
@@ -197,9 +197,7 @@ def _function(library: str, name: str, call: Call) -> Value | None:
         whole = call.constant(None, "reduction") != "none" and not call.has(None, "reduce")
         return Tensor(shape=() if whole else None, dtype="float", loss=True, made_by=call)
     if library == "numpy.random":
-        if name not in _NUMPY_RANDOM or (not call.args and "size" not in call.keywords):
-            return None
-        return Tensor(library="numpy.ndarray", shape=_random_shape(name, call), dtype="float", made_by=call)
+        return drawn(name, call)
     if name in _CREATE or name in ("full",):
         given = call.args if name != "full" else call.args[:1]
         shape = sizes((call.keywords["size"],)) if "size" in call.keywords else sizes(_shape_args(given, kind))
@@ -245,14 +243,6 @@ _TENSOR_FUNCTIONS = frozenset(
 def _shape_args(args: tuple[Value, ...], kind: str) -> tuple[Value, ...]:
     # numpy.zeros(3, dtype): only the first is a size.
     return args if kind == "torch.Tensor" else args[:1]
-
-
-def _random_shape(name: str, call: Call) -> Shape | None:
-    if name in ("rand", "randn"):
-        return sizes(call.args)
-    at = {"normal": 2, "uniform": 2}.get(name, 0)
-    size = call.argument(at, "size")
-    return None if size is None else sizes((size,))
 
 
 def _dtype(call: Call, default: str | None) -> str | None:
