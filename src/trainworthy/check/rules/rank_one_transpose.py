@@ -49,9 +49,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         )
     for call in once_per_place(analysis.calls("numpy.ndarray.transpose", "numpy.transpose")):
         method = call.name != "numpy.transpose"
-        owner = call.owner if method else call.argument(0, "a")
+        array = call.owner if method else call.argument(0, "a")
         plain = len(call.node.args) + len(call.node.keywords) == (0 if method else 1)
-        if isinstance(owner, Tensor) and owner.shape is not None and len(owner.shape) == 1 and plain:
+        if isinstance(array, Tensor) and array.shape is not None and len(array.shape) == 1 and plain:
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="`transpose` of an array with one axis does nothing",

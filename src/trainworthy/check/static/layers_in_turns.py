@@ -88,11 +88,10 @@ def _is_the_same(analysis: Analysis, call: Call, given: ast.Name) -> bool:
     holder = variables(func.value) if isinstance(func, ast.Attribute) else set()
     if given.id in bound or holder & bound or any(isinstance(one, ast.Break | ast.Return) for one in walk(loop)):
         return False
-    node: ast.AST = call.node
+    node = analysis.parents[call.node]
     while node is not loop:
+        test = getattr(node, "test", None)
+        if isinstance(node, ast.Try) or (isinstance(test, ast.expr) and variables(test) & bound):
+            return False
         node = analysis.parents[node]
-        if isinstance(node, ast.If | ast.IfExp | ast.Try) and node is not loop:
-            test = getattr(node, "test", None)
-            if test is None or variables(test) & bound:
-                return False
     return True
