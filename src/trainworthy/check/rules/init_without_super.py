@@ -17,7 +17,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
@@ -55,7 +55,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             continue
         arguments = init.node.args
         no_self = not (arguments.posonlyargs or arguments.args or arguments.vararg)
-        if no_self or _assigns_before(analysis, init) or (not _setups(analysis, init.node) and _is_called(cls)):
+        early = _set_before(analysis, init)
+        if no_self or early is not None or (not _setups(analysis, init.node) and _is_called(cls)):
             place = analysis.place(init.node)
             header = place._replace(end_line=place.line, end_column=(place.column or 1) + len("def __init__"))
             useless = None if no_self else _useless(analysis, init.node)
@@ -64,6 +65,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message="`__init__` has no self"
                 if no_self
                 else "`nn.Module.__init__` never ran; calling the module fails",
+                evidence=(Evidence("set here", analysis.place(early)),) if early is not None else (),
                 fix="Write `def __init__(self, ...)`." if no_self else "Call `super().__init__()` first.",
             )
 
@@ -121,18 +123,17 @@ def _hands_self_on(call: ast.Call) -> bool:
     return handed or (of_parent and isinstance(call.func, ast.Attribute) and call.func.attr != "__init__")
 
 
-def _assigns_before(analysis: Analysis, init: Function) -> bool:
-    """Say whether a layer or parameter is set before the line that sets up the module, if there is one."""
+def _set_before(analysis: Analysis, init: Function) -> ast.stmt | None:
+    """Return where a layer or parameter is set before the line that sets up the module, if there is one."""
     first = min(_setups(analysis, init.node), default=None)
-    return any(
-        store.context.function is not None
-        and store.context.function.node is init.node
-        and isinstance(store.owner, Instance)
-        and store.owner.cls is init.owner
-        and (is_module(store.value) or _is_parameter(store.value))
-        and (first is None or store.node.lineno < first)
-        for store in analysis.stores
-    )
+    for store in analysis.stores:
+        here = store.context.function is not None and store.context.function.node is init.node
+        owner, value = store.owner, store.value
+        own = isinstance(owner, Instance) and owner.cls is init.owner
+        early = first is None or store.node.lineno < first
+        if here and own and early and (is_module(value) or _is_parameter(value)):
+            return store.node
+    return None
 
 
 def _is_parameter(value: Value) -> bool:
