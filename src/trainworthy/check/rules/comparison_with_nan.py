@@ -72,6 +72,8 @@ _NUMBERS = frozenset({"float32", "float64", "float16", "tensor", "as_tensor", "a
 def _is_nan(value: Value, node: ast.expr, analysis: Analysis) -> bool:
     """Say whether an operand is NaN, also as a number of NumPy or a tensor that is made where it stands."""
     if isinstance(value, Ref) and value.name in _NAN:
+        if isinstance(node, ast.Name):
+            return not _may_be_another(node, analysis)
         return not isinstance(node, ast.Attribute) or not _may_be_given(node, analysis)
     inner = node.args[0] if isinstance(node, ast.Call) and len(node.args) == 1 else None
     if inner is None or not isinstance(node, ast.Call) or last_name(node.func) not in _NUMBERS:
@@ -89,6 +91,12 @@ def _is_written_nan(node: ast.expr | None) -> bool:
         return last_name(node.func) == "float" and len(node.args) == 1 and _is_text_of_nan(node.args[0])
     name = unparsed(node) if isinstance(node, ast.Attribute) else ""
     return name.partition(".")[2].lower() == "nan" and name.partition(".")[0] in ("np", "numpy", "torch", "math")
+
+
+def _may_be_another(node: ast.Name, analysis: Analysis) -> bool:
+    """Say whether the file binds a name in several places, or asks whether it is NaN."""
+    every = [one for one in analysis.nodes[ast.Name] if isinstance(one, ast.Name) and one.id == node.id]
+    return len([one for one in every if isinstance(one.ctx, ast.Store)]) > 1 or _is_asked(analysis.source.tree, node.id)
 
 
 def _may_be_given(node: ast.Attribute, analysis: Analysis) -> bool:
