@@ -95,6 +95,8 @@ def _is_written_nan(node: ast.expr | None) -> bool:
 
 def _may_be_another(node: ast.Name, analysis: Analysis) -> bool:
     """Say whether the file binds a name in several places, or asks whether it is NaN."""
+    if node not in analysis.parents:
+        return True  # of another file, where it is looked at
     every = [one for one in analysis.nodes[ast.Name] if isinstance(one, ast.Name) and one.id == node.id]
     return len([one for one in every if isinstance(one.ctx, ast.Store)]) > 1 or _is_asked(analysis.source.tree, node.id)
 
@@ -104,7 +106,7 @@ def _may_be_given(node: ast.Attribute, analysis: Analysis) -> bool:
     if (isinstance(node.value, ast.Name) and node.value.id in libraries(analysis.source)) or node.attr.lower() == "nan":
         return False
     stores = [one for one in analysis.nodes[ast.Attribute] if isinstance(one, ast.Attribute) and one.attr == node.attr]
-    if len([one for one in stores if isinstance(one.ctx, ast.Store)]) > 1:
+    if node not in analysis.parents or len([one for one in stores if isinstance(one.ctx, ast.Store)]) > 1:
         return True
     if any(isinstance(one, ast.keyword) and one.arg == node.attr for one in analysis.nodes[ast.keyword]):
         return True

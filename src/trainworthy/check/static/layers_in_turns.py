@@ -21,8 +21,8 @@ _NO_PARAMETERS = re.compile(r"act|drop|relu|gelu|pool|nonlin|identity|sigmoid|ta
 
 
 def speaks_of_sharing(analysis: Analysis, *nodes: ast.AST) -> bool:
-    """Say whether the functions around some nodes, or the lines themselves, say that something is shared."""
-    for node in nodes:
+    """Say whether the functions around some nodes of this file, or the nodes, say that something is shared."""
+    for node in (one for one in nodes if one in analysis.parents):
         around = function_around(analysis.parents, node)
         text = analysis.segment(around if around is not None else node)
         if _SHARING.search(text):
