@@ -25,7 +25,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, Context, LoopNode
 from trainworthy.check.static.queries import once_per_place, unwrapped
-from trainworthy.check.static.tree import children, nodes_of, unparsed
+from trainworthy.check.static.tree import children, nodes_of, unparsed, variables, walk
 from trainworthy.check.static.values import Instance, Value
 
 BAD = """\
@@ -75,7 +75,7 @@ def _first_turns(analysis: Analysis) -> Iterator[Hit]:
         loader = unwrapped(drawn)
         if not isinstance(loader, Instance) or loader.type != "torch.utils.data.DataLoader" or loader.made_by is None:
             continue
-        training = _asking_loop(context, returned=not isinstance(node, ast.For) or _leaves(node) is ast.Return)
+        training = _asking_loop(node, context, returned=not isinstance(node, ast.For) or _leaves(node) is ast.Return)
         if node in seen or training is None or training in loader.made_by.context.all_loops():
             continue
         if _is_whole(loader.made_by) or _FIXED.search(context.function.name if context.function is not None else ""):
@@ -108,17 +108,29 @@ def _leaves(loop: ast.For) -> type[ast.stmt] | None:
     return type(last) if plain and isinstance(last, ast.Return | ast.Break) else None
 
 
-def _asking_loop(context: Context, *, returned: bool) -> LoopNode | None:
+def _asking_loop(node: ast.AST, context: Context, *, returned: bool) -> LoopNode | None:
     """Return the loop in each turn of which something is drawn and a backward pass runs; None if there is none."""
     outer = context
     if returned:
-        if context.loops or not context.callers or context.function is None:
+        if context.loops or not context.callers or not _is_returned(node, context):
             return None
         outer = context.callers[-1].context
-        if not any(isinstance(one, ast.Return) for one in nodes_of(context.function.node, ast.Return)):
-            return None
     loop = outer.loops[-1] if outer.loops else None
-    return loop if isinstance(loop, ast.For | ast.While) and _trains_itself(loop) else None
+    if not isinstance(loop, ast.For | ast.While) or not _trains_itself(loop):
+        return None
+    return None if any(one in walk(loop) for one, _ in outer.branches) else loop
+
+
+def _is_returned(node: ast.AST, context: Context) -> bool:
+    """Say whether a function returns what it draws, and does not only look at it."""
+    if isinstance(node, ast.For) or context.function is None:
+        return isinstance(node, ast.For)
+    drawn: set[str] = set()
+    for one in nodes_of(context.function.node, ast.Assign):
+        if node in walk(one.value):
+            drawn |= {name for target in one.targets for name in variables(target)}
+    returns = nodes_of(context.function.node, ast.Return)
+    return any(node in walk(one) or drawn & variables(one) for one in returns)
 
 
 def _trains_itself(loop: ast.For | ast.While) -> bool:
