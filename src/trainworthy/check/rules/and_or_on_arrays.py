@@ -1,11 +1,12 @@
 """`and` or `or` between arrays.
 
 What it finds:
-    `and`, `or` and `not` whose operands are arrays or tensors with more than one element.
+    `and`, `or` and `not` whose operands are arrays or tensors with more than one element; also two lists of answers,
+    `[a > 0 for a in x] and [a < 1 for a in x]`, and the indices that `np.where(mask)` or `nonzero` gives.
 
 Why:
     Python asks for the truth of a whole array, which is a ValueError; with one element it silently takes one
-    operand.
+    operand. A list or tuple that is not empty is true, so that `and` gives the second and forgets the first.
 
 How sure:
     An operand is a comparison or array that is known to have at least one axis. Reductions such as `.any()` are
@@ -20,7 +21,9 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.values import Tensor, Value
+from trainworthy.check.static.assigned import followed, scope_of
+from trainworthy.check.static.libraries import full_name
+from trainworthy.check.static.values import Sequence, Tensor, Value
 
 BAD = """\
 import numpy as np
@@ -43,14 +46,47 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at boolean operators."""
     for operation in analysis.operations:
         node = operation.node
-        if not isinstance(node, ast.BoolOp) or not any(_is_array(one) for one in operation.operands):
+        if not isinstance(node, ast.BoolOp):
             continue
         word = "and" if isinstance(node.op, ast.And) else "or"
-        yield Hit(
-            place=analysis.place(node, operation.context),
-            message=f"`{word}` asks for the truth of a whole array",
-            fix=f"Use `{'&' if word == 'and' else '|'}` with both sides in parentheses.",
-        )
+        sign = "&" if word == "and" else "|"
+        if any(_is_array(one) for one in operation.operands):
+            yield Hit(
+                place=analysis.place(node, operation.context),
+                message=f"`{word}` asks for the truth of a whole array",
+                fix=f"Use `{sign}` with both sides in parentheses.",
+            )
+        elif all(map(_is_list_of_answers, operation.operands)):
+            yield Hit(
+                place=analysis.place(node, operation.context),
+                message=f"`{word}` of two lists gives one of them as it is, not what holds in both places",
+                fix=f"Go through both: `[a {word} b for a, b in zip(first, second)]`.",
+            )
+        elif all(_is_indices(analysis, one) for one in node.values):
+            yield Hit(
+                place=analysis.place(node, operation.context),
+                message=f"`{word}` of two tuples of indices gives one of them as it is",
+                fix=f"Join the conditions: `np.where((...) {sign} (...))`.",
+            )
+
+
+def _is_list_of_answers(value: Value) -> bool:
+    """Say whether a list is made by a comprehension of comparisons."""
+    node = value.node if isinstance(value, Sequence) and value.kind == "list" else None
+    if not isinstance(node, ast.ListComp):
+        return False
+    answer = node.elt
+    return isinstance(answer, ast.Compare | ast.BoolOp) or (
+        isinstance(answer, ast.UnaryOp) and isinstance(answer.op, ast.Not)
+    )
+
+
+def _is_indices(analysis: Analysis, node: ast.expr) -> bool:
+    """Say whether an expression is what `np.where` of a condition alone gives, also by a name."""
+    made = followed(node, scope_of(node, analysis.parents))
+    if not isinstance(made, ast.Call) or len(made.args) != 1 or made.keywords:
+        return False
+    return full_name(analysis.source, made.func) in ("numpy.where", "numpy.nonzero", "torch.where")
 
 
 def _is_array(value: Value) -> bool:

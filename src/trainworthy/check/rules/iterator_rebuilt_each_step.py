@@ -1,14 +1,16 @@
 """`next(iter(loader))` in a loop.
 
 What it finds:
-    `next(iter(x))`, or `iter(x).next()`, inside a loop, where `x` is made outside of it.
+    `next(iter(x))`, or `iter(x).next()`, inside a loop, where `x` is made outside of it; also `for batch in x:` that
+    is left in its first turn, and a function that returns such a batch to a loop that trains with it.
 
 Why:
     Each turn starts a new iterator: without shuffling it is always the first batch, and worker processes are
     started anew.
 
 How sure:
-    `x` is a `DataLoader` made outside of the loop. One draw from a shuffled loader may be meant.
+    `x` is a `DataLoader` made outside of the loop. One draw from a shuffled loader may be meant. Loops that are left at
+    once, and functions, are reported if the loop that asks for the batch has a backward pass itself.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.facts import Call
+from trainworthy.check.static.facts import Call, Context, LoopNode
 from trainworthy.check.static.queries import once_per_place, unwrapped
-from trainworthy.check.static.tree import unparsed
-from trainworthy.check.static.values import Instance
+from trainworthy.check.static.tree import children, nodes_of, unparsed, variables, walk
+from trainworthy.check.static.values import Instance, Value
 
 BAD = """\
 from torch.utils.data import DataLoader
@@ -45,7 +48,8 @@ for step in range(10):
 
 @rule(code="TW307", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at next(iter(...)) in one expression."""
+    """Look at next(iter(...)) in one expression, and at what gives a first batch to a loop that trains."""
+    yield from _first_turns(analysis)
     for call in once_per_place(analysis.calls("builtins.next", "builtins.iter")):
         if not call.context.loops or not _draws_at_once(analysis, call) or _is_chosen(analysis, call):
             continue
@@ -62,6 +66,88 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             ),
             fix="Make the iterator before the loop, or go through the loader: `for batch in loader:`.",
         )
+
+
+def _first_turns(analysis: Analysis) -> Iterator[Hit]:
+    """Yield what returns the first batch to a loop that trains, and loops there that are left at once."""
+    seen: set[ast.AST] = set()
+    for node, drawn, context in _first_batches(analysis):
+        loader = unwrapped(drawn)
+        if not isinstance(loader, Instance) or loader.type != "torch.utils.data.DataLoader" or loader.made_by is None:
+            continue
+        training = _asking_loop(node, context, returned=not isinstance(node, ast.For) or _leaves(node) is ast.Return)
+        if node in seen or training is None or training in loader.made_by.context.all_loops():
+            continue
+        if _is_whole(loader.made_by) or _FIXED.search(context.function.name if context.function is not None else ""):
+            continue
+        seen.add(node)
+        yield Hit(
+            place=analysis.place(node.iter if isinstance(node, ast.For) else node, context),
+            message="a new iterator is started for every batch: this is always the first of an epoch",
+            evidence=(
+                Evidence("the loader is made here", analysis.place(loader.made_by.node, loader.made_by.context)),
+            ),
+            fix="Keep one iterator, `batches = iter(loader)`, and start anew where it ends.",
+        )
+
+
+def _first_batches(analysis: Analysis) -> Iterator[tuple[ast.AST, Value, Context]]:
+    """Yield where a first batch is drawn, the loader, and what is around."""
+    for call in analysis.calls("builtins.next"):
+        if not call.context.loops and call.args and _draws_at_once(analysis, call) and not _is_chosen(analysis, call):
+            yield call.node, call.args[0], call.context
+    for loop in analysis.iterations:
+        if isinstance(loop.node, ast.For) and _leaves(loop.node) is not None:
+            yield loop.node, loop.iterable, loop.context
+
+
+def _leaves(loop: ast.For) -> type[ast.stmt] | None:
+    """Return how a loop is left in its first turn, which only prepares the batch; None if it may go on."""
+    last = loop.body[-1]
+    plain = all(isinstance(one, ast.Assign | ast.Return | ast.Break) for one in loop.body)
+    return type(last) if plain and isinstance(last, ast.Return | ast.Break) else None
+
+
+def _asking_loop(node: ast.AST, context: Context, *, returned: bool) -> LoopNode | None:
+    """Return the loop in each turn of which something is drawn and a backward pass runs; None if there is none."""
+    outer = context
+    if returned:
+        if context.loops or not context.callers or not _is_returned(node, context):
+            return None
+        outer = context.callers[-1].context
+    loop = outer.loops[-1] if outer.loops else None
+    if not isinstance(loop, ast.For | ast.While) or not _trains_itself(loop):
+        return None
+    return None if any(one in walk(loop) for one, _ in outer.branches) else loop
+
+
+def _is_returned(node: ast.AST, context: Context) -> bool:
+    """Say whether a function returns what it draws, and does not only look at it."""
+    if isinstance(node, ast.For) or context.function is None:
+        return isinstance(node, ast.For)
+    drawn: set[str] = set()
+    for one in nodes_of(context.function.node, ast.Assign):
+        if node in walk(one.value):
+            drawn |= {name for target in one.targets for name in variables(target)}
+    returns = nodes_of(context.function.node, ast.Return)
+    return any(node in walk(one) or drawn & variables(one) for one in returns)
+
+
+def _trains_itself(loop: ast.For | ast.While) -> bool:
+    """Say whether a backward pass stands in a loop, and not in another one within."""
+    left: list[ast.AST] = [*loop.body]
+    for one in left:  # which grows
+        if isinstance(one, ast.Call) and last_name(one.func) in ("backward", "train_step", "training_step"):
+            return True
+        if not isinstance(one, ast.For | ast.While | ast.FunctionDef | ast.Lambda):
+            left += children(one)
+    return False
+
+
+def _is_whole(made: Call) -> bool:
+    """Say whether a loader gives all of its data as one batch."""
+    size = made.argument_node(1, "batch_size")
+    return size is not None and "len(" in unparsed(size)
 
 
 _FIXED = re.compile(r"(\b|_)fix(ed)?(\b|_)", re.IGNORECASE)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.values import Tensor
 
 BAD = """\
@@ -46,11 +47,13 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             message="`.T` of an array with one axis does nothing",
             fix="Make it a column or row first: `a[:, None]`, or use `np.outer`.",
         )
-    for call in analysis.calls("numpy.ndarray.transpose"):
-        owner = call.owner
-        if isinstance(owner, Tensor) and owner.shape is not None and len(owner.shape) == 1 and not call.node.args:
+    for call in once_per_place(analysis.calls("numpy.ndarray.transpose", "numpy.transpose")):
+        method = call.name != "numpy.transpose"
+        array = call.owner if method else call.argument(0, "a")
+        plain = len(call.node.args) + len(call.node.keywords) == (0 if method else 1)
+        if isinstance(array, Tensor) and array.shape is not None and len(array.shape) == 1 and plain:
             yield Hit(
                 place=analysis.place(call.node, call.context),
-                message="`.transpose()` of an array with one axis does nothing",
-                fix="Make it a column or row first: `a[:, None]`.",
+                message="`transpose` of an array with one axis does nothing",
+                fix="Make it a column or row first: `a[:, None]`, or use `np.outer`.",
             )

@@ -2,8 +2,9 @@
 
 What it finds:
     `nn.ModuleList([layer for _ in range(n)])` or `nn.Sequential(*[Block()] * n)`, where every element is the same
-    object. As a warning, `def __init__(self, norm=nn.LayerNorm(8))` of a module that keeps its default as a part, and
-    `activation = nn.PReLU()` that is put into several places of a module.
+    object; also a loop that adds one layer in each turn, and such a list that reaches the container under a name, as an
+    argument or by `itertools.repeat`. As a warning, `def __init__(self, norm=nn.LayerNorm(8))` of a module that keeps
+    its default as a part, and `activation = nn.PReLU()` that is put into several places of a module.
 
 Why:
     All elements share one set of weights; 12 layers train the parameters of one. A default is made once, for all
@@ -11,7 +12,8 @@ Why:
 
 How sure:
     The element does not depend on the loop and is a module with parameters. ALBERT shares weights on purpose,
-    usually by one attribute that is called several times; use `# noqa: TW304` if a list is meant.
+    usually by one attribute that is called several times; use `# noqa: TW304` if a list is meant. Lists under a name
+    and loops are left alone where the text around speaks of sharing.
 
 In real steps:
     All entries of a ModuleList or Sequential are the same instance, and it has parameters.
@@ -30,6 +32,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.layer_lists import has_parameters, is_named_as_a_layer
+from trainworthy.check.static.layers_in_turns import added_in_turns, speaks_of_sharing
 from trainworthy.check.static.libraries import full_name
 from trainworthy.check.static.queries import is_a_module, once_per_place
 from trainworthy.check.static.tree import nodes_of, own
@@ -79,9 +82,32 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     place=analysis.place(call.node, call.context),
                     message="every element is the same object: all layers share one set of weights",
                     evidence=(Evidence("repeated here", analysis.place(inner, call.context)),),
-                    fix="Construct it inside of the comprehension, or copy it: `copy.deepcopy(layer)`.",
+                    fix=_FIX,
                 )
                 break
+        else:
+            yield from _handed_on(analysis, call)
+    yield from added_in_turns(analysis, _FIX)
+
+
+_FIX = "Construct it inside of the comprehension, or copy it: `copy.deepcopy(layer)`."
+
+
+def _handed_on(analysis: Analysis, call: Call) -> Iterator[Hit]:
+    """Yield a container of what was made elsewhere in the file by repeating one layer."""
+    for value, argument in zip(call.args if not call.starred else (), call.node.args, strict=False):
+        node = value.node if isinstance(value, Sequence) else None
+        made = node is not None and node is not argument and node in analysis.parents
+        if not made or not isinstance(node, ast.expr) or speaks_of_sharing(analysis, node, call.node):
+            continue
+        of_one = isinstance(node, ast.Call) and has_parameters(getattr(value, "element", None) or UNKNOWN, analysis)
+        if of_one or _repeats(node, analysis, call):
+            yield Hit(
+                place=analysis.place(node),
+                message="every element is the same object: all layers share one set of weights",
+                evidence=(Evidence("put into a container here", analysis.place(call.node, call.context)),),
+                fix=_FIX,
+            )
 
 
 def _shared_slopes(analysis: Analysis) -> Iterator[Hit]:

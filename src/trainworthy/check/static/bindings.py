@@ -15,10 +15,10 @@ _SEE_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
 
 
 class Bindings:
-    """The names of one function, those of the functions in it included.
+    """The names of one function or file, those of the functions in it included.
 
     Attributes:
-        function: Its definition.
+        function: Its definition, or the file's tree.
         parameters: The names of its arguments.
         reads: Where each name is read or deleted, in the order of the text.
         stores: Where each name is bound by a statement, in that order.
@@ -28,11 +28,9 @@ class Bindings:
         opaque: Whether it may read its names in a way that is not seen here: ``locals()`` and the like.
     """
 
-    def __init__(self, function: Def) -> None:
+    def __init__(self, function: Def | ast.Module) -> None:
         self.function = function
-        arguments = function.args
-        every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
-        self.parameters = [one.arg for one in every if one is not None]
+        self.parameters = [] if isinstance(function, ast.Module) else _parameters(function.args)
         self.reads: dict[str, list[ast.Name]] = defaultdict(list)
         self.stores: dict[str, list[ast.Name]] = defaultdict(list)
         self.declared: set[str] = set()
@@ -101,6 +99,11 @@ class Bindings:
                     yield from self.written_out(value, depth - 1)
 
 
+def _parameters(arguments: ast.arguments) -> list[str]:
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
+    return [one.arg for one in every if one is not None]
+
+
 def _attributes(cls: ast.ClassDef) -> set[str]:
     """Return the names that the statements of a class bind."""
     targets = [target for one in cls.body if isinstance(one, ast.Assign) for target in one.targets]
@@ -119,8 +122,8 @@ def _pairs(node: ast.Assign) -> Iterator[tuple[str, ast.expr]]:
                 yield one.id, given
 
 
-def bindings_of(function: Def) -> Bindings:
-    """Return the names of a function; several rules ask for those of each."""
+def bindings_of(function: Def | ast.Module) -> Bindings:
+    """Return the names of a function or file; several rules ask for those of each."""
     kept = function.__dict__
     if "_bindings" not in kept:
         kept["_bindings"] = Bindings(function)

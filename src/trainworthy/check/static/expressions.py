@@ -232,7 +232,7 @@ class Expressions(State):
 
     def operate(self, node: ast.BinOp | ast.AugAssign, op: ast.operator, left: Value, right: Value) -> Value:
         """Apply an operator, and write it down if it is about tensors."""
-        result = _repeated(node, op, left, right) or binary(op, left, right)
+        result = _repeated(node, op, left, right) or _joined_masks(node, op, left, right) or binary(op, left, right)
         if left is not UNKNOWN or right is not UNKNOWN:
             self.facts.operations.append(Operation(node, (left, right), result, self.context, self.tick()))
         return result
@@ -348,6 +348,14 @@ def _returned_attribute(function: Function) -> str:
 _PROPERTIES = frozenset({"builtins.property", "functools.cached_property"})
 _LAYER_LISTS = frozenset({"torch.nn.ModuleList", "torch.nn.Sequential"})
 _PASS_ON = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.notebook.tqdm", "builtins.reversed"})
+
+
+def _joined_masks(node: ast.BinOp | ast.AugAssign, op: ast.operator, left: Value, right: Value) -> Value | None:
+    """Return what comes out where a comparison of anything is added to a tensor of bools: bools again."""
+    second = node.value if isinstance(node, ast.AugAssign) else node.right
+    of_bools = isinstance(left, Tensor) and left.dtype == "bool" and isinstance(op, ast.Add)
+    compares = isinstance(second, ast.Compare) and right is UNKNOWN
+    return Tensor(library=left.library, dtype="bool") if of_bools and compares and isinstance(left, Tensor) else None
 
 
 def _repeated(node: ast.AST, op: ast.operator, left: Value, right: Value) -> Value | None:

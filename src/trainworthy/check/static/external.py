@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from trainworthy.check.static.drawn import drawn
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.tensors import ACTIVATIONS, activation_kept, call_method, sizes
 from trainworthy.check.static.values import (
@@ -14,6 +15,7 @@ from trainworthy.check.static.values import (
     EnvText,
     Instance,
     Parameters,
+    Ref,
     Sequence,
     Shape,
     StateDict,
@@ -25,7 +27,6 @@ from trainworthy.check.static.values import (
 _CREATE = frozenset({"rand", "randn", "zeros", "ones", "empty"})
 _LIKE = frozenset({"rand_like", "randn_like", "zeros_like", "ones_like", "empty_like", "full_like"})
 _INT_CREATE = frozenset({"arange", "randint", "randperm"})
-_NUMPY_RANDOM = frozenset({"rand", "randn", "random", "normal", "uniform", "random_sample", "standard_normal"})
 _ELEMENTWISE = frozenset(
     "exp log log1p expm1 abs sqrt tanh relu gelu silu sin cos clamp where isnan isinf square maximum minimum".split()
 )
@@ -115,8 +116,8 @@ def returned(name: str, call: Call) -> Value:
         return Instance(type=name, made_by=call)
     if library == "torchvision.models" and last.islower() and not last.startswith(("get_", "list_")):
         return Instance(type="torch.nn.Module", made_by=call)
-    if name == "copy.deepcopy" and call.args:
-        return _copied(call.args[0])
+    if name in ("copy.deepcopy", "itertools.repeat") and call.args:
+        return _again(last, call)
     if name in WRAPPERS:
         inner = call.argument(0, "module") or UNKNOWN
         return Instance(type=name, made_by=call, attrs={"module": inner})
@@ -149,6 +150,13 @@ def _held(call: Call, last: str) -> Value:
     return Sequence("list", None if call.starred else call.args)
 
 
+def _again(name: str, call: Call) -> Value:
+    """Return what `deepcopy` or `itertools.repeat` gives."""
+    if name == "deepcopy":
+        return _copied(call.args[0])
+    return Sequence("list", None, call.node, call.args[0]) if len(call.args) == 2 and not call.starred else UNKNOWN
+
+
 def _copied(value: Value) -> Value:
     if isinstance(value, Instance):
         return Instance(type=value.type, cls=value.cls, made_by=value.made_by, attrs=dict(value.attrs))
@@ -171,6 +179,8 @@ def _builtin(name: str, call: Call) -> Value:
         return Sequence(name, None if call.args else (), call.node)  # type: ignore[arg-type]
     if name == "str" and isinstance(first, EnvText):
         return first
+    if name == "float" and isinstance(first, Const) and str(first.value).strip().lower() in ("nan", "+nan", "-nan"):
+        return Ref("math.nan")
     if name == "abs" and isinstance(first, Tensor):
         return first
     return UNKNOWN
@@ -187,9 +197,7 @@ def _function(library: str, name: str, call: Call) -> Value | None:
         whole = call.constant(None, "reduction") != "none" and not call.has(None, "reduce")
         return Tensor(shape=() if whole else None, dtype="float", loss=True, made_by=call)
     if library == "numpy.random":
-        if name not in _NUMPY_RANDOM or (not call.args and "size" not in call.keywords):
-            return None
-        return Tensor(library="numpy.ndarray", shape=_random_shape(name, call), dtype="float", made_by=call)
+        return drawn(name, call)
     if name in _CREATE or name in ("full",):
         given = call.args if name != "full" else call.args[:1]
         shape = sizes((call.keywords["size"],)) if "size" in call.keywords else sizes(_shape_args(given, kind))
@@ -227,21 +235,14 @@ def _put_together(parts: Value) -> Value | None:
 
 
 _TENSOR_FUNCTIONS = frozenset(
-    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log exp sigmoid softmax detach dropout".split()
+    "squeeze unsqueeze flatten reshape transpose permute sum mean clone log exp sigmoid softmax detach dropout "
+    "gt lt ge le eq ne add".split()
 )
 
 
 def _shape_args(args: tuple[Value, ...], kind: str) -> tuple[Value, ...]:
     # numpy.zeros(3, dtype): only the first is a size.
     return args if kind == "torch.Tensor" else args[:1]
-
-
-def _random_shape(name: str, call: Call) -> Shape | None:
-    if name in ("rand", "randn"):
-        return sizes(call.args)
-    at = {"normal": 2, "uniform": 2}.get(name, 0)
-    size = call.argument(at, "size")
-    return None if size is None else sizes((size,))
 
 
 def _dtype(call: Call, default: str | None) -> str | None:

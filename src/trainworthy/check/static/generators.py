@@ -6,12 +6,13 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from trainworthy.check.static.accumulation import last_name
-from trainworthy.check.static.bindings import Bindings
+from trainworthy.check.static.bindings import Bindings, bindings_of
 from trainworthy.check.static.tree import walk
 
 _MAKE = frozenset({"parameters", "named_parameters"})
 _LAZY = frozenset({"filter", "map", "chain", "islice", "enumerate", "zip", "iter", "from_iterable"})
 _EXHAUST = frozenset({"list", "tuple", "set", "sorted", "sum", "dict", "OrderedDict", "ParameterList", "stack", "cat"})
+_SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 _CLIP = frozenset({"clip_grad_norm_", "clip_grad_norm", "clip_grad_value_", "clip_grad_value"})
 _OPTIMIZER = frozenset(
     "SGD Adam AdamW NAdam RAdam Adamax Adagrad Adadelta RMSprop Rprop ASGD LBFGS Adam8bit AdamW8bit FusedAdam "
@@ -35,12 +36,14 @@ def is_generator(node: ast.expr, names: Bindings, depth: int = 4) -> bool:
     return last_name(node.func) in _LAZY and any(is_generator(one, names, depth - 1) for one in node.args)
 
 
-def uses_up(read: ast.Name, parents: Mapping[ast.AST, ast.AST]) -> ast.AST | None:
+def uses_up(read: ast.expr, parents: Mapping[ast.AST, ast.AST]) -> ast.AST | None:
     """Return what takes all that a name yields, where it is read: a loop, or a call that goes to its end at once."""
     node: ast.AST = read
     parent = parents.get(node)
     if isinstance(parent, ast.keyword) and parent.arg in ("params", "parameters"):
         parent = parents.get(parent)
+    elif isinstance(parent, ast.Dict):
+        return _takes_groups(parent, read, parents)
     elif isinstance(parent, ast.Starred):
         return parents.get(parent) if isinstance(parents.get(parent), ast.List | ast.Tuple | ast.Set) else None
     while isinstance(parent, ast.Call) and node in parent.args and last_name(parent.func) in _LAZY:
@@ -52,6 +55,46 @@ def uses_up(read: ast.Name, parents: Mapping[ast.AST, ast.AST]) -> ast.AST | Non
         takes_first = name in _CLIP | _OPTIMIZER and (parent.args[:1] == [node] or node is read)
         return parent if name in _EXHAUST or takes_first else None
     return None
+
+
+def _takes_groups(group: ast.Dict, read: ast.expr, parents: Mapping[ast.AST, ast.AST]) -> ast.AST | None:
+    """Return the optimizer that takes a group of parameters where it is written: ``Adam([{"params": ps}])``."""
+    keys = [key for key, value in zip(group.keys, group.values, strict=True) if value is read]
+    groups = parents.get(group)
+    taker = parents.get(groups) if isinstance(groups, ast.List | ast.Tuple) else None
+    is_group = keys and isinstance(keys[0], ast.Constant) and keys[0].value == "params"
+    return taker if is_group and isinstance(taker, ast.Call) and last_name(taker.func) in _OPTIMIZER else None
+
+
+def is_clipping(node: ast.AST | None) -> bool:
+    """Say whether a call clips gradients."""
+    return isinstance(node, ast.Call) and last_name(node.func) in _CLIP
+
+
+def takes_all(function: ast.FunctionDef, at: int, parents: Mapping[ast.AST, ast.AST]) -> bool:
+    """Say whether a function uses up its argument at a place, whatever its conditions say."""
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    if at >= len(arguments):
+        return False
+    names = bindings_of(function)
+    name = arguments[at].arg
+    reads = names.reads.get(name, ())
+    if not reads or names.stores.get(name) or name in names.defined:
+        return False
+    return _runs_always(reads[0], function, parents) and uses_up(reads[0], parents) is not None
+
+
+def _runs_always(node: ast.AST, function: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
+    """Say whether a function runs something each time: no condition is around it, and nothing leaves above it."""
+    line = getattr(node, "lineno", 0)
+    if any(isinstance(one, ast.Return | ast.Raise) and one.lineno < line for one in walk(function)):
+        return False
+    for one in _ways_up(node, parents):
+        if one is function:
+            return True
+        if isinstance(one, ast.If | ast.IfExp | ast.Try | ast.Match | ast.BoolOp | _SCOPES):
+            return False
+    return False
 
 
 def _goes_on(loop: ast.For | ast.comprehension, parents: Mapping[ast.AST, ast.AST]) -> bool:

@@ -36,6 +36,7 @@ _SAME_SHAPE = frozenset(
     "contiguous clone to cuda cpu float double half bfloat16 int long bool detach requires_grad_ exp log abs sqrt tanh "
     "relu sigmoid softmax log_softmax neg copy clamp astype type type_as numpy".split()
 )
+_COMPARES = frozenset("gt lt ge le eq ne greater less greater_equal less_equal not_equal".split())
 _NO_GRAPH = frozenset({"detach", "numpy", "data", "item", "tolist"})
 
 
@@ -164,6 +165,10 @@ def call_method(owner: Tensor, name: str, call: Call) -> Value:
         return dataclasses.replace(owner, activation=turned)
     if name in ("item", "tolist", "size", "dim", "numel", "backward", "shape"):
         return UNKNOWN
+    if name in _COMPARES and len(call.args) == 1 and not call.keywords:
+        return compared((owner, call.args[0]))
+    if name in ("add", "add_") and owner.dtype == "bool" and len(call.args) == 1 and not call.keywords:
+        return binary(ast.Add(), owner, call.args[0])
     shape = _method_shape(owner, name, call)
     keeps = name in _SAME_NUMBERS
     dtype = "float" if name in _TO_FLOAT else owner.dtype if keeps or name in ("abs", "clamp") else None
