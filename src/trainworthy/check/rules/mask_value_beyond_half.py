@@ -23,10 +23,10 @@ from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.assigned import called, followed, subject
+from trainworthy.check.static.assigned import called, followed, keyword, subject
 from trainworthy.check.static.facts import Context
 from trainworthy.check.static.queries import body_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
 from trainworthy.check.static.values import Const, Value
 
 BAD = """\
@@ -70,7 +70,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         if any(_asks_for_the_type(test) for test, _ in context.branches):
             continue
         casts = set(_casts(body_of(context)))
-        automatic = "float" not in casts and _is_cast_to_half(context) and _is_of_products(node, context)
+        automatic = "float" not in casts and _is_cast_to_half(analysis, context) and _is_of_products(node, context)
         if ("half" in casts and "float" not in casts) or automatic:
             done.add(node)
             where = "autocast runs this" if automatic else "this function computes"
@@ -102,13 +102,32 @@ def _number(value: Value | None, node: ast.expr | None) -> float | None:
     return float(known) if isinstance(known, int | float) else None
 
 
-def _is_cast_to_half(context: Context) -> bool:
-    """Say whether an autocast is open that names float16, here or around a call that leads here."""
-    return any(_names_half(one.node) for one in context.withs if one.name in _AUTOMATIC)
+def _is_cast_to_half(analysis: Analysis, context: Context) -> bool:
+    """Say whether an autocast to float16 is open here, or around a call that leads here."""
+    return any(_is_to_half(analysis, one.node, one.name) for one in context.withs if one.name in _AUTOMATIC)
 
 
-def _names_half(node: ast.AST) -> bool:
-    return any(getattr(one, "attr", "") in ("float16", "half") for one in walk(node))
+def _is_to_half(analysis: Analysis, node: ast.AST, name: str) -> bool:
+    """Say whether an autocast is to float16, which is what it does on CUDA if nothing else is said."""
+    if not isinstance(node, ast.Call):
+        return False
+    first = node.args[0] if node.args else keyword(node, "device_type")
+    on_cuda = name == "torch.cuda.amp.autocast" or (first is not None and unparsed(first).startswith("'cuda"))
+    kind = keyword(node, "dtype")
+    if kind is None or keyword(node, "enabled") is not None:
+        return kind is None and on_cuda and keyword(node, "enabled") is None and len(node.args) <= 1
+    given = [kind, *_values_of(analysis, kind)]
+    return any(getattr(one, "attr", "") in ("float16", "half") for each in given for one in walk(each))
+
+
+def _values_of(analysis: Analysis, node: ast.expr) -> list[ast.expr]:
+    """Return what a variable or attribute is given in this file."""
+    text = unparsed(node)
+    return [
+        one.value
+        for one in analysis.nodes.get(ast.Assign, ())
+        if isinstance(one, ast.Assign) and any(unparsed(target) == text for target in one.targets)
+    ]
 
 
 _PRODUCTS = frozenset({"matmul", "bmm", "einsum", "baddbmm", "mm"})
