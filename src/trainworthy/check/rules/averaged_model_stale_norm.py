@@ -1,8 +1,9 @@
 """An averaged model keeps batch statistics that belong to other weights.
 
 What it finds:
-    `AveragedModel(model)` where the model is known to hold BatchNorm, without `update_bn` or `use_buffers=True`. Also an
-    average by hand: `average = copy.deepcopy(model).eval()`, whose parameters follow the model's in a loop over both.
+    `AveragedModel(model)` where the model is known to hold BatchNorm, without `update_bn` or `use_buffers=True`. Also
+    an average by hand: `average = copy.deepcopy(model).eval()`, whose parameters follow the model's in a loop over
+    both.
 
 Why:
     The running mean and variance were those of the first weights; the averaged model predicts badly.
@@ -58,10 +59,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message="the averaged model keeps the batch statistics of its first weights",
                 fix="Call `torch.optim.swa_utils.update_bn(loader, model)`, or pass `use_buffers=True`.",
             )
-    for call, model in _followed_by_hand(analysis):
+    for loop, parameters in _followed_by_hand(analysis):
         yield Hit(
-            place=analysis.place(call, model.context),
-            message="the average takes the parameters of the model, and keeps the batch statistics of its first weights",
+            place=analysis.place(loop, parameters.context),
+            message="the average follows the parameters of the model, and keeps its first batch statistics",
             fix="Copy the buffers, too: `for a, b in zip(average.buffers(), model.buffers()): a.copy_(b)`.",
         )
 
@@ -71,7 +72,8 @@ def _has_batch_norm(value: Value) -> bool:
 
 
 _BUFFERS = (
-    "buffers", "named_buffers", "running_mean", "running_var", "use_buffers", "track_running_stats", "reset_running_stats",
+    "buffers", "named_buffers", "running_mean", "running_var", "use_buffers", "track_running_stats",
+    "reset_running_stats",
 )  # fmt: skip
 
 
@@ -93,7 +95,7 @@ def _followed_by_hand(analysis: Analysis) -> Iterator[tuple[ast.For, Call]]:
 
 
 def _only_evaluates(analysis: Analysis, average: Instance) -> bool:
-    """Say whether a copy is put into evaluation mode and never back, and takes no other weights than those of a loop."""
+    """Say whether a copy is put into evaluation mode and never back, and takes no weights but those of a loop."""
     evals = [one for one in analysis.method_calls("eval") if one.owner is average]
     modes = [one for one in analysis.method_calls("train") if average in inner_modules(one.owner)]
     given = [one for one in analysis.method_calls("load_state_dict") if one.owner is average and one.context.in_loop]

@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.bindings import Def
 from trainworthy.check.static.environment import set_variables
 from trainworthy.check.static.facts import Call, Context
+from trainworthy.check.static.queries import body_of
 from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import Const, Ref
 
@@ -76,7 +78,7 @@ def _is_false(analysis: Analysis, call: Call) -> bool:
     """Say whether `weights_only` is False, as far as the ways that lead here tell."""
     given = call.argument(None, "weights_only") or call.hidden.get("weights_only")
     if given is not None:
-        return given == Const(value=False)
+        return given == Const(value=False) and not _is_for_callers_to_say(call)
     hidden = {unparsed(one.value) for one in call.node.keywords if one.arg is None}
     return bool(hidden) and any(
         unparsed(store.target.value) in hidden and store.context.function is call.context.function
@@ -85,6 +87,23 @@ def _is_false(analysis: Analysis, call: Call) -> bool:
         and unparsed(store.target.slice) == "'weights_only'"
         and store.value == Const(value=False)
     )
+
+
+def _is_for_callers_to_say(call: Call) -> bool:
+    """Say whether a parameter is handed on that is not False by default: here nothing says that it is to be so."""
+    node, function = call.argument_node(None, "weights_only"), body_of(call.context)
+    if not isinstance(node, ast.Name) or not isinstance(function, Def):
+        return False
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    late = positional[len(positional) - len(arguments.defaults) :]
+    given = {one.arg: default for one, default in zip(late, arguments.defaults, strict=True)}
+    given |= {
+        one.arg: default for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default
+    }
+    names = {one.arg for one in (*positional, *arguments.kwonlyargs)}
+    default = given.get(node.id)
+    return node.id in names and not (isinstance(default, ast.Constant) and default.value is False)
 
 
 def _set_for_all(analysis: Analysis) -> Iterator[tuple[ast.AST, Context]]:

@@ -1,9 +1,9 @@
 """A mask value that half precision does not have.
 
 What it finds:
-    `masked_fill`, or `scores[mask] = ...`, with a number below -65504, the least of float16, in a function that casts to
-    half precision (`.half()`, `torch.float16`, `torch.half`) and not back; or into a product of matrices in a model that
-    is called under an autocast to float16.
+    `masked_fill`, or `scores[mask] = ...`, with a number below -65504, the least of float16, in a function that casts
+    to half precision (`.half()`, `torch.float16`, `torch.half`) and not back; or into a product of matrices in a model
+    that is called under an autocast to float16.
 
 Why:
     float16 has no such number: torch raises "value cannot be converted to type at::Half without overflow", in the first

@@ -46,8 +46,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         for node, name in dict(pieces_apart(analysis)).items():
             yield Hit(
                 place=analysis.place(node),
-                message=f"the loss jumps where this square ends and its line begins: one of them takes `{name}` for its "
-                "square, or its root",
+                message=f"the loss jumps where this square ends and its line begins: one of them takes `{name}` for "
+                "its square, or its root",
                 fix="With sigma: 0.5 * (sigma * x)**2 below 1 / sigma**2, and x - 0.5 / sigma**2 above.",
             )
     if "beta" not in analysis.source.words:

@@ -67,7 +67,7 @@ def _dimensions(analysis: Analysis, call: Call, name: str) -> int | None:
     """Return the second size of the points that a call is given, or how many numbers the network has that made them."""
     points, node = call.argument(0, name), call.argument_node(0, name)
     if isinstance(points, Tensor) and points.shape is not None:
-        return points.shape[1] if len(points.shape) == 2 else None  # noqa: PLR2004 - points, and their numbers
+        return points.shape[1] if len(points.shape) == 2 else None
     for _ in range(8):
         node = followed(node, body_of(call.context)) if node is not None else None
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
@@ -85,12 +85,18 @@ def _dimensions(analysis: Analysis, call: Call, name: str) -> int | None:
     return size if isinstance(size, int) else None
 
 
-_SAME_SIZE = frozenset("numpy cpu detach float double astype contiguous normalize asarray array ascontiguousarray".split())
+_SAME_SIZE = frozenset(
+    "numpy cpu detach float double astype contiguous normalize asarray array ascontiguousarray".split()
+)
 
 
 def _fitted(analysis: Analysis) -> dict[ast.Call, ast.expr]:
     """Return the calls `.fit(points)` of what is told to make a tree, with the call, or the dict, that tells it."""
-    made = {call.node: _told(call) for call in analysis.all_calls if call.name.startswith("sklearn.") and _tells_a_tree(call)}
+    made = {
+        call.node: _told(call)
+        for call in analysis.all_calls
+        if call.name.startswith("sklearn.") and _tells_a_tree(call)
+    }
     found: dict[ast.Call, ast.expr] = {}
     for call in analysis.method_calls("fit", "fit_predict", "fit_transform") if made else ():
         func = call.node.func

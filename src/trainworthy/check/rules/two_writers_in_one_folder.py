@@ -1,15 +1,15 @@
 """Two TensorBoard writers write into one folder.
 
 What it finds:
-    Two `SummaryWriter` with the same literal folder in one body. Also one that is made in each turn of a loop over folds,
-    seeds or learning rates, with a folder that is the same in each.
+    Two `SummaryWriter` with the same literal folder in one body. Also one that is made in each turn of a loop over
+    folds, seeds or learning rates, with a folder that is the same in each.
 
 Why:
     Curves of both are drawn as one zig-zag line.
 
 How sure:
-    Both are made in the same function, the first is not closed in between. In a loop: each turn makes an optimizer of its
-    own, the names of the curves are fixed, and their steps are counted from the beginning in each turn.
+    Both are made in the same function, the first is not closed in between. In a loop: each turn makes an optimizer of
+    its own, the names of the curves are fixed, and their steps are counted from the beginning in each turn.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         made.append(call)
     for call in once_per_place(_of_several_runs(analysis)):
         way = Way(call)
-        at, folder = way.maker(call.argument_node(0, "log_dir") or call.node)
+        at, made_of = way.maker(call.argument_node(0, "log_dir") or call.node)
         yield Hit(
-            place=analysis.place(folder, way.calls[at].context),
+            place=analysis.place(made_of, way.calls[at].context),
             message="each turn trains anew, and its writer writes the same curves into the same folder",
             evidence=(Evidence("the writer is made here", analysis.place(call.node, call.context)),),
             fix="Name the folder after what is different in each turn.",
@@ -80,7 +80,7 @@ def _of_several_runs(analysis: Analysis) -> Iterator[Call]:
     """Yield writers that a loop makes anew for each of its trainings, with one folder for all."""
     for call in analysis.calls("torch.utils.tensorboard.SummaryWriter"):
         folder, way = call.argument_node(0, "log_dir"), Way(call)
-        if folder is None or call.starred or isinstance(folder, ast.Constant) and folder.value is None:
+        if folder is None or call.starred or (isinstance(folder, ast.Constant) and folder.value is None):
             continue
         for frame, one in enumerate(way.calls):
             for loop in one.context.loops:

@@ -42,8 +42,8 @@ _OF_OTHERS = {
     "attach_grad": ".requires_grad_()", "get_shape": ".shape", "expand_dims": ".unsqueeze(axis)",
 }  # fmt: skip
 _OTHERS = (
-    "mxnet", "mx", "mindspore", "tensorflow", "tf", "keras", "jax", "jnp", "paddle", "cupy", "cp", "oneflow", "tinygrad",
-    "pandas", "pd", "megengine", "chainer", "dgl", "xarray", "polars",
+    "mxnet", "mx", "mindspore", "tensorflow", "tf", "keras", "jax", "jnp", "paddle", "cupy", "cp", "oneflow",
+    "tinygrad", "pandas", "pd", "megengine", "chainer", "dgl", "xarray", "polars",
 )  # fmt: skip
 
 BAD = """\

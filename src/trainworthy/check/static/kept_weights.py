@@ -49,7 +49,7 @@ def _is_the_tensor(value: ast.expr, each: ast.comprehension) -> bool:
         else:
             break
     target = each.target
-    pair = isinstance(target, ast.Tuple) and len(target.elts) == 2  # noqa: PLR2004 - a key and its value
+    pair = isinstance(target, ast.Tuple) and len(target.elts) == 2
     return pair and isinstance(value, ast.Name) and value.id == getattr(target.elts[1], "id", "")  # type: ignore[attr-defined]
 
 
@@ -70,7 +70,7 @@ def _operators(test: ast.expr) -> Iterator[ast.operator]:
 
 
 def kept_in_records(analysis: Analysis) -> Iterator[tuple[Store, ast.AST]]:
-    """Yield `best = {"weights": model.state_dict()}` in a loop that trains on, and where it is loaded after the loop."""
+    """Yield `best = {"weights": model.state_dict()}` in a loop that trains on, and where it is loaded after it."""
     if "state_dict" not in analysis.source.words:
         return
     for store in analysis.stores:

@@ -12,7 +12,9 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import body_of
 from trainworthy.check.static.tree import nodes_of, own, unparsed
 
-_TEXT = frozenset("join Path PurePath str format joinpath abspath expanduser normpath realpath basename dirname".split())
+_TEXT = frozenset(
+    "join Path PurePath str format joinpath abspath expanduser normpath realpath basename dirname".split()
+)
 Leaf = tuple[int, ast.Name]
 
 

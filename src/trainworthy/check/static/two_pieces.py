@@ -54,7 +54,7 @@ def pieces_apart(analysis: Analysis) -> Iterator[tuple[ast.expr, str]]:
 
 def _pieces(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Yield what may be a square and a line: `where(near, a, b)`, `near * a + (1 - near) * b`."""
-    if isinstance(node, ast.Call) and called(node) == "where" and len(node.args) == 3:  # noqa: PLR2004
+    if isinstance(node, ast.Call) and called(node) == "where" and len(node.args) == 3:
         yield node.args[1], node.args[2]
         yield node.args[2], node.args[1]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -85,7 +85,7 @@ def _apart(square: ast.expr, line: ast.expr, scope: ast.AST) -> str:
     curve, slope, less = (_product(one, scope) for one in (square, inner.left, inner.right))
     if curve is None or slope is None or less is None:
         return ""
-    name = next((one for one, power in slope.powers.items() if power == 1 and curve.powers[one] == 2), "")  # noqa: PLR2004
+    name = next((one for one, power in slope.powers.items() if power == 1 and curve.powers[one] == 2), "")
     if not name or less.powers[name] or not less.number or not curve.number:
         return ""
     a, b, c = curve.without(name), slope.without(name).times(factor), less.times(factor)
@@ -99,7 +99,8 @@ def _product(node: ast.expr, scope: ast.AST, depth: int = 8) -> Product | None:
     """Return what an expression is the product of; None if it is another thing."""
     node = followed(node, scope)
     if isinstance(node, ast.Constant):
-        return Product(float(node.value)) if isinstance(node.value, int | float) else None
+        value = node.value
+        return Product(float(value)) if isinstance(value, int | float) and 1e-9 < abs(value) < 1e9 else None
     if isinstance(node, ast.BinOp) and depth:
         left, right = _product(node.left, scope, depth - 1), _product(node.right, scope, depth - 1)
         if left is not None and right is not None and isinstance(node.op, ast.Mult | ast.Div):
@@ -132,7 +133,7 @@ def _called_product(node: ast.Call, scope: ast.AST, depth: int) -> Product | Non
 
 def _raised(base: Product, power: ast.expr) -> Product | None:
     value = power.value if isinstance(power, ast.Constant) else None
-    return base.to_the(int(value)) if isinstance(value, int | float) and value == int(value) else None
+    return base.to_the(int(value)) if isinstance(value, int | float) and value in (1, 2) else None
 
 
 def may_be_two_pieces(analysis: Analysis) -> bool:
@@ -140,6 +141,6 @@ def may_be_two_pieces(analysis: Analysis) -> bool:
     return any(
         isinstance(one, ast.BinOp)
         and isinstance(one.op, ast.Sub)
-        and any(isinstance(each, ast.Constant) and each.value == 0.5 for each in walk(one.right))  # noqa: PLR2004
+        and any(isinstance(each, ast.Constant) and each.value == 0.5 for each in walk(one.right))
         for one in analysis.nodes.get(ast.BinOp, ())
     )
