@@ -2,9 +2,9 @@
 
 What it finds:
     `best = model.state_dict()` inside a training loop, kept in a variable and used after it; also in a new dict of the
-    same tensors (`.copy()`, `copy.copy`, `dict(...)`, `{k: v.detach() for k, v in ...}`), as a part of a record
-    (`best = {"epoch": epoch, "weights": model.state_dict()}`) that is loaded after the loop, and in an attribute
-    `best...` that a hook of a class sets and the class loads again. `best_model = model` likewise, and
+    same tensors (`.copy()`, `copy.copy`, `dict(...)`, `{k: v.detach() for k, v in ...}`) or of the parameters, as a
+    part of a record (`best = {"epoch": epoch, "weights": model.state_dict()}`) that is loaded after the loop, and in
+    an attribute `best...` that a hook of a class sets and the class loads again. `best_model = model` likewise, and
     `best = x.detach()` of a tensor that an optimizer has.
     Also weights that are kept to be put back, while others are loaded or trained, and that are the model's own:
     `kept = model.state_dict()`, `model.load_state_dict(averaged)`, `model.load_state_dict(kept)`; and a list of
@@ -31,7 +31,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
-from trainworthy.check.static.kept_weights import is_chosen, kept_in_records, live_source
+from trainworthy.check.static.kept_weights import PARAMETERS, is_chosen, kept_in_records, live_source
 from trainworthy.check.static.live_weights import put_back
 from trainworthy.check.static.queries import body_of, optimizer_steps
 from trainworthy.check.static.tree import nodes_of, unparsed, walk
@@ -122,9 +122,12 @@ def _is_live(analysis: Analysis, store: Store) -> bool:
     if isinstance(store.value, StateDict):
         return True
     value = getattr(store.node, "value", None)
-    if not isinstance(value, ast.DictComp | ast.Dict | ast.Call) or not is_chosen(store):
+    if not isinstance(value, ast.DictComp | ast.ListComp | ast.Dict | ast.Call) or not is_chosen(store):
         return False
-    return live_source(analysis, value) is not None
+    source = live_source(analysis, value)
+    if source is None or isinstance(store.target, ast.Subscript):
+        return False
+    return last_name(source.func) not in PARAMETERS or "best" in last_name(store.target).lower()
 
 
 def _names_of_live_models(analysis: Analysis) -> Iterator[Store]:

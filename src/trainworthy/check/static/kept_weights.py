@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.external import is_scheduler
 from trainworthy.check.static.facts import Call, LoopNode, Store
 from trainworthy.check.static.queries import body_of, optimizer_steps
 from trainworthy.check.static.tree import nodes_of, unparsed, walk
@@ -14,15 +16,16 @@ from trainworthy.check.static.values import StateDict
 
 
 def live_source(analysis: Analysis, node: ast.expr | None) -> ast.Call | None:
-    """Return the `state_dict()` whose tensors themselves a dict holds, be it another dict; None if it is none."""
+    """Return the `state_dict()`, or `parameters()`, whose tensors a dict or list holds as they are."""
     if isinstance(node, ast.Call):
         return _called_source(analysis, node)
     if isinstance(node, ast.Dict) and node.keys == [None]:  # {**weights}
         return live_source(analysis, node.values[0])
-    if isinstance(node, ast.DictComp) and len(node.generators) == 1:
+    if isinstance(node, ast.DictComp | ast.ListComp) and len(node.generators) == 1:
         each = node.generators[0]
         source = live_source(analysis, each.iter)
-        return source if source is not None and _is_the_tensor(node.value, each) else None
+        made = node.value if isinstance(node, ast.DictComp) else node.elt
+        return source if source is not None and _is_the_tensor(made, each) else None
     return None
 
 
@@ -31,12 +34,25 @@ def _called_source(analysis: Analysis, node: ast.Call) -> ast.Call | None:
     name = call.name if call is not None else ""
     method = last_name(node.func)
     if call is not None and isinstance(call.result, StateDict) and method == "state_dict":
+        return node if isinstance(node.func, ast.Attribute) and not _holds_numbers(call, node.func.value) else None
+    if method in PARAMETERS and isinstance(node.func, ast.Attribute) and not node.args:
         return node
-    if name in ("copy.copy", "builtins.dict", "collections.OrderedDict"):
+    if name in ("copy.copy", "builtins.dict", "builtins.list", "collections.OrderedDict"):
         return live_source(analysis, node.args[0]) if len(node.args) == 1 and not node.keywords else None
     if method in ("copy", "items") and isinstance(node.func, ast.Attribute) and not node.args:
         return live_source(analysis, node.func.value)
     return None
+
+
+_NUMBERS = re.compile(r"sched|scaler|sampler|loader|tokeni|meter|metric", re.IGNORECASE)
+
+
+def _holds_numbers(call: Call, holder: ast.expr) -> bool:
+    """Say whether a state dict is of a scheduler or the like: its numbers do not change later."""
+    return is_scheduler(call.owner) or _NUMBERS.search(last_name(holder)) is not None
+
+
+PARAMETERS = ("parameters", "named_parameters")
 
 
 def _is_the_tensor(value: ast.expr, each: ast.comprehension) -> bool:
@@ -48,9 +64,8 @@ def _is_the_tensor(value: ast.expr, each: ast.comprehension) -> bool:
             value = value.value
         else:
             break
-    target = each.target
-    pair = isinstance(target, ast.Tuple) and len(target.elts) == 2
-    return pair and isinstance(value, ast.Name) and value.id == getattr(target.elts[1], "id", "")  # type: ignore[attr-defined]
+    pair = each.target.elts if isinstance(each.target, ast.Tuple) else [each.target]
+    return isinstance(value, ast.Name) and value.id == getattr(pair[-1], "id", "") and len(pair) <= 2
 
 
 def is_chosen(store: Store) -> bool:
@@ -79,7 +94,13 @@ def kept_in_records(analysis: Analysis) -> Iterator[tuple[Store, ast.AST]]:
             continue
         kept = next((one for part in _parts(store) if (one := live_source(analysis, part)) is not None), None)
         loop = _training_loop(analysis, store) if kept is not None else None
-        if kept is None or loop is None or _leaves(analysis, store) or _is_made_in(loop, kept):
+        if (
+            kept is None
+            or loop is None
+            or last_name(kept.func) in PARAMETERS
+            or _leaves(analysis, store)
+            or _is_made_in(loop, kept)
+        ):
             continue
         read = _loaded_after(body_of(store.context), name, loop)
         if read is not None:
