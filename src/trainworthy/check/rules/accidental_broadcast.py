@@ -30,8 +30,10 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static import kept_axes
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import called, followed, integer
+from trainworthy.check.static.queries import body_of
 from trainworthy.check.static.tensors import broadcast
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of, walk
 from trainworthy.check.static.values import Shape, Tensor, Value
 from trainworthy.check.static.written_shapes import meet_as_a_table
 from trainworthy.formulas.broadcast import doubly_expanded
@@ -103,6 +105,8 @@ def _hits(analysis: Analysis, node: ast.AST, fact: object, left: Value | None, r
     if out is None or out in (a, b) or not _repeats(a, b, out) or _says_so(node):
         return
     context = getattr(fact, "context", None)
+    if context is not None and _lays_over_a_grid(node, body_of(context)):
+        return
     yield Hit(
         place=analysis.place(node, context),
         message=f"{_text(a)} and {_text(b)} broadcast to {_text(out)}",
@@ -124,6 +128,29 @@ def _says_so(node: ast.AST) -> bool:
     return any(isinstance(one, ast.Constant) and one.value is None for one in walk(node)) or any(
         getattr(one, "attr", "") in _NEW_AXES for one in walk(node)
     )
+
+
+_MAKERS = frozenset("rand randn zeros ones full empty normal uniform randint standard_normal".split())
+
+
+def _lays_over_a_grid(node: ast.AST, scope: ast.AST) -> bool:
+    """Say whether a column that is made on the spot, `torch.rand(n, 1)`, meets a name that was given a grid."""
+    calls = nodes_of(node, ast.Call)
+    if not any(called(one) in _MAKERS and any(_ends_in_one(given) for given in _sizes(one)) for one in calls):
+        return False
+    return any(called(followed(one, scope)) in _NEW_AXES for one in nodes_of(node, ast.Name))
+
+
+def _sizes(call: ast.Call) -> Iterator[list[ast.expr]]:
+    """Yield what may be the sizes that a call is given: its arguments, or one that is a tuple."""
+    yield call.args
+    for one in (*call.args, *(each.value for each in call.keywords)):
+        if isinstance(one, ast.Tuple | ast.List):
+            yield one.elts
+
+
+def _ends_in_one(sizes: list[ast.expr]) -> bool:
+    return len(sizes) > 1 and integer(sizes[-1]) == 1
 
 
 def _text(shape: Shape) -> str:

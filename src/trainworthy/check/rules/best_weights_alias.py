@@ -1,9 +1,11 @@
 """The best weights are an alias of the weights that go on training.
 
 What it finds:
-    `best = model.state_dict()` (also with `.copy()`) inside a training loop, kept in a variable and used after it;
-    also in an attribute `best...` that a hook of a class sets and the class loads again. `best_model = model` likewise,
-    and `best = x.detach()` of a tensor that an optimizer has.
+    `best = model.state_dict()` inside a training loop, kept in a variable and used after it; also in a new dict of the
+    same tensors (`.copy()`, `copy.copy`, `dict(...)`, `{k: v.detach() for k, v in ...}`) or of the parameters, as a
+    part of a record (`best = {"epoch": epoch, "weights": model.state_dict()}`) that is loaded after the loop, and in
+    an attribute `best...` that a hook of a class sets and the class loads again. `best_model = model` likewise, and
+    `best = x.detach()` of a tensor that an optimizer has.
     Also weights that are kept to be put back, while others are loaded or trained, and that are the model's own:
     `kept = model.state_dict()`, `model.load_state_dict(averaged)`, `model.load_state_dict(kept)`; and a list of
     `p.data` that is copied back into the parameters.
@@ -29,6 +31,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Store
+from trainworthy.check.static.kept_weights import PARAMETERS, is_chosen, kept_in_records, live_source
 from trainworthy.check.static.live_weights import put_back
 from trainworthy.check.static.queries import body_of, optimizer_steps
 from trainworthy.check.static.tree import nodes_of, unparsed, walk
@@ -76,19 +79,19 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at state dicts that are kept in a variable within a loop."""
     seen: set[ast.AST] = set()
     for store in analysis.stores:
-        if not isinstance(store.value, StateDict) or store.node in seen:
+        if store.node in seen or not _is_live(analysis, store):
             continue
         if not store.context.all_loops():
             if _is_restored_by_class(store):
                 seen.add(store.node)
-                yield _hit(analysis, store, "they are loaded again in this class")
+                yield _hit(analysis, store, Evidence("they are loaded again in this class"))
             continue
         if not isinstance(store.target, ast.Name | ast.Attribute) or not _trains(analysis, store):
             continue
         if not _read_later(store):
             continue
         seen.add(store.node)
-        yield _hit(analysis, store, "they are kept here, and read after the loop")
+        yield _hit(analysis, store, Evidence("they are kept here, and read after the loop"))
     for store in _names_of_live_models(analysis):
         if store.node not in seen:
             seen.add(store.node)
@@ -98,6 +101,11 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("it is read after the loop"),),
                 fix="Copy: `copy.deepcopy(model)` or its `state_dict()`; of a tensor, `detach().clone()`.",
             )
+    for store, read in kept_in_records(analysis):
+        if store.node not in seen:
+            seen.add(store.node)
+            where = Evidence("they are read here, after the loop", analysis.place(read, store.context))
+            yield _hit(analysis, store, where)
     for kept, restored in put_back(analysis):
         if kept not in seen:
             seen.add(kept)
@@ -107,6 +115,19 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("they are put back here", analysis.place(restored)),),
                 fix="Copy: `copy.deepcopy(model.state_dict())`, or `clone()` each tensor.",
             )
+
+
+def _is_live(analysis: Analysis, store: Store) -> bool:
+    """Say whether a dict of live weights is kept: as it is, or in a new dict where it is the best up to then."""
+    if isinstance(store.value, StateDict):
+        return True
+    value = getattr(store.node, "value", None)
+    if not isinstance(value, ast.DictComp | ast.ListComp | ast.Dict | ast.Call) or not is_chosen(store):
+        return False
+    source = live_source(analysis, value)
+    if source is None or isinstance(store.target, ast.Subscript):
+        return False
+    return last_name(source.func) not in PARAMETERS or "best" in last_name(store.target).lower()
 
 
 def _names_of_live_models(analysis: Analysis) -> Iterator[Store]:
@@ -151,11 +172,11 @@ def _is_optimised(body: ast.AST, tensor: ast.expr) -> bool:
 _MODEL = re.compile(r"(^|_)(model|net|network|generator|encoder|classifier|policy)$")
 
 
-def _hit(analysis: Analysis, store: Store, why: str) -> Hit:
+def _hit(analysis: Analysis, store: Store, why: Evidence) -> Hit:
     return Hit(
         place=analysis.place(store.node, store.context),
         message="`state_dict()` returns the live weights; training goes on changing them",
-        evidence=(Evidence(why),),
+        evidence=(why,),
         fix="Copy: `copy.deepcopy(model.state_dict())`, or save to disk.",
     )
 

@@ -1,7 +1,8 @@
 """The path of shared libraries is set after the process has started.
 
 What it finds:
-    `os.environ["LD_PRELOAD"] = ...`, and the same of `LD_LIBRARY_PATH` and `LD_AUDIT`.
+    `os.environ["LD_PRELOAD"] = ...`, and the same of `LD_LIBRARY_PATH` and `LD_AUDIT`; also by `setdefault`, `update`
+    and `os.putenv`.
 
 Why:
     The loader reads these once, before Python runs: the process that sets them goes on with the libraries that it has.
@@ -15,13 +16,12 @@ How sure:
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.values import Ref
+from trainworthy.check.static.environment import set_variables
 
 BAD = """\
 import os
@@ -49,17 +49,13 @@ _STARTS_PROGRAMS = (
 
 @rule(code="TW609", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
-    """Look at assignments to the environment."""
-    for store in analysis.stores:
-        owner, target = store.owner, store.target
-        if not isinstance(owner, Ref) or owner.name != "os.environ" or not isinstance(target, ast.Subscript):
-            continue
-        key = target.slice
-        if not isinstance(key, ast.Constant) or key.value not in _READ_AT_START:
-            continue
-        if not analysis.mentions(*_STARTS_PROGRAMS):
+    """Look at what is set in the environment."""
+    if not analysis.mentions(*_READ_AT_START):
+        return
+    for name, _, node, context in set_variables(analysis):
+        if name in _READ_AT_START and not analysis.mentions(*_STARTS_PROGRAMS):
             yield Hit(
-                place=analysis.place(store.node, store.context),
-                message=f"`{key.value}` is read when a process starts; this one has started",
+                place=analysis.place(node, context),
+                message=f"`{name}` is read when a process starts; this one has started",
                 fix="Set it where Python is started: in the shell, the job script or the container.",
             )

@@ -3,13 +3,15 @@
 What it finds:
     `torch.to_numpy`, `torch.functional.one_hot`, `np.float` and other names that do not exist, and `torch.solve`,
     `torch.symeig`, `torch.lstsq`, `torch.eig` and `torch.matrix_rank`, which are only left to say that they are gone.
+    Also methods that other libraries' arrays have, called on a tensor: `x.asnumpy()`, `x.to_numpy()`, `x.astype(...)`.
 
 Why:
     AttributeError, or RuntimeError, perhaps in a branch that runs once an epoch.
 
 How sure:
     The names are those of torch 2.11 to 2.13 and NumPy 2; names that older versions had are reported as removed.
-    Silent inside of `try`, and where `hasattr` or a version is asked.
+    Silent inside of `try`, and where `hasattr` or a version is asked. Methods are looked at in a `try`, too, if it does
+    not turn to another one; not where a library is imported whose arrays have them.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.signatures import names_of
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import unparsed, walk
+from trainworthy.check.static.values import Tensor
 
 # torch/_linalg_utils.py of torch 2.13: functions whose body raises "deprecated since version 1.9 and is now removed".
 _REMOVED = {
@@ -31,6 +35,17 @@ _REMOVED = {
     "symeig": "torch.linalg.eigh", "lstsq": "torch.linalg.lstsq(A, B), with the arguments in the other order",
     "eig": "torch.linalg.eig", "matrix_rank": "torch.linalg.matrix_rank",
 }  # fmt: skip
+# Methods of the arrays of other libraries, with what a tensor has instead.
+_OF_OTHERS = {
+    "asnumpy": ".detach().cpu().numpy()", "as_numpy": ".detach().cpu().numpy()", "to_numpy": ".detach().cpu().numpy()",
+    "astype": ".to(torch.float32)", "asscalar": ".item()", "as_in_context": ".to(device)",
+    "attach_grad": ".requires_grad_()", "get_shape": ".shape", "expand_dims": ".unsqueeze(axis)",
+}  # fmt: skip
+_OTHERS = (
+    "mxnet", "mx", "mindspore", "tensorflow", "tf", "keras", "jax", "jnp", "paddle", "cupy", "cp", "oneflow",
+    "tinygrad", "pandas", "pd", "megengine", "chainer", "dgl", "xarray", "polars",
+)  # fmt: skip
+
 BAD = """\
 import numpy as np
 import torch
@@ -75,6 +90,47 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             message=f"`{library}` has no `{name}`",
             fix=f"Perhaps `{library}.{near[0]}`." if near else None,
         )
+    for call, name in _methods_of_others(analysis):
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"a tensor has no `{name}`",
+            fix=f"Write `{_OF_OTHERS[name]}`.",
+        )
+
+
+def _methods_of_others(analysis: Analysis) -> Iterator[tuple[Call, str]]:
+    """Yield calls on tensors of methods that only other libraries' arrays have."""
+    if analysis.source.words.isdisjoint(_OF_OTHERS) or not _is_of_torch_alone(analysis):
+        return
+    for call in once_per_place(analysis.method_calls(*_OF_OTHERS)):
+        owner = call.owner
+        known = isinstance(owner, Tensor) and owner.library == "torch.Tensor"
+        if known and not (_asks_for_the_kind(call) or _turns_to_another(analysis, call.node)):
+            yield call, call.method
+
+
+def _is_of_torch_alone(analysis: Analysis) -> bool:
+    """Say whether a file works with torch, and none of the libraries whose arrays have other methods."""
+    words = analysis.source.words
+    return "torch" in words and words.isdisjoint((*_OTHERS, "hasattr", "__version__"))
+
+
+def _asks_for_the_kind(call: Call) -> bool:
+    return any("isinstance" in unparsed(test) or "type(" in unparsed(test) for test, _ in call.context.branches)
+
+
+def _turns_to_another(analysis: Analysis, node: ast.AST) -> bool:
+    """Say whether a try around a call has a way for what does not have the method."""
+    while (parent := analysis.parents.get(node)) is not None:
+        if isinstance(parent, ast.Try) and node in parent.body:
+            handled = [one for handler in parent.handlers for one in walk(handler)]
+            if any(getattr(one, "id", "") == "AttributeError" or getattr(one, "attr", "") in _CASTS for one in handled):
+                return True
+        node = parent
+    return False
+
+
+_CASTS = frozenset({"numpy", "cpu", "detach", "to", "array", "asarray", "item", "shape", "unsqueeze"})
 
 
 def _may_be_older(analysis: Analysis, call: ast.AST) -> bool:

@@ -49,13 +49,16 @@ class Calls(Expressions):
             if not starred:
                 args.append(value)
         keywords: dict[str, Value] = {}
+        hidden: dict[str, Value] = {}
         for keyword in node.keywords:
             value = self.value(keyword.value)
             if keyword.arg is None:
                 starred = True
+                known = value.entries.values if isinstance(value, Sequence) and value.entries is not None else {}
+                hidden |= {key: one for key, one in known.items() if isinstance(key, str)}
             else:
                 keywords[keyword.arg] = value
-        call = Call(node, "", owner, tuple(args), keywords, starred, self.context, self.tick())
+        call = Call(node, "", owner, tuple(args), keywords, starred, self.context, self.tick(), hidden=hidden)
         self.facts.calls.append(call)
         call.result = self._apply(callee, method, call)
         return call.result

@@ -92,6 +92,7 @@ class Call:
         at: Its number in the order of analysis.
         result: What comes out.
         function: The function of the project that it runs, if that is known.
+        hidden: What is known to be given by ``**``, by name.
     """
 
     node: ast.Call
@@ -104,6 +105,7 @@ class Call:
     at: int
     result: Value = UNKNOWN
     function: Function | None = None
+    hidden: dict[str, Value] = field(default_factory=dict)
 
     def argument(self, at: int | None, name: str) -> Value | None:
         """Return an argument by place or name; None if it is not given."""

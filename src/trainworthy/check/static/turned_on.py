@@ -92,10 +92,17 @@ class _Mentions(NamedTuple):
 @kept_with_source
 def _functions_of(source: Source) -> tuple[_Mentions, ...]:
     return tuple(
-        _Mentions(node.name, frozenset(_called(own(node))), _turn_evaluation_on(own(node)))
+        _Mentions(node.name, frozenset(_called(own(node)) | _wrapped_in(node)), _turn_evaluation_on(own(node)))
         for node in walk(source.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
+
+
+def _wrapped_in(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Name the decorators of a function, and what a function returns that is made in it, as a decorator does."""
+    above = {last_name(one.func if isinstance(one, ast.Call) else one) for one in function.decorator_list}
+    made = {one.name for one in function.body if isinstance(one, ast.FunctionDef)}
+    return above | (made & {last_name(one.value) for one in own(function) if isinstance(one, ast.Return) and one.value})
 
 
 def _turn_evaluation_on(nodes: Iterable[ast.AST]) -> bool:
