@@ -1,15 +1,15 @@
 """An attribute of the model is asked of its DDP wrapper.
 
 What it finds:
-    `model.custom()` where `model` is a `DistributedDataParallel` and `custom` is defined by the class that it wraps; also
-    where the model is only wrapped under a condition that `model.custom()` does not stand under.
+    `model.custom()` where `model` is a `DistributedDataParallel` and `custom` is defined by the class that it wraps;
+    also where the model is only wrapped under a condition that `model.custom()` does not stand under.
 
 Why:
     The wrapper does not hand attributes on: AttributeError, often only when rank 0 saves, while the others wait.
 
 How sure:
-    The wrapped class is known and has the attribute; the wrapper does not. Of models that are wrapped under a condition,
-    silent as soon as anything on the way asks about processes, GPUs or the model's kind.
+    The wrapped class is known and has the attribute; the wrapper does not. Of models that are wrapped under a
+    condition, silent as soon as anything on the way asks about processes, GPUs or the model's kind.
 """
 
 from __future__ import annotations
@@ -218,9 +218,9 @@ def _is_told(node: ast.expr, context: Context, names: set[str], analysis: Analys
     """Say whether a condition around a place, or one that left the function above it, speaks of wrapping."""
     tests = [test for test, _ in context.branches]
     for one in walk(body_of(context)):
-        if isinstance(one, ast.If) and one.lineno < node.lineno:
-            if any(isinstance(end, ast.Return | ast.Raise | ast.Continue) for end in (*one.body, *one.orelse)):
-                tests.append(one.test)
+        ends = (*one.body, *one.orelse) if isinstance(one, ast.If) and one.lineno < node.lineno else ()
+        if isinstance(one, ast.If) and any(isinstance(end, ast.Return | ast.Raise | ast.Continue) for end in ends):
+            tests.append(one.test)
     if any(names & names_in(test) or _asks_for_kind(test) or _OF_WRAPPING.search(unparsed(test)) for test in tests):
         return True
     at: ast.AST = node

@@ -8,7 +8,8 @@ Why:
     A second job on the machine fails, or joins the wrong group.
 
 How sure:
-    Not on by default: a port that is only a default, as with `setdefault`, is left alone. Fine on a machine of one's own. Select it with `--extend-select TW419`.
+    Not on by default: fine on a machine of one's own. Select it with `--extend-select TW419`. A port that only fills in
+    where none was given, as with `setdefault`, is left alone.
 """
 
 from __future__ import annotations

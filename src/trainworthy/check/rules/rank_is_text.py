@@ -131,9 +131,8 @@ def _with_a_text_as_default(analysis: Analysis) -> Iterator[Hit]:
             continue
         known = _ENVIRONMENT.match(unparsed(node)) is not None
         for one in walk(around):
-            if _is_asked_for_truth(one, kept, analysis):
-                yield _hit(analysis, analysis.place(one), EnvText(name))
-            elif not known and _is_used_as_a_number(analysis, one, kept):
+            as_number = not known and _is_used_as_a_number(analysis, one, kept)
+            if as_number or _is_asked_for_truth(one, kept, analysis):
                 yield _hit(analysis, analysis.place(one), EnvText(name))
 
 
