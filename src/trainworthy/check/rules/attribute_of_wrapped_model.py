@@ -194,13 +194,14 @@ def _holds_either(wrap: _Wrap, load: Load, analysis: Analysis) -> bool:
             return _comes_after(node, context, wrap, analysis)
         if not isinstance(node, ast.Name) or context.function is None:
             return False
+        times = times_given(context.function.node, node.id)
         given = followed(node, context.function.node, depth=1)
-        if given is not node:
+        if times == 1 and given is not node:
             node = given
             continue
         caller = context.callers[-1] if context.callers else None
         argument = _argument(caller, context.function, node.id) if caller is not None else None
-        if caller is None or argument is None or times_given(context.function.node, node.id):
+        if caller is None or argument is None or times:
             return False
         node, context = argument, caller.context
     return False
