@@ -4,27 +4,30 @@ What it finds:
     `torch.save` to a file whose name does not depend on the rank, in a program that starts a process group and
     never asks for its rank in a condition; a save of a model on all ranks, where the same class or file has others
     on one rank only; and a save of weights in the function that wraps the model in `DistributedDataParallel`, under no
-    condition on the rank.
+    condition on the rank, or in another one of that file, which is called under none. Saves of safetensors count too.
 
 Why:
     All ranks write one file at once; it may be torn.
 
 How sure:
     The first is silent as soon as any condition in the program speaks of a rank, or a main or master process; the
-    second where a caller in the project asks, or the name of the file or function speaks of ranks or shards.
+    second where a caller in the project asks, or the name of the file or function speaks of ranks or shards. The last
+    is silent where another file calls that function, and under conditions on more than time and scores.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, scope_of
+from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.queries import names_in, once_per_place
 from trainworthy.check.static.ranks import asks_which_rank, on_one_rank
 from trainworthy.check.static.tree import children, nodes_of, own, unparsed, walk
 from trainworthy.check.static.values import Const
@@ -71,13 +74,13 @@ _WORDS = (
 @rule(code="TW423", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at saves to a literal name."""
-    saves = any(True for _ in analysis.calls("torch.save"))
-    if not saves:
+    if not analysis.source.words & _SAVES:
         return
     started = any(True for _ in analysis.calls("torch.distributed.init_process_group"))
     if not started or _asks_for_rank(analysis):
         yield from _unlike_the_others(analysis)
         yield from _of_replicas(analysis)
+        yield from _in_functions_of_their_own(analysis)
         return
     for call in once_per_place(analysis.calls("torch.save")):
         if isinstance(call.argument(1, "f"), Const):
@@ -134,29 +137,96 @@ def _of_replicas(analysis: Analysis) -> Iterator[Hit]:
             )
 
 
+def _in_functions_of_their_own(analysis: Analysis) -> Iterator[Hit]:
+    """Yield saves in functions that a program which replicates its model calls under no condition on the rank."""
+    wraps = [one for one in analysis.calls(*_REPLICATES) if one.context.source is analysis.source]
+    if not wraps or analysis.source.words & _SHARDING:
+        return
+    wrapping = {one.context.function.node for one in wraps if one.context.function is not None}
+    for function in functions_of(analysis.nodes):
+        if function in wrapping or not isinstance(function, ast.FunctionDef) or _speaks_of_shards(function):
+            continue
+        saves = [one for one in nodes_of(function, ast.Call) if _is_save(one)]
+        saves = [one for one in saves if _is_of_every_rank(analysis, one, function) and not _may_be_one(one, analysis)]
+        users = _users(function, analysis) if saves else []
+        if not users or any(on_one_rank(one, analysis.parents) or _may_be_one(one, analysis) for one in users):
+            continue
+        for node in saves:
+            yield Hit(
+                place=analysis.place(node),
+                message="every rank writes this file",
+                evidence=(
+                    Evidence("every rank has the same weights", analysis.place(wraps[0].node)),
+                    Evidence("every rank comes here", analysis.place(users[0])),
+                ),
+                fix="Save on rank 0 only: `if dist.get_rank() == 0:`.",
+            )
+
+
+def _users(function: ast.FunctionDef, analysis: Analysis) -> list[ast.Call]:
+    """Return the calls of a function, or of a method by its name; none if other files of the project call it too."""
+    name = function.name
+    for path in project_files(analysis.source.path) or ():
+        if path != analysis.source.path and f"{name}(" in text_of(path):
+            return []
+    calls = [one for one in analysis.nodes.get(ast.Call, ()) if isinstance(one, ast.Call) and called(one) == name]
+    return [one for one in calls if not _is_save(one)]
+
+
+def _may_be_one(node: ast.AST, analysis: Analysis) -> bool:
+    """Say whether conditions on the way to a place may hold on one rank only: not those on time and scores."""
+    function, line = scope_of(node, analysis.parents), getattr(node, "lineno", 0)
+    tests = []
+    for one in nodes_of(function, ast.If):
+        leaves = any(isinstance(end, ast.Return | ast.Raise | ast.Continue) for end in (*one.body, *one.orelse))
+        if one.lineno < line and (leaves or node in walk(one)):
+            tests.append(one.test)
+    names = {name for test in tests for name in names_in(test)}
+    return not all(_OF_TIME.search(name) for name in names)
+
+
+_OF_TIME = re.compile(
+    r"(^|_)(epochs?|steps?|iters?|iterations?|best|loss|acc|accuracy|score|metric|every|freq|frequency|interval|period)"
+    r"(_|$)|^(self|args|cfg|config|opt|len|max|min|float|int|i|n|it|t|__name__|any|all)$",
+    re.IGNORECASE,
+)
+_SAVES = frozenset({"save", "save_file", "save_model"})
+_SHARDING = frozenset(
+    "FSDP FullyShardedDataParallel fully_shard deepspeed horovod xm torch_xla DTensor dcp pipeline megatron "
+    "Accelerator hvd".split()
+)
+
+
 def _is_of_every_rank(analysis: Analysis, save: ast.Call, function: ast.AST) -> bool:
     """Say whether a call writes a model's weights on every rank into one file."""
     if not _is_save(save) or len(save.args) < 2 or not _holds_a_model(save, function):
         return False
     path = save.args[1]
     one_writes = on_one_rank(save, analysis.parents) or _is_under_a_choice_by_rank(analysis, save)
-    return not (one_writes or asks_which_rank(path) or _depends(path, function))
+    by_rank = _made_of_the_rank(analysis)
+    named = any(unparsed(one) in by_rank for one in walk(path) if isinstance(one, ast.Name | ast.Attribute))
+    return not (one_writes or named or asks_which_rank(path) or _depends(path, function))
 
 
 def _is_under_a_choice_by_rank(analysis: Analysis, node: ast.AST) -> bool:
     """Say whether a condition around a node asks what was made of the rank: `args.save = ... and is_master(args)`."""
-    made = {
-        unparsed(target)
-        for one in analysis.nodes.get(ast.Assign, [])
-        if isinstance(one, ast.Assign) and asks_which_rank(one.value)
-        for target in one.targets
-    }
+    made = _made_of_the_rank(analysis)
     while node in analysis.parents:
         node = analysis.parents[node]
         asked = walk(node.test) if isinstance(node, ast.If) else ()
         if any(isinstance(one, ast.Name | ast.Attribute) and unparsed(one) in made for one in asked):
             return True
     return False
+
+
+def _made_of_the_rank(analysis: Analysis) -> set[str]:
+    """Return the names and attributes that are made of the rank."""
+    return {
+        unparsed(target)
+        for one in analysis.nodes.get(ast.Assign, [])
+        if isinstance(one, ast.Assign) and asks_which_rank(one.value)
+        for target in one.targets
+    }
 
 
 _REPLICATES = ("torch.nn.parallel.DistributedDataParallel", "torch.nn.parallel.distributed.DistributedDataParallel")
@@ -170,6 +240,8 @@ def _depends(path: ast.expr, function: ast.AST) -> bool:
 
 def _is_save(node: ast.Call) -> bool:
     func = node.func
+    if called(node) in ("save_file", "save_model"):  # of safetensors
+        return isinstance(func, ast.Name) or "safetensors" in unparsed(func)
     return (
         isinstance(func, ast.Attribute)
         and func.attr == "save"
@@ -180,6 +252,8 @@ def _is_save(node: ast.Call) -> bool:
 def _holds_a_model(node: ast.Call, function: ast.AST) -> bool:
     """Say whether a model's weights are saved, which are alike on all ranks."""
     given = followed(node.args[0], function) if node.args else None
+    if called(node) == "save_model" and isinstance(node.func, ast.Attribute):
+        return True
     return given is not None and any(called(one) == "state_dict" for one in walk(given))
 
 

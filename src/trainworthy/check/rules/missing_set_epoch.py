@@ -2,9 +2,9 @@
 
 What it finds:
     A `DistributedSampler` that shuffles, in a program that goes through its loader in a loop over epochs and never
-    calls `set_epoch`; also where the loop is in another file, if names tell that the sampler is for training, and for
-    classes of the project that descend from it, as samplers of buckets do. Live: one whose epoch was the same at the
-    beginning of two passes.
+    calls `set_epoch`, or only in a callback or function that nothing uses; also where the loop is in another file, if
+    names tell that the sampler is for training, and for classes of the project that descend from it, as samplers of
+    buckets do. Live: one whose epoch was the same at the beginning of two passes.
 
 Why:
     The order is drawn from seed + epoch, and the epoch stays 0: every epoch has the same batches.
@@ -29,6 +29,7 @@ from trainworthy.check.static.everywhere import project_files, text_of
 from trainworthy.check.static.facts import Call, Iteration
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.queries import names_in, unwrapped
+from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import UNKNOWN, Instance, ProjectClass, Value
 
@@ -105,8 +106,36 @@ _TELLS = re.compile(r"(?<!def )(?<!super\(\)\.)\bset_epoch\b")
 
 
 def _is_told(analysis: Analysis) -> bool:
-    """Say whether a file calls or mentions `set_epoch`, other than to define it."""
-    return any("set_epoch" in one.words and _TELLS.search(one.code) is not None for one in analysis.sources)
+    """Say whether a file calls or mentions `set_epoch`, other than to define it, or in a callback that nobody uses."""
+    telling = [one for one in analysis.sources if "set_epoch" in one.words and _TELLS.search(one.code) is not None]
+    return any(one is not analysis.source or not _only_in_what_nobody_uses(one) for one in telling)
+
+
+def _only_in_what_nobody_uses(source: Source) -> bool:
+    """Say whether all that tells a sampler stands in classes and functions of the file that nothing names again."""
+    left = source.text
+    for node in source.tree.body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.decorator_list:
+            continue
+        text = source.segment(node)
+        if _TELLS.search(text) is not None and _is_never_named(node.name, source):
+            left = left.replace(text, "")
+    code = "\n".join(line for line in left.splitlines() if not line.lstrip().startswith("#"))
+    return _TELLS.search(code) is None
+
+
+def _is_never_named(name: str, source: Source) -> bool:
+    """Say whether a definition's name stands nowhere else in the project; a library's may be used by others."""
+    word = re.compile(rf"\b{name}\b")
+    others = [one for one in project_files(source.path) or () if one != source.path]
+    is_a_program = "__main__" in source.text or any(
+        isinstance(one, ast.For | ast.While | ast.If) or _is_a_call(one) for one in source.tree.body
+    )
+    return is_a_program and len(word.findall(source.text)) == 1 and not any(word.search(text_of(one)) for one in others)
+
+
+def _is_a_call(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
 
 
 def _samplers(analysis: Analysis) -> Iterator[Call]:

@@ -1,8 +1,9 @@
 """Every rank of a node uses GPU 0.
 
 What it finds:
-    `init_process_group("nccl")` and `.cuda()` without a number, in a program that never chooses a device; and
-    objects sent through NCCL by a class that does not choose a device, where a class beside it does.
+    `init_process_group("nccl")`, be it only where there are GPUs, and `.cuda()`, `.to("cuda")` or `.to(device)` without
+    a number, in a program that never chooses a device; and objects sent through NCCL by a class that does not choose
+    a device, where a class beside it does.
 
 Why:
     `.cuda()` means GPU 0 in every process: all ranks of a node allocate there, and NCCL fails or hangs. So do
@@ -10,8 +11,8 @@ Why:
 
 How sure:
     Neither `set_device`, `device_id`, `device_ids`, `CUDA_VISIBLE_DEVICES` nor a `cuda:` with a number occurs in the
-    program;
-    a launcher that shows each process one GPU only would make it right.
+    program, every device in it is written as plain "cuda" or "cpu", and nothing reads the rank on this node; a
+    launcher that shows each process one GPU only would make it right.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
+from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.assigned import called, scope_of
+from trainworthy.check.static.assigned import called, followed, scope_of
+from trainworthy.check.static.chosen_device import may_choose
 from trainworthy.check.static.everywhere import project_files, text_of
-from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.facts import Call
+from trainworthy.check.static.queries import body_of, once_per_place
 from trainworthy.check.static.tree import unparsed
 
 BAD = """\
@@ -49,16 +53,7 @@ model = DistributedDataParallel(torch.nn.Linear(4, 4).cuda())
 """
 
 
-_CHOOSING = (
-    "set_device",
-    "device_id",
-    "device_ids",
-    "CUDA_VISIBLE_DEVICES",
-    "device",
-    "gpu",
-    "local_rank",
-    "LOCAL_RANK",
-)
+_CHOOSING = ("set_device", "device_id", "device_ids", "CUDA_VISIBLE_DEVICES", "get_device", "ray")
 _OBJECTS = frozenset({"broadcast_object_list", "all_gather_object", "gather_object", "scatter_object_list"})
 
 
@@ -66,15 +61,11 @@ _OBJECTS = frozenset({"broadcast_object_list", "all_gather_object", "gather_obje
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at process groups beside a plain `.cuda()`."""
     yield from _besides(analysis)
-    starts = [
-        call
-        for call in once_per_place(analysis.calls("torch.distributed.init_process_group"))
-        if call.constant(0, "backend") == "nccl"
-    ]
-    if not starts or analysis.mentions(*_CHOOSING):
+    starts = [call for call in once_per_place(analysis.calls("torch.distributed.init_process_group")) if _is_nccl(call)]
+    if not starts or analysis.mentions(*_CHOOSING) or any(map(may_choose, analysis.sources)):
         return
     plain = [call for call in analysis.method_calls("cuda") if not call.node.args and not call.node.keywords]
-    plain += [call for call in analysis.method_calls("to") if call.constant(0, "device") == "cuda"]
+    plain += [call for call in analysis.method_calls("to") if _is_plain_cuda(call)]
     if plain:
         yield Hit(
             place=analysis.place(starts[0].node, starts[0].context),
@@ -82,6 +73,26 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("GPU 0 is used here", analysis.place(plain[0].node, plain[0].context)),),
             fix='Call `torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))` first.',
         )
+
+
+def _is_nccl(call: Call) -> bool:
+    """Say whether a process group is NCCL's, be it only where there are GPUs."""
+    node = call.argument_node(0, "backend")
+    if call.constant(0, "backend") == "nccl":
+        return True
+    if isinstance(node, ast.Name):
+        node = followed(node, body_of(call.context))
+    return isinstance(node, ast.IfExp) and any(
+        isinstance(one, ast.Constant) and one.value == "nccl" for one in (node.body, node.orelse)
+    )
+
+
+def _is_plain_cuda(call: Call) -> bool:
+    """Say whether something is moved to the GPU without a number; where names stand, `may_choose` has read them all."""
+    if call.constant(0, "device") == "cuda":
+        return True
+    node = call.argument_node(0, "device")
+    return node is not None and "device" in last_name(node).lower() and "cuda" in call.context.source.text
 
 
 def _besides(analysis: Analysis) -> Iterator[Hit]:

@@ -2,13 +2,14 @@
 
 What it finds:
     `os.environ["RANK"]`, `LOCAL_RANK` or `WORLD_SIZE` compared with a number, given as a device, or used in arithmetic,
-    without `int`.
+    without `int`; and `env.get("RANK", "0")`, of whatever holds the environment, used so or as a truth: `if not rank`.
 
 Why:
-    `os.environ["RANK"] == 0` is always False, so no rank saves or logs; `torch.device("cuda", "0")` fails.
+    `os.environ["RANK"] == 0` is always False, as is `not "0"`, so no rank saves or logs; `torch.device("cuda", "0")`
+    fails.
 
 How sure:
-    Certain: environment variables are text.
+    Certain: environment variables are text, and so is a default in quotes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import scope_of
 from trainworthy.check.static.bindings import functions_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import once_per_place
@@ -70,6 +72,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         yield _hit(analysis, analysis.place(node, operation.context), texts[0])
     yield from _kept_in_attributes(analysis)
     yield from _returned_as_numbers(analysis)
+    yield from _with_a_text_as_default(analysis)
     for call in once_per_place(analysis.calls(*_DEVICES)):
         text = _device_text(call)
         if text is not None:
@@ -112,6 +115,61 @@ def _returned_as_numbers(analysis: Analysis) -> Iterator[Hit]:
 
 
 _ENVIRONMENT = re.compile(r"os\.(?:environ\.get\(|getenv\(|environ\[)'(\w+)'")
+
+
+def _with_a_text_as_default(analysis: Analysis) -> Iterator[Hit]:
+    """Yield ranks of `env.get("RANK", "0")`, whatever `env` is, that are used as numbers, or as if "0" were false."""
+    for node in analysis.nodes.get(ast.Call, ()) if {*_RANKS} & analysis.source.words else ():
+        name = _looked_up(node)
+        assign = analysis.parents.get(node)
+        if not name or not isinstance(assign, ast.Assign | ast.AnnAssign) or assign.value is not node:
+            continue
+        targets = assign.targets if isinstance(assign, ast.Assign) else [assign.target]
+        around = _users_of(targets[0], analysis)
+        kept = unparsed(targets[0])
+        if around is None or sum(_binds(one, kept) for one in walk(around)) != 1:
+            continue
+        known = _ENVIRONMENT.match(unparsed(node)) is not None
+        for one in walk(around):
+            as_number = not known and _is_used_as_a_number(analysis, one, kept)
+            if as_number or _is_asked_for_truth(one, kept, analysis):
+                yield _hit(analysis, analysis.place(one), EnvText(name))
+
+
+def _looked_up(node: ast.AST) -> str:
+    """Name the rank that `x.get("RANK", "0")` looks up; "" for anything else."""
+    if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") not in ("get", "getenv") or len(node.args) != 2:
+        return ""
+    name, default = (one.value if isinstance(one, ast.Constant) else None for one in node.args)
+    is_text = isinstance(default, str) and default.lstrip("-").isdecimal()
+    return str(name) if name in _RANKS and is_text else ""
+
+
+def _users_of(target: ast.expr, analysis: Analysis) -> ast.AST | None:
+    """Return what may read a name, its function or file, or an attribute of `self`: its class."""
+    scope = scope_of(target, analysis.parents)
+    if isinstance(target, ast.Name):
+        return scope
+    cls = analysis.parents.get(scope)
+    is_own = isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
+    return cls if is_own and isinstance(cls, ast.ClassDef) else None
+
+
+def _binds(node: ast.AST, written: str) -> bool:
+    """Say whether a node gives a name or attribute a value, or is an argument of that name."""
+    if isinstance(node, ast.arg):
+        return node.arg == written
+    return isinstance(getattr(node, "ctx", None), ast.Store) and unparsed(node) == written
+
+
+def _is_asked_for_truth(node: ast.AST, written: str, analysis: Analysis) -> bool:
+    """Say whether something asks whether a text is true: that of any number is."""
+    if not isinstance(node, ast.Name | ast.Attribute) or unparsed(node) != written:
+        return False
+    parent = analysis.parents.get(node)
+    if isinstance(parent, ast.UnaryOp) and isinstance(parent.op, ast.Not):
+        return True
+    return isinstance(parent, ast.If | ast.IfExp | ast.While) and parent.test is node
 
 
 def _sets(node: ast.Assign, written: str) -> bool:
