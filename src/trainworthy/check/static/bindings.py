@@ -18,7 +18,7 @@ class Bindings:
     """The names of one function or file, those of the functions in it included.
 
     Attributes:
-        function: Its definition, or the file's tree.
+        scope: Its definition, or the file's tree.
         parameters: The names of its arguments.
         reads: Where each name is read or deleted, in the order of the text.
         stores: Where each name is bound by a statement, in that order.
@@ -28,9 +28,9 @@ class Bindings:
         opaque: Whether it may read its names in a way that is not seen here: ``locals()`` and the like.
     """
 
-    def __init__(self, function: Def | ast.Module) -> None:
-        self.function = function
-        self.parameters = [] if isinstance(function, ast.Module) else _parameters(function.args)
+    def __init__(self, scope: Def | ast.Module) -> None:
+        self.scope = scope
+        self.parameters = [] if isinstance(scope, ast.Module) else _parameters(scope.args)
         self.reads: dict[str, list[ast.Name]] = defaultdict(list)
         self.stores: dict[str, list[ast.Name]] = defaultdict(list)
         self.declared: set[str] = set()
@@ -39,7 +39,7 @@ class Bindings:
         self.calls: list[ast.Call] = []
         self._plain: list[tuple[ast.Assign, str]] = []
         self.given: list[tuple[ast.Assign, str, ast.expr]] = []
-        for node in walk(function):
+        for node in walk(scope):
             if isinstance(node, ast.Name):
                 (self.stores if isinstance(node.ctx, ast.Store) else self.reads)[node.id].append(node)
             elif isinstance(node, ast.Global | ast.Nonlocal):
@@ -63,6 +63,12 @@ class Bindings:
         for found in (self.reads, self.stores):
             for names in found.values():
                 names.sort(key=lambda one: (one.lineno, one.col_offset))
+
+    @property
+    def function(self) -> Def:
+        """The definition that these are the names of; a file has none, and nobody asks it."""
+        assert not isinstance(self.scope, ast.Module)
+        return self.scope
 
     def is_read(self, name: str) -> bool:
         """Say whether anything reads a name, or may."""
