@@ -54,8 +54,8 @@ def _told_again(data: dict[str, Any]) -> list[str]:
         "The same rows in two other forms each, behind other spellings, settings, helper functions and classes, in",
         "programs of 40 to 120 lines that are right otherwise. They were written from the catalogue alone, without",
         "sight of the rules; rules were widened for them since. They are in `tests/cases/retold`;",
-        "`python -m benchmarks.retold` measures, at the depth that the row names. Alarms are errors and warnings in the",
-        "right versions.", "",
+        "`python -m benchmarks.retold` measures, at the depth that the row names. Alarms are errors and",
+        "warnings in the right versions.", "",
         "| depth | programs | named on a marked line | named elsewhere | missed | not run | at first look | alarms |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
