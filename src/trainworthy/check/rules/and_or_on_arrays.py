@@ -44,6 +44,7 @@ whole = (m > 0).all() and (m < 1).all()
 @rule(code="TW103", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at boolean operators."""
+    asks = not analysis.source.words.isdisjoint(("where", "nonzero"))
     for operation in analysis.operations:
         node = operation.node
         if not isinstance(node, ast.BoolOp):
@@ -62,7 +63,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message=f"`{word}` of two lists gives one of them as it is, not what holds in both places",
                 fix=f"Go through both: `[a {word} b for a, b in zip(first, second)]`.",
             )
-        elif all(_is_indices(analysis, one) for one in node.values):
+        elif asks and all(_is_indices(analysis, one) for one in node.values):
             yield Hit(
                 place=analysis.place(node, operation.context),
                 message=f"`{word}` of two tuples of indices gives one of them as it is",

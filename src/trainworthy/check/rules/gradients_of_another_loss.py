@@ -107,8 +107,6 @@ _TURNED = re.compile(r"revers|grl|requires_grad", re.IGNORECASE)  # the gradient
 @rule(code="TW378", severity="warning")
 def find_in_source(analysis: Analysis) -> Iterator[Hit]:
     """Yield optimizers of a generator and a discriminator together that step more than once."""
-    if any(_TURNED.search(word) for word in analysis.source.words):
-        return
     for call in once_per_place(iter(analysis.all_calls)):
         if not is_optimizer(call.result) or not call.node.args:
             continue
@@ -118,8 +116,8 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
             if isinstance(one.func, ast.Attribute) and one.func.attr == "parameters"
         ]
         pair = [next(filter(kind.search, owners), "") for kind in (_GENERATOR, _DISCRIMINATOR)]
-        steps = {one.node for one in optimizer_steps(analysis) if one.owner is call.result}
-        if all(pair) and len(steps) > 1:
+        steps = {one.node for one in optimizer_steps(analysis) if all(pair) and one.owner is call.result}
+        if len(steps) > 1 and not any(map(_TURNED.search, analysis.source.words)):
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message=f"one optimizer steps `{pair[0]}` and `{pair[1]}` after the loss of either: each is also moved "

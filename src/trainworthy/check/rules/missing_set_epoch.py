@@ -77,10 +77,11 @@ _TRAINERS = (
 @rule(code="TW402", severity="warning")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at samplers whose loader is gone through in two loops."""
-    if _is_told(analysis) or uses_outside(analysis, *_TRAINERS):
+    samplers = list(_samplers(analysis))
+    if not samplers or _is_told(analysis) or uses_outside(analysis, *_TRAINERS):
         return
     seen: set[ast.AST] = set()
-    for call in _samplers(analysis):
+    for call in samplers:
         if (
             call.starred
             or call.constant(None if _class_of(call) else 3, "shuffle") is False

@@ -108,8 +108,15 @@ class Source:
         return self.cells.index((place.cell, place.line)) + 1
 
     def segment(self, node: ast.AST) -> str:
-        """Return the text of a node."""
-        return ast.get_source_segment(self.text, node) or ""
+        """Return the text of a node, as ``ast.get_source_segment`` does, which goes through the whole file for it."""
+        line, end_line = getattr(node, "lineno", None), getattr(node, "end_lineno", None)
+        if line is None or end_line is None:
+            return ""
+        rows = self.lines[line - 1 : end_line]
+        if rows:
+            rows[-1] = rows[-1][: self._column(end_line, getattr(node, "end_col_offset", 0)) - 1]
+            rows[0] = rows[0][self._column(line, getattr(node, "col_offset", 0)) - 1 :]
+        return "\n".join(rows)
 
     def _column(self, line: int, offset: int) -> int:
         text = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
