@@ -27,6 +27,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter, _SingleProcessDataL
 from trainworthy.virtual.nested import tensors_of, with_tensors
 from trainworthy.virtual.patch_tensor import Crossing
 from trainworthy.virtual.patching import Patches
+from trainworthy.virtual.step_notes import batching_of
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
@@ -116,9 +117,10 @@ class BatchNotes:
 
     def _last_samples(self) -> int | None:
         """Return how many samples the last batch of an epoch has, if it has fewer than the others."""
-        size, sampler = getattr(self.loader, "batch_size", None), getattr(self.loader, "sampler", None)
-        count = _length(sampler)
-        if size is None or size != self._num_samples or count is None or self.loader.drop_last:
+        size, drop_last, count = batching_of(self.loader)
+        if getattr(self.loader, "batch_size", None) is not None:
+            count = _length(getattr(self.loader, "sampler", None))
+        if size is None or size != self._num_samples or count is None or drop_last:
             return None
         return count % size or None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils.data import BatchSampler
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
@@ -57,11 +58,10 @@ class StepNotes:
         if entry is None:
             if len(self._loaders) >= _MAX_LOADERS:
                 return
+            size, drop_last, count = batching_of(loader)
             entry = {
                 "path": place[0], "line": place[1], "workers": workers,
-                "batch_size": getattr(loader, "batch_size", None),
-                "drop_last": bool(getattr(loader, "drop_last", False)),
-                "dataset_size": _length(getattr(loader, "dataset", None)), "batches": 0, "seconds": [],
+                "batch_size": size, "drop_last": drop_last, "dataset_size": count, "batches": 0, "seconds": [],
                 "shapes": [[int(n) for n in t.shape] for t in _flat((batch,))][:16],
             }  # fmt: skip
             self._by_place[(*place, workers)] = entry
@@ -95,6 +95,17 @@ def _flat(values: tuple[Any, ...]) -> Iterator[torch.Tensor]:
             yield from _flat(tuple(value))
         elif isinstance(value, dict):
             yield from _flat(tuple(value.values()))
+
+
+def batching_of(loader: Any) -> tuple[int | None, bool, int | None]:
+    """Return how many samples a loader's batches hold, if it drops the last ones, and how many samples it has.
+
+    A loader that was given torch's own `BatchSampler` says nothing of these, but its sampler does.
+    """
+    size, sampler = getattr(loader, "batch_size", None), getattr(loader, "batch_sampler", None)
+    if size is None and type(sampler) is BatchSampler:
+        return int(sampler.batch_size), bool(sampler.drop_last), _length(sampler.sampler)
+    return size, bool(getattr(loader, "drop_last", False)), _length(getattr(loader, "dataset", None))
 
 
 def _length(dataset: Any) -> int | None:

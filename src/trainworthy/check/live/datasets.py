@@ -118,6 +118,8 @@ def _changed(dataset: Any, collate: Any) -> tuple[str, str, str] | None:
     at = range(min(_SAMPLES, len(dataset)))
     before = _stored(dataset)
     kept = [_content(one) for one in _taken(dataset, at)]
+    if any(stored_generators(dataset)):  # made when the first sample is taken, as it should be in a worker
+        return None
     where, stored = _difference(kept[:1], dataset, at), _first_difference(before, _stored(dataset))
     if where and stored:
         return "__getitem__", where, stored

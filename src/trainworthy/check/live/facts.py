@@ -88,6 +88,7 @@ class LiveFacts:
     home: Place
     broadcasts: list[Broadcast] = field(default_factory=list)
     targets: list[LossTargets] = field(default_factory=list)
+    binary_targets: list[LossTargets] = field(default_factory=list)
     evaluated_targets: list[LossTargets] = field(default_factory=list)
     backwards: list[Backward] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)

@@ -182,7 +182,8 @@ class Input:
 class Batch:
     """A batch that a DataLoader gave.
 
-    ``content`` is a hash of its float tensors; ``opening``, of the first batch of an epoch, one of all its tensors.
+    ``content`` is a hash of its float tensors; ``opening``, of the first batch of an epoch, one of all its tensors;
+    ``rows``, of an iterable data set with workers, one of each sample.
     """
 
     step: int
@@ -197,6 +198,7 @@ class Batch:
     wait_s: float
     shapes: tuple[Shape, ...] = ()
     opening: int | None = None
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

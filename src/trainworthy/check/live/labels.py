@@ -18,6 +18,7 @@ from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch
 
 _MAX_STEPS = 12
+_BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _MIN_TOKENS = 32
 _SHIFTS = 4
 _MAX_PENDING = 16  # losses of a step, as in gradient accumulation
@@ -36,6 +37,7 @@ class _Pending:
     padding: int | None
     ids: torch.Tensor | None
     versions: tuple[int, int]
+    is_binary: bool = False
 
     def is_unchanged(self) -> bool:
         return self.versions == _versions(self.targets, self.ids)
@@ -56,11 +58,16 @@ class LabelWatch:
         """Look at the targets of the losses since the last look; those written over since then are left out."""
         for each in self._pending:
             if each.is_unchanged():
-                self.watch.facts.targets.append(self._describe(each))
+                facts = self.watch.facts
+                (facts.binary_targets if each.is_binary else facts.targets).append(self._describe(each))
         self._pending.clear()
 
     def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
-        if name not in ("cross_entropy", "nll_loss") or self.watch.step >= _MAX_STEPS:
+        if self.watch.step >= _MAX_STEPS:
+            return
+        if name in _BINARY:
+            self._binary(args[1] if len(args) > 1 else kwargs.get("target"), source)
+        if name not in ("cross_entropy", "nll_loss"):
             return
         scores = args[0] if args else kwargs.get("input")
         targets = args[1] if len(args) > 1 else kwargs.get("target")
@@ -124,6 +131,15 @@ class LabelWatch:
             single_class=is_flat and values.numel() >= 4 and distinct.numel() == 1, is_flat=is_flat,
             classes=frozenset(distinct[:64].tolist()) if is_flat else frozenset(),
         )  # fmt: skip
+
+    def _binary(self, targets: Any, source: int) -> None:
+        """Keep a row, or a column, of binary labels until the step ends."""
+        if not isinstance(targets, torch.Tensor) or targets.requires_grad or targets.dim() not in (1, 2):
+            return
+        if targets.numel() == targets.shape[0] and len(self._pending) < _MAX_PENDING:
+            self._pending.append(_Pending(
+                self.watch.step, source, 2, targets.reshape(-1), -100, None, None, _versions(targets, None), True
+            ))  # fmt: skip
 
     def _soft(self, targets: torch.Tensor, source: int) -> None:
         if targets.dim() < 1 or not targets.numel() or len(self.watch.facts.soft_targets) >= _MAX_STEPS:

@@ -11,11 +11,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
+from itertools import islice
+from types import BuiltinMethodType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from trainworthy.check.finding import Place
@@ -25,7 +26,11 @@ from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch, plain
 
 _MANY_OBJECTS = 1_000_000
+_ENTRIES = 16
+_NOT_LOOKED_INTO = (type, ModuleType, FunctionType, torch.Tensor, torch.nn.Module, Sampler, DataLoader)
 _UNFILLED = 3  # epochs without a step, before anybody wonders
+_MAX_HELD, _MAX_DEPTH = 256, 3  # objects that a data set holds, in search of generators
+_MAX_ROWS, _ROW_BYTES, _ROW_BATCHES = 512, 2048, 32  # of an iterable data set whose samples are told apart
 _HASHED_BYTES = 1 << 18  # of each tensor of a batch
 
 
@@ -110,15 +115,17 @@ class LoaderWatch:
             ))  # fmt: skip
 
     def _describe(self, loader: Any, number: int) -> Loader:
+        by_batch = loader.batch_sampler if type(loader.batch_sampler) is BatchSampler else loader
+        sampler = by_batch.sampler
         return Loader(
             place=self.watch.place(), loader=number, num_workers=loader.num_workers,
-            sampler=type(loader.sampler).__name__, batch_size=loader.batch_size,
+            sampler=type(sampler).__name__, batch_size=by_batch.batch_size,
             has_worker_init=loader.worker_init_fn is not None,
             stored_generators=tuple(sorted(stored_generators(loader.dataset))),
-            world_size=int(getattr(loader.sampler, "num_replicas", 1) or 1),
+            world_size=int(getattr(sampler, "num_replicas", 1) or 1),
             large_containers=tuple(_large_containers(loader.dataset)) if loader.num_workers else (),
-            dataset_size=_size_of(loader), drop_last=bool(loader.drop_last), in_training=torch.is_grad_enabled(),
-            shuffles=getattr(loader.sampler, "shuffle", False) is True,
+            dataset_size=_size_of(sampler), drop_last=bool(by_batch.drop_last), in_training=torch.is_grad_enabled(),
+            shuffles=getattr(sampler, "shuffle", False) is True,
         )  # fmt: skip
 
     def _gives(self, iterator: Any, batch: Any, wait_s: float) -> None:
@@ -134,28 +141,41 @@ class LoaderWatch:
         fact = self.watch.facts.loaders[self._known[state[0]]]
         floats = [t for t in tensors if t.is_floating_point() and plain(t) and t.device.type == "cpu" and t.numel()]
         hashed = fact.num_workers > 1 and floats
+        is_iterable = isinstance(getattr(iterator, "_dataset", None), IterableDataset)
         opens = state[2] == 0 and len(tensors) and all(plain(t) and t.device.type == "cpu" for t in tensors)
+        in_turn = fact.num_workers > 1 and is_iterable and getattr(iterator, "_in_order", True)
         self.watch.facts.batches.append(Batch(
             step=self.watch.step, place=fact.place, loader=state[0], epoch=state[1], index=state[2],
             num_workers=fact.num_workers, content=content_hash(floats) if hashed else None,
             constant=all(bool((t == t.reshape(-1)[0]).all()) for t in floats) if hashed else False,
-            is_iterable=isinstance(getattr(iterator, "_dataset", None), IterableDataset), wait_s=wait_s,
+            is_iterable=is_iterable, wait_s=wait_s,
+            rows=row_hashes(tensors) if in_turn and state[2] < _ROW_BATCHES else (),
             shapes=tuple(tuple(t.shape) for t in tensors[:16]), opening=content_hash(tensors) if opens else None,
         ))  # fmt: skip
         state[2] += 1
 
 
 def _large_containers(dataset: Any) -> Iterator[tuple[str, int]]:
-    """Yield attributes that hold a million Python objects or more."""
+    """Yield attributes that hold a million Python objects or more, by what the first entries hold."""
     for name, value in list(getattr(dataset, "__dict__", {}).items()):
-        if isinstance(value, (list, tuple, dict, set)) and len(value) >= _MANY_OBJECTS:
-            yield name, len(value)
+        if isinstance(value, (list, tuple, dict, set)) and len(value) >= _MANY_OBJECTS // 100:
+            entries = list(islice(value.values() if isinstance(value, dict) else value, _ENTRIES))
+            count = int(len(value) * sum(map(_objects_in, entries)) / len(entries))
+            if count >= _MANY_OBJECTS:
+                yield name, count
 
 
-def _size_of(loader: Any) -> int | None:
+def _objects_in(value: Any) -> int:
+    """Count an object and what it holds, if that is a plain container."""
+    if isinstance(value, dict):
+        return 1 + 2 * len(value)
+    return 1 + len(value) if isinstance(value, (list, tuple, set)) else 1
+
+
+def _size_of(sampler: Any) -> int | None:
     """Return how many samples an epoch has; None where that is not known."""
     try:
-        return len(loader.sampler)
+        return len(sampler)
     except (TypeError, NotImplementedError, AttributeError):
         return None
 
@@ -192,11 +212,55 @@ def content_hash(tensors: list[torch.Tensor]) -> int:
     return value
 
 
+def row_hashes(tensors: list[torch.Tensor]) -> tuple[int, ...]:
+    """Hash the beginning of each sample of a batch, by the bytes of all its tensors; nothing where that is much."""
+    count = tensors[0].shape[0] if tensors and tensors[0].dim() else 0
+    whole = [t.detach() for t in tensors if t.dim() and t.shape[0] == count and plain(t) and t.device.type == "cpu"]
+    if not 0 < count <= _MAX_ROWS or len(whole) < len(tensors):
+        return ()
+    heads = [t.reshape(count, -1)[:, : _ROW_BYTES // t.element_size()].contiguous() for t in whole if t.numel()]
+    rows = [head.view(torch.uint8).numpy() for head in heads]
+    return tuple(zlib.crc32(b"".join(row[i].tobytes() for row in rows)) for i in range(count)) if rows else ()
+
+
 def stored_generators(dataset: Any) -> Iterator[str]:
-    """Yield the names of attributes that are random generators: each worker gets a copy in the same state."""
-    for name, value in list(getattr(dataset, "__dict__", {}).items()):
-        kind = f"{type(value).__module__}.{type(value).__name__}"
-        if isinstance(value, (torch.Generator, random.Random)) or kind in (
-            "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "numpy.random.RandomState",
-        ):  # fmt: skip
-            yield name
+    """Yield the names of attributes that are random generators: each worker gets a copy in the same state.
+
+    Looked at are the data set and the objects of the program that it holds, as transforms and other data sets.
+    """
+    left: list[tuple[str, Any]] = [("", dataset)]
+    seen: set[int] = set()
+    while left and len(seen) < _MAX_HELD:
+        path, one = left.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        ours = one is dataset or not _is_installed(type(one))
+        for name, value in list(getattr(one, "__dict__", {}).items()):
+            said = f"{path}{name}"
+            if _is_generator(value.__self__ if isinstance(value, (BuiltinMethodType, MethodType)) else value):
+                if ours:
+                    yield said
+            elif said.count(".") < _MAX_DEPTH:
+                left += [(f"{said}.", each) for each in _held(value)]
+
+
+def _held(value: Any) -> list[Any]:
+    """Return the objects with attributes that a value is, or that a list holds as its first."""
+    several = list(value[:_ENTRIES]) if type(value) in (list, tuple) else [value]
+    return [
+        each for each in several
+        if hasattr(each, "__dict__") and not issubclass(type(each), _NOT_LOOKED_INTO)
+    ]  # fmt: skip
+
+
+def _is_installed(kind: type) -> bool:
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    return "site-packages" in path or "dist-packages" in path or kind.__module__ in sys.stdlib_module_names
+
+
+def _is_generator(value: Any) -> bool:
+    kind = f"{type(value).__module__}.{type(value).__name__}"
+    return issubclass(type(value), (torch.Generator, random.Random)) or kind in (
+        "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "numpy.random.RandomState",
+    )  # fmt: skip

@@ -3,8 +3,8 @@
 What it finds:
     F.dropout(x, p) without training=..., or scaled_dot_product_attention with dropout_p above 0, inside a model that is
     in evaluation mode; a dropout layer that is no part of the model, as one in a plain list, and so never hears of
-    `eval()`; in the source also a dropout module, function or autograd function of the project's own that draws
-    whatever the mode.
+    `eval()`; in the source also `torch.dropout(x, p, True)`, whose third argument has to be given, and a dropout
+    module, function or autograd function of the project's own that draws whatever the mode.
 
 Why:
     The functions do not know the mode: F.dropout's default is training=True.

@@ -2,16 +2,16 @@
 
 What it finds:
     Within an epoch of a DataLoader with several workers, at least two pairs of batches are equal, byte for byte, and
-    not
-    all of them are.
+    not all of them are. Where each worker of an IterableDataset has an order of its own, as from a buffer that
+    shuffles: a quarter of the samples of a worker came from another one, too.
 
 Why:
     Each worker of an IterableDataset runs through all of the data unless it asks get_worker_info() for its part; a
-    random
-    generator stored in the data set is copied into each worker in the same state.
+    random generator stored in the data set is copied into each worker in the same state.
 
 How sure:
-    Sure that the batches are equal. Constant batches, and data of which every batch is the same, are not reported.
+    Sure that the batches are equal. Constant batches, and data of which every batch is the same, are not reported; nor
+    are samples by themselves if a worker gives some of them twice, as one does that draws them at random.
 """
 
 from __future__ import annotations
@@ -79,3 +79,26 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 "info.num_workers)). Draw random numbers from a generator that is made in the worker.",
             )
             return
+    yield from _shared_samples(facts)
+
+
+def _shared_samples(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield a loader whose workers, none of which gives a sample twice, give the same samples."""
+    for key in dict.fromkeys((b.loader, b.epoch) for b in facts.batches if b.rows):
+        found = [b for b in facts.batches if (b.loader, b.epoch) == key and b.rows]
+        given: dict[int, list[int]] = {}
+        for batch in found:
+            given.setdefault(batch.index % batch.num_workers, []).extend(batch.rows)
+        several = {worker: set(rows) for worker, rows in given.items()}
+        twice = any(len(several[worker]) < len(rows) for worker, rows in given.items())
+        for worker, rows in () if twice else several.items():
+            shared = rows & set().union(*(other for at, other in several.items() if at != worker))
+            if len(shared) >= max(8, len(rows) / 4):
+                yield Hit(
+                    place=found[0].place,
+                    message=f"{len(shared)} of {len(rows)} samples of one worker came from another one, too, in the "
+                    f"same epoch; the IterableDataset has {found[0].num_workers} workers",
+                    fix="In __iter__: info = get_worker_info(); each worker takes its part (islice(data, info.id, "
+                    "None, info.num_workers)).",
+                )
+                return

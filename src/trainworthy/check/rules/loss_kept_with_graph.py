@@ -2,8 +2,9 @@
 
 What it finds:
     `total += loss` in a loop, where `loss` is the value of one of torch's losses, or a part of one, was passed to
-    `backward`, and `total` is only reported; `total.add_(loss)`; `losses.append(loss)`; and a part of the loss that is
-    put, as it is, into a dict whose other entries are detached.
+    `backward`, and `total` is only reported; `total.add_(loss)`; `losses.append(loss)`; the same of
+    `error.abs().mean()` where the loss is made of `error` alone; and a part of the loss that is put, as it is, into a
+    dict whose other entries are detached.
 
 Why:
     The sum holds the graph of every batch, so memory grows until the epoch ends.

@@ -1,14 +1,15 @@
 """A data set holds a million Python objects, and workers copy them.
 
 What it finds:
-    A list, tuple, dict or set with at least a million entries in the data set of a loader with workers.
+    A list, tuple, dict or set with at least a million entries in the data set of a loader with workers; entries
+    that are lists, tuples or dicts count with what they hold, by the first of them.
 
 Why:
     Workers share memory until they touch it, and reading a Python object writes its reference count: page by page
     every worker gets a copy, until memory is full.
 
 How sure:
-    Sure of the number. A hint: it depends on how much memory there is.
+    Sure of the number, or nearly so where entries hold others. A hint: it depends on how much memory there is.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 What it finds:
     In the source: `OneCycleLR(total_steps=...)` or a transformers schedule with `num_training_steps=...` whose number
     is made of `len(loader)` and numbers, stepped once a batch within a loop over epochs; and
-    `CosineAnnealingLR(T_max=epochs)` that is stepped once a batch.
+    `CosineAnnealingLR(T_max=epochs)` that is stepped once a batch; and a number of steps that is made of `len(loader)`
+    divided by the batch size of that loader, whose length is the number of its batches already.
     On a rehearsal the schedule is played to the end of the planned training. The rate is at most a millionth of its
     highest for more than half of it, becomes negative, the schedule refuses to go so far, or its horizon counts epochs
     while it moves in every step, or steps while it moves once an epoch.
@@ -34,6 +35,7 @@ from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call
+from trainworthy.check.static.loader_lengths import divided_twice
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.tape.record import Tape
@@ -148,6 +150,12 @@ _WARMUPS = ("get_linear_schedule_with_warmup", "get_cosine_schedule_with_warmup"
 def find_in_source(analysis: Analysis) -> Iterator[Hit]:
     """Look at schedules that are told how many steps there are."""
     yield from _of_epochs(analysis)
+    for node, divided, size in divided_twice(analysis):
+        yield Hit(
+            place=analysis.place(node),
+            message=f"`len({divided})` is the number of batches, and is divided by their size, `{size}`",
+            fix="Divide the number of samples, len(dataset), or take len(loader) as it is.",
+        )
     if not analysis.source.words.intersection(("OneCycleLR", *_WARMUPS)):
         return
     for call in once_per_place(iter(analysis.all_calls)):

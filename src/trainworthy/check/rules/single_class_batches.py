@@ -2,7 +2,8 @@
 
 What it finds:
     At least five of the first ten batches of four samples or more hold a single class, at least two classes were seen,
-    and a DataLoader reads the data in order.
+    and a DataLoader reads the data in order. Without a DataLoader, two classes have to fill three batches in a row
+    each. The targets of binary losses are looked at, too.
 
 Why:
     The data is sorted by class and not shuffled: the model forgets one class while it sees the next.
@@ -14,9 +15,11 @@ How sure:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_steps import LossTargets
 from trainworthy.check.rule import rule
 
 BAD = """\
@@ -53,19 +56,33 @@ for x, y in DataLoader(data, batch_size=8, shuffle=True):
 """
 
 
+_RUN = 3  # batches of one class, one after the other
+
+
 @rule(code="TW552", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield losses whose targets came so."""
     in_order = any(loader.sampler == "SequentialSampler" for loader in facts.loaders)
-    for place in dict.fromkeys(t.place for t in facts.targets):
-        found = [t for t in facts.targets if t.place == place][:10]
+    given = [*facts.targets, *(t for t in facts.binary_targets if t.classes <= {0, 1})]
+    for place in dict.fromkeys(t.place for t in given):
+        found = [t for t in given if t.place == place][:10]
         single = [t for t in found if t.single_class]
         classes = frozenset[int]().union(*(t.classes for t in found))
-        if in_order and len(single) >= 5 and len(classes) >= 2:
+        by_hand = not facts.loaders and len(_classes_in_runs(found)) >= 2
+        if (in_order or by_hand) and len(single) >= 5 and len(classes) >= 2:
             yield Hit(
                 place=place,
                 message=f"{len(single)} of the first {len(found)} batches hold a single class; {len(classes)} "
-                "classes were "
-                "seen, and the DataLoader reads the data in order",
-                fix="DataLoader(..., shuffle=True).",
+                f"classes were seen, and "
+                f"{'the DataLoader reads the data in order' if in_order else 'each comes several times in a row'}",
+                fix="Shuffle the data: DataLoader(..., shuffle=True), or a new torch.randperm in each epoch.",
             )
+
+
+def _classes_in_runs(found: list[LossTargets]) -> set[int]:
+    """Return the classes that fill some batches of some steps in a row, a batch in each."""
+    if len({t.step for t in found}) < len(found):
+        return set()
+    only = [next(iter(t.classes)) if t.single_class else None for t in found]
+    runs = [(one, len(list(several))) for one, several in groupby(only)]
+    return {one for one, count in runs if one is not None and count >= _RUN}

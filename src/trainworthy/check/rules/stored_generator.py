@@ -2,8 +2,8 @@
 
 What it finds:
     A DataLoader with two workers or more, no worker_init_fn, and a data set with an attribute that is a random
-    generator
-    (NumPy, random.Random, torch.Generator).
+    generator (NumPy, random.Random, torch.Generator) or a method of one; so has an object of the program that the data
+    set holds, as a transform.
 
 Why:
     Each worker gets a copy in the same state, anew in each epoch: the same augmentations in the same order, for ever.

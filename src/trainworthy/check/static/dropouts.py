@@ -16,6 +16,7 @@ _DROPOUTS = tuple(
     f"torch.nn.functional.{name}"
     for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 )
+_NATIVE = ("torch.dropout", "torch.alpha_dropout", "torch.feature_dropout", "torch.feature_alpha_dropout")
 _ATTENTION = ("torch.nn.functional.scaled_dot_product_attention", "torch.scaled_dot_product_attention")
 
 
@@ -25,6 +26,9 @@ def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
         given = call.has(2, "training") or call.constant(1, "p") == 0 or call.starred
         if not given and _follows_nothing(call) and not _asked_for(call):
             yield call, "`training` is not given, and its default is True"
+    for call in once_per_place(analysis.calls(*_NATIVE)):
+        if call.constant(2, "train") is True and call.constant(1, "p") != 0 and _follows_nothing(call):
+            yield call, "`train` is True whatever the mode"
     yield from _own_functions(analysis)
     own = _own_dropouts(analysis)
     for call in once_per_place(iter(analysis.all_calls)):

@@ -55,7 +55,8 @@ def _in_loops(function: Body, owner: ast.ClassDef | None, helpers: dict[str, Def
         if isinstance(loop, ast.For | ast.While):
             body = list(_of_one_turn(loop))
             sent = list(sent_back(body, helpers))
-            for name, backward in [*sent, *((part, one) for whole, one in sent for part in _parts(body, whole))]:
+            parts = [(part, one) for whole, one in sent for part in (*_parts(body, whole), *_root(body, whole))]
+            for name, backward in [*sent, *parts]:
                 yield from _appended(body, name, backward, function=function, owner=owner, loop=loop)
                 for node in body:
                     target = _sum_with(node, name)
@@ -84,6 +85,38 @@ def _parts(body: list[ast.AST], whole: str) -> Iterator[str]:
             if not _has_no_graph(value) and (isinstance(value, ast.BinOp | ast.Call) or _is_added_to(body, one.id)):
                 yield one.id
                 left.append(value)
+
+
+def _root(body: list[ast.AST], whole: str) -> Iterator[str]:
+    """Name the one tensor that a loss is made of, as `delta` of `delta.square().mean()`: the graph is its own."""
+    for one in body:
+        if isinstance(one, ast.Assign) and len(one.targets) == 1 and last_name(one.targets[0]) == whole:
+            name = getattr(_stripped(one.value), "id", whole)
+            if name != whole and any(isinstance(each, ast.Assign) and _binds(each, name) for each in body):
+                yield name
+
+
+def _binds(node: ast.Assign, name: str) -> bool:
+    return any(name in bound_names(each) for each in node.targets)
+
+
+_KEEP_GRAPH = frozenset("mean sum cpu abs square pow sqrt exp log norm max min clone float squeeze flatten".split())
+
+
+def _stripped(node: ast.expr) -> ast.expr:
+    """Look below methods that keep the graph, and powers, products and quotients with a number."""
+    while True:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _KEEP_GRAPH:
+            torch_s = isinstance(node.func.value, ast.Name) and node.func.value.id == "torch"
+            if torch_s and not node.args:
+                return node
+            node = node.args[0] if torch_s else node.func.value
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow | ast.Mult | ast.Div):
+            if not isinstance(node.right, ast.Constant):
+                return node
+            node = node.left
+        else:
+            return node
 
 
 def _is_added_to(body: list[ast.AST], name: str) -> bool:
@@ -266,8 +299,7 @@ def _is_loss_with_graph(node: ast.expr, name: str) -> bool:
     while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
         left_has = any(isinstance(one, ast.Name) and one.id == name for one in walk(node.left))
         node = node.left if left_has else node.right if isinstance(node.op, ast.Mult) else node.left
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("mean", "sum", "cpu"):
-        node = node.func.value
+    node = _stripped(node)
     return isinstance(node, ast.Name) and node.id == name
 
 
