@@ -13,9 +13,9 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import called_function, is_a_test, once_per_place
 from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import unparsed, walk
-from trainworthy.check.static.values import Function
+from trainworthy.check.static.values import Function, Instance
 
-_LOSSES = frozenset({"cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss", "log_softmax"})
+_LOSS = re.compile(r"cross_entropy|crossentropy|nll|log_softmax|loss|criterion", re.IGNORECASE)
 _FURTHER = re.compile(r"mtp|multi_?token|ahead|medusa|horizon", re.IGNORECASE)
 
 
@@ -25,7 +25,7 @@ def shifted_twice(analysis: Analysis) -> Iterator[tuple[Call, str, ast.expr, Sou
         return
     for call in once_per_place(iter(analysis.all_calls)):
         given = [*call.node.args, *(one.value for one in call.node.keywords)]
-        function = called_function(call) if len(given) >= 2 and call.context.source is analysis.source else None
+        function = _function(call) if len(given) >= 2 and call.context.source is analysis.source else None
         if function is None or _FURTHER.search(function.node.name):  # type: ignore[union-attr]
             continue
         scope = scope_of(call.node, analysis.parents)
@@ -35,6 +35,13 @@ def shifted_twice(analysis: Analysis) -> Iterator[tuple[Call, str, ast.expr, Sou
                 again = _shifts_again(function, parameter) if cuts.get(id(node)) == "first" else None
                 if again is not None:
                     yield call, unparsed(node), again, function.source
+
+
+def _function(call: Call) -> Function | None:
+    """Return the function that a call runs; the `forward` of a network."""
+    cls = call.owner.cls if isinstance(call.owner, Instance) and call.name.endswith("__call__") else None
+    forward = cls.lookup("forward") if cls is not None else None
+    return forward if isinstance(forward, Function) else called_function(call)
 
 
 def _value(node: ast.expr, scope: ast.AST) -> ast.expr:
@@ -59,7 +66,7 @@ def _by_parameter(call: Call, function: Function) -> Iterator[tuple[str, ast.exp
 def _shifts_again(function: Function, parameter: str) -> ast.expr | None:
     """Return where a function leaves out the first of its labels, if it does the last of its scores, for a loss."""
     nodes = walk(function.node)
-    if not any(getattr(one, "attr", getattr(one, "id", "")) in _LOSSES for one in nodes):
+    if not any(_LOSS.search(called(one)) for one in nodes):
         return None
     cuts = [(one, _cut(one), _root(one)) for one in nodes if isinstance(one, ast.Subscript | ast.Call)]
     first = [one for one, cut, root in cuts if cut == "first" and root == parameter]
