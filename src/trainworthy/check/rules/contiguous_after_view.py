@@ -1,7 +1,7 @@
 """`contiguous()` after a view, which needs none.
 
 What it finds:
-    `x.view(...).contiguous()`, also of a clone of the view, and of a view that the statement above gave a name.
+    `x.view(...).contiguous()`, also of a clone of the view.
 
 Why:
     `view` only works where no copy is needed and leaves the order in memory as it is, so there is nothing to mend.
@@ -39,6 +39,9 @@ y = x.view(8, 3, 4).transpose(1, 2).contiguous()
 """
 
 
+_TURNS = frozenset({"permute", "transpose", "t", "expand", "narrow", "movedim", "swapaxes"})  # which a view may split
+
+
 @rule(code="TW163", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what `contiguous` is called on."""
@@ -49,7 +52,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         made = func.value if isinstance(func, ast.Attribute) else None
         if call.node.args or call.node.keywords or made is None or call.context.source is not analysis.source:
             continue
-        if _is_view(_uncloned(_given_right_above(made, analysis))):
+        if _is_view(_uncloned(made)):
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="`contiguous()` after `view` does nothing: a view keeps the order in memory",
@@ -59,7 +62,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 
 def _is_view(node: ast.expr | None) -> bool:
     view = node.func if isinstance(node, ast.Call) else None
-    return isinstance(view, ast.Attribute) and view.attr == "view" and not isinstance(view.value, ast.Subscript)
+    if not isinstance(view, ast.Attribute) or view.attr != "view" or isinstance(view.value, ast.Subscript):
+        return False
+    return called(view.value) not in _TURNS
 
 
 def _uncloned(node: ast.expr | None) -> ast.expr | None:
@@ -67,18 +72,3 @@ def _uncloned(node: ast.expr | None) -> ast.expr | None:
     while isinstance(node, ast.Call) and called(node) in ("clone", "detach") and not node.keywords:
         node = subject(node)
     return node
-
-
-def _given_right_above(node: ast.expr, analysis: Analysis) -> ast.expr | None:
-    """Return what the statement before its own gives a name; other expressions as they are."""
-    if not isinstance(node, ast.Name):
-        return node
-    at: ast.AST = node
-    while at in analysis.parents and not isinstance(at, ast.stmt):
-        at = analysis.parents[at]
-    for body in vars(analysis.parents[at]).values():
-        place = body.index(at) if isinstance(body, list) and at in body else 0
-        above = body[place - 1] if place else None
-        if isinstance(above, ast.Assign) and [getattr(one, "id", "") for one in above.targets] == [node.id]:
-            return above.value
-    return None
