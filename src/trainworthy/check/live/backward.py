@@ -13,7 +13,7 @@ from trainworthy.check.finding import Place
 from trainworthy.check.live.broadcasting import ELEMENTWISE
 from trainworthy.check.live.facts_seldom import DividedMean, MixedTerms, WeighedMean
 from trainworthy.check.live.facts_steps import Backward, ChainFault
-from trainworthy.check.live.gradients import Contributions, Gradients
+from trainworthy.check.live.gradients import Clearing, Contributions, Gradients
 from trainworthy.check.live.operators import PLACE_KEY, OperatorWatch
 from trainworthy.check.live.terms import divided_again, summed_beside_means, terms_of, weighed_after_the_mean
 from trainworthy.check.live.watch import Watch, finite_reading, operation_of, plain
@@ -48,6 +48,7 @@ class BackwardWatch:
         self._looked_at: dict[Place, int] = {}
         self._outlines: dict[Place, set[tuple[type, ...]]] = {}
         self.contributions = Contributions()
+        self.clearing = Clearing()
         self.on_backward: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
         self.on_graph: Callable[[list[Any]], None] = lambda nodes: None
@@ -117,7 +118,9 @@ class BackwardWatch:
                 found = walk(nodes)
                 count, reaches = len(found), any(_is_parameter(node) for node in found)
                 self.on_graph(nodes)
-                self.contributions.begins(place, [n.variable for n in found if _is_parameter(n)])
+                reached = [n.variable for n in found if _is_parameter(n)]
+                self.contributions.begins(place, reached)
+                self.clearing.chosen(reached)
                 if self.hook_nodes:
                     self._hook(found)
             if nodes and len(nodes) == 1:
@@ -127,6 +130,7 @@ class BackwardWatch:
             self.watch.facts.backwards.append(Backward(
                 step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count,
                 faults=self._faults_at(nodes, place), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
+                cleared=self.clearing.is_gone(),
             ))  # fmt: skip
             if len(roots) == 1 and plain(roots[0]) and roots[0].numel() == 1:
                 sums = [self._by_place(t) for t in self.input_tensors()]
@@ -165,6 +169,7 @@ class BackwardWatch:
         with self.watch.own_work():
             self.gradients.after_backward()
             self.contributions.ended()
+            self.clearing.ended()
 
     def _hook(self, nodes: dict[Any, Any]) -> None:
         """Read what each node hands on, to find where a gradient stops being finite."""

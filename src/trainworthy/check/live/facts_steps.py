@@ -56,7 +56,10 @@ ChainFault = Literal["softmax-cross-entropy", "nll-probabilities", "sigmoid-bce-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backward:
-    """One backward pass; ``faults`` are chains of the graph that squash a prediction twice, with their place."""
+    """One backward pass; ``faults`` are chains of the graph that squash a prediction twice, with their place.
+
+    ``cleared`` says that the gradient that the pass before left in a parameter is gone.
+    """
 
     step: int
     place: Place
@@ -66,6 +69,7 @@ class Backward:
     faults: tuple[tuple[ChainFault, Place], ...] = ()
     inputs_hash: int | None = None
     is_mean: bool = False
+    cleared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,6 +130,31 @@ class Contributions:
         return (len(mixed), *mixed[0]) if mixed and len(mixed) >= 0.9 * len(given) else None
 
 
+class Clearing:
+    """Whether what a backward pass left is gone before the next one; one parameter is looked at, for all."""
+
+    def __init__(self) -> None:
+        self._parameter: weakref.ref[torch.Tensor] | None = None
+        self._was_there = False
+
+    def chosen(self, reached: list[torch.Tensor]) -> None:
+        """Look at one of these from now on, if none was chosen that still is there."""
+        if reached and (self._parameter is None or self._parameter() is None):
+            self._parameter, self._was_there = weakref.ref(reached[0]), False
+
+    def is_gone(self) -> bool:
+        """Say whether the gradient was there after the last pass, and is not now."""
+        return self._was_there and not self._is_there()
+
+    def ended(self) -> None:
+        """Note what a pass left."""
+        self._was_there = self._is_there()
+
+    def _is_there(self) -> bool:
+        parameter = self._parameter() if self._parameter is not None else None
+        return parameter is not None and parameter.grad is not None
+
+
 class _Parts:
     __slots__ = ("passes", "ref", "version")
 

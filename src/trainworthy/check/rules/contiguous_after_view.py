@@ -1,7 +1,7 @@
 """`contiguous()` after a view, which needs none.
 
 What it finds:
-    `x.view(...).contiguous()`.
+    `x.view(...).contiguous()`, also of a clone of the view.
 
 Why:
     `view` only works where no copy is needed and leaves the order in memory as it is, so there is nothing to mend.
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import called, subject
 from trainworthy.check.static.queries import once_per_place
 
 BAD = """\
@@ -38,6 +39,9 @@ y = x.view(8, 3, 4).transpose(1, 2).contiguous()
 """
 
 
+_TURNS = frozenset({"permute", "transpose", "t", "expand", "narrow", "movedim", "swapaxes"})  # which a view may split
+
+
 @rule(code="TW163", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what `contiguous` is called on."""
@@ -46,12 +50,25 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     for call in once_per_place(analysis.method_calls("contiguous")):
         func = call.node.func
         made = func.value if isinstance(func, ast.Attribute) else None
-        if call.node.args or call.node.keywords or not isinstance(made, ast.Call):
+        if call.node.args or call.node.keywords or made is None or call.context.source is not analysis.source:
             continue
-        view = made.func
-        if isinstance(view, ast.Attribute) and view.attr == "view" and not isinstance(view.value, ast.Subscript):
+        if _is_view(_uncloned(made)):
             yield Hit(
                 place=analysis.place(call.node, call.context),
                 message="`contiguous()` after `view` does nothing: a view keeps the order in memory",
                 fix="Leave `.contiguous()` out.",
             )
+
+
+def _is_view(node: ast.expr | None) -> bool:
+    view = node.func if isinstance(node, ast.Call) else None
+    if not isinstance(view, ast.Attribute) or view.attr != "view" or isinstance(view.value, ast.Subscript):
+        return False
+    return called(view.value) not in _TURNS
+
+
+def _uncloned(node: ast.expr | None) -> ast.expr | None:
+    """Look through `torch.clone(x)` and `x.clone()`, which keep the order in memory of what has no holes."""
+    while isinstance(node, ast.Call) and called(node) in ("clone", "detach") and not node.keywords:
+        node = subject(node)
+    return node

@@ -1,13 +1,16 @@
 """Labels are two tokens ahead of the inputs.
 
 What it finds:
-    More than 98 % of the targets equal the input two positions later, and not the next one.
+    More than 98 % of the targets equal the input two positions later, and not the next one. In the source: a call gives
+    `x[:, :-1]` and `labels[:, 1:]` to a function of the project that computes a cross-entropy of its scores without the
+    last position and these labels without the first.
 
 Why:
     The data set shifts, and the model or the loss shifts again: the model learns to skip a token.
 
 How sure:
-    Sure of the match. It is wrong for a model that is meant to predict the token after the next one, as an extra head.
+    Sure of the match, and of the two shifts in the source. It is wrong for a model that is meant to predict the token
+    after the next one, as an extra head.
 """
 
 from __future__ import annotations
@@ -17,8 +20,34 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.shifts import shifted_twice
 
 BAD = """\
+import torch.nn.functional as F
+
+
+def next_token_loss(logits, labels):
+    logits, labels = logits[:, :-1], labels[:, 1:]
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def training_step(model, ids):
+    return next_token_loss(model(ids)[:, :-1], ids[:, 1:])  # <- TW251
+"""
+GOOD = """\
+import torch.nn.functional as F
+
+
+def next_token_loss(logits, labels):
+    logits, labels = logits[:, :-1], labels[:, 1:]
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def training_step(model, ids):
+    return next_token_loss(model(ids), ids)
+"""
+LIVE_BAD = """\
 import torch
 from torch import nn
 
@@ -48,7 +77,7 @@ for step in range(4):
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+LIVE_GOOD = """\
 import torch
 from torch import nn
 
@@ -94,3 +123,15 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 evidence=(Evidence(f"the same in {len(found)} steps"),),
                 fix="Shift once: in the data set, or in the loss, not in both.",
             )
+
+
+@rule(code="TW251", severity="error")
+def find_in_source(analysis: Analysis) -> Iterator[Hit]:
+    """Look at calls whose arguments are shifted, of functions that shift them."""
+    for call, label, shift, source in shifted_twice(analysis):
+        yield Hit(
+            place=analysis.place(call.node, call.context),
+            message=f"`{label}` is shifted here, and once more in what is called: the labels are two tokens ahead",
+            evidence=(Evidence("the second shift is here", source.place(shift)),),
+            fix="Shift once: here, or in the loss, not in both.",
+        )

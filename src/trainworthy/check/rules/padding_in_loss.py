@@ -4,7 +4,8 @@ What it finds:
     In the source: `.mean()` of `cross_entropy(..., ignore_index=i, reduction="none")`, which divides by the ignored
     positions, too; `(loss * mask).mean()` of a mask that is called by padding, tokens, completions or attention, or of
     a loss that is called by tokens, or beside a comment that gives it samples and steps, `(B, T)`; a cross-entropy
-    without `ignore_index` of targets that the same function pads. In real steps:
+    without `ignore_index` of targets that the same function pads; `errors.mean()` as a loss beside `errors[mask]`, of a
+    mask by lengths, that is only shown. In real steps:
     The model has an Embedding with padding_idx, more than 5 % of the targets are that token, and the loss does not
     ignore it. `trainworthy.probe` changes the model's output at positions that are padding with padding on both sides:
     the loss must not move.
@@ -31,6 +32,7 @@ from trainworthy.check.static.facts import Call
 from trainworthy.check.static.masked_means import means_over_padding
 from trainworthy.check.static.padded_targets import padded_targets
 from trainworthy.check.static.queries import CROSS_ENTROPY, NLL, once_per_place
+from trainworthy.check.static.unmasked_means import means_beside_a_mask
 from trainworthy.check.static.values import Instance, Tensor
 
 BAD = """\
@@ -204,7 +206,7 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
             evidence=(Evidence("they are padded here", analysis.place(padding)),),
             fix="Hand the padding over as `ignore_index`.",
         )
-    for node, name in means_over_padding(analysis):
+    for node, name in (*means_over_padding(analysis), *means_beside_a_mask(analysis)):
         yield Hit(
             place=analysis.place(node),
             message=f"the mean divides by all positions, those that `{name}` leaves out, too",

@@ -3,7 +3,9 @@
 What it finds:
     Two things that were unpacked together, `for x, y in loader` or `x, y = batch`; later one is repeated by
     `x.repeat(k, ...)` and the other by `y.repeat_interleave(k)`, with the same k. And tables of all pairs, two tensors
-    side by side in a `cat`, each repeated as often as the other is long, but both in the same order.
+    side by side in a `cat`, each repeated as often as the other is long, but both in the same order. What a function
+    makes of `x.repeat(k, 1)`, shaped back as `(len(x), k)`, which is the order of `repeat_interleave`, and the other
+    way round.
 
 Why:
     `repeat` gives a b a b, `repeat_interleave` gives a a b b: each input meets the target of another sample. In a
@@ -18,13 +20,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import followed, scope_of
+from trainworthy.check.static.repeated_rows import counts_of, rows_repeated, shaped_in_other_order
 from trainworthy.check.static.tree import nodes_of, unparsed
 
 BAD = """\
@@ -55,6 +57,13 @@ _NEAR = 12  # lines
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Compare how the parts of one sample are repeated."""
     yield from _half_tables(analysis)
+    for node, made, name in shaped_in_other_order(analysis):
+        yield Hit(
+            place=analysis.place(made),
+            message=f"`{name}` is repeated in one order here, and its results are shaped back in the other",
+            evidence=(Evidence("they are shaped back here", analysis.place(node)),),
+            fix="`repeat_interleave(k, dim=0)` goes with `view(len(x), k)`, `repeat(k, 1)` with `view(k, len(x))`.",
+        )
     if not {"repeat", "repeat_interleave"} <= analysis.source.words:
         return
     together = list(_unpacked(analysis))
@@ -88,54 +97,16 @@ def _half_tables(analysis: Analysis) -> Iterator[Hit]:
             continue
         scope = scope_of(call, analysis.parents)
         nodes = [followed(one, scope) for one in sides.elts]
-        one, other = map(_rows_repeated, nodes)
+        one, other = map(rows_repeated, nodes)
         if one is None or other is None or one.order != other.order:
             continue
-        if one.times in _counts_of(other.name, scope) or other.times in _counts_of(one.name, scope):
+        if one.times in counts_of(other.name, scope) or other.times in counts_of(one.name, scope):
             yield Hit(
                 place=analysis.place(nodes[0]),
                 evidence=(Evidence(f"`{other.name}` is repeated here", analysis.place(nodes[1])),),
                 message=f"`{one.name}` and `{other.name}` are both repeated as {one.order}: most pairs never meet",
                 fix="Repeat one by `repeat_interleave(len(other), dim=0)` and the other by `repeat(len(one), 1)`.",
             )
-
-
-class _Rows(NamedTuple):
-    """A name whose rows are repeated, in which order, and how many times."""
-
-    name: str
-    order: str
-    times: str
-
-
-def _rows_repeated(node: ast.expr) -> _Rows | None:
-    """Return what is known of ``torch.repeat_interleave(x, n, dim=0)``, ``x.repeat(n, 1)`` and the like."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
-        return None
-    of_torch = getattr(node.func.value, "id", "") in ("torch", "np", "numpy")
-    of, counts = (node.args[0], node.args[1:]) if of_torch else (node.func.value, node.args)
-    counts = list(counts[0].elts) if counts and isinstance(counts[0], ast.Tuple | ast.List) else counts
-    if not counts or not isinstance(of, ast.Name):
-        return None
-    if node.func.attr in ("repeat", "tile") and not (of_torch and node.func.attr == "repeat"):
-        rest = all(isinstance(one, ast.Constant) and one.value == 1 for one in counts[1:])
-        return _Rows(of.id, "a b a b", unparsed(counts[0])) if rest and len(counts) > 1 else None
-    axis = [one.value for one in node.keywords if one.arg in ("dim", "axis")] or counts[1:2]
-    first = bool(axis) and isinstance(axis[0], ast.Constant) and axis[0].value == 0
-    return _Rows(of.id, "a a b b", unparsed(counts[0])) if first and node.func.attr != "tile" else None
-
-
-def _counts_of(name: str, scope: ast.AST) -> set[str]:
-    """Return how the number of rows of a tensor is written: its length, and names that are given that."""
-    found = {f"len({name})", f"{name}.size(0)", f"{name}.shape[0]"}
-    given = [(target, one.value) for one in nodes_of(scope, ast.Assign) for target in one.targets]
-    parts = [
-        pair
-        for target, value in given
-        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-        for pair in zip(target.elts, value.elts, strict=False)
-    ]
-    return found | {unparsed(target) for target, value in (*given, *parts) if unparsed(value) in found}
 
 
 def _unpacked(analysis: Analysis) -> Iterator[set[str]]:

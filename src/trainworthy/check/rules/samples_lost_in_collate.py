@@ -3,16 +3,19 @@
 What it finds:
     In two batches or more: a tensor of one row beside others that have a row for each sample, which is equal to what
     the collate function gives for the first sample alone, and not to what it gives for the second. On a rehearsal, and
-    where workers collate: a tensor of two axes or more with one row beside others that have a row for each sample.
+    where workers collate: a tensor of two axes or more with one row beside others that have a row for each sample. In
+    the source: answers to one batch that were drawn in a loop, joined by `torch.cat` and averaged over the first axis,
+    from which hits are counted.
 
 Why:
     A list where single items were meant, or the other way round: a processor takes fifty prompts for one, and the
-    batch has one text beside fifty images. Broadcasting hides it.
+    batch has one text beside fifty images. Broadcasting hides it. `cat` puts the samples of all draws in one row, where
+    `stack` gives the draws an axis: the mean is one answer for all samples.
 
 How sure:
     Sure: the function is asked again with one sample, only where a batch looks like that. Not looked at in loaders with
     workers, nor with probe=False. From shapes alone it is a hint: constants that are handed on with a leading axis of 1
-    look the same.
+    look the same. Draws of a single sample are joined rightly: the hits show that there are more.
 """
 
 from __future__ import annotations
@@ -20,15 +23,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trainworthy.check.finding import Hit, Place
+from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
+from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.joined_draws import joined_draws
 from trainworthy.tape.record import Tape
 
 if TYPE_CHECKING:
     from trainworthy.check.live.facts_steps import Shape
 
 BAD = """\
+import torch
+
+
+def accuracy(net, x, y, draws=20):
+    probs = []
+    for _ in range(draws):
+        probs.append(net(x).softmax(-1))
+    mean = torch.cat(probs).mean(dim=0)  # <- TW530
+    return (mean.argmax(-1) == y).float().mean()
+"""
+GOOD = """\
+import torch
+
+
+def accuracy(net, x, y, draws=20):
+    probs = []
+    for _ in range(draws):
+        probs.append(net(x).softmax(-1))
+    mean = torch.stack(probs).mean(dim=0)
+    return (mean.argmax(-1) == y).float().mean()
+"""
+DRY_BAD = """\
 import torch
 from torch import nn
 
@@ -50,7 +77,7 @@ for batch in DataLoader(data, batch_size=8, collate_fn=collate):  # <- TW530
     loss.backward()
     optimizer.step()
 """
-GOOD = """\
+DRY_GOOD = """\
 import torch
 from torch import nn
 
@@ -159,3 +186,15 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         odd = [b for b in batches if size > 1 and _is_odd(b.shapes, size)]
         if loader.num_workers and len(odd) >= 3 and len(odd) >= len(batches) - 1:
             yield _hit(loader.place, size, odd[0].shapes)
+
+
+@rule(code="TW530", severity="error")
+def find_in_source(analysis: Analysis) -> Iterator[Hit]:
+    """Look at draws that are joined end to end."""
+    for cat, mean in joined_draws(analysis):
+        yield Hit(
+            place=analysis.place(cat),
+            message="the draws are joined end to end, and the mean over axis 0 is over samples too",
+            evidence=(Evidence("the mean is here", analysis.place(mean)),),
+            fix="torch.stack(draws), which gives the draws an axis of their own.",
+        )

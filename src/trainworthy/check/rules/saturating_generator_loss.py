@@ -1,7 +1,8 @@
 """A generator's loss that is flat where the generator is bad.
 
 What it finds:
-    A loss whose name says generator (`loss_g`, `g_loss`, `generator_loss`), made as `torch.log(1 - D(...)).mean()`.
+    A loss whose name says generator (`loss_g`, `g_loss`, `generator_loss`), or that a function returns whose name does,
+    made as `torch.log(1 - D(...)).mean()`, or as the cross-entropy with zeros, turned round: `-bce(D(...), zeros)`.
 
 Why:
     While the discriminator is sure that samples are fake, the slope of log(1 - D) is nearly 0: the generator does not
@@ -20,6 +21,9 @@ from collections.abc import Iterator
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import called, followed, integer, scope_of
+from trainworthy.check.static.bindings import function_around
+from trainworthy.check.static.tree import nodes_of
 
 BAD = """\
 import torch
@@ -39,22 +43,54 @@ loss_d = -torch.log(1 - D(G(torch.rand(8, 4)))).mean()
 _GENERATOR = re.compile(r"(^|_)(g|gen|generator)(_|$)|^(loss|err)g$|lossg|gloss")
 
 
+_CROSS_ENTROPY = re.compile(
+    r"(^|_)(bce|binary_cross_entropy|adversarial_loss|criterion_?gan)|bce_?(loss|logits)", re.IGNORECASE
+)
+_ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
+
+
 @rule(code="TW270", severity="hint")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at what losses of generators are made of."""
-    if "log" not in analysis.source.words:
+    if not analysis.source.words & {"log", *_ZEROS}:
         return
-    for node in analysis.nodes.get(ast.Assign, ()):
-        if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
-            continue
-        name = node.targets[0].id.lower()
-        says_loss = "loss" in name or name.startswith("err")
-        if says_loss and _GENERATOR.search(name) and _is_flat(node.value):
+    for node, name, value in _losses(analysis):
+        turned = _is_turned_round(value, scope_of(node, analysis.parents))
+        if turned or _is_flat(value):
+            made = "minimises the negative of the discriminator's loss" if turned else "minimises log(1 - D)"
             yield Hit(
                 place=analysis.place(node),
-                message=f"`{node.targets[0].id}` minimises log(1 - D), which is flat while D is sure",
+                message=f"`{name}` {made}, which is flat while D is sure",
                 fix="-torch.log(D(G(z))).mean(), or BCEWithLogitsLoss with labels of 1.",
             )
+
+
+def _losses(analysis: Analysis) -> Iterator[tuple[ast.stmt, str, ast.expr]]:
+    """Yield what is assigned to the loss of a generator, or returned by a function that is called by it."""
+    for node in nodes_of(analysis.source.tree, ast.Assign):
+        if len(node.targets) == 1 and isinstance(node.targets[0], ast.Name | ast.Attribute):
+            name = str(getattr(node.targets[0], "id", getattr(node.targets[0], "attr", "")))
+            says_loss = "loss" in name.lower() or name.lower().startswith("err")
+            if says_loss and _GENERATOR.search(name.lower()):
+                yield node, name, node.value
+    for back in nodes_of(analysis.source.tree, ast.Return):
+        function = function_around(analysis.parents, back)
+        if function is not None and back.value is not None and _GENERATOR.search(function.name.lower()):
+            yield back, function.name, back.value
+
+
+def _is_turned_round(node: ast.expr, scope: ast.AST) -> bool:
+    """Say whether an expression is the negative of a binary cross-entropy with zeros, `-bce(scores, zeros)`."""
+    node = followed(node, scope)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        sides = ((node.left, node.right), (node.right, node.left))
+        inner = next((other for one, other in sides if integer(one) == -1), None)
+    else:
+        inner = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else None
+    inner = inner and followed(inner, scope)
+    if not isinstance(inner, ast.Call) or len(inner.args) < 2 or not _CROSS_ENTROPY.search(called(inner)):
+        return False
+    return called(followed(inner.args[1], scope)) in _ZEROS
 
 
 def _is_flat(node: ast.expr) -> bool:

@@ -3,6 +3,8 @@
 What it finds:
     With gradient accumulation, a loader begins its next epoch while some backward passes have not been followed by a
     step, and the next step comes of another number of them than the others; or the third epoch begins and no step came.
+    Without a loader: twice, as many backward passes, fewer than a window, are followed by others with their gradients
+    cleared and no step in between, while most windows are whole.
 
 Why:
     The number of batches is no multiple of the window: the rest is either thrown away by zero_grad or goes into the
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_steps import Backward
 from trainworthy.check.rule import rule
 
 BAD = """\
@@ -62,6 +65,7 @@ for epoch in range(3):
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield windows that were cut."""
     yield from _never_filled(facts)
+    yield from _thrown_away(facts)
     sizes = [sum(b.step == s.step for b in facts.backwards) for s in facts.steps]
     usual = min(sizes, default=0)
     if usual < 2 or len({s.optimizer for s in facts.steps}) != 1:
@@ -88,4 +92,25 @@ def _never_filled(facts: LiveFacts) -> Iterator[Hit]:
             "stepped once",
             evidence=(Evidence("its parameters hold gradients"),),
             fix="Count batches over all epochs, or step at the last batch of each: i + 1 == len(loader).",
+        )
+
+
+def _thrown_away(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield the ends of windows that were cleared, where no loader says that an epoch begins."""
+    if facts.pending or len({s.optimizer for s in facts.steps}) != 1:
+        return
+    whole: list[int] = []
+    lost: list[tuple[int, Backward]] = []
+    for step in facts.steps:
+        window = [b for b in facts.backwards if b.step == step.step]
+        cuts = [at for at, b in enumerate(window) if at and b.cleared]
+        whole.append(len(window) - (cuts[-1] if cuts else 0))
+        lost += [(cuts[0], window[cuts[0] - 1])] if len(cuts) == 1 else [(0, window[-1])] * len(cuts)
+    sizes = {count for count, _ in lost}
+    if 2 <= len(lost) <= len(whole) / 2 and len({*whole}) == 1 and len(sizes) == 1 and 0 < min(sizes) < whole[0]:
+        yield Hit(
+            place=lost[0][1].place,
+            message=f"the gradients of {lost[0][0]} backward passes are cleared before a step, {len(lost)} times; a "
+            f"step comes of {whole[0]}",
+            fix="Step at the last batch of an epoch too: (i + 1) % k == 0 or i + 1 == len(loader).",
         )
