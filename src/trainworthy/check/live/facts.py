@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         SharedMemory,
         StaysInTraining,
         SteppedAgain,
+        SteppedEarly,
         UnappliedFreeze,
         UnderAutocast,
         UnreadySpectralNorm,
@@ -136,6 +137,7 @@ class LiveFacts:
     stay_in_training: list[StaysInTraining] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
     stepped_again: list[SteppedAgain] = field(default_factory=list)
+    stepped_early: list[SteppedEarly] = field(default_factory=list)
     overwritten: list[Overwritten] = field(default_factory=list)
     not_frozen: list[NotFrozen] = field(default_factory=list)
     under_autocast: list[UnderAutocast] = field(default_factory=list)

@@ -243,6 +243,15 @@ class SteppedAgain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SteppedEarly:
+    """A scheduler that steps once in each turn before the optimizer, at ``optimizer``, does, from the first turn on."""
+
+    place: Place
+    optimizer: Place
+    class_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SameBatches:
     """Steps at which every rank of a data-parallel model was given the same numbers."""
 
