@@ -252,6 +252,17 @@ class SteppedEarly:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyGroup:
+    """An optimizer with an empty group without weight decay; in one with ``decay``, ``flat`` have a single axis."""
+
+    place: Place
+    optimizer_class: str
+    decay: float
+    flat: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SameBatches:
     """Steps at which every rank of a data-parallel model was given the same numbers."""
 

@@ -150,10 +150,10 @@ class SchedulerWatch:
                     place=second, first=first, class_name=known.class_name, times=len(known.again),
                 ))  # fmt: skip
         self._known.clear()
-        for first in self._first.values():
-            if first.repeated and first.times == 1 and first.optimizer_place is not None:
+        for early in self._first.values():
+            if early.repeated and early.times == 1 and early.optimizer_place is not None:
                 self.watch.facts.stepped_early.append(SteppedEarly(
-                    place=self._parting(first), optimizer=first.optimizer_place, class_name=first.class_name,
+                    place=self._parting(early), optimizer=early.optimizer_place, class_name=early.class_name,
                 ))  # fmt: skip
         self._first.clear()
 
