@@ -68,7 +68,8 @@ class Schedule:
     """A learning-rate schedule beside the loop that it is for.
 
     ``zero_from`` is the first step of the plan from which on the rate stays at (almost) nothing; ``planned`` the number
-    of steps that the loop will make: epochs times batches by the steps per batch that were seen.
+    of steps that the loop will make: epochs times batches by the steps per batch that were seen. ``length`` is that of
+    a schedule that counts epochs.
     """
 
     place: Place
@@ -79,6 +80,7 @@ class Schedule:
     batches: int
     steps_per_batch: float
     loop: Place
+    length: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
