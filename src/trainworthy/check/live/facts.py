@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         CollectiveMismatch,
         CopyFault,
         DeadUnits,
+        EmptyGroup,
         LeftOut,
         LongGeneration,
         NotFrozen,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         SharedMemory,
         StaysInTraining,
         SteppedAgain,
+        SteppedEarly,
         UnappliedFreeze,
         UnderAutocast,
         UnreadySpectralNorm,
@@ -137,6 +139,8 @@ class LiveFacts:
     stay_in_training: list[StaysInTraining] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
     stepped_again: list[SteppedAgain] = field(default_factory=list)
+    stepped_early: list[SteppedEarly] = field(default_factory=list)
+    empty_groups: list[EmptyGroup] = field(default_factory=list)
     overwritten: list[Overwritten] = field(default_factory=list)
     not_frozen: list[NotFrozen] = field(default_factory=list)
     under_autocast: list[UnderAutocast] = field(default_factory=list)

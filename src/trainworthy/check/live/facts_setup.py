@@ -68,7 +68,8 @@ class Schedule:
     """A learning-rate schedule beside the loop that it is for.
 
     ``zero_from`` is the first step of the plan from which on the rate stays at (almost) nothing; ``planned`` the number
-    of steps that the loop will make: epochs times batches by the steps per batch that were seen.
+    of steps that the loop will make: epochs times batches by the steps per batch that were seen. ``length`` is that of
+    a schedule that counts epochs.
     """
 
     place: Place
@@ -79,6 +80,7 @@ class Schedule:
     batches: int
     steps_per_batch: float
     loop: Place
+    length: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,26 @@ class SteppedAgain:
     first: Place
     class_name: str
     times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteppedEarly:
+    """A scheduler that steps once in each turn before the optimizer, at ``optimizer``, does, from the first turn on."""
+
+    place: Place
+    optimizer: Place
+    class_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyGroup:
+    """An optimizer with an empty group without weight decay; in one with ``decay``, ``flat`` have a single axis."""
+
+    place: Place
+    optimizer_class: str
+    decay: float
+    flat: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

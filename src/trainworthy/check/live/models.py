@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -38,11 +38,22 @@ class _Idle:
     moved: bool = False
 
 
+_State = tuple[bool, int, int, torch.Tensor]
+
+
+class _Sample(NamedTuple):
+    ref: weakref.ref[torch.Tensor]
+    state: _State
+
+
 @dataclass(slots=True)
 class _Norm:
+    """``began`` is what some parameters of a model that is frozen as a whole were: one that follows another changes."""
+
     ref: weakref.ref[_BatchNorm]
     version: int
     steps: int = 0
+    began: list[_Sample] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -72,6 +83,8 @@ class ModelWatch:
         self.loader_batch: Any = lambda: None
         self._idle: dict[int, _Idle] = {}
         self._norms: dict[int, _Norm] = {}
+        self._began: list[weakref.ref[Any]] = []  # optimizers that stepped
+        self._since = 0  # the step at which the last one was new
         self._searched: set[int] = set()
         self._inputs: dict[int, int] = {}
         self._lasting: tuple[list[Unoptimised], list[NormDrift]] = ([], [])
@@ -176,15 +189,19 @@ class ModelWatch:
 
     def step_ends(self, place: Place) -> None:
         """Look at the parameters that got gradients and at the statistics of norms."""
-        if self.watch.step >= _STEPS and self.watch.step % _EVERY:
+        for ref in self.optimizers.stepped.values():
+            if not any(ref is one for one in self._began):
+                self._began.append(ref)
+                self._since = self.watch.step
+        if self.watch.step - self._since >= _STEPS and self.watch.step % _EVERY:
             return
         stepped = self.optimizers.stepped_parameters()
         for model in self.watch.names.alive():
             for parameter in model.parameters():
                 if parameter.grad is not None and parameter.requires_grad and id(parameter) not in stepped:
                     self._follow(parameter)
-            if self.watch.facts.forwards and any(p.requires_grad for p in model.parameters()):
-                self._follow_norms(model)
+            if self.watch.facts.forwards:
+                self._follow_norms(model, stepped, whole=not any(p.requires_grad for p in model.parameters()))
         if self.watch.step >= 2:
             self._conclude()
 
@@ -205,16 +222,20 @@ class ModelWatch:
             known.moved = not torch.equal(known.sample, parameter.detach().view(-1)[:_ELEMENTS])
         known.steps += 1
 
-    def _follow_norms(self, model: nn.Module) -> None:
+    def _follow_norms(self, model: nn.Module, stepped: set[int], whole: bool) -> None:
         for module in model.modules():
             if not isinstance(module, _BatchNorm) or module.num_batches_tracked is None or module.weight is None:
                 continue
             if module.weight.requires_grad or (module.bias is not None and module.bias.requires_grad):
                 continue
+            if whole and (id(module.weight) in stepped or not plain(module.weight)):
+                continue
             version = module.num_batches_tracked._version
             known = self._norms.get(id(module))
             if known is None or known.ref() is not module:
-                self._norms[id(module)] = _Norm(weakref.ref(module), version)
+                some = [*module.parameters(), next(model.parameters())] if whole else []
+                began = [_Sample(weakref.ref(p), _state_of(p)) for p in some if plain(p)]
+                self._norms[id(module)] = _Norm(weakref.ref(module), version, began=began)
             elif version != known.version:
                 known.version = version
                 known.steps += 1
@@ -250,7 +271,7 @@ class ModelWatch:
                 )  # fmt: skip
 
     def _drifts(self, place: Place) -> Iterator[NormDrift]:
-        drifted = [n for n in self._norms.values() if n.steps >= 2 and n.ref() is not None]
+        drifted = [n for n in self._norms.values() if n.steps >= 2 and _is_as_it_was(n)]
         if drifted:
             calls = [f.place for f in self.watch.facts.forwards if f.grad and f.training]
             yield NormDrift(
@@ -275,6 +296,21 @@ class ModelWatch:
     def _is_idle(self, parameter: torch.Tensor) -> bool:
         known = self._idle.get(id(parameter))
         return known is not None and known.ref() is parameter and known.steps >= 3 and not known.moved
+
+
+def _is_as_it_was(norm: _Norm) -> bool:
+    """Say whether a norm is alive and, if all of its model is frozen, no average of another model, nor trained."""
+    alive = norm.ref() is not None
+    return alive and all((p := one.ref()) is not None and _alike(_state_of(p), one.state) for one in norm.began)
+
+
+def _state_of(parameter: torch.Tensor) -> _State:
+    sample = parameter.detach().reshape(-1)[:_ELEMENTS].clone()
+    return parameter.requires_grad, parameter._version, parameter.data_ptr(), sample
+
+
+def _alike(one: _State, other: _State) -> bool:
+    return one[:3] == other[:3] and torch.equal(one[3], other[3])
 
 
 def _new_idle(parameter: torch.Tensor) -> _Idle:

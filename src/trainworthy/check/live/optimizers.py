@@ -14,6 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import MixedGradients, TwinOptimizers
+from trainworthy.check.live.facts_setup import EmptyGroup
 from trainworthy.check.live.facts_steps import Step
 from trainworthy.check.live.gradients import Contributions, Gradients
 from trainworthy.check.live.operators import OperatorWatch
@@ -163,6 +164,7 @@ class OptimizerWatch:
         if id(optimizer) not in self._held:
             held = frozenset(map(id, parameters))
             self._held[id(optimizer)] = (held, self._number(optimizer), type(optimizer).__name__)
+            watch.attempt("groups", self._note_empty_group, optimizer, place)
         if watch.step < 4:
             self._note_mixed(optimizer, place, parameters)
         for listener in self.before_end:
@@ -170,6 +172,18 @@ class OptimizerWatch:
         watch.step += 1
         self.backwards_since_step = 0
         watch.facts.num_steps = watch.step
+
+    def _note_empty_group(self, optimizer: Optimizer, place: Place) -> None:
+        groups = [(group.get("weight_decay"), group["params"]) for group in optimizer.param_groups]
+        if not any(decay == 0 and not held for decay, held in groups):
+            return
+        flat = [(decay, p) for decay, held in groups if decay for p in held if p.ndim == 1]
+        if flat and not any(decay == 0 and held for decay, held in groups):
+            name = self.watch.names.parameter
+            self.watch.facts.empty_groups.append(EmptyGroup(
+                place=place, optimizer_class=type(optimizer).__name__, decay=float(flat[0][0]), flat=len(flat),
+                names=tuple(name(p) for _, p in flat),
+            ))  # fmt: skip
 
     def _note_mixed(self, optimizer: Optimizer, place: Place, parameters: list[torch.Tensor]) -> None:
         mixed = self.contributions.step(self._number(optimizer), parameters)

@@ -2,7 +2,8 @@
 
 The number of epochs is read from the loop around the one over the loader (``for epoch in range(E)``: E is looked up in
 the frame that runs it), the number of batches is ``len(loader)``, and steps per batch are those that were seen. The
-schedule is played forward on a copy of numbers only; the scheduler itself is not touched.
+schedule is played forward on a copy of numbers only; the scheduler itself is not touched. Of schedules that are told
+their length, that is compared with the number of epochs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ast
 import functools
 import gc
 import linecache
+import sys
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -61,29 +63,75 @@ class PlanWatch:
     def step_ends(self, place: Place) -> None:
         """Look, once, after a few steps of a single optimizer."""
         steps = self.watch.step + 1
-        if self._looked or steps < 4 or self._plan is None or not self._batches:
+        if self._looked or steps < 4 or (self._plan is not None and not self._batches):
             return
         self._looked = True
-        if len({s.optimizer for s in self.watch.facts.steps}) != 1:
+        if self._plan is None:
+            self.watch.attempt("schedules", self._read_plan_of_a_list, sys._getframe(1))
+        if self._plan is None or len({s.optimizer for s in self.watch.facts.steps}) != 1:
             return
-        per_batch = steps / self._batches
+        per_batch = steps / (self._batches or len(self.watch.facts.backwards) or steps)
         planned = int(self._plan.epochs * self._plan.batches * per_batch)
         if not 8 <= planned <= _MOST_STEPS:
             return
-        for scheduler in [s for s in gc.get_objects() if issubclass(type(s), lr_scheduler.LambdaLR)]:
+        for scheduler in [s for s in gc.get_objects() if issubclass(type(s), (lr_scheduler.LambdaLR, *_TOLD))]:
             self.watch.attempt("schedules", self._note, scheduler, place, planned, per_batch)
 
     def _note(self, scheduler: Any, place: Place, planned: int, per_batch: float) -> None:
         made, steps = int(scheduler.last_epoch), self.watch.step + 1
         if not steps - 1 <= made <= steps:
             return  # it does not move once a step
-        gone = zero_from(scheduler, planned)
-        if gone is not None and steps < gone < _EARLY * planned:
-            assert self._plan is not None
+        assert self._plan is not None
+        told = isinstance(scheduler, _TOLD)
+        length = length_in_epochs(scheduler, self._plan.epochs) if told else None
+        gone = zero_from(scheduler, planned) if not told else None
+        is_short = length is not None and self._plan.batches >= _FEW and planned >= 3 * length
+        if is_short or (gone is not None and steps < gone < _EARLY * planned):
             self.watch.facts.schedules.append(Schedule(
-                place=place, class_name=type(scheduler).__name__, zero_from=gone, planned=planned,
+                place=place, class_name=type(scheduler).__name__, zero_from=gone or 0, planned=planned, length=length,
                 epochs=self._plan.epochs, batches=self._plan.batches, steps_per_batch=per_batch, loop=self._plan.loop,
             ))  # fmt: skip
+
+    def _read_plan_of_a_list(self, frame: FrameType) -> None:
+        """Read the plan of a loop over a list of batches from the frames above the optimizer's step."""
+        found = epochs_around(self.watch, frame)
+        batches = _list_around(self.watch, frame) if found is not None else None
+        if found is not None and batches is not None:
+            self._plan = Plan(found[0], batches, found[1], -1)
+
+
+_TOLD = (lr_scheduler.CosineAnnealingLR, lr_scheduler.PolynomialLR, lr_scheduler.MultiStepLR)
+_FEW = 3
+
+
+def length_in_epochs(scheduler: Any, epochs: int) -> int | None:
+    """Return the length of a schedule that is told as many moves as there are epochs, or drops within so many."""
+    if isinstance(scheduler, lr_scheduler.MultiStepLR):
+        last = max(scheduler.milestones, default=0)
+        return last if 1 < last <= epochs else None
+    length = getattr(scheduler, "T_max", getattr(scheduler, "total_iters", None))
+    return epochs if length == epochs and epochs > 1 else None
+
+
+def _list_around(watch: Watch, frame: FrameType | None) -> int | None:
+    """Return the length of the list that the innermost loop around a line goes over, within its loop over a range."""
+    while frame is not None:
+        if watch.finder.is_user(frame.f_code):
+            source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
+            outer = _loop(source, frame.f_lineno)
+            inner = [one for one in ast.walk(outer) if isinstance(one, ast.For) and one is not outer] if outer else []
+            inner = [one for one in inner if one.lineno < frame.f_lineno <= (one.end_lineno or 0)]
+            if outer is not None:
+                return _length_of(inner[-1].iter, frame) if inner else None
+        frame = frame.f_back
+    return None
+
+
+def _length_of(node: ast.expr, frame: FrameType) -> int | None:
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("enumerate", "tqdm") and node.args:
+        return _length_of(node.args[0], frame)
+    held = frame.f_locals.get(node.id, frame.f_globals.get(node.id)) if isinstance(node, ast.Name) else None
+    return len(held) if isinstance(held, (list, tuple)) else None
 
 
 def zero_from(scheduler: Any, planned: int) -> int | None:
@@ -160,9 +208,8 @@ def _value(node: ast.expr, frame: FrameType) -> int | None:
         value: Any = node.value
     elif isinstance(node, ast.Name):
         value = frame.f_locals.get(node.id, frame.f_globals.get(node.id))
-    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        owner = frame.f_locals.get(node.value.id, frame.f_globals.get(node.value.id))
-        value = getattr(owner, "__dict__", {}).get(node.attr)
+    elif isinstance(node, ast.Attribute):
+        value = getattr(_held(node.value, frame), "__dict__", {}).get(node.attr)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
         left, right = _value(node.left, frame), _value(node.right, frame)
         if left is None or right is None:
@@ -171,3 +218,12 @@ def _value(node: ast.expr, frame: FrameType) -> int | None:
     else:
         return None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _held(node: ast.expr, frame: FrameType) -> Any:
+    """Return what a name, or an attribute of one, holds; nothing is called."""
+    if isinstance(node, ast.Name):
+        return frame.f_locals.get(node.id, frame.f_globals.get(node.id))
+    if isinstance(node, ast.Attribute):
+        return getattr(_held(node.value, frame), "__dict__", {}).get(node.attr)
+    return None

@@ -1,4 +1,8 @@
-"""Schedulers that step again before the optimizer has: by two ways through the program, and more than once."""
+"""Schedulers that step at the wrong time.
+
+Some step again before the optimizer has: by two ways through the program, and more than once. Others step in each turn
+before the optimizer does, the first time included.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ from typing import Any
 from torch.optim import lr_scheduler
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live.facts_setup import SteppedAgain
+from trainworthy.check.live.facts_setup import SteppedAgain, SteppedEarly
+from trainworthy.check.live.optimizers import learning_rate
 from trainworthy.check.live.watch import Watch
 
 Way = tuple[tuple[CodeType, int], ...]
@@ -31,6 +36,23 @@ class _Steps:
     again: dict[int, tuple[Place, Place]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _First:
+    """The first step of a scheduler, if no optimizer had stepped before it; ``times`` counts the steps until one did.
+
+    ``optimizer_way`` is how the program came to that step of the optimizer.
+    """
+
+    ref: weakref.ref[Any]
+    class_name: str
+    way: Way
+    place: Place
+    times: int = 1
+    optimizer_way: Way = ()
+    optimizer_place: Place | None = None
+    repeated: bool = False
+
+
 class SchedulerWatch:
     """Stands in for ``step`` of torch's schedulers; what a scheduler does to those inside it is its own affair."""
 
@@ -39,6 +61,7 @@ class SchedulerWatch:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._known: dict[int, _Steps] = {}
+        self._first: dict[int, _First] = {}
         self._depth = 0
 
     @contextmanager
@@ -53,8 +76,11 @@ class SchedulerWatch:
 
     def _watched(self, step: Any) -> Any:
         def watched(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self._depth and self.watch.looking and self.watch.step:
-                self.watch.attempt("schedulers", self._note, scheduler, sys._getframe(1))
+            if not self._depth and self.watch.looking:
+                self.watch.attempt("first steps of schedulers", self._note_first, scheduler, sys._getframe(1),
+                                   bool(args or kwargs))  # fmt: skip
+                if self.watch.step:
+                    self.watch.attempt("schedulers", self._note, scheduler, sys._getframe(1))
             self._depth += 1
             try:
                 return step(scheduler, *args, **kwargs)
@@ -75,6 +101,37 @@ class SchedulerWatch:
             known.again.setdefault(self.watch.step, (known.place, place))
         known.at, known.way, known.place = self.watch.step, way, place
 
+    def _note_first(self, scheduler: Any, frame: FrameType, told_where: bool) -> None:
+        """Note a first step before the optimizer's, and whether the program comes there again after that."""
+        first = self._first.get(id(scheduler))
+        if first is not None and first.ref() is scheduler:
+            if not self.watch.step:
+                first.times += 1
+            elif not first.repeated and first.optimizer_way:
+                first.repeated = self._way(frame) == first.way
+        elif not self.watch.step and not told_where and self._skips_a_value(scheduler, frame):
+            way, place = self._way(frame), self.watch.place()
+            self._first[id(scheduler)] = _First(weakref.ref(scheduler), type(scheduler).__name__, way, place)
+
+    def _skips_a_value(self, scheduler: Any, frame: FrameType) -> bool:
+        """Say whether the value that the optimizer has now, and has not used, is one to train with."""
+        optimizer = getattr(scheduler, "optimizer", None)
+        if frame.f_code.co_name in ("_initial_step", "__init__") or optimizer is None:
+            return False
+        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) or getattr(scheduler, "last_epoch", None) != 0:
+            return False
+        # A GradScaler may have left out the step that came before.
+        if self.watch.facts.scaler_used or optimizer.state or getattr(optimizer, "_opt_called", False):
+            return False
+        return bool(learning_rate(optimizer))
+
+    def step_ends(self, place: Place) -> None:
+        """Note how the program came to the first step of an optimizer."""
+        if self._first and not self.watch.step:
+            way = self._way(sys._getframe(1))
+            for first in self._first.values():
+                first.optimizer_way, first.optimizer_place = way, place
+
     def _way(self, frame: FrameType | None) -> Way:
         """Return the user's lines on the way to a call."""
         lines = []
@@ -93,6 +150,20 @@ class SchedulerWatch:
                     place=second, first=first, class_name=known.class_name, times=len(known.again),
                 ))  # fmt: skip
         self._known.clear()
+        for early in self._first.values():
+            if early.repeated and early.times == 1 and early.optimizer_place is not None:
+                self.watch.facts.stepped_early.append(SteppedEarly(
+                    place=self._parting(early), optimizer=early.optimizer_place, class_name=early.class_name,
+                ))  # fmt: skip
+        self._first.clear()
+
+    def _parting(self, first: _First) -> Place:
+        """Return the line on the way to the scheduler's step at which it leaves the way to the optimizer's."""
+        for mine, other in zip(reversed(first.way), reversed(first.optimizer_way), strict=False):
+            if mine != other:
+                code, line = mine
+                return Place(self.watch.finder.relative(code.co_filename), line)
+        return first.place
 
 
 def _with_own_step(kind: Any) -> Iterator[Any]:

@@ -91,6 +91,7 @@ class Surroundings:
         self._generations.finish()
         self._units.step_ends()
         self._plans.step_ends(place)
+        self._schedulers.step_ends(place)
         self._memory.step_ends(place)
         self._attributes.step_ends()
         self._replicas.step_ends(place, parameters)

@@ -129,7 +129,7 @@ def _apart(analysis: Analysis) -> Iterator[Hit]:
             of = unparsed(clear.func.value)  # type: ignore[attr-defined]
             stepping = [one for one in methods if one is not method and _steps_alone(one, of)]
             pairs = [(method.name, one.name) for one in stepping]
-            if any(_called_in_a_loop_before(analysis.source.path, *pair) for pair in pairs):
+            if any(_called_in_a_loop_before(analysis.source.path, cls.node.name, *pair) for pair in pairs):
                 yield Hit(
                     place=analysis.place(clear),
                     message="gradients are cleared before every micro-batch; the step sees only the last one's",
@@ -208,11 +208,15 @@ def _steps_alone(method: ast.FunctionDef | ast.AsyncFunctionDef, of: str) -> boo
 
 
 @lru_cache(maxsize=256)
-def _called_in_a_loop_before(path: str, first: str, second: str) -> bool:
-    """Say whether a function of the project calls one method in a loop that is left before it calls the other."""
+def _called_in_a_loop_before(path: str, cls: str, first: str, second: str) -> bool:
+    """Say whether a function of the project calls one method in a loop that is left before it calls the other.
+
+    Names that losses and optimizers have as well count where the class is named.
+    """
+    needed = (first, second, cls) if {first, second} & _NAMES_OF_TORCH else (first, second)
     for file in project_files(path) or ():
         text = text_of(file)
-        if first not in text or second not in text:
+        if any(one not in text for one in needed):
             continue
         try:
             tree = read_source(file).tree
@@ -224,12 +228,21 @@ def _called_in_a_loop_before(path: str, first: str, second: str) -> bool:
     return False
 
 
+_NAMES_OF_TORCH = {"backward", "step"}
+
+
 def _loops_before(body: ast.AST, first: str, second: str) -> bool:
     loops = nodes_of(body, ast.For)
-    mentioned = [one for one in nodes_of(body, ast.Attribute) if one.attr == second]
-    inner = [one for one in loops if any(getattr(n, "attr", "") == first for n in walk(one))]
-    inner = [one for one in inner if not any(getattr(n, "attr", "") == second for n in walk(one))]
-    return any(one.lineno > (loop.end_lineno or loop.lineno) for loop in inner for one in mentioned)
+    for one in nodes_of(body, ast.Attribute):
+        owner = unparsed(one.value) if one.attr == second else None
+        before = [loop for loop in loops if one.lineno > (loop.end_lineno or loop.lineno)] if owner else []
+        if any(_mentions(loop, owner, first) and not _mentions(loop, owner, second) for loop in before):
+            return True
+    return False
+
+
+def _mentions(node: ast.AST, owner: str | None, name: str) -> bool:
+    return any(one.attr == name and unparsed(one.value) == owner for one in nodes_of(node, ast.Attribute))
 
 
 def _ungated(analysis: Analysis) -> Iterator[Hit]:

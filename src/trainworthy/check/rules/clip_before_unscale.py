@@ -1,7 +1,8 @@
 """Gradients are clipped while they are still scaled.
 
 What it finds:
-    `clip_grad_norm_` between `scaler.scale(loss).backward()` and `scaler.step`, without `scaler.unscale_`.
+    `clip_grad_norm_` between `scaler.scale(loss).backward()` and `scaler.step`, without `scaler.unscale_`. Also
+    gradients that are clipped by hand there: `p.grad.clamp_(...)`, `p.grad.mul_(limit / norm)`.
 
 Why:
     Gradients are multiplied by the scale, 65,536 at first: nearly every step is clipped to a 65,536th of what was
@@ -17,14 +18,19 @@ In real steps:
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
+from functools import partial
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
+from trainworthy.check.static.assigned import last_given, scope_of
 from trainworthy.check.static.facts import Call
 from trainworthy.check.static.queries import CLIPPERS, may_both_run, same_turn, scaler_calls
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
 BAD = """\
 import torch
@@ -63,6 +69,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         return
     scales = list(scaler_calls(analysis, "scale"))
     steps = list(scaler_calls(analysis, "step"))
+    yield from _by_hand(analysis, scales, steps)
     for clip in analysis.calls(*CLIPPERS):
         before = [
             one
@@ -81,6 +88,76 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence(what, analysis.place(shown.node, shown.context)),),
                 fix="Call `scaler.unscale_(optimizer)` before clipping.",
             )
+
+
+def _by_hand(analysis: Analysis, scales: list[Call], steps: list[Call]) -> Iterator[Hit]:
+    """Yield gradients that are compared with a limit, element by element or by their norm, before a scaler's step."""
+    if analysis.source.words & {"get_scale", "inv_scale", "_scale"}:
+        return
+    done: set[ast.AST] = set()
+    for step in steps:
+        loop = step.context.loops[-1] if step.context.loops else None
+        before = [one for one in scales if loop in one.context.all_loops() and one.at < step.at]
+        if loop is None or not before or step.context.source is not analysis.source:
+            continue
+        line = (
+            before[0].node.lineno if before[0].context.function is step.context.function else getattr(loop, "lineno", 0)
+        )
+        for node in walk(loop):
+            if line < getattr(node, "lineno", 0) < step.node.lineno and node not in done and _limits(analysis, node):
+                done.add(node)
+                yield Hit(
+                    place=analysis.place(node),
+                    message="gradients are clipped while they are multiplied by the scale",
+                    evidence=(Evidence("the loss is scaled here", analysis.place(before[0].node, before[0].context)),),
+                    fix="Call `scaler.unscale_(optimizer)` before clipping.",
+                )
+
+
+def _limits(analysis: Analysis, node: ast.AST) -> bool:
+    """Say whether a node clips a gradient in place."""
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult) and _is_gradient(node.target):
+        return _is_a_share(analysis, node, node.value)
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not _is_gradient(node.func.value):
+        return False
+    if node.func.attr in ("clamp_", "clip_"):
+        return bool(node.args or node.keywords)
+    return node.func.attr == "mul_" and len(node.args) == 1 and _is_a_share(analysis, node, node.args[0])
+
+
+def _is_gradient(node: ast.expr) -> bool:
+    return unparsed(node).removesuffix(".data").removesuffix(".detach()").endswith(".grad")
+
+
+def _is_a_share(analysis: Analysis, node: ast.AST, factor: ast.expr) -> bool:
+    """Say whether a factor is a limit divided by a norm of gradients, at most 1 or under a comparison."""
+    text, scope, line = unparsed(factor), scope_of(node, analysis.parents), getattr(node, "lineno", 0)
+    for _ in range(4):
+        names = {one.id: last_given(scope, one.id, line) for one in nodes_of(ast.parse(text), ast.Name)}
+        known = {name: f"({unparsed(value)})" for name, value in names.items() if value is not None}
+        if not known:
+            break
+        text = re.sub(rf"(?<![.\w])({'|'.join(known)})\b(?!\s*=)", partial(_put_in, known), text)
+        if len(text) > 2000:
+            return False
+    if "/" not in text or re.search(r"norm|\.grad\b", text.partition("/")[2]) is None:
+        return False
+    if re.search(r"norm|\.grad\b", text.partition("/")[0]) is not None:
+        return False
+    return re.search(r"\b(clamp|clip|min|minimum)_?\(", text) is not None or _is_compared(analysis, node)
+
+
+def _put_in(known: dict[str, str], name: re.Match[str]) -> str:
+    return known[name[1]]
+
+
+def _is_compared(analysis: Analysis, node: ast.AST) -> bool:
+    """Say whether a condition around compares a norm with a limit."""
+    while node in analysis.parents and not isinstance(node, ast.FunctionDef):
+        node = analysis.parents[node]
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Compare) and "norm" in unparsed(node.test).lower():
+            return isinstance(node.test.ops[0], ast.Gt | ast.GtE)
+    return False
 
 
 def _in_turn(step: Call, clip: Call) -> bool:

@@ -2,7 +2,8 @@
 
 What it finds:
     BatchNorm layers whose weight and bias have requires_grad=False, and whose running mean changed in two steps or
-    more, in a model that trains otherwise. In the source: a method that freezes several parts and puts only some of
+    more, in a model that trains otherwise, or in one that is frozen as a whole and stays as it is, such as a teacher in
+    training mode. In the source: a method that freezes several parts and puts only some of
     them into evaluation mode, when another has batch norm in it.
 
 Why:

@@ -12,12 +12,14 @@ How sure:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
+from trainworthy.check.static.tree import unparsed
 from trainworthy.check.static.values import Tensor
 
 BAD = """\
@@ -35,6 +37,9 @@ outer = a @ a.T
 """
 
 
+_RANK = re.compile(r"\bndim\b|\bdim\(|\bshape\b|\bsize\(")
+
+
 @rule(code="TW102", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at attributes and methods."""
@@ -42,6 +47,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         owner = load.owner
         if load.node.attr != "T" or not isinstance(owner, Tensor) or owner.shape is None or len(owner.shape) != 1:
             continue
+        if any(_RANK.search(unparsed(test)) for test, _ in load.context.branches):
+            continue  # it is asked for two axes first
         yield Hit(
             place=analysis.place(load.node, load.context),
             message="`.T` of an array with one axis does nothing",

@@ -9,7 +9,8 @@ What it finds:
     highest for more than half of it, becomes negative, the schedule refuses to go so far, or its horizon counts epochs
     while it moves in every step, or steps while it moves once an epoch.
     Live: a `LambdaLR` that moves once a step and whose rate is (almost) 0 from a step on that lies before 70 % of the
-    plan.
+    plan; or a schedule as long as there are epochs, or whose drops all lie within so many moves, that moves once a
+    step.
 
 Why:
     `CosineAnnealingLR(T_max=epochs)` stepped once a batch rises and falls through the whole training;
@@ -299,7 +300,10 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
     for fact in facts.schedules:
         yield Hit(
             place=fact.place,
-            message=f"The rate of {fact.class_name} is 0 from step {fact.zero_from} on, and {fact.planned} are planned",
+            message=f"The rate of {fact.class_name} is 0 from step {fact.zero_from} on, and {fact.planned} are planned"
+            if fact.length is None
+            else f"{fact.class_name} moves in every step and is {fact.length} moves long, within the number of epochs; "
+            f"{fact.planned} steps are planned",
             evidence=(
                 Evidence(
                     f"{fact.epochs} epochs of {fact.batches} batches, {fact.steps_per_batch:.3g} steps a batch",

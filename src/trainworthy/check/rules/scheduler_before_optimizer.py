@@ -11,6 +11,11 @@ How sure:
     Both objects are torch's, or the only ones of such names, and stand in one body, or what trains is called there; a
     scheduler's step at the start of an epoch's loop is reported if the optimizer's first step comes later in the same
     turn. A condition on the scheduler's step may only ask which scheduler there is.
+
+In real steps:
+    The first step of a scheduler comes before any of an optimizer, and the program comes to it again, by the same way,
+    after the optimizer's. Silent if the value that is skipped is 0, if the scheduler steps several times or is told the
+    epoch, and after a `GradScaler` has scaled, which may have left out the optimizer's first step.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
@@ -120,3 +126,49 @@ def _in_same_turn(outer: Call, inner: Call) -> bool:
     """Say whether ``inner`` runs in the loops of ``outer``, or deeper."""
     count = len(outer.context.loops)
     return inner.context.loops[:count] == outer.context.loops and inner.context.callers == outer.context.callers
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    for one in (schedule, optimizer):
+        one.step()  # <- TW311
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+for step in range(4):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    for one in (optimizer, schedule):
+        one.step()
+"""
+
+
+@rule(code="TW311", severity="warning", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield schedulers that step before the optimizer, the first time included."""
+    for fact in facts.stepped_early:
+        yield Hit(
+            place=fact.place,
+            message=f"{fact.class_name} steps before the optimizer, which skips its first value",
+            evidence=(Evidence("the optimizer steps here", fact.optimizer),),
+            fix="Step the scheduler after the optimizer.",
+        )
