@@ -32,8 +32,8 @@ from benchmarks.common import ROOT, read_result, write_result
 
 PROGRAMS = ROOT / "tests" / "cases" / "retold"
 TIME_LIMIT_S = 120
-# What was named on a marked line when the programs were written, before any rule was changed for them; eleven live ones,
-# whose loaders have workers, could not be run then.
+# What was named on a marked line when the programs were written, before any rule was changed for them; eleven live
+# ones, whose loaders have workers, could not be run then.
 FIRST_LOOK = {"date": "2026-11-28", "static": "28 of 94", "dry": "15 of 76", "live": "26 of 127"}
 Told = list[tuple[str, int, str, str]]  # code, line (0: another file), severity, message
 
