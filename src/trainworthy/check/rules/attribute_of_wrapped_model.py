@@ -2,10 +2,12 @@
 
 What it finds:
     `model.custom()` where `model` is a `DistributedDataParallel` and `custom` is defined by the class that it wraps;
-    also where the model is only wrapped under a condition that `model.custom()` does not stand under.
+    also where the model is only wrapped under a condition that `model.custom()` does not stand under. And
+    `model.temperature = t`, where the class that is wrapped reads `self.temperature`.
 
 Why:
-    The wrapper does not hand attributes on: AttributeError, often only when rank 0 saves, while the others wait.
+    The wrapper does not hand attributes on: AttributeError, often only when rank 0 saves, while the others wait. What
+    is set on the wrapper stays there, and the model goes on with what it had.
 
 How sure:
     The wrapped class is known and has the attribute; the wrapper does not. Of models that are wrapped under a
@@ -72,6 +74,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     seen = set()
     told_apart = set(_told_apart(analysis))
     yield from _wrapped_under_a_condition(analysis, told_apart)
+    yield from _set_on_wrappers(analysis)
     for load in analysis.loads:
         owner, name = load.owner, load.node.attr
         if (
@@ -100,6 +103,35 @@ def find(analysis: Analysis) -> Iterator[Hit]:
             fix=f"Write `{text}.module.{name}`.",
             edits=(Edit(place, f"{text}.module.{name}"),),
         )
+
+
+def _set_on_wrappers(analysis: Analysis) -> Iterator[Hit]:
+    """Yield attributes that are given to a wrapper, and that the class within reads from itself."""
+    seen: set[ast.AST] = set()
+    for store in analysis.stores:
+        target, owner = store.target, store.owner
+        if not isinstance(target, ast.Attribute) or not isinstance(owner, Instance) or owner.type not in WRAPPERS:
+            continue
+        inner = owner.attrs.get("module")
+        cls = inner.cls if isinstance(inner, Instance) else None
+        name = target.attr
+        if owner.cls is not None or cls is None or name.startswith("_") or name in _MODULE_NAMES or target in seen:
+            continue
+        if any(_reads(each.node, name) for each in cls.order()):
+            seen.add(target)
+            text = analysis.segment(target.value, store.context)
+            yield Hit(
+                place=analysis.place(target, store.context),
+                message=f"`{name}` is set on the wrapper, and {cls.node.name} reads its own, which stays as it is",
+                fix=f"Write `{text}.module.{name} = ...`.",
+            )
+
+
+def _reads(cls: ast.ClassDef, name: str) -> bool:
+    return any(
+        one.attr == name and isinstance(one.ctx, ast.Load) and getattr(one.value, "id", "") == "self"
+        for one in nodes_of(cls, ast.Attribute)
+    )
 
 
 def _told_apart(analysis: Analysis) -> Iterator[ast.AST]:

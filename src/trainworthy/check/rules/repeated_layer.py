@@ -87,10 +87,29 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 break
         else:
             yield from _handed_on(analysis, call)
+    yield from _from_keys(analysis)
     yield from added_in_turns(analysis, _FIX)
 
 
 _FIX = "Construct it inside of the comprehension, or copy it: `copy.deepcopy(layer)`."
+
+
+def _from_keys(analysis: Analysis) -> Iterator[Hit]:
+    """Yield dictionaries of layers in which one layer stands under every key."""
+    for call in once_per_place(analysis.calls("torch.nn.ModuleDict")):
+        given = call.node.args[0] if call.node.args else None
+        made = analysis.call_at.get(given) if isinstance(given, ast.Call) else None
+        if made is not None and last_name(made.node.func) == "fromkeys" and _is_layer(made, analysis):
+            yield Hit(
+                place=analysis.place(call.node, call.context),
+                message="every key holds the same object: all layers share one set of weights",
+                evidence=(Evidence("made once here", analysis.place(made.node, made.context)),),
+                fix="Make one for each: `{key: Layer() for key in keys}`.",
+            )
+
+
+def _is_layer(made: Call, analysis: Analysis) -> bool:
+    return len(made.args) == 2 and has_parameters(made.args[1], analysis)
 
 
 def _handed_on(analysis: Analysis, call: Call) -> Iterator[Hit]:
