@@ -2,7 +2,8 @@
 
 What it finds:
     Assignments to `.require_grad`. In a loop over `model.parameters()` also `p.trainable = False`, `p.freeze = True`,
-    or `p.model = False`, where nothing in the file reads such an attribute.
+    or `p.model = False`, where nothing in the file reads such an attribute; `p.requires_gradient` and `p.trainable`
+    also where they are given a variable.
 
 Why:
     The attribute is `requires_grad`. Python makes a new one, and nothing is frozen.
@@ -64,6 +65,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
 _WRONG = ("require_grad", "requires_grads", "require_grads", "required_grad")
 _MEANT = re.compile(r"grad|^(is_)?(trainable|frozen|freeze|train|training|learnable|updat(e|able))$")
 
+_SURELY = re.compile(r"requires?d?_?grad|(is_)?(trainable|frozen|learnable)$")  # whatever it is given
+
 
 def _of_parameters(analysis: Analysis) -> Iterator[Hit]:
     """Yield attributes that the parameters of a model get one by one, and that nothing reads."""
@@ -74,11 +77,14 @@ def _of_parameters(analysis: Analysis) -> Iterator[Hit]:
         if not isinstance(loop, ast.For) or not model:
             continue
         for one in loop.body:
-            target = one.targets[0] if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) else None
+            target = one.targets[0] if isinstance(one, ast.Assign) else None
             if not isinstance(target, ast.Attribute) or not isinstance(one, ast.Assign):
                 continue
             value = getattr(one.value, "value", None)
-            own = unparsed(target.value) == unparsed(loop.target) and isinstance(value, bool)
+            said = isinstance(value, bool) or (
+                _SURELY.match(target.attr) and isinstance(one.value, ast.Name | ast.UnaryOp)
+            )
+            own = unparsed(target.value) == unparsed(loop.target) and said
             known = target.attr in ("requires_grad", *_WRONG) or _is_read(analysis, target.attr)
             if own and not known and (_MEANT.search(target.attr) or (target.attr == model and value is False)):
                 yield Hit(
