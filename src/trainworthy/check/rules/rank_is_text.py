@@ -2,7 +2,8 @@
 
 What it finds:
     `os.environ["RANK"]`, `LOCAL_RANK` or `WORLD_SIZE` compared with a number, given as a device, or used in arithmetic,
-    without `int`; and `env.get("RANK", "0")`, of whatever holds the environment, used so or as a truth: `if not rank`.
+    without `int`; and `env.get("RANK", "0")`, of whatever holds the environment, used so or as a truth: `if not rank`. Also what is
+    declared or returned as an `int`.
 
 Why:
     `os.environ["RANK"] == 0` is always False, as is `not "0"`, so no rank saves or logs; `torch.device("cuda", "0")`
@@ -72,6 +73,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         yield _hit(analysis, analysis.place(node, operation.context), texts[0])
     yield from _kept_in_attributes(analysis)
     yield from _returned_as_numbers(analysis)
+    yield from _declared_as_numbers(analysis)
     yield from _with_a_text_as_default(analysis)
     for call in once_per_place(analysis.calls(*_DEVICES)):
         text = _device_text(call)
@@ -112,6 +114,18 @@ def _returned_as_numbers(analysis: Analysis) -> Iterator[Hit]:
             read = _ENVIRONMENT.match(unparsed(value)) if value is not None else None
             if read is not None and read[1] in _RANKS:
                 yield _hit(analysis, analysis.place(one), EnvText(read[1]))
+
+
+def _declared_as_numbers(analysis: Analysis) -> Iterator[Hit]:
+    """Yield fields and variables that say `: int` and are given the environment's text, also by a field's factory."""
+    for one in analysis.nodes.get(ast.AnnAssign, ()) if {*_RANKS} & analysis.source.words else ():
+        if not isinstance(one, ast.AnnAssign) or getattr(one.annotation, "id", "") != "int" or one.value is None:
+            continue
+        factories = [each.value for each in getattr(one.value, "keywords", ()) if each.arg == "default_factory"]
+        given = factories[0].body if factories and isinstance(factories[0], ast.Lambda) else one.value
+        read = _ENVIRONMENT.match(unparsed(given))
+        if read is not None and read[1] in _RANKS:
+            yield _hit(analysis, analysis.place(one), EnvText(read[1]))
 
 
 _ENVIRONMENT = re.compile(r"os\.(?:environ\.get\(|getenv\(|environ\[)'(\w+)'")
