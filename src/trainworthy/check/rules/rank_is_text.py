@@ -2,8 +2,8 @@
 
 What it finds:
     `os.environ["RANK"]`, `LOCAL_RANK` or `WORLD_SIZE` compared with a number, given as a device, or used in arithmetic,
-    without `int`; and `env.get("RANK", "0")`, of whatever holds the environment, used so or as a truth: `if not rank`. Also what is
-    declared or returned as an `int`.
+    without `int`; and `env.get("RANK", "0")`, of whatever holds the environment, used so or as a truth:
+    `if not rank`. Also what is declared or returned as an `int`.
 
 Why:
     `os.environ["RANK"] == 0` is always False, as is `not "0"`, so no rank saves or logs; `torch.device("cuda", "0")`
