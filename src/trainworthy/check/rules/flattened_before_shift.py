@@ -21,6 +21,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import followed, scope_of
+from trainworthy.check.static.libraries import library_of
 from trainworthy.check.static.queries import CROSS_ENTROPY, NLL, body_of, once_per_place
 from trainworthy.check.static.tree import nodes_of, unparsed, walk
 
@@ -71,7 +72,7 @@ def _rolled(analysis: Analysis) -> Iterator[Hit]:
     for call in nodes_of(analysis.source.tree, ast.Call) if "roll" in analysis.source.words else ():
         if last_name(call.func) != "roll" or not isinstance(call.func, ast.Attribute):
             continue
-        function = getattr(call.func.value, "id", "") in ("torch", "np", "numpy")
+        function = library_of(analysis.source, call.func.value) in ("torch", "numpy")
         given = call.args[2:] if function else call.args[1:]
         of = call.args[0] if function and call.args else call.func.value
         scope = scope_of(call, analysis.parents)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
@@ -30,7 +31,7 @@ from trainworthy.check.static.facts import Call, Iteration
 from trainworthy.check.static.frameworks import uses_outside
 from trainworthy.check.static.queries import names_in, unwrapped
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import unparsed
+from trainworthy.check.static.tree import nodes_of, unparsed
 from trainworthy.check.static.values import UNKNOWN, Instance, ProjectClass, Value
 
 BAD = """\
@@ -115,7 +116,8 @@ def _is_told(analysis: Analysis) -> bool:
 def _only_in_what_nobody_uses(source: Source) -> bool:
     """Say whether all that tells a sampler stands in classes and functions of the file that nothing names again."""
     left = source.text
-    for node in source.tree.body:
+    bodies = [source.tree.body, *(one.body for one in nodes_of(source.tree, ast.FunctionDef))]
+    for node in chain.from_iterable(bodies):
         if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.decorator_list:
             continue
         text = source.segment(node)

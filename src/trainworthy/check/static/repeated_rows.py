@@ -30,8 +30,8 @@ def rows_repeated(node: ast.expr) -> Rows | None:
     """Return what is known of ``torch.repeat_interleave(x, n, dim=0)``, ``x.repeat(n, 1)`` and the like."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
         return None
-    of_torch = getattr(node.func.value, "id", "") in ("torch", "np", "numpy")
-    of, counts = (node.args[0], node.args[1:]) if of_torch else (node.func.value, node.args)
+    of, counts = subject(node), arguments_after_subject(node)
+    of_torch = of is not node.func.value
     counts = list(counts[0].elts) if counts and isinstance(counts[0], ast.Tuple | ast.List) else counts
     if not counts or not isinstance(of, ast.Name):
         return None
