@@ -87,7 +87,7 @@ def rehearsed(program: str, path: Path, *, steps: int = 2) -> tuple[Finding, ...
     session = Session(virtual, steps=steps)
     with _as_main(path) as names, virtual, session.installed():
         with contextlib.suppress(RehearsalComplete):
-            exec(compile(program, str(path), "exec"), names)
+            exec(compile(program, str(path), "exec", dont_inherit=True), names)
         virtual.recorder.steps.finish()
         tape = virtual.tape(error=None, steps=session.completed, script=str(path), findings=[], effects=[])
     return dry_findings(tape)
@@ -107,7 +107,7 @@ def probed(program: str, path: Path) -> tuple[Finding, ...]:
     """Run a program that probes a step and leaves the result in ``found``."""
     path.write_text(program, encoding="utf-8")
     with _as_main(path) as names:
-        exec(compile(program, str(path), "exec"), names)
+        exec(compile(program, str(path), "exec", dont_inherit=True), names)
     return tuple(names["found"].findings)  # type: ignore[attr-defined]
 
 
@@ -119,7 +119,7 @@ def lived(program: str, path: Path, *, steps: int = 20) -> tuple[Finding, ...]:
     with _as_main(path) as names:
         guard = Guard(steps=steps, roots=(str(path.parent),), off_rules_too=True, from_first_line=True)
         with guard:
-            exec(compile(program, str(path), "exec"), names)
+            exec(compile(program, str(path), "exec", dont_inherit=True), names)
     return guard.findings
 
 
