@@ -24,9 +24,11 @@ How sure:
 
 from __future__ import annotations
 
+import ast
+import linecache
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
@@ -106,7 +108,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         else:  # a teacher is asked between the steps of others
             quiet = [f for f in calls if f.training] if len({f.step for f in calls}) == 1 else []
         for step in dict.fromkeys(f.step for f in quiet):
-            run = [f for f in quiet if f.step == step]
+            run = [f for f in quiet if f.step == step and not _is_dropped(f.place)]
             if len(run) >= 3 and (len({f.place for f in run}) == 1 or model not in trained):
                 yield Hit(
                     place=run[0].place,
@@ -116,6 +118,15 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                     fix="model.eval() before validation, model.train() after it.",
                 )
                 break
+
+
+def _is_dropped(place: Place) -> bool:
+    """Say whether a line is a call whose result nobody takes: running statistics are what it is for."""
+    try:
+        body = ast.parse(linecache.getline(place.path, place.line).strip()).body
+    except SyntaxError:
+        return False
+    return len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Call)
 
 
 def _with_gradients(facts: LiveFacts) -> Iterator[Hit]:
