@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from trainworthy.check.dry.rows import rows
 from trainworthy.tape.record import Op, Source, Tape
 
 Loss = Literal["cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"]
@@ -39,6 +40,9 @@ class _Made(NamedTuple):
 
 def squashed_twice(tape: Tape) -> Iterator[Squashed]:
     """Yield the losses of the reference step that get the result of a softmax or sigmoid where they take scores."""
+    names = {row.signature.name.partition(".")[0] for row in rows(tape)}
+    if names.isdisjoint(_LOSSES) or names.isdisjoint(("_softmax", "sigmoid", "exp")):
+        return  # known before anything is unfolded
     made: dict[int, _Made] = {}
     for op in tape.ops:
         if op.step != tape.reference_step or op.phase not in ("forward", "loss") or not op.inputs:

@@ -20,7 +20,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from trainworthy.check.dry.rows import batch_size, place_of
+from trainworthy.check.dry.rows import batch_size, place_of, rows
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
@@ -116,7 +116,8 @@ _ONE_NUMBER = frozenset(
 @rule(code="TW240", severity="error", depth="dry")
 def find_on_tape(tape: Tape) -> Iterator[Hit]:
     """Follow losses of one number into products with data that are summed or averaged at once."""
-    size = batch_size(tape)
+    shapes = [[t.shape for t in row.signature.inputs] for row in rows(tape) if row.signature.name == "mul.Tensor"]
+    size = batch_size(tape) if any(() in one and any(one) for one in shapes) else None
     if size is None or size < 2:
         return
     numbers: dict[int, Source] = {}
