@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ChangedSample,
         DividedMean,
         Draw,
+        HiddenText,
         MaskedEnd,
         MixedGradients,
         MixedTerms,
@@ -129,6 +130,7 @@ class LiveFacts:
     draws: list[Draw] = field(default_factory=list)
     twin_optimizers: list[TwinOptimizers] = field(default_factory=list)
     added_masks: list[AddedMask] = field(default_factory=list)
+    hidden_texts: list[HiddenText] = field(default_factory=list)
     empty_clips: list[Place] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
     scaler_used: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from trainworthy.check.finding import Place
 
@@ -117,6 +118,17 @@ class AddedMask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HiddenText:
+    """A mask of attention that hides all of the past, or all of the text, and leaves the future, or padding."""
+
+    step: int
+    place: Place
+    what: Literal["past", "text"]
+    shape: Shape
+    operation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upscaled:
     """Data that were made larger by interpolation before the model got them."""
 
@@ -131,6 +143,7 @@ class Signals:
     """What runs through a model at its beginning: spreads of the results of its layers, in order, by name.
 
     ``saturated`` are tanh and sigmoid modules, not the last module, with the share of their results at the ends;
+    ``saturated_lines`` are lines that call the function tanh, and do not make the model's result;
     ``two_streams`` are BatchNorms that were called twice with inputs whose means are several spreads apart.
     """
 
@@ -139,6 +152,7 @@ class Signals:
     spreads: tuple[tuple[str, float], ...]
     saturated: tuple[tuple[str, float], ...]
     two_streams: tuple[tuple[str, float], ...]
+    saturated_lines: tuple[tuple[Place, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -220,7 +220,7 @@ class Guard:
             calls[0].is_paired = self._operators.broadcasts.is_paired
             look_at_freezing(watch, calls[0])
             run_probes(watch, calls)
-            look_at_signals(watch, calls[0])
+            look_at_signals(watch, calls[0], has_tanh=self._operators.has_called("tanh"))
         # Hooks on every node of the graph in the first steps only; a gradient that is not finite arms them again.
         self._backward.hook_nodes = watch.step < 1
         self._operators.mark_all = watch.step < 1

@@ -22,6 +22,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import PendingWindow
 from trainworthy.check.live.facts_steps import Batch, Loader
+from trainworthy.check.live.loading import Loading
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch, plain
 
@@ -42,6 +43,7 @@ class LoaderWatch:
     def __init__(self, watch: Watch, operators: OperatorWatch) -> None:
         self.watch = watch
         self.operators = operators
+        self.loading = Loading(watch, operators)
         self.on_begin: list[Callable[[Any, Place], None]] = []  # the iterator, where it is made
         self.on_epoch: list[Callable[[Any, int, FrameType], None]] = []  # a loader, its number, who goes through it
         self.on_batch: list[Callable[[int], None]] = []
@@ -68,7 +70,7 @@ class LoaderWatch:
 
         def watched_next(iterator: Any) -> Any:
             started = time.perf_counter()
-            with self.operators.set_aside():
+            with self.operators.set_aside(), self.loading.of(iterator):
                 batch = give(iterator)
             if self.watch.looking:
                 with self.watch.own_work():

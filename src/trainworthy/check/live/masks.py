@@ -56,7 +56,7 @@ def _masked(tensors: dict[str, torch.Tensor]) -> Masked | None:
     if len(masks) != 1 or not tokens or tokens[0].shape[:2] != masks[0][1].shape:
         return None
     (name, mask), ids = masks[0], tokens[0]
-    found = [padding for padding in (mask.bool(), ~mask.bool()) if _may_be_padding(padding, ids)]
+    found = [padding for padding in (mask.bool(), ~mask.bool()) if may_be_padding(padding, ids)]
     return Masked(ids, name, found[0]) if len(found) == 1 else None
 
 
@@ -68,7 +68,7 @@ def _with_lengths(tensors: dict[str, torch.Tensor], ids: torch.Tensor) -> Masked
     if not 1 <= int(lengths.min()) < int(lengths.max()) <= ids.shape[1]:
         return None
     padding = torch.arange(ids.shape[1], device=ids.device) >= lengths.to(ids.device).unsqueeze(1)
-    return Masked(ids, name, padding, by_lengths=True) if _may_be_padding(padding, ids) else None
+    return Masked(ids, name, padding, by_lengths=True) if may_be_padding(padding, ids) else None
 
 
 def _are_tokens(tensor: torch.Tensor) -> bool:
@@ -82,7 +82,7 @@ def _is_mask(mask: torch.Tensor) -> bool:
     return values in ({0, 1}, {False, True})
 
 
-def _may_be_padding(chosen: torch.Tensor, ids: torch.Tensor) -> bool:
+def may_be_padding(chosen: torch.Tensor, ids: torch.Tensor) -> bool:
     """Tell whether the chosen positions are one token at one end of each row, and the others are several tokens."""
     if ids[chosen].unique().numel() != 1 or ids[~chosen].unique(dim=0).shape[0] < 3:
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +64,7 @@ _BROADCASTING = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"
                            "soft_margin_loss", "hinge_embedding_loss", "margin_ranking_loss"})  # fmt: skip
 
 LossListener = Callable[[str, tuple[Any, ...], dict[str, Any], Any, int], None]
+MaskListener = Callable[[str, tuple[Any, ...], dict[str, Any], Iterable[Any], int], None]
 ResultListener = Callable[[str, tuple[Any, ...], torch.Tensor, int, Any], None]
 
 
@@ -109,6 +110,7 @@ class OperatorWatch(TorchFunctionMode):
         self.on_loss: list[LossListener] = []
         self.on_evaluated_loss: LossListener = lambda name, args, kwargs, out, source: None
         self.on_result: ResultListener = lambda name, args, out, source, module: None
+        self.on_mask: MaskListener = lambda name, args, kwargs, given, source: None
         self.on_convolution: Callable[[torch.Tensor, str], None] = lambda tensor, name: None
         self._record_of: dict[int, int] = {}
         self._kinds: dict[Any, int] = {}
@@ -173,13 +175,19 @@ class OperatorWatch(TorchFunctionMode):
             with watch.own_work():
                 watch.rely_on("operations", self._see, kind, func.__name__, args, kwargs, out, source)
         elif kind == _HEADS:
+            source = self.modules.source(sys._getframe(1))
             with watch.own_work():
-                watch.attempt("masks", self._mask, kwargs.get("attn_mask"), self.modules.source(sys._getframe(1)))
+                watch.attempt("masks", self._mask, kwargs.get("attn_mask"), source)
+                watch.attempt("masks", self._see_mask, func.__name__, args, kwargs, source)
         elif kind == _SAME and isinstance(out, (tuple, list)):
             source = self.modules.source(sys._getframe(1))
             with watch.own_work():
                 watch.rely_on("operations", self._parts, args, out, source)
         return out
+
+    def has_called(self, name: str) -> bool:
+        """Say whether a function of that name was called."""
+        return any(getattr(func, "__name__", "") == name for func in self._kinds)
 
     def _classify(self, func: Any) -> int:
         name = getattr(func, "__name__", "")
@@ -231,9 +239,21 @@ class OperatorWatch(TorchFunctionMode):
         elif kind == _DRAW:
             self._draw(args, kwargs, source)
         elif kind == _RESIZE and not self.modules.stack and args:
-            self._resize(args[0], out, source)
-        elif kind == _CONV and args and id(args[0]) in self.root_inputs:
+            self.note_resize(args[0], out, source)
+        elif kind == _CONV and args and self._is_data(args[0]):
             self.on_convolution(args[0], name)
+        if kind == _ATTENTION or name == "softmax":
+            self.watch.attempt("masks", self._see_mask, name, args, kwargs, source)
+
+    def _see_mask(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: int) -> None:
+        self.on_mask(name, args, kwargs, self.root_inputs.values(), source)
+
+    def _is_data(self, tensor: torch.Tensor) -> bool:
+        """Say whether a tensor is what a model was given, or is made of that alone and has its shape."""
+        given = self.root_inputs
+        if id(tensor) in given or tensor.requires_grad:
+            return id(tensor) in given
+        return any(tensor.shape == one.shape for one in given.values())
 
     def _parts(self, args: tuple[Any, ...], out: tuple[Any, ...] | list[Any], source: int) -> None:
         if len(self.records) < _MAX_RECORDS:
@@ -274,7 +294,8 @@ class OperatorWatch(TorchFunctionMode):
 
     # --- facts ------------------------------------------------------------------------------------
 
-    def _resize(self, before: Any, after: torch.Tensor, source: int) -> None:
+    def note_resize(self, before: Any, after: torch.Tensor, source: int) -> None:
+        """Note data that are made much larger."""
         facts = self.watch.facts
         if not plain(before) or before.dim() != 4 or before.requires_grad or len(facts.upscaled) >= _MAX_DRAWS:
             return

@@ -13,6 +13,7 @@ import functools
 import gc
 import linecache
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ class PlanWatch:
         self._plan: Plan | None = None
         self._batches = 0
         self._looked = False
+        self.stepped_at: Callable[[Any], Place | None] = lambda scheduler: None
 
     def loader_begins(self, loader: Any, number: int, frame: FrameType) -> None:
         """Read the plan from the frames above the beginning of a loader's loop."""
@@ -88,8 +90,9 @@ class PlanWatch:
         is_short = length is not None and self._plan.batches >= _FEW and planned >= 3 * length
         if is_short or (gone is not None and steps < gone < _EARLY * planned):
             self.watch.facts.schedules.append(Schedule(
-                place=place, class_name=type(scheduler).__name__, zero_from=gone or 0, planned=planned, length=length,
-                epochs=self._plan.epochs, batches=self._plan.batches, steps_per_batch=per_batch, loop=self._plan.loop,
+                place=self.stepped_at(scheduler) or place, class_name=type(scheduler).__name__, zero_from=gone or 0,
+                planned=planned, length=length, epochs=self._plan.epochs, batches=self._plan.batches,
+                steps_per_batch=per_batch, loop=self._plan.loop,
             ))  # fmt: skip
 
     def _read_plan_of_a_list(self, frame: FrameType) -> None:

@@ -90,6 +90,11 @@ class SchedulerWatch:
         watched.__name__, watched.__doc__ = "step", step.__doc__
         return watched
 
+    def stepped_at(self, scheduler: Any) -> Place | None:
+        """Return the line of a scheduler's last step."""
+        known = self._known.get(id(scheduler))
+        return known.place if known is not None and known.ref() is scheduler else None
+
     def _note(self, scheduler: Any, frame: FrameType) -> None:
         if frame.f_code.co_name in ("_initial_step", "__init__"):
             return

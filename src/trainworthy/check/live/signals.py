@@ -5,13 +5,17 @@ The copy is thrown away; random generators are put back. Models that cannot be c
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import Signals
 from trainworthy.check.live.limits import in_time, limit_s
 from trainworthy.check.live.loaders import tensors_in
@@ -22,22 +26,28 @@ from trainworthy.check.live.watch import Watch, plain
 
 _LAYERS = (nn.Linear, _ConvNd)
 _END: dict[type[nn.Module], tuple[float, float]] = {nn.Tanh: (-0.97, 0.97), nn.Sigmoid: (0.015, 0.985)}
+_TANH_END = _END[nn.Tanh][1]
+_ALONE = (nn.Tanh, nn.RNNBase, nn.RNNCellBase)  # what these do is told by their name, or their own affair
 _HEARD: tuple[type[nn.Module], ...] = (*_LAYERS, *_END)
 
 
-def look_at_signals(watch: Watch, call: Call) -> None:
-    """Run a copy of the model with the arguments of its first call, and note spreads, saturation and streams."""
+def look_at_signals(watch: Watch, call: Call, *, has_tanh: bool = False) -> None:
+    """Run a copy of the model with the arguments of its first call, and note spreads, saturation and streams.
+
+    ``has_tanh`` says that the function was called somewhere.
+    """
     with watch.own_work(), undisturbed():
-        watch.attempt("signals", in_time, limit_s(call.began_s), _look, watch, call)
+        watch.attempt("signals", in_time, limit_s(call.began_s), _look, watch, call, has_tanh)
 
 
-def _look(watch: Watch, call: Call) -> None:
+def _look(watch: Watch, call: Call, has_tanh: bool) -> None:
     model = unwrap(call.model)
     tensors = list(tensors_in([*call.args, *call.kwargs.values()]))
-    if tensors and all(plain(t) for t in tensors) and _is_of_interest(model) and may_be_copied(model):
+    of_interest = has_tanh or _is_of_interest(model)
+    if tensors and all(plain(t) for t in tensors) and of_interest and may_be_copied(model):
         twin = copy_of(model)
         args, kwargs = copy_of_arguments(call.args, call.kwargs)
-        watch.facts.signals.append(_Listener(twin).listen(args, kwargs, call, type(model).__name__))
+        watch.facts.signals.append(_Listener(twin, watch.place).listen(args, kwargs, call, type(model).__name__))
 
 
 def _is_of_interest(model: nn.Module) -> bool:
@@ -49,9 +59,36 @@ def _is_of_interest(model: nn.Module) -> bool:
     )
 
 
+class _Tanhs(TorchDispatchMode):
+    """Hears the function tanh, where no layer of torch calls it, by line: the shares at its ends."""
+
+    def __init__(self, place: Callable[[], Place]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.place = place
+        self.within = 0  # layers of torch
+        self.shares: dict[Place, list[float]] = {}
+        self._made: list[tuple[Place, torch.Tensor]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.tanh.default and not self.within and out.numel() > 1:
+            place = self.place()
+            self.shares.setdefault(place, []).append(float((out.abs() > _TANH_END).float().mean()))
+            self._made.append((place, out))
+        return out
+
+    def within_models(self, result: Any) -> dict[Place, float]:
+        """Return the share at the ends by line, of most of its calls; not of lines that make what the model gives."""
+        given = {t.data_ptr() for t in tensors_in([result])}
+        last = {place for place, out in self._made if out.data_ptr() in given}
+        self._made.clear()
+        return {place: statistics.median_low(seen) for place, seen in self.shares.items() if place not in last}
+
+
 class _Listener:
-    def __init__(self, twin: nn.Module) -> None:
+    def __init__(self, twin: nn.Module, place: Callable[[], Place]) -> None:
         self.twin = twin
+        self.tanhs = _Tanhs(place)
         self.spreads: list[tuple[str, float]] = []
         self.ends: dict[str, float] = {}
         self.streams: dict[str, list[tuple[float, float]]] = {}
@@ -65,13 +102,22 @@ class _Listener:
                 module.register_forward_pre_hook(lambda m, given, path=path: self._norm(path, given))
             elif isinstance(module, _HEARD):
                 module.register_forward_hook(lambda m, given, made, path=path: self._made(path, m, made))
-        self.twin(*args, **kwargs)
+        for module in self.twin.modules():
+            if isinstance(module, _ALONE):
+                module.register_forward_pre_hook(lambda m, given: self._enter(1))
+                module.register_forward_hook(lambda m, given, made: self._enter(-1))
+        with self.tanhs:
+            result = self.twin(*args, **kwargs)
         self.ends.pop(self.last, None)
         apart = {path: gap for path, seen in self.streams.items() if (gap := _gap(seen)) > 0}
         return Signals(
             place=call.place, model=name, spreads=() if has_norms else tuple(self.spreads),
             saturated=tuple(self.ends.items()), two_streams=tuple(apart.items()),
+            saturated_lines=tuple(self.tanhs.within_models(result).items()),
         )  # fmt: skip
+
+    def _enter(self, by: int) -> None:
+        self.tanhs.within += by
 
     def _made(self, path: str, module: nn.Module, made: Any) -> None:
         if not isinstance(made, torch.Tensor) or not made.is_floating_point() or made.numel() < 2:

@@ -16,8 +16,10 @@ from trainworthy.check.live.collating import CollateWatch
 from trainworthy.check.live.collectives import CollectiveWatch
 from trainworthy.check.live.datasets import DatasetWatch
 from trainworthy.check.live.generation import GenerationWatch
+from trainworthy.check.live.hiding import HidingWatch
 from trainworthy.check.live.initialising import ApplyWatch
 from trainworthy.check.live.loaders import LoaderWatch
+from trainworthy.check.live.loading import SamplerWatch
 from trainworthy.check.live.memory import MemoryWatch
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.operators import OperatorWatch
@@ -61,11 +63,12 @@ class Surroundings:
         self._units = UnitWatch(watch)
         self._applied = AppliedWatch(watch)
         self._schedulers = SchedulerWatch(watch)
+        self._plans.stepped_at = self._schedulers.stepped_at
         self._memory = MemoryWatch(watch)
         self._tested: set[torch.device] = set()
         self.parts: list[Part] = [
             self.collectives, self.collates, self.saves, ApplyWatch(watch), self._attributes, self._autocasts,
-            self._schedulers,
+            self._schedulers, SamplerWatch(watch),
         ]  # fmt: skip
         modules.on_root += [
             self._replicas.module_called, self.collectives.module_called, self._generations.module_called,
@@ -74,6 +77,7 @@ class Surroundings:
         backward.on_backward.append(self.collectives.backward_begins)
         backward.on_end.append(self._replicas.backward_ended)
         operators.on_result = self._result
+        operators.on_mask = HidingWatch(watch).see
         loaders.on_begin += [self.datasets.begins, self.collates.begins]
         loaders.on_epoch.append(self._plans.loader_begins)
         loaders.on_batch.append(self._plans.batch_given)

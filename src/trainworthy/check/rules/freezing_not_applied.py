@@ -131,10 +131,9 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         freezing = [(name, node) for name, node in _reached(cls, train) if any(True for _ in _freezes(node))]
         called = {name for name, _ in freezing}
         begun = _method(cls, "__init__")
-        if freezing and not called & set(_calls(begun)) and not any(True for _ in _freezes(begun)):
-            place = analysis.place(next(_freezes(freezing[0][1])))
+        if freezing and not (called | {"train"}) & set(_calls(begun)) and not any(True for _ in _freezes(begun)):
             yield Hit(
-                place=place,
+                place=analysis.place(_statement_in(train, freezing[0])),
                 severity="hint",
                 message="layers are frozen when train() is called, and not before",
                 fix="Freeze in __init__ too.",
@@ -155,11 +154,23 @@ def _reached(cls: ProjectClass, train: ast.FunctionDef) -> Iterator[tuple[str, a
             yield name, node
 
 
+def _statement_in(train: ast.FunctionDef, freezing: tuple[str, ast.FunctionDef]) -> ast.AST:
+    """Return what freezes in ``train``: the call of another method that does."""
+    name, node = freezing
+    if node is train:
+        return next(_freezes(node))
+    return next(one for one in walk(train) if isinstance(one, ast.Call) and name in _calls_of(one))
+
+
+def _calls_of(node: ast.Call) -> Iterator[str]:
+    if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "self":
+        yield node.func.attr
+
+
 def _calls(node: ast.FunctionDef | None) -> Iterator[str]:
     for one in walk(node) if node is not None else ():
-        func = one.func if isinstance(one, ast.Call) else None
-        if isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "self":
-            yield func.attr
+        if isinstance(one, ast.Call):
+            yield from _calls_of(one)
 
 
 def _freezes(node: ast.FunctionDef | None) -> Iterator[ast.stmt]:

@@ -1,9 +1,12 @@
 """A padding mask is the wrong way round: the model looks at padding, and not at the text.
 
 What it finds:
-    In evaluation mode, changing the tokens that are padding moves the outputs of the text, and changing a token of the
-    text moves no output but its own. In the source: minus infinity is filled in on and below the diagonal, at what a
-    name says is to be seen (`~to_remove`, `valid`), or where 0 is filled in at the other places after the softmax.
+    In real steps: attention that is given a mask under which each position sees later ones alone, or under which all
+    that is seen of the tokens is one single token at one end of the rows; also scores that are hidden so before their
+    softmax. In evaluation mode, changing the tokens that are padding moves the outputs of the text, and changing a
+    token of the text moves no output but its own. In the source: minus infinity is filled in on and below the
+    diagonal, at what a name says is to be seen (`~to_remove`, `valid`), or where 0 is filled in at the other places
+    after the softmax.
 
 Why:
     True means "may look" in the boolean mask of scaled_dot_product_attention and 1 does in Hugging Face's
@@ -87,7 +90,19 @@ def find_in_source(analysis: Analysis) -> Iterator[Hit]:
 
 @rule(code="TW221", severity="error", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield what the probe measured."""
+    """Yield what the probe measured, and what masks hide that it could not be asked about."""
+    measured = any(probe.what == "mask-inverted" for probe in facts.probes)
+    for place in dict.fromkeys(one.place for one in facts.hidden_texts if one.what == "past" or not measured):
+        fact = next(one for one in facts.hidden_texts if one.place == place)
+        yield Hit(
+            place=place,
+            message=f"the mask {fact.shape} leaves "
+            + ("each position the later ones alone: the past and itself are hidden" if fact.what == "past" else
+               "padding alone: all of the text is hidden"),
+            evidence=(Evidence(f"seen in {fact.operation}"),),
+            fix="Invert the mask: True hides a position in nn.MultiheadAttention and nn.Transformer*, and shows it "
+            "in scaled_dot_product_attention.",
+        )  # fmt: skip
     for probe in facts.probes:
         if probe.what == "mask-inverted":
             yield Hit(

@@ -119,8 +119,8 @@ for epoch in range(3):
         loss = model(x).pow(2).mean()
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()  # <- TW320
-        schedule.step()
+        optimizer.step()
+        schedule.step()  # <- TW320
 """
 LIVE_GOOD = """\
 import torch

@@ -7,9 +7,9 @@ What it finds:
     validation; and one of two models that a function loads and uses, when only the other is put into evaluation mode.
     In real steps: A model that has dropout or BatchNorm is called in training mode three times in a row, without
     gradients and with no step in between, after it was trained; or, with gradients or without, if nothing ever trains
-    it and no step comes between its calls; or again and again for the batches of a loader that it never learns from, so
-    that no gradient reaches the results; or layers stay in training mode after `eval()`, because a class's own
-    `train(mode)` does not hand the mode on.
+    it and no step comes between its calls; or again and again for the batches of a loader that it never learns from,
+    without gradients, or so that none reaches the results; or layers stay in training mode after `eval()`, because a
+    class's own `train(mode)` does not hand the mode on.
 
 Why:
     Dropout makes the metric worse and random; BatchNorm takes statistics of the validation data into the model.
@@ -99,6 +99,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that were called so three times between two steps, and those that do not obey."""
     yield from _disobeyed(facts)
     yield from _with_gradients(facts)
+    yield from _of_its_own_loader(facts)
     trained = {f.model for f in facts.forwards if f.grad and f.training and f.used}
     for model in dict.fromkeys(f.model for f in facts.forwards if f.trainable or f.model not in trained):
         calls = [f for f in facts.forwards if f.model == model and f.mode_layers]
@@ -118,6 +119,24 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                     fix="model.eval() before validation, model.train() after it.",
                 )
                 break
+
+
+def _of_its_own_loader(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield models that get the batches of a loader in training mode and without gradients, epoch after epoch."""
+    for model in dict.fromkeys(f.model for f in facts.forwards if f.grad and f.training and f.used):
+        calls = [f for f in facts.forwards if f.model == model and f.mode_layers and f.training]
+        first = min((f.step for f in calls if f.grad), default=0)
+        learnt = {f.loader for f in calls if f.grad and f.used}
+        quiet = [f for f in calls if not f.grad and f.step > first and f.loader not in {None, *learnt}]
+        quiet = [f for f in quiet if not _is_dropped(f.place)]
+        if learnt - {None} and len({f.step for f in quiet}) >= 2 and len({f.place for f in quiet}) == 1:
+            yield Hit(
+                place=quiet[0].place,
+                message=f"{quiet[0].name} is in training mode, without gradients, for the batches of a loader that it "
+                f"does not learn from, at {len({f.step for f in quiet})} times; it has "
+                f"{' and '.join(quiet[0].mode_layers)}",
+                fix="model.eval() before validation, model.train() after it.",
+            )
 
 
 def _is_dropped(place: Place) -> bool:

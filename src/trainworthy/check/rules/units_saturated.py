@@ -1,8 +1,9 @@
 """Most units of a layer are at the ends of their range.
 
 What it finds:
-    At the beginning of training, at least 90 % of the results of a `Tanh` or `Sigmoid` module within the model are at
-    the ends of its range. The last module is left out.
+    At the beginning of training, at least 90 % of the results of a `Tanh` or `Sigmoid` module within the model, or of
+    a line that calls the function `tanh`, are at the ends of its range. The last one, which makes the model's result,
+    is left out; so is the function `sigmoid`, which mostly is a gate.
 
 Why:
     The slope there is nearly 0, so what lies before it hardly learns: weights begin too large, or inputs are not
@@ -49,11 +50,14 @@ for step in range(5):
 """
 
 
+_SURE = 0.9
+
+
 @rule(code="TW379", severity="hint", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models with such a module."""
     for signals in facts.signals:
-        full = [(name, share) for name, share in signals.saturated if share >= 0.9]
+        full = [(name, share) for name, share in signals.saturated if share >= _SURE]
         if full:
             name, share = full[0]
             yield Hit(
@@ -61,5 +65,12 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 message=f"{share:.0%} of the results of {name} in {signals.model} are at the ends of its range at the "
                 "beginning",
                 evidence=(Evidence(f"{len(full)} modules are like that"),),
+                fix="nn.init.xavier_uniform_, and inputs of mean 0 and spread 1.",
+            )
+        for place, share in [one for one in signals.saturated_lines if one[1] >= _SURE][:1]:
+            yield Hit(
+                place=place,
+                message=f"{share:.0%} of the results of this tanh in {signals.model} are at the ends of its range at "
+                "the beginning",
                 fix="nn.init.xavier_uniform_, and inputs of mean 0 and spread 1.",
             )
