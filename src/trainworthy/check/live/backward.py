@@ -24,6 +24,7 @@ _LOOKS_AT_A_LINE = 8  # backward passes that begin there
 _OUTLINES_AT_A_LINE = 32  # further looks, each at a graph that begins in another way
 _OUTLINE_NODES = 16
 _TOKEN_KEY = "trainworthy.step"
+_PASS_KEY = "trainworthy.pass"  # a backward pass went through the node
 # Nodes between a loss and its terms, and nodes that only look at the same numbers in another form.
 _SUMS = ("Add", "Mul", "Div", "Mean", "Sum", "Neg", "Sub")
 VIEWS = ("View", "UnsafeView", "Transpose", "Permute", "Squeeze", "Unsqueeze", "ToCopy", "Slice", "Select", "T",
@@ -113,7 +114,7 @@ class BackwardWatch:
                 listener()
             self.gradients.before_backward()
             nodes: list[Any] = [t.grad_fn for t in roots if isinstance(t, torch.Tensor) and t.grad_fn is not None]
-            reaches = count = None
+            reaches = count = reused = None
             if self.watch.step < 4:
                 found = walk(nodes)
                 count, reaches = len(found), any(_is_parameter(node) for node in found)
@@ -122,13 +123,14 @@ class BackwardWatch:
                 self.contributions.begins(place, reached)
                 self.clearing.chosen(reached)
                 if self.hook_nodes:
+                    reused = _passed_before(found)
                     self._hook(found)
             if nodes and len(nodes) == 1:
                 if self.operators.mark_all:  # later nothing says where terms were made, and by what they are multiplied
                     self._compare_terms(nodes[0], place)
                 _unscaled(nodes[0]).metadata[_TOKEN_KEY] = self.watch.kept_token(place)
             self.watch.facts.backwards.append(Backward(
-                step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count,
+                step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count, num_reused=reused,
                 faults=self._faults_at(nodes, place), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
                 cleared=self.clearing.is_gone(),
             ))  # fmt: skip
@@ -239,6 +241,16 @@ def walk(roots: list[Any]) -> dict[Any, Any]:
             if below is not None and below not in found:
                 found[below] = node
                 queue.append(below)
+    return found
+
+
+def _passed_before(nodes: dict[Any, Any]) -> int:
+    """Count the nodes that an earlier backward pass went through, and remember that this one does through all."""
+    found = 0
+    for node in nodes:
+        if type(node).__name__ != "AccumulateGrad":
+            found += _PASS_KEY in node.metadata
+            node.metadata[_PASS_KEY] = True
     return found
 
 

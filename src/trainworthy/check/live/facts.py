@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         MixedGradients,
         MixedTerms,
         OverQueries,
+        PaddedTargets,
         PendingWindow,
         Signals,
         SoftTargets,
@@ -130,6 +131,8 @@ class LiveFacts:
     draws: list[Draw] = field(default_factory=list)
     twin_optimizers: list[TwinOptimizers] = field(default_factory=list)
     added_masks: list[AddedMask] = field(default_factory=list)
+    padded_targets: list[PaddedTargets] = field(default_factory=list)
+    stepped_targets: list[LossTargets] = field(default_factory=list)
     hidden_texts: list[HiddenText] = field(default_factory=list)
     empty_clips: list[Place] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)

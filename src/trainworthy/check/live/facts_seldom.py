@@ -118,6 +118,17 @@ class AddedMask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedTargets:
+    """Targets that count, a ``share`` of which stand where the input is padding, and are one that is none elsewhere."""
+
+    step: int
+    place: Place
+    token: int
+    target: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HiddenText:
     """A mask of attention that hides all of the past, or all of the text, and leaves the future, or padding."""
 

@@ -58,7 +58,8 @@ ChainFault = Literal["softmax-cross-entropy", "nll-probabilities", "sigmoid-bce-
 class Backward:
     """One backward pass; ``faults`` are chains of the graph that squash a prediction twice, with their place.
 
-    ``cleared`` says that the gradient that the pass before left in a parameter is gone.
+    ``cleared`` says that the gradient that the pass before left in a parameter is gone. ``num_reused`` are nodes of the
+    graph that an earlier pass went through.
     """
 
     step: int
@@ -66,6 +67,7 @@ class Backward:
     loss: float | None = None
     reaches_parameter: bool | None = None
     num_graph_nodes: int | None = None
+    num_reused: int | None = None
     faults: tuple[tuple[ChainFault, Place], ...] = ()
     inputs_hash: int | None = None
     is_mean: bool = False

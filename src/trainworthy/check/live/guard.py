@@ -116,7 +116,8 @@ class Guard:
         self._around.collates.may_call = self._around.datasets.may_call = self._probe
         self._around.saves.trained = lambda: self._optimizers.had_gradient
         self._backward.on_backward.append(self._optimizers.note_backward)
-        self._backward.on_graph = self._following.note_unregistered
+        self._backward.on_graph = self._note_graph
+        self._labels.on_counted = self._around.padded.see
         self._backward.input_tensors = lambda: self._following.input_tensors
         self._optimizers.before_end.append(self._step_ends)
         self._optimizers.on_end.append(self._window_may_end)
@@ -226,6 +227,10 @@ class Guard:
         self._operators.mark_all = watch.step < 1
         self._operators.arguments.step_ends()
         self._operators.forget()
+
+    def _note_graph(self, nodes: list[Any]) -> None:
+        self._following.note_unregistered(nodes)
+        self._watch.attempt("padding", self._around.padded.before_backward, nodes)
 
     def _read_losses(self) -> list[tuple[Place, float]]:
         facts, pending = self._watch.facts, self._backward.losses

@@ -6,6 +6,7 @@ the forward pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,14 @@ from torch import nn
 
 from trainworthy.check.live.facts_seldom import MaskedEnd, SoftTargets
 from trainworthy.check.live.facts_steps import LossTargets
+from trainworthy.check.live.one_by_one import OneByOne
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch
 
 _MAX_STEPS = 12
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _MIN_TOKENS = 32
+_LEAST = 16  # of those that are given one by one
 _SHIFTS = 4
 _MAX_PENDING = 16  # losses of a step, as in gradient accumulation
 _MAX_HOME = 1 << 16  # targets that are brought home as they are: a wait, instead of several
@@ -38,6 +41,8 @@ class _Pending:
     ids: torch.Tensor | None
     versions: tuple[int, int]
     is_binary: bool = False
+    least: int = _MIN_TOKENS
+    counts: bool = False  # every target, and as much as any other
 
     def is_unchanged(self) -> bool:
         return self.versions == _versions(self.targets, self.ids)
@@ -50,16 +55,28 @@ class LabelWatch:
         self.watch = watch
         self.operators = operators
         self._pending: list[_Pending] = []
+        self.on_counted: Callable[[torch.Tensor, int], None] = lambda targets, source: None
+        self._one_by_one = OneByOne(watch, operators)
         self._padding: dict[tuple[int, ...], int | None] = {}  # of a number of classes and models
         operators.on_loss.append(self._loss)
         operators.on_evaluated_loss = self._evaluated
 
     def step_ends(self) -> None:
         """Look at the targets of the losses since the last look; those written over since then are left out."""
+        for source, number, targets, ids in self._one_by_one.rows():
+            self.watch.facts.stepped_targets.append(self._describe(_Pending(
+                self.watch.step, source, number, targets, -100, None, ids, _versions(targets, ids), least=_LEAST
+            )))  # fmt: skip
+        self._look()
+
+    def _look(self) -> None:
         for each in self._pending:
             if each.is_unchanged():
                 facts = self.watch.facts
-                (facts.binary_targets if each.is_binary else facts.targets).append(self._describe(each))
+                fact = self._describe(each)
+                (facts.binary_targets if each.is_binary else facts.targets).append(fact)
+                if each.counts and fact.num_counted == fact.num_targets:
+                    self.watch.attempt("padding", self.on_counted, each.targets, each.source)
         self._pending.clear()
 
     def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
@@ -84,10 +101,13 @@ class LabelWatch:
         if padding is not None and isinstance(weight, torch.Tensor) and float(weight[padding]) == 0:
             padding = None
         ids = next((t for t in self.operators.root_inputs.values() if t.dim() == 2 and _is_ids(t)), None)
+        if reduced and scores.dim() == 2:
+            self._one_by_one.see(scores, targets, source)
         if len(self._pending) >= _MAX_PENDING:
-            self.step_ends()
+            self._look()
         self._pending.append(_Pending(
-            self.watch.step, source, int(scores.shape[1]), targets, int(ignore), padding, ids, _versions(targets, ids)
+            self.watch.step, source, int(scores.shape[1]), targets, int(ignore), padding, ids, _versions(targets, ids),
+            counts=reduced and weight is None,
         ))  # fmt: skip
 
     def _evaluated(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
@@ -182,7 +202,7 @@ class LabelWatch:
             kept = mask[:, :width]
             same = (rows[:, :width] == ids[:, shift : shift + width]) & kept
             total = int(kept.sum())
-            shares.append(int(same.sum()) / total if total >= _MIN_TOKENS else 0.0)
+            shares.append(int(same.sum()) / total if total >= loss.least else 0.0)
         best = max(range(_SHIFTS), key=lambda k: shares[k])
         if shares[best] > 0.98 and not bool(mask.all()):
             self._masked_end(loss, ids, rows, mask, best)

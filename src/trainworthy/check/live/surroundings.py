@@ -23,6 +23,7 @@ from trainworthy.check.live.loading import SamplerWatch
 from trainworthy.check.live.memory import MemoryWatch
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.operators import OperatorWatch
+from trainworthy.check.live.padded import PaddedWatch
 from trainworthy.check.live.plans import PlanWatch
 from trainworthy.check.live.replicas import ReplicaWatch
 from trainworthy.check.live.saves import SaveWatch
@@ -40,6 +41,7 @@ class Surroundings:
         collectives: The one that may end a look early.
         collates, datasets: Those that call functions of the user.
         saves: The one that must be told what trains.
+        padded: The one that looks at targets.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Surroundings:
         self.collates = CollateWatch(watch)
         self.datasets = DatasetWatch(watch)
         self.saves = SaveWatch(watch)
+        self.padded = PaddedWatch(watch, operators)
         self._replicas = ReplicaWatch(watch)
         self._generations = GenerationWatch(watch)
         self._plans = PlanWatch(watch)
@@ -87,6 +90,8 @@ class Surroundings:
             self._units.activated(name, module, out, source)
         elif name in MULTIPLICATIONS:
             self._autocasts.multiplied(name, args, out, source)
+        elif name == "gather":
+            self.padded.gathered(args, out, source)
         elif name in APPLIED:
             self._applied.applied(name, args, out, source, module)
 

@@ -155,6 +155,7 @@ def _is_as_it_is(node: ast.expr) -> bool:
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield losses without a shift."""
     yield from _unshifted(facts.targets, "steps")
+    yield from _unshifted(facts.stepped_targets, "steps, with one token after the other")
     yield from _unshifted(facts.evaluated_targets, "losses of the evaluation")
 
 

@@ -14,7 +14,9 @@ How sure:
     the sum begins anew in the loop, or in a loop around it that is none of epochs: it never holds many graphs.
 
 In real steps:
-    At two steps or more, the graphs of three or more losses from at least three steps ago were alive.
+    At two steps or more, the graphs of three or more losses from at least three steps ago were alive. Or each of four
+    backward passes in a row, from one line, goes through the whole graph of the one before and on (`retain_graph=True`,
+    with a hidden state that is not detached).
 
 On a rehearsal:
     In the third step or later, the graphs of all steps so far are alive.
@@ -25,6 +27,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from trainworthy.check.dry.notes import noted, place_in
 from trainworthy.check.finding import Edit, Evidence, Hit, Place
@@ -292,6 +295,20 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             evidence=(Evidence(f"{facts.kept[0].alive} at first, {last.alive} at the end of the look"),),
             fix="Keep numbers: loss.item() or loss.detach().",
         )
+    for place in dict.fromkeys(b.place for b in facts.backwards):
+        passes = [b for b in facts.backwards if b.place == place][:_PASSES]
+        again = [b.num_reused or 0 for b in passes]
+        if len(again) == _PASSES and all(a < b for a, b in pairwise(again)):
+            yield Hit(
+                place=place,
+                message=f"each backward pass goes through the graphs of all before it: {again[-1]:,} of the "
+                f"{passes[-1].num_graph_nodes:,} nodes of number {_PASSES} were used by number {_PASSES - 1}",
+                evidence=(Evidence("nodes so far: " + ", ".join(f"{b.num_graph_nodes:,}" for b in passes)),),
+                fix="Detach what is handed on from one to the next: hidden = hidden.detach().",
+            )
+
+
+_PASSES = 4
 
 
 @rule(code="TW315", severity="warning", depth="dry")

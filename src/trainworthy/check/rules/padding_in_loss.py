@@ -7,8 +7,9 @@ What it finds:
     without `ignore_index` of targets that the same function pads; `errors.mean()` as a loss beside `errors[mask]`, of a
     mask by lengths, that is only shown. In real steps:
     The model has an Embedding with padding_idx, more than 5 % of the targets are that token, and the loss does not
-    ignore it. `trainworthy.probe` changes the model's output at positions that are padding with padding on both sides:
-    the loss must not move.
+    ignore it; or they stand where the input is that token, and are one that no other target is, in a cross-entropy or
+    in a mean of what `gather` picks. `trainworthy.probe` changes the model's output at positions that are padding with
+    padding on both sides: the loss must not move.
 
 Why:
     The mean is over padding too: the loss looks low, depends on how long the longest sample is, and the model learns to
@@ -154,7 +155,7 @@ found = tw.probe(step, ids)
 @rule(code="TW253", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield losses that count padding in two steps; else what the probe measured."""
-    found = list(_counted(facts))
+    found = [*_counted(facts), *_beside_padding(facts)]
     yield from found or _probed(facts)
 
 
@@ -180,6 +181,21 @@ def _counted(facts: LiveFacts) -> Iterator[Hit]:
                 message=f"{share:.0%} of the targets that count are the padding token {found[0].padding_idx}",
                 evidence=(Evidence(f"padding_idx={found[0].padding_idx} of an Embedding of the model"),),
                 fix=f"cross_entropy(..., ignore_index={found[0].padding_idx}).",
+            )
+
+
+def _beside_padding(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield losses whose targets are padded where the model's input is."""
+    told = {t.place for t in facts.targets if (t.padding_share or 0) > 0.05}
+    for place in dict.fromkeys(t.place for t in facts.padded_targets):
+        found = [t for t in facts.padded_targets if t.place == place]
+        if place not in told and len({t.step for t in found}) >= 2 and len({t.target for t in found}) == 1:
+            yield Hit(
+                place=place,
+                message=f"{sum(t.share for t in found) / len(found):.0%} of the targets that count stand where the "
+                f"input is padding, and are {found[0].target}, which no other target is",
+                evidence=(Evidence(f"padding_idx={found[0].token} of an Embedding of the model"),),
+                fix=f"cross_entropy(..., ignore_index={found[0].target}), or the mean of the others alone.",
             )
 
 
