@@ -18,6 +18,7 @@ from trainworthy.check.finding import Place
 if TYPE_CHECKING:
     from trainworthy.check.live.facts_seldom import (
         AddedMask,
+        Adversary,
         Alone,
         AppliedTwice,
         ChangedArgument,
@@ -133,6 +134,7 @@ class LiveFacts:
     added_masks: list[AddedMask] = field(default_factory=list)
     padded_targets: list[PaddedTargets] = field(default_factory=list)
     stepped_targets: list[LossTargets] = field(default_factory=list)
+    adversaries: list[Adversary] = field(default_factory=list)
     hidden_texts: list[HiddenText] = field(default_factory=list)
     empty_clips: list[Place] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)

@@ -129,6 +129,20 @@ class PaddedTargets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adversary:
+    """A step of a generator that pushes the scores of its samples away from a label, as maximising a loss does.
+
+    With ``helps`` it pushes them the way that the discriminator does, whose own step came before.
+    """
+
+    step: int
+    place: Place
+    discriminator: str
+    push: Literal["to 0", "to 1", "from 0", "from 1"]
+    helps: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HiddenText:
     """A mask of attention that hides all of the past, or all of the text, and leaves the future, or padding."""
 

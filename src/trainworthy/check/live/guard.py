@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from trainworthy.check.finding import SEVERITIES, Finding, Place, Severity
+from trainworthy.check.live.adversarial import AdversarialWatch
 from trainworthy.check.live.backward import BackwardWatch
 from trainworthy.check.live.births import Births
 from trainworthy.check.live.clipping import ClipWatch
@@ -110,6 +111,10 @@ class Guard:
         self._following.loader_batch = lambda: self._loaders.batch_size
         self._modules.last_loader = lambda: self._loaders.last
         self._around = Surroundings(watch, self._modules, self._operators, self._backward, self._loaders)
+        self._adversaries = AdversarialWatch(watch)
+        self._adversaries.stepped = lambda: self._optimizers.held_by(self.facts.steps[-1].optimizer)
+        self._modules.on_root.append(self._adversaries.module_called)
+        self._modules.on_root_exit.append(self._adversaries.module_left)
         self._seeds = SeedWatch(watch)
         watch.on_failure = self._end
         self._around.collectives.on_mismatch = self._ranks_differ
@@ -207,6 +212,7 @@ class Guard:
         step = facts.steps[-1]
         losses = self._read_losses()
         self._labels.step_ends()
+        watch.attempt("adversaries", self._adversaries.step_ends)
         self._births.look(losses, step.nonfinite, place)
         self._following.step_ends(place)
         stepped = self._optimizers.stepped.values()
@@ -231,6 +237,7 @@ class Guard:
     def _note_graph(self, nodes: list[Any]) -> None:
         self._following.note_unregistered(nodes)
         self._watch.attempt("padding", self._around.padded.before_backward, nodes)
+        self._watch.attempt("adversaries", self._adversaries.before_backward, nodes)
 
     def _read_losses(self) -> list[tuple[Place, float]]:
         facts, pending = self._watch.facts, self._backward.losses

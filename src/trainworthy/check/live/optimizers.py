@@ -173,6 +173,10 @@ class OptimizerWatch:
         self.backwards_since_step = 0
         watch.facts.num_steps = watch.step
 
+    def held_by(self, number: int) -> frozenset[int]:
+        """Return the identities of the parameters that an optimizer had at its first step."""
+        return next((held for held, other, _ in self._held.values() if other == number), frozenset())
+
     def _note_empty_group(self, optimizer: Optimizer, place: Place) -> None:
         groups = [(group.get("weight_decay"), group["params"]) for group in optimizer.param_groups]
         if not any(decay == 0 and not held for decay, held in groups):

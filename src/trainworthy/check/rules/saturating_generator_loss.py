@@ -3,13 +3,17 @@
 What it finds:
     A loss whose name says generator (`loss_g`, `g_loss`, `generator_loss`), or that a function returns whose name does,
     made as `torch.log(1 - D(...)).mean()`, or as the cross-entropy with zeros, turned round: `-bce(D(...), zeros)`.
+    In real steps: two networks, each with an optimizer, of which one scores what the other makes. In two steps of the
+    other, the gradients at these scores are those of maximising the cross-entropy that the first minimises; or they
+    push to the same label as the first one's own step does, which is a warning.
 
 Why:
     While the discriminator is sure that samples are fake, the slope of log(1 - D) is nearly 0: the generator does not
     get going. Maximising log D has the same optimum and a steep slope there.
 
 How sure:
-    A hint: the formula is that of the paper's theory, and with a weak discriminator it works.
+    A hint: the formula is that of the paper's theory, and with a weak discriminator it works. In real steps it is sure
+    what the loss is: hinge losses, those of Wasserstein and least squares follow other laws.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ import ast
 import re
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.assigned import called, followed, integer, scope_of
@@ -62,6 +67,31 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 place=analysis.place(node),
                 message=f"`{name}` {made}, which is flat while D is sure",
                 fix="-torch.log(D(G(z))).mean(), or BCEWithLogitsLoss with labels of 1.",
+            )
+
+
+@rule(code="TW270", severity="hint", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield what the gradients at a discriminator's scores say of the generator's loss, in two steps."""
+    for place in dict.fromkeys(one.place for one in facts.adversaries):
+        found = [one for one in facts.adversaries if one.place == place]
+        if len(found) < 2 or len({one.push for one in found}) > 1:
+            continue
+        if found[0].helps:
+            yield Hit(
+                place=place,
+                severity="warning",
+                message=f"the generator's loss pushes the scores of {found[0].discriminator} the way its own step "
+                f"does: both towards {found[0].push[-1]} for what is generated",
+                fix="Give the generator's loss the label of real samples.",
+            )
+        else:
+            yield Hit(
+                place=place,
+                message=f"the generator's loss maximises what {found[0].discriminator} minimises: its slope is nearly "
+                "0 while the discriminator is sure",
+                evidence=(Evidence(f"the gradients at its scores are those of a push {found[0].push}"),),
+                fix="-torch.log(D(G(z))).mean(), or BCEWithLogitsLoss with the label of real samples.",
             )
 
 
