@@ -114,7 +114,8 @@ class Forward:
     """A call of a module that no other module called.
 
     ``mode_layers`` are classes of its layers that act differently in training and evaluation; ``loader`` is the number
-    of the loader that gave the last batch; ``used`` says that a gradient reached the results.
+    of the loader that gave the last batch; ``used`` says that a gradient reached the results. ``whole`` is the model
+    that it is a part of, or itself.
     """
 
     step: int
@@ -127,6 +128,7 @@ class Forward:
     trainable: bool
     loader: int | None = None
     used: bool = False
+    whole: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +211,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """A DataLoader that was iterated."""
+    """A DataLoader that was iterated.
+
+    ``shared_size`` is that of a data set that torch's sampler shares among ranks, and fills up for that.
+    """
 
     place: Place
     loader: int
@@ -226,6 +231,8 @@ class Loader:
     in_training: bool = True
     large_containers: tuple[tuple[str, int], ...] = ()
     shuffles: bool = False
+    shared_size: int | None = None
+    sampler_place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,13 @@ from types import BuiltinMethodType, FrameType, FunctionType, MethodType, Module
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, Sampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import PendingWindow
 from trainworthy.check.live.facts_steps import Batch, Loader
-from trainworthy.check.live.loading import Loading
+from trainworthy.check.live.loading import Loading, SamplerWatch
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch, plain
 
@@ -44,6 +44,7 @@ class LoaderWatch:
         self.watch = watch
         self.operators = operators
         self.loading = Loading(watch, operators)
+        self.samplers = SamplerWatch(watch)
         self.on_begin: list[Callable[[Any, Place], None]] = []  # the iterator, where it is made
         self.on_epoch: list[Callable[[Any, int, FrameType], None]] = []  # a loader, its number, who goes through it
         self.on_batch: list[Callable[[int], None]] = []
@@ -127,7 +128,8 @@ class LoaderWatch:
             world_size=int(getattr(sampler, "num_replicas", 1) or 1),
             large_containers=tuple(_large_containers(loader.dataset)) if loader.num_workers else (),
             dataset_size=_size_of(sampler), drop_last=bool(by_batch.drop_last), in_training=torch.is_grad_enabled(),
-            shuffles=getattr(sampler, "shuffle", False) is True,
+            shuffles=getattr(sampler, "shuffle", False) is True, shared_size=_shared_size(sampler),
+            sampler_place=self.samplers.places.get(sampler) if isinstance(sampler, DistributedSampler) else None,
         )  # fmt: skip
 
     def _gives(self, iterator: Any, batch: Any, wait_s: float) -> None:
@@ -172,6 +174,12 @@ def _objects_in(value: Any) -> int:
     if isinstance(value, dict):
         return 1 + 2 * len(value)
     return 1 + len(value) if isinstance(value, (list, tuple, set)) else 1
+
+
+def _shared_size(sampler: Any) -> int | None:
+    """Return how many samples a sampler shares among ranks, if it takes some twice so that each has as many."""
+    is_torchs = type(sampler) is DistributedSampler and not sampler.drop_last
+    return len(sampler.dataset) if is_torchs else None
 
 
 def _size_of(sampler: Any) -> int | None:

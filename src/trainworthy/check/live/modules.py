@@ -39,6 +39,7 @@ class ModuleWatch:
         self.seen_norms: dict[int, _BatchNorm] = {}
         self.last_loader: Callable[[], int | None] = lambda: None
         self._mode_layers: dict[int, tuple[tuple[str, ...], bool]] = {}
+        self._wholes: dict[tuple[int, int], int] = {}
         self._used: set[int] = set()  # forwards whose results a gradient reached
         self._call_code: CodeType | None = None  # of what replaces ``nn.Module.__call__``
         self._callers: list[_Lines | None] = []  # of each call on the stack, once somebody asked
@@ -136,10 +137,20 @@ class ModuleWatch:
             watch.facts.forwards.append(Forward(
                 step=watch.step, place=place, model=id(module), name=watch.names.module(module),
                 training=module.training, grad=torch.is_grad_enabled(), mode_layers=layers, trainable=trainable,
-                loader=self.last_loader(),
+                loader=self.last_loader(), whole=self._whole(module),
             ))  # fmt: skip
             for listener in self.on_root:
                 listener(module, args, kwargs)
+
+    def _whole(self, module: nn.Module) -> int:
+        """Return the identity of the known model that a module is a part of, or its own."""
+        key = (id(module), len(self.watch.names.models))
+        known = self._wholes.get(key)
+        if known is None:
+            around = (m for m in self.watch.names.alive() if m is not module)
+            known = next((id(m) for m in around if any(one is module for one in m.modules())), id(module))
+            self._wholes[key] = known
+        return known
 
     def _modes(self, module: nn.Module) -> tuple[tuple[str, ...], bool]:
         known = self._mode_layers.get(id(module))

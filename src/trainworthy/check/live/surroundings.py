@@ -19,7 +19,6 @@ from trainworthy.check.live.generation import GenerationWatch
 from trainworthy.check.live.hiding import HidingWatch
 from trainworthy.check.live.initialising import ApplyWatch
 from trainworthy.check.live.loaders import LoaderWatch
-from trainworthy.check.live.loading import SamplerWatch
 from trainworthy.check.live.memory import MemoryWatch
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.operators import OperatorWatch
@@ -71,7 +70,7 @@ class Surroundings:
         self._tested: set[torch.device] = set()
         self.parts: list[Part] = [
             self.collectives, self.collates, self.saves, ApplyWatch(watch), self._attributes, self._autocasts,
-            self._schedulers, SamplerWatch(watch),
+            self._schedulers, loaders.samplers,
         ]  # fmt: skip
         modules.on_root += [
             self._replicas.module_called, self.collectives.module_called, self._generations.module_called,

@@ -1,8 +1,8 @@
 """A model with BatchNorm makes samples in training mode.
 
 What it finds:
-    A model with BatchNorm that is trained is also called without gradients while in training mode, on another line,
-    in two different steps. Off by default.
+    A model with BatchNorm that is trained, or a part of it, is also called without gradients while in training mode,
+    on another line, in two different steps. Off by default.
 
 Why:
     Every such call moves the running statistics, towards whatever it is given, and the samples depend on what else is
@@ -57,11 +57,11 @@ for step in range(5):
 @rule(code="TW368", severity="hint", depth="live", default=False)
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Compare where a model is called with gradients and without."""
-    trained = {(f.model, f.place) for f in facts.forwards if f.grad and f.training}
+    trained = {(f.whole, f.place) for f in facts.forwards if f.grad and f.training}
     models = {model for model, _ in trained}
     quiet = [
         f for f in facts.forwards
-        if not f.grad and f.training and f.model in models and (f.model, f.place) not in trained
+        if not f.grad and f.training and f.whole in models and (f.whole, f.place) not in trained
         and any("BatchNorm" in layer for layer in f.mode_layers)
     ]  # fmt: skip
     for place in dict.fromkeys(f.place for f in quiet):
@@ -69,7 +69,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if len({f.step for f in found}) >= 2:
             yield Hit(
                 place=place,
-                message=f"{found[0].name} is called without gradients in training mode in {len(found)} places of the "
-                "training, and its running statistics move each time",
+                message=f"{found[0].name} is called without gradients in training mode, between steps "
+                f"({len(found)} seen), and its running statistics move each time",
                 fix="eval() before it, train() after it.",
             )
