@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DividedMean,
         Draw,
         HiddenText,
+        LoneRow,
         MaskedEnd,
         MixedGradients,
         MixedTerms,
@@ -135,6 +136,7 @@ class LiveFacts:
     padded_targets: list[PaddedTargets] = field(default_factory=list)
     stepped_targets: list[LossTargets] = field(default_factory=list)
     adversaries: list[Adversary] = field(default_factory=list)
+    lone_rows: list[LoneRow] = field(default_factory=list)
     hidden_texts: list[HiddenText] = field(default_factory=list)
     empty_clips: list[Place] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)

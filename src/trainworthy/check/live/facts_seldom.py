@@ -143,6 +143,18 @@ class Adversary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoneRow:
+    """A model that was given one row, of ``shape``, where there are ``count`` targets, or texts and other rows."""
+
+    step: int
+    place: Place
+    count: int
+    shape: Shape
+    content: float
+    of_texts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HiddenText:
     """A mask of attention that hides all of the past, or all of the text, and leaves the future, or padding."""
 

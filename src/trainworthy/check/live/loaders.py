@@ -49,6 +49,7 @@ class LoaderWatch:
         self.on_epoch: list[Callable[[Any, int, FrameType], None]] = []  # a loader, its number, who goes through it
         self.on_batch: list[Callable[[int], None]] = []
         self.batch_size: int | None = None  # of the last batch, by the first tensor in it
+        self.texts = 0  # in the last batch
         self.last: int | None = None  # the number of the loader that gave it
         self.wait_s = 0.0
         self._numbers: dict[int, int] = {}
@@ -137,6 +138,7 @@ class LoaderWatch:
         state = self._iterators.get(iterator)
         tensors = list(tensors_in(batch))
         self.batch_size = tensors[0].shape[0] if tensors and tensors[0].dim() else None
+        self.texts = _texts_in(batch)
         self.last = state[0] if state is not None else None
         if state is None:
             return
@@ -167,6 +169,13 @@ def _large_containers(dataset: Any) -> Iterator[tuple[str, int]]:
             count = int(len(value) * sum(map(_objects_in, entries)) / len(entries))
             if count >= _MANY_OBJECTS:
                 yield name, count
+
+
+def _texts_in(batch: Any) -> int:
+    """Return the length of the list of texts, not all alike, that a batch holds; 0 if it holds none."""
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    lists = [one for one in parts if isinstance(one, (list, tuple)) and one and isinstance(one[0], str)]
+    return next((len(one) for one in lists if any(text != one[0] for text in one)), 0)
 
 
 def _objects_in(value: Any) -> int:

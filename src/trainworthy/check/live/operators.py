@@ -110,6 +110,7 @@ class OperatorWatch(TorchFunctionMode):
         self.on_loss: list[LossListener] = []
         self.on_evaluated_loss: LossListener = lambda name, args, kwargs, out, source: None
         self.on_result: ResultListener = lambda name, args, out, source, module: None
+        self.on_single: Callable[[str, tuple[Any, ...], int], object] = lambda name, args, source: None
         self.on_mask: MaskListener = lambda name, args, kwargs, given, source: None
         self.on_convolution: Callable[[torch.Tensor, str], None] = lambda tensor, name: None
         self._record_of: dict[int, int] = {}
@@ -242,6 +243,8 @@ class OperatorWatch(TorchFunctionMode):
             self.note_resize(args[0], out, source)
         elif kind == _CONV and args and self._is_data(args[0]):
             self.on_convolution(args[0], name)
+        if self.broadcasts.batch == 1 and kind in (_ELEMENTWISE, _LOSS):
+            self.on_single(name, args, source)
         if kind == _ATTENTION or name == "softmax":
             self.watch.attempt("masks", self._see_mask, name, args, kwargs, source)
 

@@ -19,6 +19,7 @@ from trainworthy.check.live.generation import GenerationWatch
 from trainworthy.check.live.hiding import HidingWatch
 from trainworthy.check.live.initialising import ApplyWatch
 from trainworthy.check.live.loaders import LoaderWatch
+from trainworthy.check.live.lone import LoneWatch
 from trainworthy.check.live.memory import MemoryWatch
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.operators import OperatorWatch
@@ -57,6 +58,9 @@ class Surroundings:
         self.datasets = DatasetWatch(watch)
         self.saves = SaveWatch(watch)
         self.padded = PaddedWatch(watch, operators)
+        lone = LoneWatch(watch, operators)
+        lone.texts = lambda: loaders.texts
+        operators.on_single = lambda *call: watch.attempt("single samples", lone.met, *call)
         self._replicas = ReplicaWatch(watch)
         self._generations = GenerationWatch(watch)
         self._plans = PlanWatch(watch)
@@ -74,7 +78,7 @@ class Surroundings:
         ]  # fmt: skip
         modules.on_root += [
             self._replicas.module_called, self.collectives.module_called, self._generations.module_called,
-            SpectralWatch(watch).module_called,
+            SpectralWatch(watch).module_called, lone.module_called,
         ]  # fmt: skip
         backward.on_backward.append(self.collectives.backward_begins)
         backward.on_end.append(self._replicas.backward_ended)

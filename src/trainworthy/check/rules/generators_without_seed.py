@@ -59,7 +59,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     if "manual_seed" not in analysis.source.words or analysis.source.words & {"seed_everything", "set_seed"}:
         return
     for library, seeds in _SEEDS.items():
-        if any(True for _ in analysis.calls(*seeds)):
+        if any(True for _ in analysis.calls(*seeds)) or _is_handed_on(analysis.source, seeds):
             continue
         for call in analysis.all_calls:
             owner, _, name = call.name.rpartition(".")
@@ -73,6 +73,14 @@ def find(analysis: Analysis) -> Iterator[Hit]:
         else:
             yield from _elsewhere(analysis, library, seeds[0])
     yield from _spaces(analysis)
+
+
+def _is_handed_on(source: Source, seeds: tuple[str, ...]) -> bool:
+    """Say whether a function that seeds is named without a call: it may be called under another name."""
+    spelt = {spelling for seed in seeds for spelling in (seed, seed.replace("numpy", "np"))}
+    named = [one for one in nodes_of(source.tree, ast.Attribute) if unparsed(one) in spelt]
+    called = {id(one.func) for one in nodes_of(source.tree, ast.Call)} if named else set()
+    return any(id(one) not in called for one in named)
 
 
 def _elsewhere(analysis: Analysis, library: str, seed: str) -> Iterator[Hit]:

@@ -4,6 +4,8 @@ What it finds:
     In two batches or more: a tensor of one row beside others that have a row for each sample, which is equal to what
     the collate function gives for the first sample alone, and not to what it gives for the second. On a rehearsal, and
     where workers collate: a tensor of two axes or more with one row beside others that have a row for each sample. In
+    three steps or more: a model is given one row of tokens, another one each time, beside a row of something else for
+    each of the texts in the batch; or it is given one sample, and its one result meets several different targets. In
     the source: answers to one batch that were drawn in a loop, joined by `torch.cat` and averaged over the first axis,
     from which hits are counted.
 
@@ -180,12 +182,30 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             f"{fact.shape}, holds the first only; another tensor has {fact.other_shape}",
             fix="Give each sample its row: check what the processor takes as a list.",
         )
+    yield from _alone(facts)
     for loader in facts.loaders:
         batches = [b for b in facts.batches if b.loader == loader.loader]
         size = loader.batch_size or 0
         odd = [b for b in batches if size > 1 and _is_odd(b.shapes, size)]
         if loader.num_workers and len(odd) >= 3 and len(odd) >= len(batches) - 1:
             yield _hit(loader.place, size, odd[0].shapes)
+
+
+def _alone(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield places where another single row stands beside several in each of three steps."""
+    for place in dict.fromkeys(one.place for one in facts.lone_rows):
+        found = [one for one in facts.lone_rows if one.place == place]
+        if len({one.step for one in found}) >= 3 and len({one.content for one in found}) >= 3:
+            first = found[0]
+            what = f"texts in the batch, and the model is given one row of tokens, {first.shape}, beside as many others"
+            if not first.of_texts:
+                what = f"targets meet one result of a model that is given one sample, {first.shape}"
+            yield Hit(
+                place=place,
+                severity="hint",
+                message=f"{first.count} {what}, in each of {len({one.step for one in found})} steps",
+                fix="Look at the processor: does it take the whole list, or its first item?",
+            )
 
 
 @rule(code="TW530", severity="error")
