@@ -3,8 +3,8 @@
 What it finds:
     `(x - mean) / (std + eps)` in a function or class named for a norm, where `std` is `x.std(..., keepdim=True)`
     without `unbiased=False` or `correction=0`. And a class named LayerNorm whose gain or bias is one number for all
-    features: `nn.Parameter(torch.ones(1))`. On a rehearsal, however it is written: activations minus their mean, divided
-    by a standard deviation that eps was added to, and multiplied by a parameter.
+    features: `nn.Parameter(torch.ones(1))`. On a rehearsal, however it is written: activations minus their mean,
+    divided by a standard deviation that eps was added to, and multiplied by a parameter.
 
 Why:
     `nn.LayerNorm` divides by the root of the biased variance plus eps. With 8 features the outputs differ by 0.13, with

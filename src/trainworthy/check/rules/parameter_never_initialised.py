@@ -212,4 +212,6 @@ def _writes(op: Op) -> bool:
 
 
 # Views, and what is done with shapes; anything else that a tensor goes into may be what fills it.
-_ONLY_READ = frozenset("detach alias view t transpose permute expand unsqueeze squeeze as_strided _to_copy clone".split())
+_ONLY_READ = frozenset(
+    "detach alias view t transpose permute expand unsqueeze squeeze as_strided _to_copy clone".split()
+)
