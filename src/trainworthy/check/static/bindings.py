@@ -12,12 +12,8 @@ from trainworthy.check.static.tree import nodes_of, walk
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 _NAMED: tuple[type[ast.AST], ...] = (
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-    ast.ExceptHandler,
-    ast.MatchAs,
-    ast.MatchStar,
-)
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar,
+)  # fmt: skip
 _SEE_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
 
 
@@ -55,8 +51,10 @@ class Bindings:
         for cls in nodes_of(scope, ast.ClassDef):
             self.defined.add(cls.name)
             self.declared |= _attributes(cls)
-        for handed_out in (*nodes_of(scope, ast.Global), *nodes_of(scope, ast.Nonlocal)):
-            self.declared.update(handed_out.names)
+        for one_of_all in nodes_of(scope, ast.Global):
+            self.declared.update(one_of_all.names)
+        for outer in nodes_of(scope, ast.Nonlocal):
+            self.declared.update(outer.names)
         self.defined.update((one.asname or one.name).partition(".")[0] for one in nodes_of(scope, ast.alias))
         self.defined.update(getattr(one, "name", None) or "" for kind in _NAMED for one in nodes_of(scope, kind))
         self.defined.update(one.rest or "" for one in nodes_of(scope, ast.MatchMapping))
