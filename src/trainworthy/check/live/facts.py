@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         PendingWindow,
         Signals,
         SoftTargets,
+        Truncation,
         TwinOptimizers,
         Upscaled,
         View,
@@ -127,6 +128,7 @@ class LiveFacts:
     pending: list[PendingWindow] = field(default_factory=list)
     upscaled: list[Upscaled] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
+    truncations: list[Truncation] = field(default_factory=list)
     twin_optimizers: list[TwinOptimizers] = field(default_factory=list)
     added_masks: list[AddedMask] = field(default_factory=list)
     empty_clips: list[Place] = field(default_factory=list)
