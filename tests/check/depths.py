@@ -72,8 +72,12 @@ def findings(program: str, depth: str, path: Path) -> list[Finding]:
 
 
 def _static(program: str) -> tuple[Finding, ...]:
-    result = collect([check_file("program.py", EVERYTHING, data=program.encode(), project=Project())], EVERYTHING)
-    return result.findings
+    return read_by(program, EVERYTHING)
+
+
+def read_by(program: str, config: Config, file: str = "program.py") -> tuple[Finding, ...]:
+    """Return what the chosen static rules find in a program."""
+    return collect([check_file(file, config, data=program.encode(), project=Project())], config).findings
 
 
 def rehearsed(program: str, path: Path, *, steps: int = 2) -> tuple[Finding, ...]:

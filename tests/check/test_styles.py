@@ -8,11 +8,10 @@ from zlib import crc32
 
 import pytest
 
-from check.depths import EVERYTHING, Case, findings, read_cases
+from check.depths import Case, findings, read_by, read_cases
 from check.styles import STYLES, as_notebook
+from trainworthy.check.config import Config
 from trainworthy.check.rule import Rule, all_rules
-from trainworthy.check.run import check_file, collect
-from trainworthy.check.static.project import Project
 
 CASES = Path(__file__).parents[1] / "cases"
 # Meaning depends on the layout, or the program is no Python.
@@ -50,19 +49,18 @@ RUN = [(code, case) for code, case in PROGRAMS if case.depth in ("dry", "live") 
 
 
 @pytest.mark.parametrize(("code", "case"), STATIC, ids=lambda value: getattr(value, "name", ""))
-def test_static_rules_do_not_mind_the_layout(code: str, case: Case, tmp_path: Path) -> None:
+def test_static_rules_do_not_mind_the_layout(code: str, case: Case) -> None:
     names = sorted(STYLES) if case.number == 0 else sorted(STYLES)[crc32(case.name.encode()) % 2 :: 2]  # half, for time
     for style in (STYLES[name] for name in names):
         text, where = style(case.program)
-        found = {f.place.line for f in findings(text, "static", tmp_path / "program.py") if f.code == code}
+        found = {f.place.line for f in read_by(text, Config(select=(code,))) if f.code == code}
         assert found == {where[line] for line in case.marked(code)}, text
 
 
 @pytest.mark.parametrize(("code", "case"), STATIC[::3], ids=lambda value: getattr(value, "name", ""))
 def test_static_rules_read_notebooks(code: str, case: Case) -> None:
     text, where = as_notebook(case.program)
-    result = collect([check_file("x.ipynb", EVERYTHING, data=text.encode(), project=Project())], EVERYTHING)
-    found = {(f.place.cell, f.place.line) for f in result.findings if f.code == code}
+    found = {(f.place.cell, f.place.line) for f in read_by(text, Config(select=(code,)), "x.ipynb") if f.code == code}
     assert found == {where[line] for line in case.marked(code)}
 
 

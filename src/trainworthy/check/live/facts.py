@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         PendingWindow,
         Signals,
         SoftTargets,
+        Truncation,
         TwinOptimizers,
         Upscaled,
         View,
@@ -131,6 +132,7 @@ class LiveFacts:
     pending: list[PendingWindow] = field(default_factory=list)
     upscaled: list[Upscaled] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
+    truncations: list[Truncation] = field(default_factory=list)
     twin_optimizers: list[TwinOptimizers] = field(default_factory=list)
     added_masks: list[AddedMask] = field(default_factory=list)
     padded_targets: list[PaddedTargets] = field(default_factory=list)

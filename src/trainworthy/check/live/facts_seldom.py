@@ -21,6 +21,15 @@ class SoftTargets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Truncation:
+    """A fraction that was written into a tensor of integers, and cut off."""
+
+    place: Place
+    value: float
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MixedTerms:
     """A loss of which one term is a sum over the batch, of numbers of ``shape``, and another, at ``mean``, a mean."""
 

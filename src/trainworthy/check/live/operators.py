@@ -19,6 +19,7 @@ from trainworthy.check.live.broadcasting import BroadcastWatch
 from trainworthy.check.live.facts_seldom import AddedMask, Draw, Upscaled
 from trainworthy.check.live.facts_steps import Dropout
 from trainworthy.check.live.modules import ModuleWatch
+from trainworthy.check.live.truncation import WRITERS, TruncationWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
 
 PLACE_KEY = "trainworthy.place"  # in the metadata of a node of the graph: the number of its source line
@@ -30,8 +31,8 @@ _MAX_DRAWS, _DRAW_STEPS = 100, 8
 
 (
     _SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW, _RESIZE, _SAME,
-    _HEADS,
-) = range(14)  # fmt: skip
+    _HEADS, _WRITE,
+) = range(15)  # fmt: skip
 _NAMES = {
     _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ "
     "__radd__ __rsub__ __rmul__ __rtruediv__",
@@ -46,6 +47,7 @@ _NAMES = {
     _SQUASH: "softmax sigmoid log_softmax",
     _MASK: "masked_fill masked_fill_ where full full_like triu tril fill_ new_full tensor as_tensor",
     _DRAW: "multinomial",
+    _WRITE: "__setitem__ scatter scatter_ index_fill index_fill_ copy_",
     _RESIZE: "interpolate upsample",
     # What comes out is finite if what goes in is: a view, a copy, a part, or nothing but what was above 0.
     _SAME: "view view_as reshape reshape_as flatten unflatten transpose permute swapaxes swapdims movedim squeeze "
@@ -104,6 +106,7 @@ class OperatorWatch(TorchFunctionMode):
         self.records: list[Record] = []
         self.broadcasts = BroadcastWatch(watch)
         self.arguments = ArgumentWatch(watch)
+        self.truncations = TruncationWatch(watch)
         self.root_inputs: dict[int, torch.Tensor] = {}
         self.evaluated_inputs: tuple[torch.Tensor, ...] = ()  # of the last call without gradients
         self.mark_all = True
@@ -164,6 +167,9 @@ class OperatorWatch(TorchFunctionMode):
         if self.arguments.is_on:
             with watch.own_work():
                 watch.attempt("arguments", self.arguments.called, func, args, sys._getframe(1))
+        if kind in (_WRITE, _MASK):
+            self._write(func.__name__, args, kwargs)
+            kind = _OTHER if kind == _WRITE else kind
         if not torch.is_grad_enabled():
             if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW, _LOSS):
                 with watch.own_work():
@@ -195,6 +201,12 @@ class OperatorWatch(TorchFunctionMode):
         kind = _KINDS.get(name, _OTHER)
         self._kinds[func] = kind
         return kind
+
+    def _write(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if name in WRITERS and args and isinstance(args[0], torch.Tensor) and not args[0].is_floating_point():
+            source = self.modules.source(sys._getframe(2))
+            with self.watch.own_work():
+                self.watch.attempt("fractions", self.truncations.written, name, args, kwargs, source)
 
     def _without_grad(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if kind == _COMPARE:

@@ -16,7 +16,9 @@ How sure:
 
 In real steps:
     An arithmetic operation or a loss whose operands have different rank, such as (64, 1) and (64,), so that both grow
-    and the result holds the batch size twice: (64, 64). One side is the model's and has a gradient, the other not.
+    and the result holds the batch size twice: (64, 64). One side is the model's and has a gradient, the other not. On a
+    rehearsal also `hits = guess == labels` of an evaluation, and a table of log-probabilities that is indexed by
+    (rows, labels) of which one is a column.
 """
 
 from __future__ import annotations
@@ -244,18 +246,25 @@ _LOSSES_live = ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss")
 @rule(code="TW101", severity="error", depth="dry")
 def find_on_tape(tape: Tape) -> Iterator[Hit]:
     """Yield lines of the reference step where a prediction and data meet so."""
-    if not any(_may_be(row.signature) for row in rows(tape)):
+    last = tape.segments[-1].step if tape.segments else None  # an evaluation after the steps stands there
+    if not any(_may_be(row.signature) for step in {tape.reference_step, last} for row in rows(tape, step)):
         return
     size = batch_size(tape)
     columns, tables = _WrittenColumns(), _Tables(size)
     for op in tape.ops:
-        if op.step == tape.reference_step and op.phase in ("forward", "loss", "other"):
-            columns.note(op)
-            found = _operands(op, size, columns)
-            if found is not None:
-                yield _hit(op, found, tape)
-            else:
-                yield from (_hit(*table, tape) for table in tables.see(op, columns))
+        if op.phase not in ("data", "forward", "loss", "other") or op.step not in (tape.reference_step, last):
+            continue
+        columns.note(op)
+        if op.phase == "data":
+            continue
+        if op.step != tape.reference_step:
+            found = _compared(op, columns)
+        else:
+            found = _operands(op, size, columns) or _indexed(op, size, columns) or _compared(op, columns)
+        if found is not None:
+            yield _hit(op, found, tape)
+        elif op.step == tape.reference_step:
+            yield from (_hit(*table, tape) for table in tables.see(op, columns))
 
 
 _Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of two operands and their result
@@ -305,6 +314,8 @@ def _may_be(signature: Signature) -> bool:
     name, shapes = signature.name.partition(".")[0], [t.shape for t in signature.inputs[:2]]
     if len(shapes) < 2:
         return False
+    if name == "index":
+        return len(signature.inputs) == 3 and doubly_expanded(*(t.shape for t in signature.inputs[1:])) is not None
     return name in _LOSSES_live or (name in (*_ELEMENTWISE, "eq") and doubly_expanded(*shapes) is not None)
 
 
@@ -349,6 +360,27 @@ def _operands(op: Op, size: int | None, columns: _WrittenColumns) -> _Shapes | N
         if twice and small_a != a.shape and small_b != b.shape and len(small_a) != len(small_b):
             return small_a, small_b, a.shape
     return None
+
+
+def _indexed(op: Op, size: int | None, columns: _WrittenColumns) -> _Shapes | None:
+    """Return the shapes of two indices of a table, `logp[rows, labels]`, if the labels are a column.
+
+    A block of a table that is meant names its rows as the column: `logp[rows[:, None], labels]`.
+    """
+    if not op.name.startswith("index.") or len(op.inputs) != 3 or size is None or columns.has(*op.inputs[1:]):
+        return None
+    a, b = op.inputs[1].shape, op.inputs[2].shape
+    return (a, b, (size, size)) if size > 1 and (a, b) == ((size,), (size, 1)) else None
+
+
+def _compared(op: Op, columns: _WrittenColumns) -> _Shapes | None:
+    """Return the shapes of what an evaluation compares, whose batch may be another than that of training."""
+    if not op.name.startswith("eq.") or op.phase != "other" or len(op.inputs) < 2 or columns.has(*op.inputs[:2]):
+        return None
+    a, b = op.inputs[0].shape, op.inputs[1].shape
+    result = doubly_expanded(a, b)
+    square = result is not None and len(result) == 2 and result[0] == result[1]
+    return (a, b, result) if result is not None and square and {t.kind for t in op.inputs} != {"input"} else None
 
 
 def _before_expanding(tensor: TensorInfo) -> tuple[int, ...]:

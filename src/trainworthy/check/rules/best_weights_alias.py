@@ -133,16 +133,16 @@ def _is_live(analysis: Analysis, store: Store) -> bool:
 def _names_of_live_models(analysis: Analysis) -> Iterator[Store]:
     """Yield `best_model = model` in a loop that trains the model on, read after the loop."""
     for store in analysis.stores:
+        if not isinstance(store.target, ast.Name) or "best" not in store.target.id.lower():
+            continue
         value, loops = getattr(store.node, "value", None), store.context.loops
         parameter = _detached(value)
         if parameter is not None and loops and _is_optimised(body_of(store.context), parameter):
             value = parameter
         elif not isinstance(value, ast.Name | ast.Attribute) or not _MODEL.search(last_name(value)):
             continue
-        if not isinstance(store.target, ast.Name) or not loops:
-            continue
         given = unparsed(value)
-        if "best" not in store.target.id.lower() or store.target.id == given:
+        if not loops or store.target.id == given:
             continue
         made_in_loop = {unparsed(t) for n in nodes_of(loops[0], ast.Assign) for t in n.targets}
         if given in made_in_loop or not store.context.branches or not _trains(analysis, store):

@@ -125,6 +125,8 @@ def _groups(function: Def) -> Iterator[Sequence[_Part]]:
     """Yield what stands side by side in a function: statements, terms of a sum, entries, arguments by name."""
     yield function.body
     for one in own(function):
+        if type(one) in _PLAIN:
+            continue
         if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Add):
             yield _terms(one)
         elif isinstance(one, ast.Tuple | ast.List) and len(one.elts) > 1:
@@ -137,6 +139,10 @@ def _groups(function: Def) -> Iterator[Sequence[_Part]]:
             body = getattr(one, part, None)
             if isinstance(body, list) and len(body) > 1:
                 yield body
+
+
+# What has no parts side by side, and is most of a function.
+_PLAIN = (ast.Name, ast.Constant, ast.Attribute, ast.keyword, ast.Assign, ast.Expr, ast.Subscript, ast.Return)
 
 
 def _terms(node: ast.expr) -> list[ast.expr]:

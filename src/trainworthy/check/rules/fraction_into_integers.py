@@ -2,14 +2,16 @@
 
 What it finds:
     `a[i] = 0.5` or `a[i] = 1 / n` where `a` was made from integers (`torch.full(size, 0)` is, too, and what `new_full`
-    or `new_zeros` of integers give); `t.fill_(0.5)` and `t.scatter_(1, at, 1 - eps)` of such a tensor.
+    or `new_zeros` of integers give); `t.fill_(0.5)` and `t.scatter_(1, at, 1 - eps)` of such a tensor. In real steps:
+    a number with a fraction, or a tensor of numbers between -1 and 1, that is written into a tensor of integers.
 
 Why:
     The fraction is cut off silently.
 
 How sure:
     The array is made of integer literals, or with an integer type, in the same file. Of quotients, those are
-    taken whose numerator is 1 or a literal fraction: others may be whole.
+    taken whose numerator is 1 or a literal fraction: others may be whole. In real steps the numbers are known; bytes
+    are left out, which pictures are cut to on purpose, and so is what is above 1, which may be rounded on purpose.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import math
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.facts import Call, Context
@@ -120,3 +123,64 @@ def _integers(made: Call, like: dict[int, Call], depth: int = 4) -> bool:
         and isinstance(first, Const)
         and type(first.value) is int
     )
+
+
+LIVE_BAD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def smoothed(labels, eps=0.1):
+    soft = labels.unsqueeze(1).repeat(1, 3)
+    soft.fill_(eps / 2)  # <- TW504
+    return soft.scatter(1, labels.unsqueeze(1), 1 - eps)  # <- TW504
+
+
+for step in range(3):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    loss = nn.functional.cross_entropy(model(x), smoothed(y).float())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+LIVE_GOOD = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def smoothed(labels, eps=0.1):
+    soft = torch.zeros(len(labels), 3)
+    soft.fill_(eps / 2)
+    return soft.scatter(1, labels.unsqueeze(1), 1 - eps)
+
+
+for step in range(3):
+    x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    y[0] = 2.0
+    y.copy_(y.float())
+    picture = torch.zeros(4, dtype=torch.uint8)
+    picture[1] = 127.5
+    loss = nn.functional.cross_entropy(model(x), smoothed(y))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW504", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield each line that did so."""
+    for one in facts.truncations:
+        yield Hit(
+            place=one.place,
+            message=f"{one.value:.4g} is written into a tensor of {one.dtype}, as {int(one.value)}",
+            fix="Make it of floats: `dtype=torch.float32`, or `.float()` first.",
+        )

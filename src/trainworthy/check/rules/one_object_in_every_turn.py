@@ -58,10 +58,10 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at the loops of each function, and of the program itself."""
     for scope in (analysis.source.tree, *functions_of(analysis.nodes)):
         nodes = own(scope)
-        made = {name: one for one in nodes if (name := _made(one))}
-        for loop in nodes if made else ():
-            if isinstance(loop, ast.For | ast.While):
-                yield from _in_loop(analysis, loop, made)
+        loops = [one for one in nodes if isinstance(one, (ast.For, ast.While))]
+        made = {name: one for one in nodes if (name := _made(one))} if loops else {}
+        for loop in loops if made else ():
+            yield from _in_loop(analysis, loop, made)
 
 
 def _made(node: ast.AST) -> str:

@@ -3,13 +3,15 @@
 What it finds:
     `self.weight = nn.Parameter(torch.empty(...))` (or `torch.Tensor(...)`) of a class whose file never names that
     parameter in anything that writes it (`nn.init`, `.data`, a method ending in `_`), has no method that initialises,
-    and trains.
+    and trains. On a rehearsal: a parameter on the GPU whose memory came from `empty` or `to_empty`, and that nothing
+    wrote before the first step read it.
 
 Why:
     `torch.empty` gives what other tensors left behind: often zeros, sometimes 1e30 or NaN, differently in each run.
 
 How sure:
-    Sure within the file. Silent where weights are loaded, or where the file has no `backward`.
+    Sure within the file. Silent where weights are loaded, or where the file has no `backward`. A rehearsal sees
+    whatever writes, wherever it is called.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from trainworthy.check.dry.rows import place_of
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.tree import unparsed, walk
+from trainworthy.tape.record import Op, Source, Tape
 
 BAD = """\
 import torch
@@ -138,3 +142,76 @@ def _is_written(analysis: Analysis, name: str) -> bool:
 
 def _is(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == name
+
+
+DRY_BAD = """\
+import torch
+from torch import nn
+
+with torch.device("meta"):
+    model = nn.Linear(6, 4)
+model = model.to_empty(device="cuda")  # <- TW373
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    loss = model(torch.rand(8, 6, device="cuda")).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+DRY_GOOD = """\
+import torch
+from torch import nn
+
+with torch.device("meta"):
+    model = nn.Linear(6, 4)
+model = model.to_empty(device="cuda")
+model.reset_parameters()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    loss = model(torch.rand(8, 6, device="cuda")).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@rule(code="TW373", severity="error", depth="dry")
+def find_on_tape(tape: Tape) -> Iterator[Hit]:
+    """Follow the memory of parameters from where it was taken to where it is first read."""
+    if not any(one.name.partition(".")[0] in _TAKES for one in tape.signatures):
+        return
+    taken: dict[int, Source] = {}
+    unwritten: dict[Source, int] = {}
+    for op in tape.ops:
+        if op.phase in ("backward", "optimizer") or op.step > 1:
+            break
+        if op.phase in ("forward", "loss"):
+            for number in {t.storage for t in op.inputs if t.kind == "parameter"} & taken.keys():
+                source = taken.pop(number)
+                unwritten[source] = unwritten.get(source, 0) + 1
+        elif op.name.partition(".")[0] in _TAKES:
+            taken.update((t.storage, op.source) for t in op.outputs)
+        elif _writes(op):
+            for tensor in (*op.inputs, *op.outputs):
+                taken.pop(tensor.storage, None)
+    for source, count in unwritten.items():
+        yield Hit(
+            place=place_of(source, tape),
+            message=f"{count} parameter{'s begin' if count > 1 else ' begins'} with whatever was in the memory taken "
+            "here: nothing writes it before the first step",
+            fix="Call reset_parameters() of each module, or load weights, after to_empty().",
+        )
+
+
+_TAKES = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
+
+
+def _writes(op: Op) -> bool:
+    """Tell whether an operation may write what it is given: whatever is not known to only read."""
+    return op.name.partition(".")[0] not in _ONLY_READ or op.collective is not None
+
+
+# Views, and what is done with shapes; anything else that a tensor goes into may be what fills it.
+_ONLY_READ = frozenset(
+    "detach alias view t transpose permute expand unsqueeze squeeze as_strided _to_copy clone".split()
+)

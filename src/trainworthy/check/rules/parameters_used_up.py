@@ -64,6 +64,8 @@ optimizer.step()
 @rule(code="TW305", severity="error")
 def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at generators that two calls take, and at such that a name of a function holds."""
+    if not analysis.mentions("parameters", "named_parameters"):
+        return
     seen: set[ast.AST] = set()
     for later, context, first, before in _of_known_models(analysis):
         seen.add(_taken(later))

@@ -108,10 +108,9 @@ def _loaded(function: Def) -> Iterator[tuple[str, ast.stmt, frozenset[str]]]:
 
 def _restored(function: Def) -> Iterator[tuple[str, ast.stmt, frozenset[str]]]:
     """Yield what gets its weights from a file or another network as a whole: layers of all kinds."""
-    for one in walk(function):
-        call = one.value if isinstance(one, ast.Expr) else None
-        func = call.func if isinstance(call, ast.Call) else None
-        if isinstance(one, ast.Expr) and isinstance(func, ast.Attribute) and func.attr == "load_state_dict":
+    for one in nodes_of(function, ast.Expr):
+        func = one.value.func if isinstance(one.value, ast.Call) else None
+        if isinstance(func, ast.Attribute) and func.attr == "load_state_dict":
             yield unparsed(func.value), one, ALL_KINDS
 
 

@@ -1,8 +1,8 @@
 """A scatter writes several values into one place.
 
 What it finds:
-    `scatter` of a tensor (not `scatter_add`, `scatter_reduce`, `index_add`) with more indices along its axis than the
-    result has places: by counting, some are written twice.
+    `scatter` or `index_copy` of a tensor (not `scatter_add`, `scatter_reduce`, `index_add`) with more indices along its
+    axis than the result has places: by counting, some are written twice.
 
 Why:
     Only one of the values stays, and which one is not defined: on a GPU it differs from run to run. The gradient of the
@@ -56,16 +56,19 @@ def find(tape: Tape) -> Iterator[Hit]:
     """Compare the sizes of what is written and where."""
     for row in rows(tape):
         name, inputs = row.signature.name, row.signature.inputs
-        if name not in ("scatter.src", "scatter_.src") or row.phase == "backward" or len(inputs) < 3:
+        if name not in _WRITES or row.phase == "backward" or len(inputs) < 3:
             continue
-        into, index = inputs[0].shape, inputs[1].shape
-        longer = [(n, m) for n, m in zip(index, into, strict=False) if n > m]
+        # index_copy has one axis of indices; along the others, what is written is as large as the result
+        written = inputs[1].shape if name.startswith("scatter") else inputs[2].shape
+        longer = [(n, m) for n, m in zip(written, inputs[0].shape, strict=False) if n > m]
         if len(longer) == 1:
             count, places = longer[0]
             yield Hit(
                 place=place_of(row.source, tape),
-                message=f"scatter writes {count} values into {places} places: at least {count - places} are "
-                f"overwritten, "
-                "in no defined order",
+                message=f"{name.partition('.')[0]} writes {count} values into {places} places: at least "
+                f"{count - places} are overwritten, in no defined order",
                 fix="scatter_add, scatter_reduce or index_add.",
             )
+
+
+_WRITES = ("scatter.src", "scatter_.src", "index_copy", "index_copy_")

@@ -48,6 +48,11 @@ class Analysis:
         return [call for call in self._facts.calls if self._ours(call.context)]
 
     @cached_property
+    def callers(self) -> set[int]:
+        """The identities of the calls that led to others."""
+        return {id(caller) for one in self.all_calls for caller in one.context.callers}
+
+    @cached_property
     def _calls_by_name(self) -> dict[str, list[Call]]:
         return _grouped(self.all_calls, lambda call: call.name)
 

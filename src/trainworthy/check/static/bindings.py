@@ -11,6 +11,9 @@ from trainworthy.check.static.source import Source
 from trainworthy.check.static.tree import nodes_of, walk
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
+_NAMED: tuple[type[ast.AST], ...] = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar,
+)  # fmt: skip
 _SEE_ALL = frozenset({"locals", "vars", "eval", "exec", "globals"})
 
 
@@ -36,29 +39,25 @@ class Bindings:
         self.declared: set[str] = set()
         self.defined: set[str] = set()
         self.opaque = False
-        self.calls: list[ast.Call] = []
+        self.calls = nodes_of(scope, ast.Call)
         self._plain: list[tuple[ast.Assign, str]] = []
         self.given: list[tuple[ast.Assign, str, ast.expr]] = []
-        for node in walk(scope):
-            if isinstance(node, ast.Name):
-                (self.stores if isinstance(node.ctx, ast.Store) else self.reads)[node.id].append(node)
-            elif isinstance(node, ast.Global | ast.Nonlocal):
-                self.declared |= set(node.names)
-            elif isinstance(node, ast.Call):
-                self.calls.append(node)
-            elif isinstance(node, ast.alias):
-                self.defined.add((node.asname or node.name).partition(".")[0])
-            elif isinstance(node, ast.ClassDef):
-                self.defined.add(node.name)
-                self.declared |= _attributes(node)
-            elif isinstance(node, Def | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
-                self.defined.add(node.name or "")
-            elif isinstance(node, ast.MatchMapping):
-                self.defined.add(node.rest or "")
-            elif isinstance(node, ast.Assign):
-                self.given += [(node, *pair) for pair in _pairs(node)]
-                if len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                    self._plain.append((node, node.targets[0].id))
+        for name in nodes_of(scope, ast.Name):
+            (self.stores if type(name.ctx) is ast.Store else self.reads)[name.id].append(name)
+        for statement in nodes_of(scope, ast.Assign):
+            self.given += [(statement, *pair) for pair in _pairs(statement)]
+            if len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
+                self._plain.append((statement, statement.targets[0].id))
+        for cls in nodes_of(scope, ast.ClassDef):
+            self.defined.add(cls.name)
+            self.declared |= _attributes(cls)
+        for one_of_all in nodes_of(scope, ast.Global):
+            self.declared.update(one_of_all.names)
+        for outer in nodes_of(scope, ast.Nonlocal):
+            self.declared.update(outer.names)
+        self.defined.update((one.asname or one.name).partition(".")[0] for one in nodes_of(scope, ast.alias))
+        self.defined.update(getattr(one, "name", None) or "" for kind in _NAMED for one in nodes_of(scope, kind))
+        self.defined.update(one.rest or "" for one in nodes_of(scope, ast.MatchMapping))
         self.opaque = bool(_SEE_ALL & self.reads.keys())
         for found in (self.reads, self.stores):
             for names in found.values():

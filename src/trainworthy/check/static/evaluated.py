@@ -17,7 +17,7 @@ from trainworthy.check.static.modes import NO_GRAD
 from trainworthy.check.static.queries import body_of, in_a_module, inner_modules
 from trainworthy.check.static.repeats import with_repeats
 from trainworthy.check.static.source import Source
-from trainworthy.check.static.tree import unparsed, walk
+from trainworthy.check.static.tree import nodes_of, unparsed, walk
 from trainworthy.check.static.turned_on import NO_NETWORK, Modes, has_backward, turns_evaluation_on
 from trainworthy.check.static.values import WRAPPERS, Function, Instance
 
@@ -85,9 +85,9 @@ def evaluated_in_training_mode(analysis: Analysis) -> Iterator[tuple[Call, str]]
 
 
 def _may_be_a_model(call: Call) -> bool:
-    if any(isinstance(one, ast.Call) and turns_evaluation_on(one) for one in walk(call.node.func)):
-        return False  # `model.eval()(x)`
-    return bool(_layers_with_modes(call)) or _called_like_a_model(call) or _runs_the_network(call)
+    if not (_layers_with_modes(call) or _called_like_a_model(call) or _runs_the_network(call)):
+        return False
+    return not any(turns_evaluation_on(one) for one in nodes_of(call.node.func, ast.Call))  # `model.eval()(x)`
 
 
 def _runs_the_network(call: Call) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from trainworthy.check.static.analysis import Analysis
-from trainworthy.check.static.tree import walk
+from trainworthy.check.static.tree import nodes_of
 
 
 def uses_outside(analysis: Analysis, *names: str) -> bool:
@@ -17,13 +17,12 @@ def uses_outside(analysis: Analysis, *names: str) -> bool:
     for source in analysis.sources:
         if not wanted & source.words:
             continue
-        for node in walk(source.tree):
-            if isinstance(node, ast.Import):
-                if any(alias.name.partition(".")[0] in wanted for alias in node.names):
-                    return True
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                module = node.module or ""
-                inner = {alias.name for alias in node.names} | set(module.split("."))
-                if wanted & inner and analysis.project.find(module, importer=source.path) is None:
-                    return True
+        plain = nodes_of(source.tree, ast.Import)
+        if any(alias.name.partition(".")[0] in wanted for node in plain for alias in node.names):
+            return True
+        for node in nodes_of(source.tree, ast.ImportFrom):
+            module = node.module or ""
+            inner = {alias.name for alias in node.names} | set(module.split("."))
+            if not node.level and wanted & inner and analysis.project.find(module, importer=source.path) is None:
+                return True
     return False

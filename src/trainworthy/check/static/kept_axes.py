@@ -11,6 +11,7 @@ from trainworthy.check.static.assigned import arguments_after_subject, called, i
 from trainworthy.check.static.tree import unparsed
 
 _REDUCTIONS = frozenset({"sum", "mean", "amax", "amin", "logsumexp", "prod", "std", "var"})
+_MAY_REDUCE = (ast.Call, ast.BinOp)
 _KEEPS_SHAPE = frozenset({"clamp", "clamp_min", "clip", "float", "sqrt", "exp", "log", "abs", "clamp_"})
 
 
@@ -25,10 +26,15 @@ class _Reduction(NamedTuple):
 
 def met(analysis: Analysis) -> Iterator[tuple[ast.BinOp, int]]:
     """Yield operations of two reductions over the same axis of tensors of the same rank, one of which keeps it."""
+    if _REDUCTIONS.isdisjoint(analysis.source.words):
+        return
     for node in analysis.nodes.get(ast.BinOp, ()):
-        if not isinstance(node, ast.BinOp) or isinstance(node.op, ast.MatMult | ast.Mod | ast.Pow):
+        if not isinstance(node, ast.BinOp) or type(node.op) in (ast.MatMult, ast.Mod, ast.Pow):
             continue
-        left, right = _reduced(node.left), _reduced(node.right)
+        if type(node.left) not in _MAY_REDUCE or type(node.right) not in _MAY_REDUCE:
+            continue
+        left = _reduced(node.left)
+        right = _reduced(node.right) if left is not None else None
         if left is None or right is None or left.kept == right.kept or left.axis != right.axis:
             continue
         if (left.axis == -1 or left.axis >= 1) and _of_one_rank(node, left, right):

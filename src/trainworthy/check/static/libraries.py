@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from trainworthy.check.static.source import Source, kept_with_source
-from trainworthy.check.static.tree import nodes_of, unparsed, walk
+from trainworthy.check.static.tree import nodes_of, unparsed
 
 
 @kept_with_source
@@ -17,12 +17,12 @@ def libraries(source: Source) -> dict[str, str]:
     {'th': 'torch', 'np': 'numpy', 'nn': 'torch.nn'}
     """
     found: dict[str, str] = {}
-    for node in walk(source.tree):
-        if isinstance(node, ast.Import):
-            for one in node.names:
-                if one.name.partition(".")[0] in ("torch", "numpy"):
-                    found[one.asname or one.name.partition(".")[0]] = one.name if one.asname else one.name.split(".")[0]
-        elif isinstance(node, ast.ImportFrom) and node.module in ("torch", "torch.nn"):
+    for plain in nodes_of(source.tree, ast.Import):
+        for one in plain.names:
+            if one.name.partition(".")[0] in ("torch", "numpy"):
+                found[one.asname or one.name.partition(".")[0]] = one.name if one.asname else one.name.split(".")[0]
+    for node in nodes_of(source.tree, ast.ImportFrom):
+        if node.module in ("torch", "torch.nn"):
             found |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names if one.name in _MODULES}
     return found
 

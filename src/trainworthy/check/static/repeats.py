@@ -24,10 +24,9 @@ def with_repeats(analysis: Analysis, wanted: Callable[[Call], bool]) -> Iterator
                     made.append((depth, one))
     if not below:
         return
-    ran = {id(caller) for one in analysis.all_calls for caller in one.context.callers}
     left = _MOST
     for again in analysis.all_calls:
-        if again.function is None or id(again) in ran or id(again.function) not in below:
+        if again.function is None or id(again) in analysis.callers or id(again.function) not in below:
             continue
         for depth, one in below[id(again.function)][1]:
             if not left:

@@ -166,6 +166,8 @@ def appended_beside_numbers(analysis: Analysis) -> Iterator[tuple[ast.Call, ast.
     for function in (analysis.source.tree, *analysis.nodes.get(ast.FunctionDef, ())):
         if not isinstance(function, Body):
             continue
+        if not any(last_name(one.func) == "item" for one in nodes_of(function, ast.Call)):
+            continue
         calls = [one for one in own(function) if isinstance(one, ast.Call)]
         appends = [one for one in calls if last_name(one.func) == "append" and len(one.args) == 1]
         numbers = [
