@@ -115,13 +115,16 @@ def probed(program: str, path: Path) -> tuple[Finding, ...]:
     return tuple(names["found"].findings)  # type: ignore[attr-defined]
 
 
-def lived(program: str, path: Path, *, steps: int = 20) -> tuple[Finding, ...]:
+def lived(program: str, path: Path, *, steps: int = 20, evaluation_too: bool = True) -> tuple[Finding, ...]:
     """Run a program under the guard and return what the live rules find."""
     from trainworthy.check.live.guard import Guard
 
     path.write_text(program, encoding="utf-8")
     with _as_main(path) as names:
-        guard = Guard(steps=steps, roots=(str(path.parent),), off_rules_too=True, from_first_line=True)
+        guard = Guard(
+            steps=steps, roots=(str(path.parent),), off_rules_too=True, from_first_line=True,
+            evaluation_too=evaluation_too,
+        )  # fmt: skip
         with guard:
             exec(compile(program, str(path), "exec", dont_inherit=True), names)
     return guard.findings

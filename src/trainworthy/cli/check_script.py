@@ -37,7 +37,12 @@ def asks_for_a_run(words: Sequence[str]) -> bool:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run."""
     add = parser.add_argument
-    add("--live", type=int, metavar="N", help="run SCRIPT for N optimizer steps on real data, and look on")
+    add(
+        "--live",
+        type=int,
+        metavar="N",
+        help="run SCRIPT for N optimizer steps on real data, and a little of the evaluation after them, and look on",
+    )
     add("--rehearse", action="store_true", help="rehearse SCRIPT on a virtual GPU, and check the tape")
     add("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
     add("--time-limit", type=float, default=300.0, metavar="S", help="stop the script after S seconds (default: 300)")

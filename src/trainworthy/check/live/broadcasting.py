@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,7 @@ class BroadcastWatch:
         column = a if a.dim() > b.dim() else b
         if column.dim() >= 4 and column.numel() != batch:  # one number for each of several axes, and not by sample
             return
-        if is_compare and (a.numel() == 0 or shares_storage(a, b)):
+        if is_compare and (a.numel() == 0 or shares_storage(a, b) or self._says_so(source)):
             return
         if not is_loss and (_is_parameter(a) or _is_parameter(b)):
             return
@@ -82,6 +83,12 @@ class BroadcastWatch:
             self.watch.facts.broadcasts.append(fact)
         elif not a.requires_grad and out.dim() == 2 and len(self._tables) < _MAX_TABLES:
             self._tables[id(out)] = _Table(out, fact)
+
+    def _says_so(self, source: int) -> bool:
+        """Tell whether a line writes the column as one; without gradients, no graph tells."""
+        place = self.watch.finder.sources[source]
+        line = linecache.getline(str(self.watch.finder.base / place.path), place.line)
+        return any(word in line for word in ("None", "unsqueeze", "newaxis"))
 
     def _unmeant(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         """Tell whether both sides are the model's, and nobody wrote the column as one."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainworthy.check.live.facts import LiveFacts
     from trainworthy.check.live.guard import Guard
 
+_EVALUATION_S = 10.0  # for what evaluates after the steps, beside its loaders
 _exit = os._exit
 
 
@@ -62,9 +63,11 @@ def _run(job: Job) -> Outcome:
     running = {"state": "running", "ops": 0, "steps": 0, "needs": None}
     Path(job.scratch, PROGRESS).write_text(json.dumps(running), encoding="utf-8")
     guard = Guard(
-        steps=job.steps, roots=program.roots, home=Place(job.target, 1), off_rules_too=True, from_first_line=True
-    )
+        steps=job.steps, roots=program.roots, home=Place(job.target, 1), off_rules_too=True, from_first_line=True,
+        evaluation_too=True,
+    )  # fmt: skip
     guard.on_window_end = _stop
+    guard.on_closing = lambda: _watch_time(min(_EVALUATION_S, _time_left()), WindowOver)
     _watch_time(job.time_limit_s)
     error = None
     try:
@@ -87,6 +90,8 @@ def _run(job: Job) -> Outcome:
         signal.setitimer(signal.ITIMER_REAL, 0)
     guard.close()
     facts = guard.facts
+    if guard.is_closing:  # what came of loaders that ended early is no fault of the script's
+        error = None
     error = _own_fault(guard) or error or _nothing_seen(facts)
     return Outcome(
         error=error, steps=facts.num_steps,
@@ -113,9 +118,13 @@ def _stop() -> None:
         raise WindowOver
 
 
-def _watch_time(limit_s: float) -> None:
+def _time_left() -> float:
+    return signal.getitimer(signal.ITIMER_REAL)[0]
+
+
+def _watch_time(limit_s: float, error: type[BaseException] = TimeOver) -> None:
     def over(number: int, frame: Any) -> None:
-        raise TimeOver
+        raise error
 
     signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, max(limit_s, 0.01))

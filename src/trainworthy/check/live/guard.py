@@ -16,6 +16,7 @@ from trainworthy.check.live.adversarial import AdversarialWatch
 from trainworthy.check.live.backward import BackwardWatch
 from trainworthy.check.live.births import Births
 from trainworthy.check.live.clipping import ClipWatch
+from trainworthy.check.live.closing import Closing
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.facts_setup import LeftOut
 from trainworthy.check.live.facts_steps import Kept
@@ -76,6 +77,7 @@ class Guard:
         home: Place | None = None,
         off_rules_too: bool = False,
         from_first_line: bool = False,
+        evaluation_too: bool = False,
     ) -> None:
         self.steps = steps
         self._off_rules_too = off_rules_too
@@ -83,6 +85,8 @@ class Guard:
         self.raises: _RAISES = raises
         self.findings: tuple[Finding, ...] = ()
         self.on_window_end: Callable[[], None] = lambda: None
+        self.on_closing: Callable[[], None] = lambda: None
+        self._evaluation_too = evaluation_too
         self._report = report
         self._probe = probe
         self._models = [m for m in watched if isinstance(m, nn.Module)]
@@ -116,6 +120,8 @@ class Guard:
         self._modules.on_root.append(self._adversaries.module_called)
         self._modules.on_root_exit.append(self._adversaries.module_left)
         self._seeds = SeedWatch(watch)
+        self._closing = Closing(watch, self._end)
+        self._modules.before_root = self._closing.before_root
         watch.on_failure = self._end
         self._around.collectives.on_mismatch = self._ranks_differ
         self._around.collates.may_call = self._around.datasets.may_call = self._probe
@@ -125,13 +131,18 @@ class Guard:
         self._labels.on_counted = self._around.padded.see
         self._backward.input_tensors = lambda: self._following.input_tensors
         self._optimizers.before_end.append(self._step_ends)
-        self._optimizers.on_end.append(self._window_may_end)
+        self._optimizers.on_end.append(self._window_may_close)
         self._backward.on_end.append(self._window_may_end)
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """What was not looked at, or not to the end, because the look failed by itself."""
         return tuple(self._watch.facts.left_out)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the steps are over, and only what evaluates is still looked at, or was."""
+        return self._closing.began
 
     @property
     def failed(self) -> bool:
@@ -167,7 +178,8 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watch.facts.saw_the_end = self._is_on and (kind is None or issubclass(kind, SystemExit))
+        by_itself = kind is None or issubclass(kind, SystemExit)
+        self._watch.facts.saw_the_end = self._is_on and by_itself and not self._closing.began
         failed = self.close()
         if failed is not None and error is None:
             raise failed
@@ -177,6 +189,7 @@ class Guard:
         if not self._is_on:
             return None
         self._is_on = False
+        self._closing.end()
         _RUNNING.remove(self)
         watch = self._watch
         if not watch.failed:
@@ -263,8 +276,18 @@ class Guard:
         if failed is not None:
             raise failed
 
+    def _window_may_close(self) -> None:
+        """Several optimizers may step for the last step; none of them trains once more."""
+        if not self._closing.began:
+            self._window_may_end()
+
     def _window_may_end(self) -> None:
         # Weights that are updated by hand show no step: then backward passes count, three for one.
         by_hand = self._watch.step == 0 and len(self.facts.backwards) >= 3 * self.steps
-        if self._is_on and (by_hand or self._watch.step >= self.steps):
+        if not self._is_on or not (by_hand or self._watch.step >= self.steps):
+            return
+        if self._evaluation_too and not self._closing.began:
+            self._closing.begin()
+            self.on_closing()
+        else:
             self._end()

@@ -34,6 +34,7 @@ class ModuleWatch:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.stack: list[nn.Module] = []
+        self.before_root: Callable[[nn.Module], None] = lambda module: None
         self.on_root: list[Listener] = []
         self.on_root_exit: list[Callable[[nn.Module, Any], None]] = []
         self.seen_norms: dict[int, _BatchNorm] = {}
@@ -128,6 +129,9 @@ class ModuleWatch:
     def _root(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         watch = self.watch
         if isinstance(module, nn.modules.loss._Loss):
+            return
+        self.before_root(module)
+        if not watch.looking:  # that was the end
             return
         with watch.own_work_flag(), torch._C.DisableTorchFunction():
             if not watch.names.is_part(module):

@@ -205,11 +205,13 @@ for step in range(4):
 
 @rule(code="TW101", severity="error", depth="live")
 def find_live(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield each line that did so in two steps."""
+    """Yield each line that did so in two steps, or twice in an evaluation after them."""
     for place in dict.fromkeys(b.place for b in facts.broadcasts):
         found = [b for b in facts.broadcasts if b.place == place]
         first = found[0]
-        if len({b.step for b in found}) < min(2, max(facts.num_steps, 1)):
+        steps = {b.step for b in found}
+        times = len(found) if steps == {facts.num_steps} else len(steps)
+        if times < min(2, max(facts.num_steps, 1)):
             continue
         a, b = first.shapes
         yield Hit(
