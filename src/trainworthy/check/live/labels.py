@@ -15,7 +15,7 @@ from torch import nn
 
 from trainworthy.check.live.facts_seldom import MaskedEnd, SoftTargets
 from trainworthy.check.live.facts_steps import LossTargets
-from trainworthy.check.live.one_by_one import OneByOne
+from trainworthy.check.live.one_by_one import OneByOne, from_one_hot
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch
 
@@ -24,6 +24,7 @@ _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _MIN_TOKENS = 32
 _LEAST = 16  # of those that are given one by one
 _SHIFTS = 4
+_ONE_HOT_STEPS = 4
 _MAX_PENDING = 16  # losses of a step, as in gradient accumulation
 _MAX_HOME = 1 << 16  # targets that are brought home as they are: a wait, instead of several
 
@@ -100,7 +101,11 @@ class LabelWatch:
         padding = self._padding_idx(int(scores.shape[1])) if reduced else None
         if padding is not None and isinstance(weight, torch.Tensor) and float(weight[padding]) == 0:
             padding = None
-        ids = next((t for t in self.operators.root_inputs.values() if t.dim() == 2 and _is_ids(t)), None)
+        given = self.operators.root_inputs.values()
+        ids = next((t for t in given if t.dim() == 2 and _is_ids(t)), None)
+        if ids is None and self.watch.step < _ONE_HOT_STEPS:
+            texts = (from_one_hot(t, int(scores.shape[1])) for t in given if t.dim() == 3)
+            ids = next((t for t in texts if t is not None), None)
         if reduced and scores.dim() == 2:
             self._one_by_one.see(scores, targets, source)
         if len(self._pending) >= _MAX_PENDING:
