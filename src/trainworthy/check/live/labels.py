@@ -6,7 +6,7 @@ the forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,10 +104,9 @@ class LabelWatch:
         given = self.operators.root_inputs.values()
         ids = next((t for t in given if t.dim() == 2 and _is_ids(t)), None)
         if ids is None and self.watch.step < _ONE_HOT_STEPS:
-            texts = (from_one_hot(t, int(scores.shape[1])) for t in given if t.dim() == 3)
-            ids = next((t for t in texts if t is not None), None)
+            ids = self.watch.attempt("rows of one", _one_hot_among, given, int(scores.shape[1]))
         if reduced and scores.dim() == 2:
-            self._one_by_one.see(scores, targets, source)
+            self.watch.attempt("single tokens", self._one_by_one.see, scores, targets, source)
         if len(self._pending) >= _MAX_PENDING:
             self._look()
         self._pending.append(_Pending(
@@ -230,6 +229,12 @@ class LabelWatch:
             step=loss.step, place=self.watch.place_of(loss.source), token=int(left), rows=int(cut.sum()),
             distinct_last=int(last),
         ))  # fmt: skip
+
+
+def _one_hot_among(given: Iterable[torch.Tensor], classes: int) -> torch.Tensor | None:
+    """Return the tokens of the first texts whose tokens are rows of zeros and a one."""
+    texts = (from_one_hot(t, classes) for t in given if t.dim() == 3)
+    return next((t for t in texts if t is not None), None)
 
 
 def _is_ids(tensor: torch.Tensor) -> bool:

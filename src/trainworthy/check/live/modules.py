@@ -146,7 +146,8 @@ class ModuleWatch:
             watch.facts.forwards.append(Forward(
                 step=watch.step, place=place, model=id(module), name=watch.names.module(module),
                 training=module.training, grad=torch.is_grad_enabled(), mode_layers=layers, trainable=trainable,
-                loader=self.last_loader(), anchor=self._anchors.number(args, kwargs), whole=self._whole(module),
+                loader=self.last_loader(), whole=self._whole(module),
+                anchor=watch.attempt("data of models", self._anchors.number, args, kwargs),
             ))  # fmt: skip
             for listener in self.on_root:
                 listener(module, args, kwargs)

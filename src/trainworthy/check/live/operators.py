@@ -241,7 +241,7 @@ class OperatorWatch(TorchFunctionMode):
             self._dropout(kind, name, args, kwargs, source)
         elif kind == _DRAW:
             self._draw(args, kwargs, source)
-        elif kind == _RESIZE and not self.modules.stack and args:
+        elif kind == _RESIZE and args and not any(True for m in self.modules.stack[:1] for _ in m.parameters()):
             self.note_resize(args[0], out, source)
         elif kind == _CONV and args and self._is_data(args[0]):
             self.on_convolution(args[0], name)
