@@ -156,9 +156,7 @@ def _push(call: _Scored) -> Push | None:
         return None
     size = gradient.abs()
     laws = [(size / torch.sigmoid(scores), 0), (size / torch.sigmoid(-scores), 1)]
-    if bool(
-        ((scores > 0) & (scores < 1)).all()
-    ):  # probabilities, perhaps: slopes of 1 / (1 - p), 1 / p
+    if bool(((scores > 0) & (scores < 1)).all()):  # probabilities, perhaps: slopes of 1 / (1 - p), 1 / p
         laws += [(size * (1 - scores), 0), (size * scores, 1)]
     spreads = sorted((float(one.std() / one.mean()), label) for one, label in laws)
     if spreads[1][0] < _VARIES or spreads[0][0] > _EXACT * spreads[1][0]:
