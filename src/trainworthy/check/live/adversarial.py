@@ -114,6 +114,8 @@ class AdversarialWatch:
             self._made.clear()
 
     def _judge(self, pushed: list[tuple[_Scored, Push]]) -> None:
+        if {"from 0", "from 1"} <= {push for _, push in pushed}:
+            return  # two kinds of data are to become one
         for call, push in pushed:
             rivals = [one for one in self._before if one[0].module() is call.module()]
             if not rivals or len(self.watch.facts.adversaries) >= _MAX_FOUND:
@@ -153,13 +155,12 @@ def _push(call: _Scored) -> Push | None:
     if not down and not bool((gradient < 0).all()):
         return None
     size = gradient.abs()
-    if bool(((scores > 0) & (scores < 1)).all()):  # probabilities, of which the slope is 1 / p or 1 / (1 - p)
-        low, high = size * (1 - scores), size * scores
-    else:
-        low, high = size / torch.sigmoid(scores), size / torch.sigmoid(-scores)
-    of_low, of_high = (float(one.std() / one.mean()) for one in (low, high))
-    if max(of_low, of_high) < _VARIES or min(of_low, of_high) > _EXACT * max(of_low, of_high):
+    laws = [(size / torch.sigmoid(scores), 0), (size / torch.sigmoid(-scores), 1)]
+    if bool(((scores > 0) & (scores < 1)).all()):  # probabilities, perhaps: slopes of 1 / (1 - p), 1 / p
+        laws += [(size * (1 - scores), 0), (size * scores, 1)]
+    spreads = sorted((float(one.std() / one.mean()), label) for one, label in laws)
+    if spreads[1][0] < _VARIES or spreads[0][0] > _EXACT * spreads[1][0]:
         return None
-    if of_low < of_high:
+    if spreads[0][1] == 0:
         return "to 0" if down else "from 0"
     return "from 1" if down else "to 1"

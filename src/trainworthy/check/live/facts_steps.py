@@ -115,7 +115,8 @@ class Forward:
 
     ``mode_layers`` are classes of its layers that act differently in training and evaluation; ``loader`` is the number
     of the loader that gave the last batch; ``used`` says that a gradient reached the results. ``whole`` is the model
-    that it is a part of, or itself.
+    that it is a part of, or itself. ``anchor`` numbers the tensor that it was given, or a part of: the same number is
+    the same tensor; ``judged`` says that a loss or a comparison followed, without gradients.
     """
 
     step: int
@@ -129,6 +130,8 @@ class Forward:
     loader: int | None = None
     used: bool = False
     whole: int = 0
+    anchor: int | None = None
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,8 +117,10 @@ class Guard:
         self._around = Surroundings(watch, self._modules, self._operators, self._backward, self._loaders)
         self._adversaries = AdversarialWatch(watch)
         self._adversaries.stepped = lambda: self._optimizers.held_by(self.facts.steps[-1].optimizer)
-        self._modules.on_root.append(self._adversaries.module_called)
-        self._modules.on_root_exit.append(self._adversaries.module_left)
+        self._modules.on_root.append(lambda *call: watch.attempt("adversaries", self._adversaries.module_called, *call))
+        self._modules.on_root_exit.append(
+            lambda *end: watch.attempt("adversaries", self._adversaries.module_left, *end)
+        )
         self._seeds = SeedWatch(watch)
         self._closing = Closing(watch, self._end)
         self._modules.before_root = self._closing.before_root

@@ -78,11 +78,19 @@ def _hides_the_past(hidden: torch.Tensor) -> bool:
 def _hides_the_text(hidden: torch.Tensor, given: Iterable[Any]) -> bool:
     """Say whether all that is seen of what a model was given is one token at an end of each row."""
     nobody_sees = hidden.flatten(1, -2).all(1) if hidden.dim() > 2 else hidden
-    for ids in given:
-        tokens = ids.dim() == 2 and not ids.is_floating_point() and ids.dtype is not torch.bool
-        if not tokens or ids.shape != nobody_sees.shape or ids.device != nobody_sees.device:
+    shown = nobody_sees.logical_not()
+    for each in given:
+        ids = each if each.shape[:2] == shown.shape or each.dim() < 2 else each.transpose(0, 1)
+        if not _are_tokens(ids) or ids.shape[:2] != shown.shape or ids.device != shown.device:
             continue
-        shown = nobody_sees.logical_not()
         if bool(shown.any()) and may_be_padding(shown, ids):
-            return not bool((ids[nobody_sees] == ids[shown][0]).any())
+            same = (ids == ids[shown][0]).reshape(*shown.shape, -1).all(-1)
+            return not bool(same[nobody_sees].any())
     return False
+
+
+def _are_tokens(given: torch.Tensor) -> bool:
+    """Say whether a tensor holds tokens, or vectors in their place."""
+    if given.dim() == 3:
+        return given.is_floating_point() and not given.requires_grad
+    return given.dim() == 2 and given.dtype in (torch.int64, torch.int32)

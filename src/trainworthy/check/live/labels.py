@@ -6,7 +6,7 @@ the forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from trainworthy.check.live.facts_seldom import MaskedEnd, SoftTargets
 from trainworthy.check.live.facts_steps import LossTargets
-from trainworthy.check.live.one_by_one import OneByOne
+from trainworthy.check.live.one_by_one import OneByOne, from_one_hot
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch
 
@@ -24,6 +24,7 @@ _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _MIN_TOKENS = 32
 _LEAST = 16  # of those that are given one by one
 _SHIFTS = 4
+_ONE_HOT_STEPS = 4
 _MAX_PENDING = 16  # losses of a step, as in gradient accumulation
 _MAX_HOME = 1 << 16  # targets that are brought home as they are: a wait, instead of several
 
@@ -100,9 +101,12 @@ class LabelWatch:
         padding = self._padding_idx(int(scores.shape[1])) if reduced else None
         if padding is not None and isinstance(weight, torch.Tensor) and float(weight[padding]) == 0:
             padding = None
-        ids = next((t for t in self.operators.root_inputs.values() if t.dim() == 2 and _is_ids(t)), None)
+        given = self.operators.root_inputs.values()
+        ids = next((t for t in given if t.dim() == 2 and _is_ids(t)), None)
+        if ids is None and self.watch.step < _ONE_HOT_STEPS:
+            ids = self.watch.attempt("rows of one", _one_hot_among, given, int(scores.shape[1]))
         if reduced and scores.dim() == 2:
-            self._one_by_one.see(scores, targets, source)
+            self.watch.attempt("single tokens", self._one_by_one.see, scores, targets, source)
         if len(self._pending) >= _MAX_PENDING:
             self._look()
         self._pending.append(_Pending(
@@ -225,6 +229,12 @@ class LabelWatch:
             step=loss.step, place=self.watch.place_of(loss.source), token=int(left), rows=int(cut.sum()),
             distinct_last=int(last),
         ))  # fmt: skip
+
+
+def _one_hot_among(given: Iterable[torch.Tensor], classes: int) -> torch.Tensor | None:
+    """Return the tokens of the first texts whose tokens are rows of zeros and a one."""
+    texts = (from_one_hot(t, classes) for t in given if t.dim() == 3)
+    return next((t for t in texts if t is not None), None)
 
 
 def _is_ids(tensor: torch.Tensor) -> bool:

@@ -58,7 +58,8 @@ class Loading:
 
     def _called(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if name in _RESIZES and args:
-            self.operators.note_resize(args[0], out, self.watch.finder.find(sys._getframe(1))[0])
+            number, _ = self.watch.finder.find(sys._getframe(1))
+            self.watch.attempt("sizes of images", self.operators.note_resize, args[0], out, number)
 
     def _heard(self, resize: Callable[..., Any]) -> Callable[..., Any]:
         def heard(image: Any, *args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,6 +42,8 @@ class ModuleWatch:
         self.last_loader: Callable[[], int | None] = lambda: None
         self._mode_layers: dict[int, tuple[tuple[str, ...], bool]] = {}
         self._wholes: dict[tuple[int, int], int] = {}
+        self._anchors = _Anchors()
+        self._judged: set[int] = set()  # forwards that a loss or a comparison followed
         self._used: set[int] = set()  # forwards whose results a gradient reached
         self._call_code: CodeType | None = None  # of what replaces ``nn.Module.__call__``
         self._callers: list[_Lines | None] = []  # of each call on the stack, once somebody asked
@@ -93,10 +96,16 @@ class ModuleWatch:
                 if plain(tensor) and tensor.grad_fn is not None:
                     tensor.register_hook(lambda grad: self._used.add(at))
 
+    def judged(self) -> None:
+        """Learn that what a model said, without gradients, is compared with something."""
+        self._judged.add(len(self.watch.facts.forwards) - 1)
+
     def finish(self) -> None:
-        """Write down which results gradients reached."""
+        """Write down which results gradients reached, and which were compared with something."""
         facts = self.watch.facts
-        facts.forwards[:] = [replace(f, used=at in self._used) for at, f in enumerate(facts.forwards)]
+        facts.forwards[:] = [
+            replace(f, used=at in self._used, judged=at in self._judged) for at, f in enumerate(facts.forwards)
+        ]
 
     def source(self, frame: FrameType | None) -> int:
         """Return the number of the user's innermost line that led to ``frame``.
@@ -142,6 +151,7 @@ class ModuleWatch:
                 step=watch.step, place=place, model=id(module), name=watch.names.module(module),
                 training=module.training, grad=torch.is_grad_enabled(), mode_layers=layers, trainable=trainable,
                 loader=self.last_loader(), whole=self._whole(module),
+                anchor=watch.attempt("data of models", self._anchors.number, args, kwargs),
             ))  # fmt: skip
             for listener in self.on_root:
                 listener(module, args, kwargs)
@@ -166,6 +176,27 @@ class ModuleWatch:
             trainable = any(p.requires_grad for p in module.parameters())
             known = self._mode_layers[id(module)] = (tuple(dict.fromkeys(found)), trainable)
         return known
+
+
+class _Anchors:
+    """Numbers tensors, and what they are views of, for as long as they live."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
+        self._next = 0
+
+    def number(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+        """Return the number of the first tensor among arguments."""
+        tensor = next((one for one in (*args, *kwargs.values()) if isinstance(one, torch.Tensor)), None)
+        if tensor is None or not plain(tensor) or tensor.requires_grad:
+            return None
+        whole = tensor._base if tensor._base is not None else tensor
+        ref, number = self._known.get(id(whole), (None, 0))
+        if ref is None or ref() is not whole:
+            self._next += 1
+            number = self._next
+            self._known[id(whole)] = (weakref.ref(whole), number)
+        return number
 
 
 def acts_by_mode(module: nn.Module) -> bool:

@@ -15,6 +15,16 @@ _LOOKED_AT = 3  # of the tensors that models were given last
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
+def from_one_hot(tensor: torch.Tensor, classes: int) -> torch.Tensor | None:
+    """Return the tokens that rows of zeros and a one stand for; None for other numbers."""
+    if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.shape[-1] != classes or classes < _LEAST:
+        return None
+    rows = tensor.detach()
+    if bool(((rows != 0).sum(-1) == 1).all()) and bool((rows.amax(-1) == 1).all()):
+        return rows.argmax(-1)
+    return None
+
+
 class OneByOne:
     """Keeps what a model was given last beside the targets of the loss that follows, until the step ends."""
 
@@ -27,18 +37,21 @@ class OneByOne:
         """Note a loss of one token for each sample."""
         if self.watch.step >= _STEPS or targets.dim() > 1:
             return
-        ids = self._given(targets)
+        ids = self._given(targets, int(scores.shape[1]))
         if ids is not None:
             pairs = self._seen.setdefault((source, int(scores.shape[1]), targets.numel()), [])
             if len(pairs) < _MAX_LENGTH:
                 pairs.append((ids.reshape(-1), targets.reshape(-1)))
 
-    def _given(self, targets: torch.Tensor) -> torch.Tensor | None:
+    def _given(self, targets: torch.Tensor, classes: int) -> torch.Tensor | None:
         given = reversed(self.operators.root_inputs.values())
         for _, tensor in zip(range(_LOOKED_AT), given, strict=False):
             whole = tensor.dtype in (torch.int64, torch.int32) and tensor.device == targets.device
             if whole and tensor.numel() == targets.numel() and tensor.dim() <= 2:
                 return tensor
+            found = from_one_hot(tensor, classes)
+            if found is not None and found.numel() == targets.numel() and found.device == targets.device:
+                return found
         return None
 
     def rows(self) -> Iterator[tuple[int, int, torch.Tensor, torch.Tensor]]:

@@ -209,6 +209,8 @@ class OperatorWatch(TorchFunctionMode):
                 self.watch.attempt("fractions", self.truncations.written, name, args, kwargs, source)
 
     def _without_grad(self, kind: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        if kind in (_COMPARE, _LOSS):
+            self.modules.judged()
         if kind == _COMPARE:
             self.broadcasts.see(name, args, out, self.modules.source(sys._getframe(1)), is_compare=True)
         elif kind == _DRAW:
@@ -251,7 +253,7 @@ class OperatorWatch(TorchFunctionMode):
             self._dropout(kind, name, args, kwargs, source)
         elif kind == _DRAW:
             self._draw(args, kwargs, source)
-        elif kind == _RESIZE and not self.modules.stack and args:
+        elif kind == _RESIZE and args and not any(True for m in self.modules.stack[:1] for _ in m.parameters()):
             self.note_resize(args[0], out, source)
         elif kind == _CONV and args and self._is_data(args[0]):
             self.on_convolution(args[0], name)
@@ -264,11 +266,12 @@ class OperatorWatch(TorchFunctionMode):
         self.on_mask(name, args, kwargs, self.root_inputs.values(), source)
 
     def _is_data(self, tensor: torch.Tensor) -> bool:
-        """Say whether a tensor is what a model was given, or is made of that alone and has its shape."""
+        """Say whether a tensor is what a model was given, or is made of that alone and has samples of its shape."""
         given = self.root_inputs
         if id(tensor) in given or tensor.requires_grad:
             return id(tensor) in given
-        return any(tensor.shape == one.shape for one in given.values())
+        sample = tensor.shape[1:]
+        return any(tensor.numel() == one.numel() and one.shape[-len(sample) :] == sample for one in given.values())
 
     def _parts(self, args: tuple[Any, ...], out: tuple[Any, ...] | list[Any], source: int) -> None:
         if len(self.records) < _MAX_RECORDS:

@@ -78,7 +78,8 @@ class Surroundings:
         ]  # fmt: skip
         modules.on_root += [
             self._replicas.module_called, self.collectives.module_called, self._generations.module_called,
-            SpectralWatch(watch).module_called, lone.module_called,
+            SpectralWatch(watch).module_called,
+            lambda *call: watch.attempt("single samples", lone.module_called, *call),
         ]  # fmt: skip
         backward.on_backward.append(self.collectives.backward_begins)
         backward.on_end.append(self._replicas.backward_ended)

@@ -8,7 +8,8 @@ What it finds:
     In real steps: A model that has dropout or BatchNorm is called in training mode three times in a row, without
     gradients and with no step in between, after it was trained; or, with gradients or without, if nothing ever trains
     it and no step comes between its calls; or again and again for the batches of a loader that it never learns from,
-    without gradients, or so that none reaches the results; or layers stay in training mode after `eval()`, because a
+    without gradients, or so that none reaches the results; or for one tensor that it never learns from, whose results
+    are then compared with something; or layers stay in training mode after `eval()`, because a
     class's own `train(mode)` does not hand the mode on.
 
 Why:
@@ -27,6 +28,7 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
@@ -36,6 +38,9 @@ from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.evaluated import evaluated_in_training_mode
 from trainworthy.check.static.evaluated_beside import loaded_beside
 from trainworthy.check.static.modes import training_mode_without_gradients
+
+if TYPE_CHECKING:
+    from trainworthy.check.live.facts_steps import Forward
 
 BAD = """\
 import torch
@@ -99,7 +104,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that were called so three times between two steps, and those that do not obey."""
     yield from _disobeyed(facts)
     yield from _with_gradients(facts)
-    yield from _of_its_own_loader(facts)
+    yield from _of_data_of_its_own(facts)
     trained = {f.model for f in facts.forwards if f.grad and f.training and f.used}
     for model in dict.fromkeys(f.model for f in facts.forwards if f.trainable or f.model not in trained):
         calls = [f for f in facts.forwards if f.model == model and f.mode_layers]
@@ -121,22 +126,33 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 break
 
 
-def _of_its_own_loader(facts: LiveFacts) -> Iterator[Hit]:
-    """Yield models that get the batches of a loader in training mode and without gradients, epoch after epoch."""
+def _of_data_of_its_own(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield models that are evaluated on a loader, or a tensor, in training mode and without gradients, repeatedly."""
     for model in dict.fromkeys(f.model for f in facts.forwards if f.grad and f.training and f.used):
         calls = [f for f in facts.forwards if f.model == model and f.mode_layers and f.training]
         first = min((f.step for f in calls if f.grad), default=0)
         learnt = {f.loader for f in calls if f.grad and f.used}
-        quiet = [f for f in calls if not f.grad and f.step > first and f.loader not in {None, *learnt}]
-        quiet = [f for f in quiet if not _is_dropped(f.place)]
-        if learnt - {None} and len({f.step for f in quiet}) >= 2 and len({f.place for f in quiet}) == 1:
+        later = [f for f in calls if not f.grad and f.step > first and not _is_dropped(f.place)]
+        quiet = [f for f in later if learnt - {None} and f.loader not in {None, *learnt}]
+        quiet = quiet or _of_one_tensor(calls, [f for f in later if f.judged])
+        if len({f.step for f in quiet}) >= 2 and len({f.place for f in quiet}) == 1:
             yield Hit(
                 place=quiet[0].place,
-                message=f"{quiet[0].name} is in training mode, without gradients, for the batches of a loader that it "
-                f"does not learn from, at {len({f.step for f in quiet})} times; it has "
+                message=f"{quiet[0].name} is in training mode, without gradients, for data that it does not learn "
+                f"from, at {len({f.step for f in quiet})} times; it has "
                 f"{' and '.join(quiet[0].mode_layers)}",
                 fix="model.eval() before validation, model.train() after it.",
             )
+
+
+def _of_one_tensor(calls: list[Forward], judged: list[Forward]) -> list[Forward]:
+    """Return the calls with the same tensor, or parts of it, again and again, if it is none that is learnt from."""
+    learnt = {f.anchor for f in calls if f.grad}
+    steps: dict[int, set[int]] = {}
+    for f in judged:
+        if f.anchor is not None and f.anchor not in learnt:
+            steps.setdefault(f.anchor, set()).add(f.step)
+    return [f for f in judged if f.anchor is not None and len(steps.get(f.anchor, ())) >= 2]
 
 
 def _is_dropped(place: Place) -> bool:

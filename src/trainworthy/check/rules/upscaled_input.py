@@ -1,8 +1,9 @@
 """Images are enlarged more than fourfold before the model gets them.
 
 What it finds:
-    `F.interpolate` outside of any module, of four-dimensional data without gradient, that makes both sides more than
-    four times as long.
+    `F.interpolate` outside of any module with parameters, of four-dimensional data without gradient, that makes both
+    sides more than four times as long; also in a data set whose loader has no workers, where `resize` of a PIL image
+    counts, too.
 
 Why:
     Steps cost as many times more as there are pixels more, and no pixel says anything new: 32 x 32 images at 256 x
