@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Draw,
         HiddenText,
         LoneRow,
+        LostTerms,
         MaskedEnd,
         MixedGradients,
         MixedTerms,
@@ -133,6 +134,7 @@ class LiveFacts:
     upscaled: list[Upscaled] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     truncations: list[Truncation] = field(default_factory=list)
+    lost_terms: list[LostTerms] = field(default_factory=list)
     twin_optimizers: list[TwinOptimizers] = field(default_factory=list)
     added_masks: list[AddedMask] = field(default_factory=list)
     padded_targets: list[PaddedTargets] = field(default_factory=list)

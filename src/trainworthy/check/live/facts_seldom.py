@@ -30,6 +30,15 @@ class Truncation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LostTerms:
+    """A sum that was stored at ``places`` of which only ``distinct`` are different."""
+
+    place: Place
+    places: int
+    distinct: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MixedTerms:
     """A loss of which one term is a sum over the batch, of numbers of ``shape``, and another, at ``mean``, a mean."""
 

@@ -325,13 +325,14 @@ class Replicas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateLoad:
-    """A call of ``load_state_dict``: how many tensors there were and how many found a place."""
+    """A call of ``load_state_dict``: how many tensors there were, found a place, and were the model's own before."""
 
     place: Place
     model: str
     num_tensors: int
     num_missing: int
     num_unexpected: int
+    num_own: int
     example_missing: str | None
     example_unexpected: str | None
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from trainworthy.check.live.facts_setup import Reinitialised
-from trainworthy.check.live.operators import remove_mode
+from trainworthy.check.live.modes import remove_mode
 from trainworthy.check.live.watch import Watch
 
 _LOOK = "Module.apply"

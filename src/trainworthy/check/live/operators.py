@@ -18,7 +18,9 @@ from trainworthy.check.live.arguments import ArgumentWatch
 from trainworthy.check.live.broadcasting import BroadcastWatch
 from trainworthy.check.live.facts_seldom import AddedMask, Draw, Upscaled
 from trainworthy.check.live.facts_steps import Dropout
+from trainworthy.check.live.modes import is_innermost, remove_mode
 from trainworthy.check.live.modules import ModuleWatch
+from trainworthy.check.live.scattered import ScatterWatch
 from trainworthy.check.live.truncation import WRITERS, TruncationWatch
 from trainworthy.check.live.watch import Watch, finite_reading, plain
 
@@ -31,8 +33,8 @@ _MAX_DRAWS, _DRAW_STEPS = 100, 8
 
 (
     _SKIP, _OTHER, _ELEMENTWISE, _COMPARE, _LOSS, _DROPOUT, _ATTENTION, _CONV, _SQUASH, _MASK, _DRAW, _RESIZE, _SAME,
-    _HEADS, _WRITE,
-) = range(15)  # fmt: skip
+    _HEADS, _WRITE, _TAKE,
+) = range(16)  # fmt: skip
 _NAMES = {
     _ELEMENTWISE: "add sub mul div true_divide rsub subtract multiply divide __add__ __sub__ __mul__ __truediv__ "
     "__radd__ __rsub__ __rmul__ __rtruediv__",
@@ -47,11 +49,12 @@ _NAMES = {
     _SQUASH: "softmax sigmoid log_softmax",
     _MASK: "masked_fill masked_fill_ where full full_like triu tril fill_ new_full tensor as_tensor",
     _DRAW: "multinomial",
+    _TAKE: "__getitem__",
     _WRITE: "__setitem__ scatter scatter_ index_fill index_fill_ copy_",
     _RESIZE: "interpolate upsample",
     # What comes out is finite if what goes in is: a view, a copy, a part, or nothing but what was above 0.
     _SAME: "view view_as reshape reshape_as flatten unflatten transpose permute swapaxes swapdims movedim squeeze "
-    "unsqueeze expand expand_as chunk split tensor_split unbind narrow select t __getitem__ contiguous clone "
+    "unsqueeze expand expand_as chunk split tensor_split unbind narrow select t contiguous clone "
     "relu relu_ relu6 max_pool1d max_pool2d max_pool3d",
     _SKIP: "size dim numel item tolist cpu cuda numpy detach backward requires_grad_ __len__ __repr__ __format__ "
     "register_hook retain_grad zero_ is_contiguous is_floating_point data_ptr element_size storage_offset stride "
@@ -107,6 +110,7 @@ class OperatorWatch(TorchFunctionMode):
         self.broadcasts = BroadcastWatch(watch)
         self.arguments = ArgumentWatch(watch)
         self.truncations = TruncationWatch(watch)
+        self.scattered = ScatterWatch(watch)
         self.root_inputs: dict[int, torch.Tensor] = {}
         self.evaluated_inputs: tuple[torch.Tensor, ...] = ()  # of the last call without gradients
         self.mark_all = True
@@ -170,6 +174,11 @@ class OperatorWatch(TorchFunctionMode):
         if kind in (_WRITE, _MASK):
             self._write(func.__name__, args, kwargs)
             kind = _OTHER if kind == _WRITE else kind
+        elif kind == _TAKE:
+            kind = _SAME
+            watch.attempt("repeated indices", self.scattered.taken, args, out)
+        elif self.scattered.waits:
+            self.scattered.added(func.__name__, args, out)
         if not torch.is_grad_enabled():
             if kind in (_DROPOUT, _ATTENTION, _COMPARE, _DRAW, _LOSS):
                 with watch.own_work():
@@ -203,6 +212,9 @@ class OperatorWatch(TorchFunctionMode):
         return kind
 
     def _write(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.scattered.waits and name == "__setitem__":
+            with self.watch.own_work():
+                self.watch.attempt("repeated indices", self.scattered.stored, args, sys._getframe(2))
         if name in WRITERS and args and isinstance(args[0], torch.Tensor) and not args[0].is_floating_point():
             source = self.modules.source(sys._getframe(2))
             with self.watch.own_work():
@@ -379,21 +391,3 @@ class OperatorWatch(TorchFunctionMode):
         path = str(self.watch.finder.base / place.path)
         lines = [linecache.getline(path, place.line + i) for i in range(3)]
         return not lines[0] or any("training" in line or "train" in line for line in lines)
-
-
-def is_innermost(mode: TorchFunctionMode) -> bool:
-    """Tell whether ``mode`` is the innermost function mode."""
-    depth = torch._C._len_torch_function_stack()
-    return depth > 0 and torch._C._get_function_stack_at(depth - 1) is mode
-
-
-def remove_mode(mode: TorchFunctionMode) -> None:
-    """Take a mode off the stack, wherever on it it is."""
-    above = []
-    while torch._C._len_torch_function_stack():
-        top = torch._C._pop_torch_function_stack()
-        if top is mode:
-            break
-        above.append(top)
-    for each in reversed(above):
-        torch._C._push_on_torch_function_stack(each)

@@ -110,13 +110,17 @@ def _leaves(loop: ast.For) -> type[ast.stmt] | None:
 
 def _asking_loop(node: ast.AST, context: Context, *, returned: bool) -> LoopNode | None:
     """Return the loop in each turn of which something is drawn and a backward pass runs; None if there is none."""
-    outer = context
+    outer, trains = context, False
     if returned:
         if context.loops or not context.callers or not _is_returned(node, context):
             return None
-        outer = context.callers[-1].context
+        for caller in context.callers[::-1]:  # the one that asks, and those that lead to it
+            outer = caller.context
+            if outer.loops:
+                break
+            trains = trains or (outer.function is not None and _trains_itself(outer.function.node))
     loop = outer.loops[-1] if outer.loops else None
-    if not isinstance(loop, ast.For | ast.While) or not _trains_itself(loop):
+    if not isinstance(loop, ast.For | ast.While) or not (trains or _trains_itself(loop)):
         return None
     return None if any(one in walk(loop) for one, _ in outer.branches) else loop
 
@@ -133,9 +137,9 @@ def _is_returned(node: ast.AST, context: Context) -> bool:
     return any(node in walk(one) or drawn & variables(one) for one in returns)
 
 
-def _trains_itself(loop: ast.For | ast.While) -> bool:
-    """Say whether a backward pass stands in a loop, and not in another one within."""
-    left: list[ast.AST] = [*loop.body]
+def _trains_itself(loop: ast.For | ast.While | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> bool:
+    """Say whether a backward pass stands in a loop, or function, and not in another one within."""
+    left: list[ast.AST] = [*loop.body] if isinstance(loop.body, list) else []
     for one in left:  # which grows
         if isinstance(one, ast.Call) and last_name(one.func) in ("backward", "train_step", "training_step"):
             return True

@@ -1,8 +1,8 @@
 """A comment gives a shape that the step does not have.
 
 What it finds:
-    A line whose comment is nothing but a shape in numbers, `# (8, 64, 112, 112)` or `# 112 x 112 x 64`, and none of
-    the results of the line has these sizes, in any order, with or without the batch.
+    A line whose comment is nothing but a shape, `# (8, 64, 112, 112)`, `# (N, 64, 112, 112)` or `# 112 x 112 x 64`, and
+    none of the results of the line has the sizes that are numbers, in any order, with or without the batch.
 
 Why:
     Comments outlive the code: readers copy sizes from them, and the next layer is made to fit.
@@ -14,6 +14,7 @@ How sure:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from trainworthy.check.dry.rows import place_of, rows, source_lines
@@ -49,7 +50,7 @@ for step in range(3):
 """
 
 _SHAPE = re.compile(
-    r"#\s*(?:->|shape:?|out:?|output:?)?\s*([\[(]\d+(?:\s*,\s*\d+)+,?[\])]|\d+(?:\s*[x*]\s*\d+)+)\s*(?:#.*)?$"
+    r"#\s*(?:->|shape:?|out:?|output:?)?\s*([\[(]\w+(?:\s*,\s*\w+)+,?[\])]|\d+(?:\s*[x*]\s*\d+)+)\s*(?:#.*)?$"
 )
 
 
@@ -68,11 +69,12 @@ def find(tape: Tape) -> Iterator[Hit]:
                 said[place] = match[1]
         made.setdefault(place, set()).update(t.shape for t in row.signature.outputs)
     for place, text in said.items():
-        wanted = sorted(map(int, re.findall(r"\d+", text)))
+        sizes = re.findall(r"\d+" if "," not in text else r"\w+", text)
+        numbers = Counter(int(size) for size in sizes if size.isdecimal())
         seen = made[place]
-        if len(wanted) < 2 or any(wanted in (sorted(shape), sorted(shape[1:])) for shape in seen):
+        alike = [shape for shape in seen if len(shape) - len(sizes) in (0, 1)]
+        if not numbers or len(sizes) < 2 or any(not numbers - Counter(shape) for shape in alike):
             continue
-        alike = [shape for shape in seen if len(shape) - len(wanted) in (0, 1)]
         if alike:
             shown = ", ".join(map(str, sorted(alike)[:3]))
             yield Hit(

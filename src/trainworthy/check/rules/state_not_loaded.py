@@ -1,10 +1,12 @@
 """A checkpoint was loaded, and none of it found its place.
 
 What it finds:
-    load_state_dict(..., strict=False) with keys of which not one is the model's.
+    load_state_dict(..., strict=False) with keys of which not one is the model's. And a checkpoint of which only what
+    fits was put into the model's own `state_dict()`, where nothing did: the model is given its own tensors.
 
 Why:
-    Prefixes differ ("module.", "_orig_mod.", "model."), and strict=False says nothing: the model is as it was.
+    Prefixes differ ("module.", "_orig_mod.", "model."), and strict=False, or the comprehension that picks what fits,
+    says nothing: the model is as it was.
 
 How sure:
     Sure.
@@ -64,4 +66,10 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
                 message=f"load_state_dict loaded 0 of {load.num_tensors} tensors into {load.model}",
                 evidence=(Evidence(f"given {load.example_unexpected!r}, the model has {load.example_missing!r}"),),
                 fix="Take the prefix off the keys, and load with strict=True.",
+            )
+        elif load.num_tensors > 1 and load.num_own == load.num_tensors:
+            yield Hit(
+                place=load.place,
+                message=f"load_state_dict gave {load.model} its own {load.num_own} tensors: nothing was loaded",
+                fix="Compare the names of the checkpoint with the model's; weights that are kept need a `clone()`.",
             )
