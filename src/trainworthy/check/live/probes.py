@@ -123,8 +123,9 @@ def _run(watch: Watch, call: Call) -> None:
     is_causal = _predicts_the_next(facts)
     size, assumed = _batch_size(facts, call, tensors[0])
     mixes = size if not facts.stay_in_training and _are_of_samples(tensors, size) else None
+    second = _size_of_second_axis(facts, tensors) if mixes is None and not facts.stay_in_training else None
     padding = _padding_of(model, tensors)
-    if not is_causal and mixes is None and padding is None:
+    if not is_causal and mixes is None and second is None and padding is None:
         return
     twin = copy_of(model).eval()
     args, kwargs = copy_of_arguments(call.args, call.kwargs)
@@ -133,10 +134,11 @@ def _run(watch: Watch, call: Call) -> None:
     if not first:
         return
     name = type(model).__name__
-    if mixes is not None:
-        found = _mixed(first, twin, args, kwargs, given=given, size=mixes)
+    if mixes is not None or second is not None:
+        found = _mixed(first, twin, args, kwargs, given=given, size=mixes or second or 0, axis=int(mixes is None))
         facts.probes.extend(
-            Probe(place=call.place, what="samples-mixed", model=name, batch_assumed=assumed, **f) for f in found
+            Probe(place=call.place, what="samples-mixed", model=name, batch_assumed=assumed or mixes is None, **f)
+            for f in found
         )
     if padding is not None:
         found = _padded(first, twin, call.args, call.kwargs, ids=tensors[0], padding=padding)
@@ -202,17 +204,19 @@ def _outputs(value: Any) -> list[torch.Tensor]:
 
 
 def _mixed(
-    before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, *, given: list[torch.Tensor], size: int
-) -> Iterator[dict[str, Any]]:
+    before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, *, given: list[torch.Tensor], size: int,
+    axis: int = 0,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Make the first sample the same as the second, in all that is given of it; the outputs of the others must stay."""
-    if all(torch.equal(tensor[0], tensor[1]) for tensor in given):
+    pairs = [(tensor.select(axis, 0), tensor.select(axis, 1)) for tensor in given if tensor.dim() > axis]
+    if all(torch.equal(first, second) for first, second in pairs):
         return
-    firsts = [tensor[0].clone() for tensor in given]
-    for tensor in given:
-        tensor[0] = tensor[1]
+    firsts = [first.clone() for first, _ in pairs]
+    for first, second in pairs:
+        first.copy_(second)
     after = _outputs(model(*args, **kwargs))
-    for tensor, first in zip(given, firsts, strict=True):  # other probes go on with it
-        tensor[0] = first
+    for (first, _), kept in zip(pairs, firsts, strict=True):  # other probes go on with it
+        first.copy_(kept)
     for old, new in zip(before, after, strict=True):
         if old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
             continue
@@ -260,6 +264,18 @@ def _are_of_samples(tensors: list[torch.Tensor], size: int | None) -> bool:
     """Say whether all tensors have the batch's axis first, and at least one of them a further axis."""
     others = [t for t in tensors if not _one_batch_dim(t, size)]
     return len(others) < len(tensors) and all(t.dim() == 1 and t.shape[0] == size for t in others)
+
+
+def _size_of_second_axis(facts: LiveFacts, tensors: list[torch.Tensor]) -> int | None:
+    """Return how many samples there are if the batch's axis is the second of all tensors: time, sample, feature.
+
+    As many class targets as it is long say so.
+    """
+    series = [t for t in tensors if t.dim() == 3 and t.is_floating_point()]
+    size = series[0].shape[1] if series else 0
+    targets = any(t.step == 0 and t.is_flat and t.num_targets == size for t in facts.targets)
+    fits = all(t.dim() >= 2 and t.shape[1] == size and size not in (t.shape[0], *t.shape[2:]) for t in tensors)
+    return size if size >= 3 and targets and fits else None
 
 
 def _one_batch_dim(tensor: torch.Tensor, size: int | None) -> bool:
