@@ -59,7 +59,7 @@ def _told_again(data: dict[str, Any]) -> list[str]:
         "| depth | programs | named on a marked line | named elsewhere | missed | not run | at first look | alarms |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    third = data["third"]
+    third, fourth = data["third"], data["fourth"]
     for depth, counts in data["summary"].items():
         cells = [counts.get(one, 0) for one in ("found", "elsewhere", "missed", "failed")]
         first = data["first_look"].get(depth, "")
@@ -69,5 +69,11 @@ def _told_again(data: dict[str, Any]) -> list[str]:
         f"Of these, {third['programs']} are a third telling, written when rules had been widened for the first two. At",
         f"first look {third['named']} of them were named on a marked line, and {third['elsewhere']} elsewhere: forms",
         "that no rule was shown are found as seldom as before.",
+        "",
+        f"Another {fourth['programs']}, of rows without a third, were told a fourth time while rules learnt to look at",
+        "what is computed rather than how it is written, without sight of them:",
+        f"{fourth['before']['named']} were named on a line before that, and {fourth['before']['elsewhere']} elsewhere;"
+        f" {fourth['named']} and",
+        f"{fourth['elsewhere']} after it.",
     ]
     return [*lines, "", "## Rows", ""]
