@@ -1,10 +1,10 @@
 """The catalogue of mistakes told again: each row in two other forms, as other people would write it.
 
 ``tests/cases/retold/P029a.py`` and ``P029b.py`` (for some rows ``c`` or ``d``, too) hold row P029's mistake behind
-other spellings of the same interface, helper functions, settings and classes, within a program that is right otherwise. They
-were written from the catalogue alone, without sight of the rules. ``# BUG`` marks the lines that may be named.
-``# FIX:`` lines take the place of the marked line above them in the right version of the program, and ``# FIX+:`` lines
-are added to it.
+other spellings of the same interface, helper functions, settings and classes, within a program that is right
+otherwise. They were written from the catalogue alone, without sight of the rules. ``# BUG`` marks the lines that may
+be named. ``# FIX:`` lines take the place of the marked line above them in the right version of the program, and
+``# FIX+:`` lines are added to it.
 
 A mistake is found if, at the depth that the row names, a rule speaks of a marked line, and not of the right version;
 it is seen elsewhere if one of the row's own rules speaks of another line. What rules that are on by default say of a

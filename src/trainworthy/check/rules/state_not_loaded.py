@@ -45,7 +45,8 @@ torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
-saved = {k: v for k, v in model.state_dict().items() if not k.startswith("2.")}
+before = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 5))
+saved = {k: v for k, v in before.state_dict().items() if not k.startswith("2.")}
 model.load_state_dict(saved, strict=False)
 for step in range(3):
     x, y = torch.randn(8, 4), torch.randint(3, (8,))
