@@ -123,7 +123,7 @@ def _run(watch: Watch, call: Call) -> None:
     is_causal = _predicts_the_next(facts)
     size, assumed = _batch_size(facts, call, tensors[0])
     mixes = size if not facts.stay_in_training and _are_of_samples(tensors, size) else None
-    second = _size_of_second_axis(facts, tensors) if mixes is None and not facts.stay_in_training else None
+    second = _size_of_second_axis(facts, tensors) if not facts.stay_in_training else None
     padding = _padding_of(model, tensors)
     if not is_causal and mixes is None and second is None and padding is None:
         return
@@ -134,6 +134,8 @@ def _run(watch: Watch, call: Call) -> None:
     if not first:
         return
     name = type(model).__name__
+    if second is not None and all(one.shape[0] != mixes for one in first):
+        mixes = None  # a loader's batch was measured along the other axis
     if mixes is not None or second is not None:
         found = _mixed(first, twin, args, kwargs, given=given, size=mixes or second or 0, axis=int(mixes is None))
         facts.probes.extend(
