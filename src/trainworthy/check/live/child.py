@@ -67,7 +67,7 @@ def _run(job: Job) -> Outcome:
         evaluation_too=True,
     )  # fmt: skip
     guard.on_window_end = _stop
-    guard.on_closing = lambda: _watch_time(min(_EVALUATION_S, _time_left()), WindowOver)
+    guard.on_closing = _hurry
     _watch_time(job.time_limit_s)
     error = None
     try:
@@ -118,8 +118,11 @@ def _stop() -> None:
         raise WindowOver
 
 
-def _time_left() -> float:
-    return signal.getitimer(signal.ITIMER_REAL)[0]
+def _hurry() -> None:
+    """Leave little time to what comes after the steps."""
+    if threading.current_thread() is threading.main_thread():  # which alone may set a timer
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        _watch_time(min(_EVALUATION_S, left), WindowOver)
 
 
 def _watch_time(limit_s: float, error: type[BaseException] = TimeOver) -> None:
