@@ -84,10 +84,13 @@ def test_the_script_ends_where_it_trains_again_and_its_loaders_before(tmp_path: 
         "batches = iter(train)\nfor _ in range(10):\n    next(batches)",
     ],
 )
-def test_what_comes_of_loaders_that_ended_early_is_no_fault_of_the_script(after: str, tmp_path: Path) -> None:
-    found, error = checked(TRAINS + EVALUATES.replace("range(3)", "range(1)") + "\n" + after + "\n", tmp_path)
-    assert ("TW101", LINE) in found
-    assert error is None
+def test_what_is_raised_after_loaders_that_ended_early_is_told_and_no_failure(after: str, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(TRAINS + EVALUATES.replace("range(3)", "range(1)") + "\n" + after + "\n", encoding="utf-8")
+    result = check_live(str(script), steps=5)
+    assert ("TW101", LINE) in [(f.code, f.place.line) for f in result.findings]
+    assert result.error is None
+    assert [one["look"] for one in result.left_out] == ["the evaluation after the steps"]
 
 
 def test_a_script_that_fails_before_its_steps_are_over_has_failed(tmp_path: Path) -> None:

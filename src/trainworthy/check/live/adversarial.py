@@ -113,6 +113,13 @@ class AdversarialWatch:
         if not self._before:
             self._made.clear()
 
+    def forget(self) -> None:
+        """Let go of all tensors."""
+        self._given = None
+        self._calls.clear()
+        self._made.clear()
+        self._before.clear()
+
     def _judge(self, pushed: list[tuple[_Scored, Push]]) -> None:
         if {"from 0", "from 1"} <= {push for _, push in pushed}:
             return  # two kinds of data are to become one

@@ -25,6 +25,7 @@ from trainworthy.virtual.script_job import FAULTS, PROGRESS, Job, Outcome, load_
 if TYPE_CHECKING:
     from trainworthy.check.live.facts import LiveFacts
     from trainworthy.check.live.guard import Guard
+    from trainworthy.virtual.script_load import Program
 
 _EVALUATION_S = 10.0  # for what evaluates after the steps, beside its loaders
 _exit = os._exit
@@ -68,8 +69,24 @@ def _run(job: Job) -> Outcome:
     )  # fmt: skip
     guard.on_window_end = _stop
     guard.on_closing = _hurry
-    _watch_time(job.time_limit_s)
+    error = _watched(program, guard, job.time_limit_s)
+    guard.close()
+    facts, left_out = guard.facts, [asdict(one) for one in guard.left_out]
+    if guard.is_closing and error is not None:  # it may have come of loaders that ended early
+        left_out.append({"look": "the evaluation after the steps", "error": error["message"].split("\n")[0]})
+        error = None
+    error = _own_fault(guard) or error or _nothing_seen(facts)
+    return Outcome(
+        error=error, steps=facts.num_steps,
+        notes={"findings": [f.to_dict() for f in guard.findings], "seconds": facts.seconds,
+               "backwards": len(facts.backwards), "left_out": left_out},
+    )  # fmt: skip
+
+
+def _watched(program: Program, guard: Guard, limit_s: float) -> dict[str, Any] | None:
+    """Run a program under the guard; return how it failed, if it did."""
     error = None
+    _watch_time(limit_s)
     try:
         with guard:
             if program.function is not None:
@@ -79,7 +96,7 @@ def _run(job: Job) -> Outcome:
     except WindowOver:
         pass
     except TimeOver:
-        error = make_error("timeout", f"The script was stopped at its time limit of {job.time_limit_s:g} s.")
+        error = make_error("timeout", f"The script was stopped at its time limit of {limit_s:g} s.")
     except SystemExit as left:
         if left.code not in (None, 0):
             error = make_error("exited", f"The script left with SystemExit: {left.code}.")
@@ -88,16 +105,7 @@ def _run(job: Job) -> Outcome:
         error = _describe(raised, program.roots)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    guard.close()
-    facts = guard.facts
-    if guard.is_closing:  # what came of loaders that ended early is no fault of the script's
-        error = None
-    error = _own_fault(guard) or error or _nothing_seen(facts)
-    return Outcome(
-        error=error, steps=facts.num_steps,
-        notes={"findings": [f.to_dict() for f in guard.findings], "seconds": facts.seconds,
-               "backwards": len(facts.backwards), "left_out": [asdict(one) for one in guard.left_out]},
-    )  # fmt: skip
+    return error
 
 
 def _own_fault(guard: Guard) -> dict[str, Any] | None:

@@ -201,6 +201,7 @@ class Guard:
         watch.facts.loader_wait_s = self._loaders.wait_s
         watch.remove()
         self._operators.forget()
+        self._adversaries.forget()
         self._following.calls.clear()
         self.findings = () if watch.failed else judge(watch.facts, off_too=self._off_rules_too)
         if self._report is not None:

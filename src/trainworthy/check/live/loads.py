@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -50,8 +51,11 @@ class LoadWatch:
 
 
 def _own(module: nn.Module, state_dict: Any) -> int:
-    """Count the tensors of a checkpoint that are the model's own, under the same names."""
-    own = module.state_dict(keep_vars=True)
+    """Count the tensors of a checkpoint that are the model's own, under the same names.
+
+    Its ``state_dict`` is not asked: that may be the user's, or gather from other ranks.
+    """
+    own = dict(chain(module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)))
     return sum(
         isinstance(value, torch.Tensor) and isinstance(mine := own.get(name), torch.Tensor) and _is_one(value, mine)
         for name, value in state_dict.items()

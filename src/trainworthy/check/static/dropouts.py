@@ -22,8 +22,6 @@ _ATTENTION = ("torch.nn.functional.scaled_dot_product_attention", "torch.scaled_
 
 def always_on(analysis: Analysis) -> Iterator[tuple[Call, str]]:
     """Yield calls in methods of modules whose dropout does not depend on the mode, with the reason."""
-    if not any("drop" in word.lower() for source in analysis.sources for word in source.words):
-        return
     for call in once_per_place(analysis.calls(*_DROPOUTS)):
         given = call.has(2, "training") or call.constant(1, "p") == 0 or call.starred
         if not given and _follows_nothing(call) and not _asked_for(call):
