@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from trainworthy.check.finding import Place
-from trainworthy.check.live import datasets
+from trainworthy.check.live import contents, datasets
 from trainworthy.check.live.datasets import DatasetWatch
 from trainworthy.check.live.watch import Watch
 from trainworthy.tape.source import SourceFinder
@@ -79,5 +79,5 @@ def test_one_that_fails_is_left() -> None:
 
 
 def test_large_ones_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "_MAX_BYTES", 8)
+    monkeypatch.setattr(contents, "_MAX_BYTES", 8)
     assert looked_at(Halved()).watch.facts.changed_samples == []

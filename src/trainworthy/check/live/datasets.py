@@ -2,39 +2,41 @@
 
 A child process, forked as a worker of a DataLoader is, asks the data set for its first samples twice, with the random
 number generators in the same state; between the two the samples are collated, as a batch of the loader would be.
-Samples that differ the second time, when what the data set stores differs too, were changed in place. What the child
-does to memory is gone with it: the training's own data set is left alone.
+Samples that differ the second time, when what the data set stores differs too, were changed in place. Where only what
+is stored differs, as where the same pixels are blackened again, the second time gets other random numbers, and is
+compared with what they give first of all. What a child does to memory is gone with it: the training's own data set is
+left alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import select
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils.data import IterableDataset
 
 from trainworthy.check.finding import Place
+from trainworthy.check.live.contents import Content, content, first_difference, is_small, stored_by
 from trainworthy.check.live.facts_seldom import ChangedSample
 from trainworthy.check.live.loaders import stored_generators
 from trainworthy.check.live.twins import undisturbed
 from trainworthy.check.live.watch import Watch
+from trainworthy.check.live.writers import writing_line
 
-_MAX_BYTES = 128 * 1024**2
-_MAX_OBJECTS = 200_000
 _SAMPLES = 4
 _MAX_LOOKS = 8  # a program may make a data set for each episode
 _LIMIT_S = 10.0
 _MAX_SAID = 2**16
 _exit = os._exit
-
-Content = tuple[tuple[str, Any], ...]
 
 
 class DatasetWatch:
@@ -57,17 +59,27 @@ class DatasetWatch:
             self.watch.attempt("data sets", self._look, dataset, getattr(iterator, "_collate_fn", None), place)
 
     def _look(self, dataset: Any, collate: Any, place: Place) -> None:
-        if not sys.platform.startswith("linux") or not _is_small(dataset) or any(stored_generators(dataset)):
+        if not sys.platform.startswith("linux") or not is_small(dataset) or any(stored_generators(dataset)):
             return
         found = _in_a_child(lambda: _changed(dataset, collate))
-        if found is not None:
+        if found is not None and not found[1]:
+            found[1] = _in_a_child(lambda: _changed_later(dataset))
+        if found is not None and found[1]:
             by, where, stored = found
-            functions = [_collating(collate)] if by == "collate" else _getters(dataset)
-            places = [at for one in functions if (at := self.watch.defined_at(one)) is not None]
             self.watch.facts.changed_samples.append(ChangedSample(
-                place=places[-1] if places else place, loader=place, dataset=type(dataset).__name__, by=by, where=where,
-                stored=stored,
+                place=self._writer(dataset, collate, by, stored) or place, loader=place, dataset=type(dataset).__name__,
+                by=by, where=where, stored=stored,
             ))  # fmt: skip
+
+    def _writer(self, dataset: Any, collate: Any, by: str, stored: str) -> Place | None:
+        """Return the user's line that writes into a part of a data set; without it, the function that leads there."""
+        is_user = self.watch.finder.is_user
+        line = _in_a_child(lambda: writing_line(lambda: _once(dataset, collate, by), dataset, stored, is_user))
+        if line is not None:
+            return Place(self.watch.finder.relative(line[0]), line[1])
+        functions = [_collating(collate)] if by == "collate" else _getters(dataset)
+        places = [at for one in functions if (at := self.watch.defined_at(one)) is not None]
+        return places[-1] if places else None
 
 
 def _collating(collate: Any) -> Any:
@@ -114,116 +126,60 @@ def _in_a_child(look: Callable[[], Any]) -> Any:
 
 
 def _changed(dataset: Any, collate: Any) -> tuple[str, str, str] | None:
-    """Say by what a sample changes, which part of it, and which part of the data set with it."""
+    """Say by what a sample changes, which part of it ("": none to be seen), and which part of the data set with it."""
     at = range(min(_SAMPLES, len(dataset)))
-    before = _stored(dataset)
-    kept = [_content(one) for one in _taken(dataset, at)]
+    before = stored_by(dataset)
+    kept = [content(one) for one in _taken(dataset, at)]
     if any(stored_generators(dataset)):  # made when the first sample is taken, as it should be in a worker
         return None
-    where, stored = _difference(kept[:1], dataset, at), _first_difference(before, _stored(dataset))
-    if where and stored:
+    where = _difference(kept[:1], dataset, at)
+    stored = first_difference(before, stored_by(dataset), of_data=not where)
+    if stored:
         return "__getitem__", where, stored
     if where or len(at) < 2 or collate is None:
         return None
-    before, samples = _stored(dataset), _taken(dataset, at)
+    before, samples = stored_by(dataset), _taken(dataset, at)
     with undisturbed():
         collate(samples)
-    where, stored = _difference(kept, dataset, at), _first_difference(before, _stored(dataset))
+    where, stored = _difference(kept, dataset, at), first_difference(before, stored_by(dataset))
     return ("collate", where, stored) if where and stored else None
+
+
+def _changed_later(dataset: Any) -> str:
+    """Name the first part of the first sample that differs in the next epoch because it was taken in this one."""
+    first = _in_a_child(lambda: _digests(dataset))
+    _taken(dataset, range(1))
+    later = _digests(dataset)
+    return next((path or "the sample" for path, digest in first or () if digest != dict(later).get(path)), "")
+
+
+def _digests(dataset: Any) -> list[tuple[str, str]]:
+    """Return the parts of the first sample under random numbers of another epoch, short enough to be sent."""
+    with undisturbed():
+        torch.manual_seed(1)
+        random.seed(1)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(1)
+        return [(path, hashlib.sha256(repr(part).encode()).hexdigest()) for path, part in content(dataset[0])]
+
+
+def _once(dataset: Any, collate: Any, by: str) -> None:
+    """Take samples, and collate them, as it was done when something changed."""
+    samples = _taken(dataset, range(min(_SAMPLES, len(dataset))))
+    if by == "collate":
+        with undisturbed():
+            collate(samples)
 
 
 def _difference(kept: list[Content], dataset: Any, at: range) -> str:
     """Name the first part that differs of samples that are taken again, or the error that this leads to."""
     try:
-        again = [_content(one) for one in _taken(dataset, at)]
+        again = [content(one) for one in _taken(dataset, at)]
     except Exception as error:
         return type(error).__name__
-    return next((found for a, b in zip(kept, again, strict=False) if (found := _first_difference(a, b))), "")
+    return next((found for a, b in zip(kept, again, strict=False) if (found := first_difference(a, b))), "")
 
 
 def _taken(dataset: Any, at: range) -> list[Any]:
     with undisturbed():
         return [dataset[i] for i in at]
-
-
-def _first_difference(before: Content, after: Content) -> str:
-    """Name the first part that differs in value, or is gone; "" if none does. What is new is no change."""
-    later = dict(after)
-    return next((path or "the sample" for path, value in before if value != later.get(path)), "")
-
-
-def _stored(dataset: Any) -> Content:
-    """Return what a data set holds: of a wrapper, what is in the data sets that it wraps."""
-    return _content(vars(dataset))
-
-
-def _content(value: Any) -> Content:
-    return tuple(_leaves(value, "", set()))
-
-
-def _leaves(value: Any, path: str, around: set[int]) -> Iterator[tuple[str, Any]]:
-    """Yield the parts of a value, with their bytes or numbers; lists also with how long they are."""
-    if id(value) in around or len(around) > 12:
-        return
-    if isinstance(value, torch.Tensor):
-        yield (
-            path,
-            (tuple(value.shape), value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()),
-        )
-    elif _is_array(value):
-        yield path, (value.shape, value.tobytes())
-    elif isinstance(value, (str, bytes, int, float, bool)) or value is None:
-        yield path, (value,)
-    else:
-        inner = around | {id(value)}
-        for name, each in _parts(value):
-            yield from _leaves(each, f"{path}{name}", inner)
-
-
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, (list, tuple)):
-        yield "(length)", len(value)
-        for i, each in enumerate(value):
-            yield f"[{i}]", each
-    elif isinstance(value, dict):
-        for key, each in list(value.items()):
-            yield f"[{key!r}]" if not isinstance(key, str) else f".{key}", each
-    elif _is_image(value):
-        yield "", value.tobytes()
-    elif hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value):
-        yield from ((f".{name}", each) for name, each in vars(value).items())
-
-
-def _is_array(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray) and value.dtype != object
-
-
-def _is_image(value: Any) -> bool:
-    image = sys.modules.get("PIL.Image")
-    return image is not None and isinstance(value, image.Image)
-
-
-def _is_small(dataset: Any) -> bool:
-    """Say whether what a data set stores can be compared with itself quickly: by bytes and objects."""
-    size, count = 0, 0
-    left, seen = [dataset], set()
-    while left:
-        one = left.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        count += 1
-        if isinstance(one, torch.Tensor):
-            size += one.numel() * one.element_size()
-        elif _is_array(one):
-            size += one.nbytes
-        elif isinstance(one, (str, bytes)):
-            size += len(one)
-        elif _is_image(one):  # which may not have been read from its file yet, and shall not be here
-            size += 4 * one.width * one.height
-        elif not isinstance(one, (int, float, type)):
-            left += [each for _, each in _parts(one)]
-        if size > _MAX_BYTES or count > _MAX_OBJECTS:
-            return False
-    return hasattr(dataset, "__dict__")

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         EmptyGroup,
         LeftOut,
         LongGeneration,
+        LostFill,
         NotFrozen,
         OutOfSight,
         Overwritten,
@@ -146,6 +147,7 @@ class LiveFacts:
     signals: list[Signals] = field(default_factory=list)
     scaler_used: bool = False
     reinitialised: list[Reinitialised] = field(default_factory=list)
+    lost_fills: list[LostFill] = field(default_factory=list)
     spectral_norms: list[UnreadySpectralNorm] = field(default_factory=list)
     generations: list[LongGeneration] = field(default_factory=list)
     unapplied_freezes: list[UnappliedFreeze] = field(default_factory=list)

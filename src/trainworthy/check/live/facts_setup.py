@@ -22,6 +22,21 @@ class Reinitialised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LostFill:
+    """A line of which no number was left, because another filled all its parameters again, and more.
+
+    ``at`` is that line, ``count`` the number of its parameters; ``what`` it filled them with, and ``by`` what took its
+    place. ``place`` is the ``Module.apply`` that did it, or the line.
+    """
+
+    place: Place
+    at: Place
+    count: int
+    what: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadySpectralNorm:
     """Spectral norms that were used in evaluation before they had estimated the norm even once.
 

@@ -20,6 +20,7 @@ from trainworthy.check.live.closing import Closing
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.facts_setup import LeftOut
 from trainworthy.check.live.facts_steps import Kept
+from trainworthy.check.live.filling import FillWatch
 from trainworthy.check.live.freezing import look_at_freezing
 from trainworthy.check.live.gradients import Gradients
 from trainworthy.check.live.judge import judge
@@ -122,6 +123,8 @@ class Guard:
             lambda *end: watch.attempt("adversaries", self._adversaries.module_left, *end)
         )
         self._seeds = SeedWatch(watch)
+        self._fills = FillWatch(watch)
+        self._fills.applied_at = lambda: self._around.applies.at
         self._closing = Closing(watch, self._end)
         self._modules.before_root = self._closing.before_root
         watch.on_failure = self._end
@@ -170,7 +173,7 @@ class Guard:
             *self._around.parts, LoadWatch(self._watch), self._loaders, self._clips, self._optimizers, self._backward,
             self._modules, self._operators,
         ]  # fmt: skip
-        self._watch.install([self._seeds, *parts] if self._from_first_line else parts)
+        self._watch.install([self._seeds, self._fills, *parts] if self._from_first_line else parts)
         return self
 
     def _learn(self, model: nn.Module) -> None:
@@ -216,6 +219,7 @@ class Guard:
         self._optimizers.finish()
         self._around.finish()
         self._seeds.finish()
+        self._fills.finish()
 
     def _limit(self) -> int:
         severities: dict[str, Severity] = {"error": "error", "warning": "warning"}

@@ -29,6 +29,7 @@ class ApplyWatch:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
+        self.at: int | None = None  # the line of the outermost apply, while it is under way
         self._fills: _Fills | None = None
 
     @contextmanager
@@ -45,12 +46,13 @@ class ApplyWatch:
             if fills is None:
                 return apply(module, fn)
             self._fills = fills
+            self.at, _ = self.watch.finder.find(sys._getframe(1))
             fills.__enter__()  # type: ignore[no-untyped-call]
             try:
                 return apply(module, fills.on_turn(fn))
             finally:
                 remove_mode(fills)
-                self._fills = None
+                self._fills = self.at = None
                 self.watch.attempt(_LOOK, fills.note)
 
         nn.Module.apply = watched  # type: ignore[method-assign, assignment]

@@ -39,6 +39,7 @@ class Surroundings:
     Attributes:
         parts: Those that have a seam of their own.
         collectives: The one that may end a look early.
+        applies: The one that knows whose turn it is to initialise.
         collates, datasets: Those that call functions of the user.
         saves: The one that must be told what trains.
         padded: The one that looks at targets.
@@ -54,6 +55,7 @@ class Surroundings:
     ) -> None:
         self.watch = watch
         self.collectives = CollectiveWatch(watch)
+        self.applies = ApplyWatch(watch)
         self.collates = CollateWatch(watch)
         self.datasets = DatasetWatch(watch)
         self.saves = SaveWatch(watch)
@@ -73,7 +75,7 @@ class Surroundings:
         self._memory = MemoryWatch(watch)
         self._tested: set[torch.device] = set()
         self.parts: list[Part] = [
-            self.collectives, self.collates, self.saves, ApplyWatch(watch), self._attributes, self._autocasts,
+            self.collectives, self.collates, self.saves, self.applies, self._attributes, self._autocasts,
             self._schedulers, loaders.samplers,
         ]  # fmt: skip
         modules.on_root += [

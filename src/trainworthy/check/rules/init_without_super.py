@@ -2,14 +2,17 @@
 
 What it finds:
     `__init__` of a module that assigns layers to `self` and never calls `super().__init__()`, or has no `self`; also
-    where `super().__init__` is named and not called, or called in a way that skips `nn.Module`.
+    where `super().__init__` is named and not called, or called in a way that skips `nn.Module`. And
+    `super(Base, self).__init__()` in a class below `Base`: it goes past the constructor of `Base`, which sets what the
+    class reads and nothing else sets.
 
 Why:
-    `AttributeError: cannot assign module before Module.__init__() call`.
+    `AttributeError: cannot assign module before Module.__init__() call`. Past a base, layers are missing, or a default
+    of the class stands where the constructor would have put something else.
 
 How sure:
     The only base is `nn.Module`, or a class of the project whose only base it is, and the assigned value is a layer or
-    parameter.
+    parameter. Past a base: attributes are set in plain sight, not with `setattr` or the like.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from trainworthy.check.static.accumulation import last_name
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.external import is_module
 from trainworthy.check.static.libraries import full_name
+from trainworthy.check.static.passed_over import passed_over
 from trainworthy.check.static.tree import nodes_of
 from trainworthy.check.static.values import Function, Instance, ProjectClass, Ref, Value
 
@@ -51,6 +55,8 @@ def find(analysis: Analysis) -> Iterator[Hit]:
     """Look at constructors of modules."""
     for cls in analysis.classes:
         init = cls.members.get("__init__")
+        if isinstance(init, Function):
+            yield from _past_bases(analysis, cls, init)
         if not _is_only_a_module(cls) or not isinstance(init, Function) or not isinstance(init.node, ast.FunctionDef):
             continue
         arguments = init.node.args
@@ -68,6 +74,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 evidence=(Evidence("set here", analysis.place(early)),) if early is not None else (),
                 fix="Write `def __init__(self, ...)`." if no_self else "Call `super().__init__()` first.",
             )
+
+
+def _past_bases(analysis: Analysis, cls: ProjectClass, init: Function) -> Iterator[Hit]:
+    """Look at constructors that go past one of a base."""
+    for found in passed_over(cls, init):
+        name, unset = found.base.node.name, found.unset
+        more = f" and {len(unset) - 3} more" if len(unset) > 3 else ""
+        words = ("it", "that") if len(unset) == 1 else ("them", "them")
+        constructor = found.constructor if found.base.source is cls.source else None
+        yield Hit(
+            place=analysis.place(found.call),
+            message=f"`super({name}, self)` goes past the constructor of {name}, which sets "
+            f"{', '.join(unset[:3])}{more}; {cls.node.name} reads {words[0]}, and nothing else sets {words[1]}",
+            evidence=(Evidence("does not run", analysis.place(constructor.node)),) if constructor is not None else (),
+            fix="Write `super().__init__(...)`, with what the base's constructor asks for.",
+        )
 
 
 def _useless(analysis: Analysis, node: ast.AST) -> ast.AST | None:

@@ -2,7 +2,8 @@
 
 What it finds:
     In a process of its own, a map-style data set is asked for its first samples twice, with the random generators in
-    the same state, and they are collated in between: a sample differs the second time, and so does what is stored.
+    the same state, and they are collated in between: a sample differs the second time, and so does what is stored. Or
+    what is stored differs, and the first sample is another in a later epoch than it would have been in the first.
 
 Why:
     A transform, or a collate function, writes into the tensors, arrays or lists that the data set keeps: pixels are
@@ -38,9 +39,9 @@ class Pictures(Dataset):
     def __len__(self):
         return len(self.pictures)
 
-    def __getitem__(self, index):  # <- TW555
+    def __getitem__(self, index):
         picture = self.pictures[index]
-        picture /= 255
+        picture /= 255  # <- TW555
         return picture
 
 
@@ -53,7 +54,7 @@ for epoch in range(2):
         loss.backward()
         optimizer.step()
 """
-GOOD = BAD.replace("  # <- TW555", "").replace("picture /= 255", "picture = picture / 255")
+GOOD = BAD.replace("picture /= 255  # <- TW555", "picture = picture / 255")
 
 
 @rule(code="TW555", severity="error", depth="live")

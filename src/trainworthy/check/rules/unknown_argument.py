@@ -1,13 +1,16 @@
-"""A class of torch is called with an argument that it does not have.
+"""A class of torch, or a function of the project, is called with an argument that it does not have.
 
 What it finds:
-    Misspelt keywords: `DataLoader(..., sampleer=s)`, `nn.Flatten(dim=1)`, `parser.add_argument(choice=...)`.
+    Misspelt keywords: `DataLoader(..., sampleer=s)`, `nn.Flatten(dim=1)`, `parser.add_argument(choice=...)`. Also where
+    a function of the project has `**kwargs`, and asks them for certain names only: `make_loader(sampleer=s)`.
 
 Why:
-    TypeError, perhaps after an hour in the queue.
+    TypeError, perhaps after an hour in the queue. `**kwargs` swallow the argument, and the default stays.
 
 How sure:
     The signatures are those of torch 2.11 to 2.13, and the argument is in none of them, nor was in earlier versions.
+    Of a function with `**kwargs`, only names are told that differ by a letter or two from one that it knows and is not
+    given; whoever hands its `**kwargs` on may be given anything.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.queries import once_per_place
 from trainworthy.check.static.signatures import keywords_of
+from trainworthy.check.static.swallowed import is_slip, known_keywords
 
 BAD = """\
 import torch
@@ -58,3 +62,22 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                 message=f"`{call.name.removesuffix('.__call__')}` has no argument `{name}`",
                 fix=f"Write `{near[0]}`." if near else None,
             )
+    yield from _swallowed(analysis)
+
+
+def _swallowed(analysis: Analysis) -> Iterator[Hit]:
+    """Look at keywords of functions of the project, whose ``**kwargs`` take whatever there is."""
+    for call in once_per_place(iter(analysis.all_calls)):
+        if call.function is None or not call.keywords or call.starred:
+            continue
+        known = known_keywords(call.function)
+        for keyword in call.node.keywords if known is not None else ():
+            if known is None or keyword.arg is None or keyword.arg in known:
+                continue
+            near = [one for one in known - call.keywords.keys() if is_slip(keyword.arg, one)]
+            if len(near) == 1:
+                yield Hit(
+                    place=analysis.place(keyword, call.context),
+                    message=f"`**kwargs` swallow `{keyword.arg}`: the function asks for `{near[0]}`",
+                    fix=f"Write `{near[0]}`.",
+                )

@@ -1,0 +1,77 @@
+"""``super(Base, self).__init__()`` in a class below ``Base``: the constructor of ``Base`` does not run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from trainworthy.check.static.accumulation import last_name
+from trainworthy.check.static.tree import nodes_of
+from trainworthy.check.static.values import Function, ProjectClass
+
+
+class PassedOver(NamedTuple):
+    """Such a call.
+
+    Attributes:
+        call: The call of ``__init__``.
+        base: The class that it names.
+        constructor: Its constructor, if it has one of its own.
+        unset: Attributes that constructors passed over set, nothing else sets, and the class's methods read.
+    """
+
+    call: ast.Call
+    base: ProjectClass
+    constructor: Function | None
+    unset: tuple[str, ...]
+
+
+def passed_over(cls: ProjectClass, init: Function) -> Iterator[PassedOver]:
+    """Yield calls in a constructor that go past a base, so that something is not set."""
+    bases = {base.node.name: i for i, base in enumerate(cls.order()) if i}
+    for call in nodes_of(init.node, ast.Call):
+        name = _named(call)
+        if name in bases and name != cls.node.name:
+            base = cls.order()[bases[name]]
+            unset = _unset(cls, cls.order()[1 : bases[name] + 1])
+            constructor = base.members.get("__init__")
+            if unset:
+                yield PassedOver(call, base, constructor if isinstance(constructor, Function) else None, unset)
+
+
+def _named(call: ast.Call) -> str:
+    """Return the class that ``super(Class, self).__init__(...)`` names; "" for any other call."""
+    above = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "__init__" else None
+    is_super = isinstance(above, ast.Call) and last_name(above.func) == "super" and len(above.args) == 2
+    return last_name(above.args[0]) if isinstance(above, ast.Call) and is_super else ""
+
+
+def _unset(cls: ProjectClass, passed: tuple[ProjectClass, ...]) -> tuple[str, ...]:
+    if not all(_sets_by_name(one) for one in cls.order()):
+        return ()
+    by_passed: set[str] = set()
+    by_others: set[str] = set()
+    read: set[str] = set()
+    for one in cls.order():
+        for name, member in one.members.items():
+            if isinstance(member, Function):
+                skipped = name == "__init__" and one in passed
+                (by_passed if skipped else by_others).update(_of_self(member.node, ast.Store))
+                if not skipped and cls.lookup(name) is member:
+                    read |= _of_self(member.node, ast.Load)
+    return tuple(sorted((by_passed - by_others) & read))
+
+
+def _of_self(node: ast.AST, context: type[ast.expr_context]) -> set[str]:
+    return {
+        one.attr for one in nodes_of(node, ast.Attribute)
+        if isinstance(one.ctx, context) and isinstance(one.value, ast.Name) and one.value.id == "self"
+    }  # fmt: skip
+
+
+def _sets_by_name(cls: ProjectClass) -> bool:
+    """Say whether a class sets attributes in plain sight, and finds none by other means."""
+    names = {last_name(call.func) for call in nodes_of(cls.node, ast.Call)}
+    plain = not names & {"setattr", "update", "exec", "register_buffer", "register_parameter", "add_module"}
+    return plain and not cls.members.keys() & {"__getattr__", "__getattribute__", "__setattr__"}
