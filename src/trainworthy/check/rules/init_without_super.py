@@ -12,7 +12,8 @@ Why:
 
 How sure:
     The only base is `nn.Module`, or a class of the project whose only base it is, and the assigned value is a layer or
-    parameter. Past a base: attributes are set in plain sight, not with `setattr` or the like.
+    parameter. Past a base: attributes are set in plain sight, not with `setattr` or the like, and are
+    read in the class's own methods and its forward pass, or in what they call.
 """
 
 from __future__ import annotations

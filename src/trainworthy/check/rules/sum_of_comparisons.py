@@ -113,5 +113,7 @@ def _sum_of(node: ast.expr, context: Context) -> ast.AST | None:
             return one
         plain = isinstance(one, ast.Assign) and any(last_name(target) == node.id for target in one.targets)
         if plain and isinstance(one, ast.Assign) and isinstance(one.value, ast.BinOp | ast.Call):
-            return _sum_of(one.value, context)
+            summed = _sum_of(one.value, context)
+            if summed is not None:
+                return summed
     return None

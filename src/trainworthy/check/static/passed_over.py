@@ -18,7 +18,7 @@ class PassedOver(NamedTuple):
         call: The call of ``__init__``.
         base: The class that it names.
         constructor: Its constructor, if it has one of its own.
-        unset: Attributes that constructors passed over set, nothing else sets, and the class's methods read.
+        unset: Attributes that constructors passed over set, nothing else sets, and the class reads.
     """
 
     call: ast.Call
@@ -52,15 +52,28 @@ def _unset(cls: ProjectClass, passed: tuple[ProjectClass, ...]) -> tuple[str, ..
         return ()
     by_passed: set[str] = set()
     by_others: set[str] = set()
-    read: set[str] = set()
     for one in cls.order():
         for name, member in one.members.items():
             if isinstance(member, Function):
                 skipped = name == "__init__" and one in passed
                 (by_passed if skipped else by_others).update(_of_self(member.node, ast.Store))
-                if not skipped and cls.lookup(name) is member:
-                    read |= _of_self(member.node, ast.Load)
-    return tuple(sorted((by_passed - by_others) & read))
+    return tuple(sorted((by_passed - by_others) & _read_by(cls)))
+
+
+def _read_by(cls: ProjectClass) -> set[str]:
+    """Return the attributes that the class's own methods and its forward pass read, by way of inherited ones, too."""
+    read: set[str] = set()
+    left = [*cls.members, "forward"]
+    seen: set[str] = set()
+    while left:
+        name = left.pop()
+        member = cls.lookup(name) if name not in seen else None
+        seen.add(name)
+        if isinstance(member, Function):
+            found = _of_self(member.node, ast.Load)
+            read |= found
+            left += found
+    return read
 
 
 def _of_self(node: ast.AST, context: type[ast.expr_context]) -> set[str]:
