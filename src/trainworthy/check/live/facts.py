@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DividedMean,
         Draw,
         HiddenText,
+        IdleSampler,
         LoneRow,
         LostTerms,
         MaskedEnd,
@@ -134,6 +135,7 @@ class LiveFacts:
     pending: list[PendingWindow] = field(default_factory=list)
     upscaled: list[Upscaled] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
+    idle_samplers: list[IdleSampler] = field(default_factory=list)
     truncations: list[Truncation] = field(default_factory=list)
     lost_terms: list[LostTerms] = field(default_factory=list)
     twin_optimizers: list[TwinOptimizers] = field(default_factory=list)

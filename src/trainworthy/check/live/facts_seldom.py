@@ -106,6 +106,19 @@ class PendingWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdleSampler:
+    """A sampler that shares data out among ranks and was never asked, while training goes through all of the same data.
+
+    ``place`` is where it does; ``made`` is the sampler's, ``used`` the class of the one that the loader has.
+    """
+
+    place: Place
+    made: Place
+    used: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
     """A draw without replacement of more than there is: ``available`` weights are not 0."""
 
@@ -199,7 +212,8 @@ class Signals:
 
     ``saturated`` are tanh and sigmoid modules, not the last module, with the share of their results at the ends;
     ``saturated_lines`` are lines that call the function tanh, and do not make the model's result;
-    ``two_streams`` are BatchNorms that were called twice with inputs whose means are several spreads apart.
+    ``two_streams`` are BatchNorms that were called twice with inputs whose means are several spreads apart. ``made_at``
+    is where such a BatchNorm was made, ``filled_at`` where the weight before the first saturated module was filled.
     """
 
     place: Place
@@ -208,6 +222,8 @@ class Signals:
     saturated: tuple[tuple[str, float], ...]
     two_streams: tuple[tuple[str, float], ...]
     saturated_lines: tuple[tuple[Place, float], ...] = ()
+    made_at: Place | None = None
+    filled_at: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

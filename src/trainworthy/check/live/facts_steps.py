@@ -83,7 +83,10 @@ class Step:
     ``stale`` were updated by a gradient that an earlier step had used already and that
     nobody cleared. ``never_called`` are those without a gradient whose module did not run. ``unmoved`` had a gradient,
     a learning rate above 0, and are as they were. ``rounded_share`` is the
-    share of sampled elements of low precision that stayed although their gradient was not 0.
+    share of sampled elements of low precision that stayed although their gradient was not 0. ``made_at`` is where the
+    optimizer was made, ``uncalled_at`` where the module of the first of ``never_called`` was; ``cleared_at`` is where
+    gradients were cleared between the backward pass and the step, ``cast_at`` where weights of low precision were cast,
+    ``alike_at`` where the first of ``alike_rows`` was filled.
     """
 
     step: int
@@ -107,6 +110,11 @@ class Step:
     rounded_share: float | None = None
     low_precision: str | None = None
     alike_rows: tuple[str, ...] = ()
+    made_at: Place | None = None
+    uncalled_at: Place | None = None
+    cleared_at: Place | None = None
+    cast_at: Place | None = None
+    alike_at: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +124,8 @@ class Forward:
     ``mode_layers`` are classes of its layers that act differently in training and evaluation; ``loader`` is the number
     of the loader that gave the last batch; ``used`` says that a gradient reached the results. ``whole`` is the model
     that it is a part of, or itself. ``anchor`` numbers the tensor that it was given, or a part of: the same number is
-    the same tensor; ``judged`` says that a loss or a comparison followed, without gradients.
+    the same tensor; ``judged`` says that a loss or a comparison followed, without gradients. ``mode_set_at`` is where
+    its mode was set last, and whether no backward pass came after that.
     """
 
     step: int
@@ -132,6 +141,7 @@ class Forward:
     whole: int = 0
     anchor: int | None = None
     judged: bool = False
+    mode_set_at: tuple[Place, bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,16 +258,18 @@ class Unoptimised:
     place: Place
     others_optimised: bool
     registered: bool = True
+    made_at: Place | None = None  # the optimizer that holds others of the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormDrift:
-    """A BatchNorm whose parameters are frozen and whose running statistics moved."""
+    """A BatchNorm whose parameters are frozen and whose running statistics moved; where it was set to training mode."""
 
     names: tuple[str, ...]
     model: str
     steps: int
     place: Place
+    mode_set_at: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

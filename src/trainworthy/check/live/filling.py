@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_setup import LostFill
 from trainworthy.check.live.watch import Watch
 
@@ -54,6 +55,7 @@ class FillWatch:
         self.watch = watch
         self.applied_at: Callable[[], int | None] = lambda: None
         self._fills: dict[Memory, list[Fill]] = {}
+        watch.filled_at = self.filled_at
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -88,8 +90,12 @@ class FillWatch:
         settings = {k: v for k, v in given.items() if isinstance(v, (numbers.Number, str))}
         words = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in settings.values()]
         fill = Fill(line, f"{name}({', '.join(words)})", line if by is None else by, _is_special(name, tensor, args))
-        memory = (StorageWeakRef(tensor.untyped_storage()), int(tensor.storage_offset()), tensor.numel())
-        self._fills.setdefault(memory, []).append(fill)
+        self._fills.setdefault(_memory(tensor), []).append(fill)
+
+    def filled_at(self, parameter: torch.Tensor) -> Place | None:
+        """Return the line that filled a parameter last."""
+        fills = self._fills.get(_memory(parameter))
+        return self.watch.place_of(fills[-1].line) if fills else None
 
     def finish(self) -> None:
         """Write down the lines of which no number was left."""
@@ -111,6 +117,10 @@ class FillWatch:
                     place=self.watch.place_of(last.by), at=self.watch.place_of(line), count=len(lost),
                     what=first.what, by=last.what,
                 ))  # fmt: skip
+
+
+def _memory(tensor: torch.Tensor) -> Memory:
+    return StorageWeakRef(tensor.untyped_storage()), int(tensor.storage_offset()), tensor.numel()
 
 
 def _is_special(name: str, tensor: torch.Tensor, args: tuple[Any, ...]) -> bool:

@@ -31,6 +31,7 @@ from trainworthy.check.live.models import ModelWatch
 from trainworthy.check.live.modules import ModuleWatch
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.optimizers import OptimizerWatch
+from trainworthy.check.live.origins import OriginWatch
 from trainworthy.check.live.probes import run_probes
 from trainworthy.check.live.seeding import SeedWatch
 from trainworthy.check.live.signals import look_at_signals
@@ -170,8 +171,8 @@ class Guard:
         for model in self._models:
             self._watch.rely_on("models", self._learn, model)
         parts: list[Part] = [
-            *self._around.parts, LoadWatch(self._watch), self._loaders, self._clips, self._optimizers, self._backward,
-            self._modules, self._operators,
+            OriginWatch(self._watch), *self._around.parts, LoadWatch(self._watch), self._loaders, self._clips,
+            self._optimizers, self._backward, self._modules, self._operators,
         ]  # fmt: skip
         self._watch.install([self._seeds, self._fills, *parts] if self._from_first_line else parts)
         return self
@@ -218,6 +219,7 @@ class Guard:
         self._modules.finish()
         self._optimizers.finish()
         self._around.finish()
+        self._loaders.samplers.finish()
         self._seeds.finish()
         self._fills.finish()
 
@@ -294,6 +296,7 @@ class Guard:
         if not self._is_on or not (by_hand or self._watch.step >= self.steps):
             return
         if self._evaluation_too and not self._closing.began:
+            self._loaders.samplers.steps_are_over()
             self._closing.begin()
             self.on_closing()
         else:

@@ -22,8 +22,9 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import PendingWindow
 from trainworthy.check.live.facts_steps import Batch, Loader
-from trainworthy.check.live.loading import Loading, SamplerWatch
+from trainworthy.check.live.loading import Loading
 from trainworthy.check.live.operators import OperatorWatch
+from trainworthy.check.live.samplers import SamplerWatch
 from trainworthy.check.live.watch import Watch, plain
 
 _MANY_OBJECTS = 1_000_000
@@ -102,6 +103,7 @@ class LoaderWatch:
         seen = (*fact.sampler_epochs, int(sampler_epoch)) if isinstance(sampler_epoch, int) else fact.sampler_epochs
         self.watch.facts.loaders[self._known[number]] = replace(fact, epochs=(*fact.epochs, epoch), sampler_epochs=seen)
         self._iterators[iterator] = [number, epoch, 0]
+        self.samplers.loader_begins(loader, fact.place)
         for listener in self.on_begin:
             listener(iterator, fact.place)
         for listen in self.on_epoch:

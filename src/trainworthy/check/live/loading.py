@@ -1,4 +1,4 @@
-"""What happens while samples are made in this process: images that are enlarged, draws of a sampler.
+"""What happens while samples are made in this process: images that are enlarged.
 
 A loader's work goes on out of sight of ``OperatorWatch``, whose looks are for models. Here only a few functions are of
 interest, and only in the first batches: what a data set does to one sample it does to all.
@@ -6,19 +6,14 @@ interest, and only in the first batches: what a data set does to one sample it d
 
 from __future__ import annotations
 
-import functools
 import sys
-import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils.data import DistributedSampler, WeightedRandomSampler
 
-from trainworthy.check.finding import Place
-from trainworthy.check.live.facts_seldom import Draw, Upscaled
+from trainworthy.check.live.facts_seldom import Upscaled
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.watch import Watch
 
@@ -95,46 +90,3 @@ class _Calls(TorchFunctionMode):
         if name in _RESIZES:
             self.called(name, args, kwargs or {}, out)
         return out
-
-
-class SamplerWatch:
-    """Looks at samplers when they are made: who made them, and whether one draws more than there is."""
-
-    compiled_code_sees_it = False
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-        self.places: weakref.WeakKeyDictionary[Any, Place] = weakref.WeakKeyDictionary()
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Replace the ``__init__`` of two of torch's samplers while the context is open."""
-        with ExitStack() as stack:
-            kinds: tuple[Any, ...] = (WeightedRandomSampler, DistributedSampler)
-            for kind in kinds:
-                make = kind.__init__
-                kind.__init__ = self._made(make)
-                stack.callback(setattr, kind, "__init__", make)
-            yield
-
-    def _made(self, make: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(make)
-        def made(sampler: Any, *args: Any, **kwargs: Any) -> None:
-            make(sampler, *args, **kwargs)
-            if self.watch.looking:
-                self.watch.attempt("samplers", self._note, sampler)
-
-        return made
-
-    def _note(self, sampler: Any) -> None:
-        self.places[sampler] = self.watch.place()
-        if isinstance(sampler, WeightedRandomSampler):
-            self._look(sampler)
-
-    def _look(self, sampler: Any) -> None:
-        with self.watch.own_work():
-            available = int((torch.as_tensor(sampler.weights) != 0).sum())
-        if not sampler.replacement and available < int(sampler.num_samples) <= len(sampler.weights):
-            self.watch.facts.draws.append(Draw(
-                step=self.watch.step, place=self.watch.place(), wanted=int(sampler.num_samples), available=available,
-            ))  # fmt: skip

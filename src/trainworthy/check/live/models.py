@@ -268,7 +268,16 @@ class ModelWatch:
                     names=tuple(names.parameter(p) for p in idle), model=type(unwrap(model)).__name__,
                     steps=min(self._idle[id(p)].steps for p in idle), place=place,
                     others_optimised=any(id(p) in stepped for p in parameters),
+                    made_at=self._holder_made_at({id(p) for p in parameters}),
                 )  # fmt: skip
+
+    def _holder_made_at(self, own: set[int]) -> Place | None:
+        """Return where the optimizer was made that holds one of some parameters, by their identities."""
+        for ref in self.optimizers.stepped.values():
+            optimizer = ref()
+            if optimizer is not None and any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+                return self.watch.made_at(optimizer)
+        return None
 
     def _drifts(self, place: Place) -> Iterator[NormDrift]:
         drifted = [n for n in self._norms.values() if n.steps >= 2 and _is_as_it_was(n)]
@@ -277,6 +286,7 @@ class ModelWatch:
             yield NormDrift(
                 names=tuple(self.watch.names.module(m) for n in drifted if (m := n.ref()) is not None),
                 model="", steps=min(n.steps for n in drifted), place=calls[-1] if calls else place,
+                mode_set_at=next((at[0] for n in drifted if (at := self.watch.mode_set_at(n.ref())) is not None), None),
             )  # fmt: skip
 
     def _unregistered(self, place: Place, stepped: set[int]) -> Iterator[Unoptimised]:

@@ -152,6 +152,7 @@ class ModuleWatch:
                 training=module.training, grad=torch.is_grad_enabled(), mode_layers=layers, trainable=trainable,
                 loader=self.last_loader(), whole=self._whole(module),
                 anchor=watch.attempt("data of models", self._anchors.number, args, kwargs),
+                mode_set_at=watch.mode_set_at(module),
             ))  # fmt: skip
             for listener in self.on_root:
                 listener(module, args, kwargs)

@@ -67,10 +67,14 @@ class Names:
         known = self._parameters.get(id(parameter))
         return known is not None and known[0]() is parameter
 
+    def owner(self, parameter: torch.Tensor) -> nn.Module | None:
+        """Return the module that holds a parameter, if it is known."""
+        ref = self._owners.get(id(parameter))
+        return ref() if ref is not None else None
+
     def owner_ran(self, parameter: torch.Tensor) -> bool:
         """Tell whether the module that holds a parameter was called."""
-        ref = self._owners.get(id(parameter))
-        owner = ref() if ref is not None else None
+        owner = self.owner(parameter)
         return owner is not None and id(owner) in self.called
 
     def alive(self) -> list[nn.Module]:

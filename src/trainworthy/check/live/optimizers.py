@@ -79,7 +79,7 @@ class OptimizerWatch:
         stack = ExitStack()
         stack.enter_context(self.operators.set_aside())
         has_closure = any(callable(a) and a is not optimizer for a in args) or kwargs.get("closure") is not None
-        state: dict[str, Any] = {"place": place, "has_closure": has_closure}
+        state: dict[str, Any] = {"place": place, "has_closure": has_closure, "cleared_at": watch.cleared_at()}
         if not has_closure:
             with watch.own_work():
                 self._look_before(optimizer, state)
@@ -140,6 +140,8 @@ class OptimizerWatch:
         missing = [p for p in trainable if p.grad is None] if not state["has_closure"] else []
         self.had_gradient.update(id(p) for p in trainable if p.grad is not None)
         never = [p for p in missing if id(p) not in self.had_gradient]
+        uncalled = [p for p in never if not watch.names.owner_ran(p)]
+        alike = corners.alike_rows() if corners is not None else []
         watch.facts.steps.append(Step(
             step=watch.step, optimizer=self._number(optimizer), optimizer_class=type(optimizer).__name__,
             place=state["place"], parameters=len(parameters), trainable=len(trainable), learning_rate=lr,
@@ -147,15 +149,22 @@ class OptimizerWatch:
             gradient_size=sum(sizes) if sizes else None,
             backwards=self.backwards_since_step, has_closure=state["has_closure"],
             num_without_gradient=len(missing), without_gradient=tuple(name(p) for p in never),
-            never_called=tuple(name(p) for p in never if not watch.names.owner_ran(p)),
+            never_called=tuple(name(p) for p in uncalled), made_at=watch.made_at(optimizer),
+            uncalled_at=watch.made_at(watch.names.owner(uncalled[0])) if uncalled else None,
+            cleared_at=state["cleared_at"],
             zero_gradient=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if size == 0),
             stale=state.get("stale", 0),
             nonfinite=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if not math.isfinite(size)),
             unmoved=tuple(name(p) for p in unmoved), rounded_share=rounded_share,
             low_precision=updates.low_precision(),
-            alike_rows=tuple(name(p) for p in corners.alike_rows()) if corners is not None else (),
+            alike_rows=tuple(name(p) for p in alike), alike_at=watch.filled_at(alike[0]) if alike else None,
+            cast_at=self._cast_at(parameters) if updates.low_precision() else None,
         ))  # fmt: skip
         self._end_step(optimizer, state["place"], parameters)
+
+    def _cast_at(self, parameters: list[torch.Tensor]) -> Place | None:
+        owners = (self.watch.names.owner(p) for p in parameters[:1])
+        return next((self.watch.cast_at(owner) for owner in owners if owner is not None), None)
 
     def _end_step(self, optimizer: Optimizer, place: Place, parameters: list[torch.Tensor]) -> None:
         """Tell those who listen that a step is over, and begin the next one."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -47,7 +48,22 @@ def _look(watch: Watch, call: Call, has_tanh: bool) -> None:
     if tensors and all(plain(t) for t in tensors) and of_interest and may_be_copied(model):
         twin = copy_of(model)
         args, kwargs = copy_of_arguments(call.args, call.kwargs)
-        watch.facts.signals.append(_Listener(twin, watch.place).listen(args, kwargs, call, type(model).__name__))
+        signals = _Listener(twin, watch.place).listen(args, kwargs, call, type(model).__name__)
+        watch.facts.signals.append(_with_origins(watch, model, signals))
+
+
+def _with_origins(watch: Watch, model: nn.Module, signals: Signals) -> Signals:
+    """Add where what is told of came about: the twin that was looked at has no origin."""
+    parts = dict(model.named_modules())
+    norm = next((parts.get(name) for name, _ in signals.two_streams), None)
+    before = next((_layer_before(parts, name) for name, _ in signals.saturated), None)
+    return replace(signals, made_at=watch.made_at(norm), filled_at=watch.filled_at(before.weight) if before else None)
+
+
+def _layer_before(parts: dict[str, nn.Module], name: str) -> Any:
+    """Return the last layer with a weight that stands before a module in the model."""
+    before = list(parts)[: list(parts).index(name)] if name in parts else []
+    return next((parts[one] for one in reversed(before) if isinstance(parts[one], _LAYERS)), None)
 
 
 def _is_of_interest(model: nn.Module) -> bool:

@@ -97,6 +97,12 @@ class Watch:
         self.in_optimizer = 0
         self.failed = False  # a look that others rely on failed: nothing may be concluded
         self.on_failure: Callable[[], None] = lambda: None
+        # Of modules, optimizers and parameters, once an ``OriginWatch`` or a ``FillWatch`` knows.
+        self.made_at: Callable[[Any], Place | None] = lambda thing: None
+        self.cast_at: Callable[[Any], Place | None] = lambda module: None
+        self.filled_at: Callable[[torch.Tensor], Place | None] = lambda parameter: None
+        self.mode_set_at: Callable[[Any], tuple[Place, bool] | None] = lambda module: None
+        self.cleared_at: Callable[[], Place | None] = lambda: None
         self._left: set[str] = set()
         self._tokens: list[tuple[int, Place, weakref.ref[Token]]] = []
         self._places: dict[int, Place] = {}

@@ -27,7 +27,7 @@ from torch import nn
 
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
-nn.init.constant_(model[0].weight, 0.5)
+nn.init.constant_(model[0].weight, 0.5)  # <- TW364
 nn.init.constant_(model[0].bias, 0.0)
 nn.init.constant_(model[2].weight, 0.5)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -35,7 +35,7 @@ for step in range(4):
     loss = (model(torch.randn(8, 4)) - torch.randn(8, 1)).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
-    optimizer.step()  # <- TW364
+    optimizer.step()
 """
 GOOD = """\
 import torch
@@ -62,10 +62,10 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         names = set.intersection(*(set(s.alike_rows) for s in found)) if len(found) >= 2 else set()
         if names:
             yield Hit(
-                place=found[0].place,
+                place=found[0].alike_at or found[0].place,
                 message=f"All rows of {listed(sorted(names))} are equal, and so are the rows of the gradient: "
                 "its units stay "
                 "copies of one another",
-                evidence=(Evidence(f"in {len(found)} steps"),),
+                evidence=(Evidence(f"in {len(found)} steps", found[0].place),),
                 fix="Initialise weights at random (the default of nn.Linear), constants only for biases.",
             )

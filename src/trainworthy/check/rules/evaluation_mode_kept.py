@@ -88,7 +88,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 def train(steps):
     for step in range(steps):
         x, y = torch.randn(8, 4), torch.randint(3, (8,))
-        loss = nn.functional.cross_entropy(model(x), y)  # <- TW313
+        loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -96,7 +96,7 @@ def train(steps):
 
 
 train(4)
-model.eval()
+model.eval()  # <- TW313
 with torch.no_grad():
     model(torch.randn(8, 4))
 train(4)
@@ -140,11 +140,12 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         steps = _longest_run(sorted({f.step for f in wrong} - set(trained)))
         if len(steps) >= 3 and _optimizers(facts, set(trained)) & _optimizers(facts, set(steps)):
             first = next(f for f in wrong if f.step == steps[0])
+            set_at = first.mode_set_at[0] if first.mode_set_at is not None else None
             yield Hit(
-                place=first.place,
+                place=set_at or first.place,
                 message=f"{first.name} trains in evaluation mode since step {steps[0] + 1}; before, it was in training "
                 f"mode. It has {' and '.join(first.mode_layers)}",
-                evidence=(Evidence(f"{len(steps)} steps in a row"),),
+                evidence=(Evidence(f"trains here, {len(steps)} steps in a row", first.place),),
                 fix="model.train() at the beginning of each epoch.",
             )
 

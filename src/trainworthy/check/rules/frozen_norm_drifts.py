@@ -69,9 +69,10 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield the layers together."""
     for fact in facts.norm_drifts:
         yield Hit(
-            place=fact.place,
+            place=fact.mode_set_at or fact.place,
             message=f"{len(fact.names)} BatchNorm layer{'s' * (len(fact.names) > 1)} with frozen weights moved "
             f"their running statistics in {fact.steps} steps: {listed(fact.names)}",
+            evidence=(Evidence("trains here", fact.place),) if fact.mode_set_at is not None else (),
             fix="Put them into evaluation mode after each model.train(): for m in frozen: m.eval().",
         )
 

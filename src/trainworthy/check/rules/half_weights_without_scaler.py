@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
@@ -24,14 +24,14 @@ import torch
 from torch import nn
 
 torch.manual_seed(0)
-model = nn.Linear(4, 3).half()
+model = nn.Linear(4, 3).half()  # <- TW267
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(5):
     out = model(torch.randn(8, 4).half()).float()
     loss = nn.functional.cross_entropy(out, torch.randint(3, (8,)))
     optimizer.zero_grad()
     loss.backward()
-    optimizer.step()  # <- TW267
+    optimizer.step()
 """
 GOOD = """\
 import torch
@@ -57,7 +57,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         found = [s for s in steps if s.low_precision == "float16"]
         if len(found) >= 2 and not facts.scaler_used:
             yield Hit(
-                place=found[0].place,
+                place=found[0].cast_at or found[0].made_at or found[0].place,
                 message=f"{found[0].optimizer_class} updates weights of float16, and no GradScaler is in use",
+                evidence=(Evidence(f"in {len(found)} steps", found[0].place),),
                 fix="Keep weights in float32 under autocast with a GradScaler, or use bfloat16.",
             )

@@ -25,14 +25,14 @@ import torch
 from torch import nn
 
 torch.manual_seed(0)
-model = nn.Linear(64, 64).bfloat16()
+model = nn.Linear(64, 64).bfloat16()  # <- TW257
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
 for step in range(5):
     x = torch.randn(8, 64).bfloat16()
     loss = model(x).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
-    optimizer.step()  # <- TW257
+    optimizer.step()
 """
 GOOD = """\
 import torch
@@ -58,11 +58,11 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if len(run) >= 3:
             share = min(s.rounded_share or 0 for s in run)
             yield Hit(
-                place=run[0].place,
+                place=run[0].cast_at or run[0].made_at or run[0].place,
                 message=f"In {len(run)} steps in a row, at least {share:.0%} of the sampled "
                 f"{run[0].low_precision} weights "
                 "with a gradient stayed bit for bit the same",
-                evidence=(Evidence(f"learning rate {run[0].learning_rate:.3g}"),),
+                evidence=(Evidence(f"steps with learning rate {run[0].learning_rate:.3g}", run[0].place),),
                 fix="Keep float32 master weights (autocast over float32 parameters), or an optimizer that rounds "
                 "stochastically.",
             )

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
@@ -28,7 +28,7 @@ torch.manual_seed(0)
 class Two(nn.Module):
     def __init__(self):
         super().__init__()
-        self.a, self.b, self.norm, self.out = nn.Linear(6, 8), nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(16, 2)
+        self.a, self.b, self.norm, self.out = nn.Linear(6, 8), nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(16, 2)  # <- TW367
 
     def forward(self, x, y):
         return self.out(torch.cat([self.norm(self.a(x)), self.norm(self.b(y))], 1))
@@ -37,7 +37,7 @@ class Two(nn.Module):
 model = Two()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(4):
-    out = model(torch.randn(16, 6), 50 + 30 * torch.randn(16, 6))  # <- TW367
+    out = model(torch.randn(16, 6), 50 + 30 * torch.randn(16, 6))
     loss = nn.functional.cross_entropy(out, torch.randint(2, (16,)))
     optimizer.zero_grad()
     loss.backward()
@@ -76,8 +76,9 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if apart:
             name, gap = apart[0]
             yield Hit(
-                place=signals.place,
+                place=signals.made_at or signals.place,
                 message=f"{name} in {signals.model} normalises two streams that differ {gap:.1f}-fold in one "
                 f"forward pass",
+                evidence=(Evidence("in this call", signals.place),) if signals.made_at is not None else (),
                 fix="A BatchNorm for each stream, or LayerNorm.",
             )

@@ -95,7 +95,8 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         ran = never - set(steps[-1].never_called)
         names = listed([name for group in groups.values() for name in group if not ran or name in ran])
         yield Hit(
-            place=steps[0].place, severity="warning" if ran else "hint",
+            place=steps[0].place if ran else steps[0].uncalled_at or steps[0].place,
+            severity="warning" if ran else "hint",
             message=f"{len(never)} of {steps[0].trainable} trainable parameters had no gradient in any of {len(steps)} "
             f"steps, {'though their module ran' if ran else 'and their module never ran'}: {names}",
             fix="Use what they compute in the loss; look for no_grad, detach, or "

@@ -2,7 +2,8 @@
 
 What it finds:
     `sampler = DistributedSampler(data)` beside `DataLoader(data, ...)` that gets neither a sampler nor a batch sampler,
-    where nothing else takes the sampler: it is only told the epoch, or asked whether it is there.
+    where nothing else takes the sampler: it is only told the epoch, or asked whether it is there. In real steps: such a
+    sampler that nobody asked for an order, while training goes through a loader of the same data with another one.
 
 Why:
     Every rank goes through all of the data: N processes do the same work N times, their gradients are averages over
@@ -11,6 +12,7 @@ Why:
 How sure:
     Sampler and loader are made of the same data in one function, and the sampler is never an argument, a part of
     something or a result. Silent if the loader is handed to what replaces samplers (`prepare`, `setup_dataloaders`).
+    In real steps: the sampler is made for two ranks or more, or is told the epoch.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import ast
 from collections.abc import Iterator
 
 from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
 from trainworthy.check.static.bindings import functions_of
@@ -54,6 +57,32 @@ for epoch in range(2):
         pass
 """
 
+LIVE_BAD = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+torch.manual_seed(0)
+def loader_of(data, **options):
+    return DataLoader(data, batch_size=options.get("size", 4), sampler=options.get("train_sampler"))
+
+
+data = TensorDataset(torch.randn(32, 4))
+sampler = DistributedSampler(data, num_replicas=2, rank=0)
+loader = loader_of(data, size=8, sampler=sampler)
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for epoch in range(2):
+    sampler.set_epoch(epoch)
+    for (x,) in loader:  # <- TW439
+        loss = model(x).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+LIVE_GOOD = LIVE_BAD.replace("  # <- TW439", "").replace('"train_sampler"', '"sampler"')
+
 _SAMPLERS = (
     "torch.utils.data.distributed.DistributedSampler",
     "torch.utils.data.DistributedSampler",
@@ -87,6 +116,19 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     evidence=(Evidence("the sampler of the same data", analysis.place(sampler)),),
                     fix=f"Write `sampler={name}`.",
                 )
+
+
+@rule(code="TW439", severity="error", depth="live")
+def find_live(facts: LiveFacts) -> Iterator[Hit]:
+    """Yield loaders that go through all of what a sampler shares out."""
+    for fact in facts.idle_samplers:
+        yield Hit(
+            place=fact.place,
+            message=f"a DistributedSampler of these data is never asked; the loader has a {fact.used}, so every rank "
+            "goes through all of them",
+            evidence=(Evidence(f"made here for {fact.replicas} rank{'s' * (fact.replicas > 1)}", fact.made),),
+            fix="Give it to the loader: DataLoader(..., sampler=sampler).",
+        )
 
 
 def _methods(analysis: Analysis) -> set[str]:

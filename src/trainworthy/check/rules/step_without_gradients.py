@@ -40,8 +40,8 @@ for step in range(4):
     x, y = torch.randn(8, 4), torch.randint(3, (8,))
     loss = nn.functional.cross_entropy(model(x), y)
     loss.backward()
-    optimizer.zero_grad()
-    optimizer.step()  # <- TW351
+    optimizer.zero_grad()  # <- TW351
+    optimizer.step()
 """
 GOOD = """\
 import torch
@@ -82,11 +82,12 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         reached = any(b.reaches_parameter for b in facts.backwards)
         if len(run) >= 2 and len(run) == len(steps) and reached:
             first = run[0]
+            cause = first.cleared_at or first.made_at
             yield Hit(
-                place=first.place,
+                place=cause or first.place,
                 message=f"{first.optimizer_class} steps, and none of its {_which(first)} has a gradient, though a "
                 "backward pass came before",
-                evidence=(Evidence(f"in all of {len(run)} steps"),),
+                evidence=(Evidence(f"steps here, {len(run)} times", first.place),),
                 fix="zero_grad() before backward(), not after; make the optimizer from the model that is trained.",
             )
 

@@ -117,13 +117,24 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             run = [f for f in quiet if f.step == step and not _is_dropped(f.place)]
             if len(run) >= 3 and (len({f.place for f in run}) == 1 or model not in trained):
                 yield Hit(
-                    place=run[0].place,
+                    place=_cause(run[0]),
                     message=f"{run[0].name} is called {len(run)} times in a row without "
                     f"{'a backward pass' if run[0].grad else 'gradients'} while in training mode; "
                     f"it has {' and '.join(run[0].mode_layers)}",
+                    evidence=_call(run[0]),
                     fix="model.eval() before validation, model.train() after it.",
                 )
                 break
+
+
+def _cause(call: Forward) -> Place:
+    """Return where training mode was set, if that was done after the last backward pass; else the call itself."""
+    set_at = call.mode_set_at
+    return set_at[0] if set_at is not None and set_at[1] else call.place
+
+
+def _call(call: Forward) -> tuple[Evidence, ...]:
+    return (Evidence("called here", call.place),) if _cause(call) != call.place else ()
 
 
 def _of_data_of_its_own(facts: LiveFacts) -> Iterator[Hit]:
@@ -137,10 +148,11 @@ def _of_data_of_its_own(facts: LiveFacts) -> Iterator[Hit]:
         quiet = quiet or _of_one_tensor(calls, [f for f in later if f.judged])
         if len({f.step for f in quiet}) >= 2 and len({f.place for f in quiet}) == 1:
             yield Hit(
-                place=quiet[0].place,
+                place=_cause(quiet[0]),
                 message=f"{quiet[0].name} is in training mode, without gradients, for data that it does not learn "
                 f"from, at {len({f.step for f in quiet})} times; it has "
                 f"{' and '.join(quiet[0].mode_layers)}",
+                evidence=_call(quiet[0]),
                 fix="model.eval() before validation, model.train() after it.",
             )
 
@@ -174,10 +186,11 @@ def _with_gradients(facts: LiveFacts) -> Iterator[Hit]:
         idle = [f for f in idle if facts.saw_the_end or any(one.used and one.step > f.step for one in calls)]
         if learnt - {None} and len(idle) >= 2 and len({f.place for f in idle}) == 1:
             yield Hit(
-                place=idle[0].place,
+                place=_cause(idle[0]),
                 message=f"{idle[0].name} is called {len(idle)} times in training mode, with gradients that nobody "
                 f"uses, for batches of a loader that it does not learn from; it has "
                 f"{' and '.join(idle[0].mode_layers)}",
+                evidence=_call(idle[0]),
                 fix="model.eval() and torch.no_grad() before validation, model.train() after it.",
             )
 

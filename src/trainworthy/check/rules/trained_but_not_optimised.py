@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainworthy.check.dry.notes import noted, place_in
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import listed
 from trainworthy.check.rule import rule
@@ -44,13 +44,13 @@ class Net(nn.Module):
 
 model = Net()
 
-optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
+optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)  # <- TW353
 for step in range(5):
     x, y = torch.randn(8, 4), torch.randint(3, (8,))
     loss = nn.functional.cross_entropy(model(x), y)
     model.zero_grad()
     loss.backward()
-    optimizer.step()  # <- TW353
+    optimizer.step()
 """
 GOOD = """\
 import torch
@@ -95,9 +95,10 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     for fact in facts.unoptimised:
         if fact.registered and fact.others_optimised:
             yield Hit(
-                place=fact.place,
+                place=fact.made_at or fact.place,
                 message=f"{len(fact.names)} parameter{'s' * (len(fact.names) > 1)} of {fact.model} got gradients in "
                 f"{fact.steps} steps, belong to no optimizer that stepped, and did not change: {listed(fact.names)}",
+                evidence=(Evidence("the optimizer of the others steps here", fact.place),) if fact.made_at else (),
                 fix="Make the optimizer from model.parameters() once the model is complete; or requires_grad_(False).",
             )
 

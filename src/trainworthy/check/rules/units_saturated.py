@@ -27,10 +27,10 @@ from torch import nn
 
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2))
-nn.init.normal_(model[0].weight, std=10)
+nn.init.normal_(model[0].weight, std=10)  # <- TW379
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(5):
-    loss = nn.functional.cross_entropy(model(torch.randn(8, 64)), torch.randint(2, (8,)))  # <- TW379
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 64)), torch.randint(2, (8,)))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -61,10 +61,10 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if full:
             name, share = full[0]
             yield Hit(
-                place=signals.place,
+                place=signals.filled_at or signals.place,
                 message=f"{share:.0%} of the results of {name} in {signals.model} are at the ends of its range at the "
                 "beginning",
-                evidence=(Evidence(f"{len(full)} modules are like that"),),
+                evidence=(Evidence(f"{len(full)} modules are like that in this call", signals.place),),
                 fix="nn.init.xavier_uniform_, and inputs of mean 0 and spread 1.",
             )
         for place, share in [one for one in signals.saturated_lines if one[1] >= _SURE][:1]:
