@@ -191,6 +191,14 @@ class ModuleTracker:
                 _details(module),
             )  # fmt: skip
 
+    def named(self) -> Iterator[tuple[nn.Module, str]]:
+        """Yield the modules that are alive, each with the template of its name."""
+        names = self.display_paths()
+        for ident, ref in self._known.items():
+            module = ref()
+            if module is not None and id(module) == ident:
+                yield module, split_template(names[self._numbers[ident]])[0]
+
     def describe(self) -> tuple[ModuleInfo, ...]:
         """Describe every module noted, alike ones together."""
         self.note()

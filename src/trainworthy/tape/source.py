@@ -6,6 +6,7 @@ import os
 import sysconfig
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 from trainworthy.tape.record import Source
 
@@ -23,6 +24,18 @@ _LOSS_FUNCTIONS = frozenset(
     "hinge_embedding_loss margin_ranking_loss multilabel_margin_loss multilabel_soft_margin_loss "
     "multi_margin_loss soft_margin_loss triplet_margin_loss triplet_margin_with_distance_loss".split()
 )
+
+
+def maker(frame: FrameType | None, thing: Any, methods: tuple[str, ...] = ("__init__",)) -> FrameType | None:
+    """Return the frame that called a method of ``thing``, outside of its methods of that name that call each other."""
+    while frame is not None and frame.f_code.co_name in methods and _first_argument(frame) is thing:
+        frame = frame.f_back
+    return frame
+
+
+def _first_argument(frame: FrameType) -> Any:
+    names = frame.f_code.co_varnames
+    return frame.f_locals.get(names[0]) if frame.f_code.co_argcount and names else None
 
 
 class SourceFinder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainworthy.virtual.notes_batches import BatchNotes
 from trainworthy.virtual.notes_calls import CallNotes
 from trainworthy.virtual.notes_graphs import GraphNotes
+from trainworthy.virtual.notes_modules import ModuleNotes
 from trainworthy.virtual.notes_parameters import ParameterNotes
 from trainworthy.virtual.notes_schedules import ScheduleNotes
 
@@ -23,6 +24,7 @@ class CheckNotes:
         self.batches = BatchNotes(gpu, resize)
         self.calls = CallNotes(gpu, keep_shapes=keep_shapes)
         self.graphs = GraphNotes(gpu)
+        self.modules = ModuleNotes(gpu)
         self.parameters = ParameterNotes(gpu)
         self.schedules = ScheduleNotes(gpu, self.batches)
 
@@ -30,7 +32,7 @@ class CheckNotes:
     def listening(self) -> Iterator[None]:
         """Listen while the context is open."""
         with ExitStack() as stack:
-            for part in (self.batches, self.calls, self.graphs, self.parameters, self.schedules):
+            for part in (self.batches, self.calls, self.graphs, self.modules, self.parameters, self.schedules):
                 stack.enter_context(part.listening())
             yield
 
@@ -42,6 +44,7 @@ class CheckNotes:
                 "annotations": self.calls.contradictions,
                 "calls": self.calls.shapes(),
                 "graphs": self.graphs.notes(),
+                "made": self.modules.notes(),
                 "parameters": self.parameters.notes(),
                 "repeated": self.parameters.repeated,
                 "schedules": self.schedules.notes(),

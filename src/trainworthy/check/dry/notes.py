@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainworthy.check.dry.rows import place_of, template_of
 from trainworthy.check.finding import Place
-from trainworthy.tape.record import Tape
+from trainworthy.tape.record import Source, Tape
 
 
 def noted(tape: Tape, what: str) -> Any:
     """Return one of the notes; an empty list or dict where a tape has none, as those of ``record`` have."""
     found = (tape.notes.get("check") or {}).get(what)
-    return found if found is not None else ({} if what in ("parameters", "batches") else [])
+    return found if found is not None else ({} if what in ("parameters", "batches", "made") else [])
+
+
+def made_at(tape: Tape, module: str, source: Source) -> Place:
+    """Return where a module was made, as far as that is known; else the place of an operation of it."""
+    made = noted(tape, "made").get(template_of(module))
+    return Place(*made) if made else place_of(source, tape)
 
 
 def place_in(note: dict[str, Any], tape: Tape) -> Place:

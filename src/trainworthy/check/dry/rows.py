@@ -80,6 +80,11 @@ def _long(tensors: Sequence[TensorInfo]) -> Iterator[int]:
     return (t.shape[0] for t in tensors if len(t.shape) >= 2)
 
 
+def template_of(path: str) -> str:
+    """Return the name of a module without its numbers: ``h.{}.attn`` for ``h.3.attn``."""
+    return ".".join("{}" if part.isdecimal() else part for part in path.split("."))
+
+
 class ModuleTable:
     """What is known of modules, by the path that an operation names; alike modules share one description."""
 
@@ -98,9 +103,8 @@ class ModuleTable:
 
     def get(self, path: str) -> ModuleInfo | None:
         """Return the description of one module; None if there is none."""
-        parts = path.split(".")
-        numbers = tuple(int(part) for part in parts if part.isdecimal())
-        found = self._by_template.get(".".join("{}" if part.isdecimal() else part for part in parts), [])
+        numbers = tuple(int(part) for part in path.split(".") if part.isdecimal())
+        found = self._by_template.get(template_of(path), [])
         for info in found:
             inside = zip(info.first, numbers, info.last, strict=False)
             if not info.first or all(low <= number <= high for low, number, high in inside):

@@ -20,9 +20,24 @@ from torch.optim import Optimizer
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.watch import Watch
+from trainworthy.tape.source import maker
 
 _LOOK = "origins"
-_Lines = weakref.WeakKeyDictionary[Any, tuple[int, int]]  # number of the line, backward passes so far
+Line = tuple[int, int]  # its number, and how many backward passes came before
+
+
+class _Lines:
+    """Lines by the identity of what they made: modules may define a hash of their own, by state that they lack yet."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, tuple[weakref.ref[Any], Line]] = {}
+
+    def put(self, thing: Any, line: Line) -> None:
+        self._lines[id(thing)] = (weakref.ref(thing), line)
+
+    def get(self, thing: Any) -> Line | None:
+        ref, line = self._lines.get(id(thing), (None, (0, 0)))
+        return line if thing is not None and ref is not None and ref() is thing else None
 
 
 class OriginWatch:
@@ -32,11 +47,9 @@ class OriginWatch:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self._made: _Lines = weakref.WeakKeyDictionary()
-        self._modes: _Lines = weakref.WeakKeyDictionary()
-        self._cast: _Lines = weakref.WeakKeyDictionary()
-        self._cleared: tuple[int, int] | None = None
-        self._setting: tuple[int, int] | None = None  # the outermost call of ``train`` that is under way
+        self._made, self._modes, self._cast = _Lines(), _Lines(), _Lines()
+        self._cleared: Line | None = None
+        self._setting: Line | None = None  # the outermost call of ``train`` that is under way
         watch.made_at, watch.cast_at = self.made_at, self.cast_at
         watch.mode_set_at, watch.cleared_at = self.mode_set_at, self.cleared_at
 
@@ -65,7 +78,7 @@ class OriginWatch:
         return made
 
     def _note_made(self, thing: Any, frame: FrameType) -> None:
-        self._made[thing] = self._line(frame, thing, ("__init__",))
+        self._made.put(thing, self._line(frame, thing, ("__init__",)))
 
     def _setting_modes(self, train: Callable[..., Any]) -> Callable[..., Any]:
         def set_mode(module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -74,7 +87,7 @@ class OriginWatch:
                 self._setting = self.watch.attempt(_LOOK, self._line, sys._getframe(1), module, ("train", "eval"))
             try:
                 if self._setting is not None:
-                    self.watch.attempt(_LOOK, self._modes.__setitem__, module, self._setting)
+                    self.watch.attempt(_LOOK, self._modes.put, module, self._setting)
                 return train(module, *args, **kwargs)
             finally:
                 if outermost:
@@ -95,7 +108,7 @@ class OriginWatch:
     def _note_cast(self, module: nn.Module, frame: FrameType) -> None:
         line = self._line(frame, module, ("to", "half", "bfloat16"))
         for part in module.modules():
-            self._cast[part] = line
+            self._cast.put(part, line)
 
     def _clearing(self, clear: Callable[..., Any]) -> Callable[..., Any]:
         def cleared(thing: Any, *args: Any, **kwargs: Any) -> Any:
@@ -106,43 +119,27 @@ class OriginWatch:
 
         return cleared
 
-    def _line(self, frame: FrameType | None, thing: Any, methods: tuple[str, ...]) -> tuple[int, int]:
+    def _line(self, frame: FrameType | None, thing: Any, methods: tuple[str, ...]) -> Line:
         """Return the user's line that led to a method, outside of the methods of that name that call it."""
-        while frame is not None and frame.f_code.co_name in methods and _first(frame) is thing:
-            frame = frame.f_back
-        number, _ = self.watch.finder.find(frame)
+        number, _ = self.watch.finder.find(maker(frame, thing, methods))
         return number, len(self.watch.facts.backwards)
 
     def made_at(self, thing: Any) -> Place | None:
         """Return where a module or an optimizer was made."""
-        line = _known(self._made, thing)
+        line = self._made.get(thing)
         return self.watch.place_of(line[0]) if line is not None else None
 
     def cast_at(self, module: Any) -> Place | None:
         """Return where the weights of a module were cast to another type."""
-        line = _known(self._cast, module)
+        line = self._cast.get(module)
         return self.watch.place_of(line[0]) if line is not None else None
 
     def mode_set_at(self, module: Any) -> tuple[Place, bool] | None:
         """Return where a module's mode was set last, and whether no backward pass came after it."""
-        line = _known(self._modes, module)
+        line = self._modes.get(module)
         return (self.watch.place_of(line[0]), line[1] == len(self.watch.facts.backwards)) if line is not None else None
 
     def cleared_at(self) -> Place | None:
         """Return where gradients were cleared since the last backward pass."""
         recent = self._cleared is not None and self._cleared[1] == len(self.watch.facts.backwards)
         return self.watch.place_of(self._cleared[0]) if self._cleared is not None and recent else None
-
-
-def _known(lines: _Lines, thing: Any) -> tuple[int, int] | None:
-    """Look a thing up; None, and what cannot be a key, has no origin."""
-    try:
-        return lines.get(thing)
-    except TypeError:
-        return None
-
-
-def _first(frame: FrameType) -> Any:
-    """Return the first argument of a function that runs."""
-    names = frame.f_code.co_varnames
-    return frame.f_locals.get(names[0]) if frame.f_code.co_argcount and names else None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.dry.rows import place_of
+from trainworthy.check.dry.notes import made_at
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
@@ -25,10 +25,10 @@ BAD = """\
 import torch
 from torch import nn
 
-model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
+model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))  # <- TW761
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(3):
-    loss = model(torch.rand(4, 3, 8, 8)).pow(2).mean()  # <- TW761
+    loss = model(torch.rand(4, 3, 8, 8)).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -74,7 +74,7 @@ def find(tape: Tape) -> Iterator[Hit]:
             if found is not None and key not in said:
                 said.add(key)
                 yield Hit(
-                    place=place_of(op.source, tape),
+                    place=made_at(tape, found[0], op.source),
                     message=f"the bias of {found[0]} goes into {op.module}, which subtracts it again",
                     fix="bias=False.",
                 )

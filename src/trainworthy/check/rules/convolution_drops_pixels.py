@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.dry.rows import ModuleTable, place_of
+from trainworthy.check.dry.notes import made_at
+from trainworthy.check.dry.rows import ModuleTable
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import ModuleInfo, Tape
@@ -25,10 +26,10 @@ BAD = """\
 import torch
 from torch import nn
 
-model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.Flatten(), nn.Linear(72, 2))
+model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.Flatten(), nn.Linear(72, 2))  # <- TW164
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(3):
-    loss = model(torch.rand(4, 3, 8, 8)).pow(2).mean()  # <- TW164
+    loss = model(torch.rand(4, 3, 8, 8)).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -61,7 +62,7 @@ def find(tape: Tape) -> Iterator[Hit]:
             continue
         for size, left in _left_over(info, op.inputs[0].shape):
             yield Hit(
-                place=place_of(op.source, tape),
+                place=made_at(tape, op.module, op.source),
                 message=f"{info.class_name} {op.module} leaves out the last {left} of {size} pixels",
                 fix="Choose padding so that (n + 2p - d(k - 1) - 1) is a multiple of the stride.",
             )

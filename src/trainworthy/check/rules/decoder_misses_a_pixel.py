@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainworthy.check.dry.notes import made_at
 from trainworthy.check.dry.rows import ModuleTable, place_of
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
@@ -31,10 +32,10 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.down = nn.Conv2d(1, 4, 3, stride=2, padding=1)
-        self.up = nn.ConvTranspose2d(4, 1, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(4, 1, 3, stride=2, padding=1)  # <- TW165
 
     def forward(self, x):
-        return self.up(self.down(x))  # <- TW165
+        return self.up(self.down(x))
 
 
 model = Net()
@@ -102,7 +103,7 @@ def find(tape: Tape) -> Iterator[Hit]:
         if short and stride and made not in taken:
             which = op.module if name == "convolution" and known.get(op.module) else "this"
             yield Hit(
-                place=place_of(op.source, tape),
+                place=made_at(tape, op.module, op.source) if which == op.module else place_of(op.source, tape),
                 message=f"{which} gives {_text(made)}, where the encoder took {_text(short[0])}",
                 fix="interpolate(x, size=skip.shape[-2:])."
                 if name in _UPSAMPLES

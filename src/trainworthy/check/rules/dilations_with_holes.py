@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from math import gcd
 from typing import NamedTuple
 
-from trainworthy.check.dry.rows import ModuleTable, place_of
+from trainworthy.check.dry.notes import made_at
+from trainworthy.check.dry.rows import ModuleTable
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import ModuleInfo, Op, Tape, TensorInfo
@@ -33,11 +34,11 @@ class Net(nn.Module):
         super().__init__()
         self.a = nn.Conv2d(3, 4, 3, padding=2, dilation=2)
         self.b = nn.Conv2d(4, 4, 3, padding=2, dilation=2)
-        self.c = nn.Conv2d(4, 2, 3, padding=2, dilation=2)
+        self.c = nn.Conv2d(4, 2, 3, padding=2, dilation=2)  # <- TW166
 
     def forward(self, x):
         x = self.b(self.a(x).relu()).relu()
-        return self.c(x)  # <- TW166
+        return self.c(x)
 
 
 model = Net()
@@ -125,7 +126,7 @@ def find(tape: Tape) -> Iterator[Hit]:
 
 def _hit(dilations: tuple[int, ...], step: int, op: Op, tape: Tape) -> Hit:
     return Hit(
-        place=place_of(op.source, tape),
+        place=made_at(tape, op.module, op.source),
         message=f"{len(dilations)} convolutions up to {op.module} see every {_nth(step)} pixel only: their "
         f"dilations are {', '.join(map(str, dilations))}",
         evidence=(Evidence(f"greatest common divisor {step}"),),

@@ -28,7 +28,8 @@ torch.manual_seed(0)
 class Two(nn.Module):
     def __init__(self):
         super().__init__()
-        self.a, self.b, self.norm, self.out = nn.Linear(6, 8), nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(16, 2)  # <- TW367
+        self.a, self.b, self.out = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(16, 2)
+        self.norm = nn.BatchNorm1d(8)  # <- TW367
 
     def forward(self, x, y):
         return self.out(torch.cat([self.norm(self.a(x)), self.norm(self.b(y))], 1))
