@@ -228,26 +228,26 @@ import torch
 from torch import nn
 
 model = nn.Linear(4, 3)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # <-
 model = copy.deepcopy(model)
 for step in range(4):
     loss = nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.randint(3, (8,)))
     optimizer.zero_grad()
     loss.backward()
-    optimizer.step()  # <-
+    optimizer.step()
 """,
     "TW353 an optimizer of half of what trains, whatever was made first": """
 import torch
 from torch import nn
 
 body, head = nn.Linear(4, 8), nn.Linear(8, 3)
-optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+optimizer = torch.optim.SGD(head.parameters(), lr=0.1)  # <-
 model = nn.Sequential(body, nn.ReLU(), head)
 for step in range(5):
     loss = nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.randint(3, (8,)))
     model.zero_grad()
     loss.backward()
-    optimizer.step()  # <-
+    optimizer.step()
 """,
 }
 NOT_A_BUG = """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from trainworthy.tape.repeated import made_at, repeated_instances
+from trainworthy.tape.source import maker
 
 if TYPE_CHECKING:
     from trainworthy.virtual.gpu import VirtualGpu
@@ -48,6 +51,7 @@ class _Stepped:
 
     class_name: str
     source: int
+    cause: int  # where it was made, or gradients were cleared before its last step
     trainable: int = 0
     steps: int = 0
     idle: int = 0
@@ -65,6 +69,8 @@ class ParameterNotes:
         self._models: dict[int, weakref.ref[nn.Module]] = {}
         self._optimizers: dict[int, _Stepped] = {}
         self._called: set[int] = set()
+        self._made: dict[int, int] = {}  # where an optimizer was made, by its identity
+        self._cleared = (0, 0)  # where gradients were cleared last, after how many backward passes since the last step
         self._backwards = 0
         self.repeated: list[dict[str, Any]] = []
 
@@ -77,12 +83,44 @@ class ParameterNotes:
         recorder.modules.on_call.append(self._called_module)
         recorder.backward.on_backward.append(self._backward)
         try:
-            yield
+            with self._origins():
+                yield
         finally:
             hook.remove()
             recorder.modules.on_root_enter.remove(self._root_enters)
             recorder.modules.on_call.remove(self._called_module)
             recorder.backward.on_backward.remove(self._backward)
+
+    @contextmanager
+    def _origins(self) -> Iterator[None]:
+        """Note where optimizers are made and gradients cleared while the context is open."""
+        kinds: tuple[Any, ...] = (Optimizer, nn.Module)
+        make, clears = Optimizer.__init__, [kind.zero_grad for kind in kinds]
+
+        def made(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            make(optimizer, *args, **kwargs)
+            self._made[id(optimizer)] = self._line(sys._getframe(1), optimizer, "__init__")
+
+        def clearing(clear: Any) -> Any:
+            @functools.wraps(clear)
+            def cleared(thing: Any, *args: Any, **kwargs: Any) -> Any:
+                clear(thing, *args, **kwargs)
+                self._cleared = (self._line(sys._getframe(1), thing, "zero_grad"), self._backwards)
+
+            return cleared
+
+        Optimizer.__init__ = made  # type: ignore[method-assign, assignment]
+        for kind, clear in zip(kinds, clears, strict=True):
+            kind.zero_grad = clearing(clear)
+        try:
+            yield
+        finally:
+            Optimizer.__init__ = make  # type: ignore[method-assign]
+            for kind, clear in zip(kinds, clears, strict=True):
+                kind.zero_grad = clear
+
+    def _line(self, frame: FrameType, thing: Any, method: str) -> int:
+        return self._recorder.finder.find(maker(frame, thing, (method,)))[0]
 
     # --- the loop -----------------------------------------------------------------------------------
 
@@ -114,8 +152,11 @@ class ParameterNotes:
         held = {id(p): p for group in optimizer.param_groups for p in group["params"] if not is_lazy(p)}
         mine = self._optimizers.get(id(optimizer))
         if mine is None:
-            mine = self._optimizers[id(optimizer)] = _Stepped(type(optimizer).__name__, source)
+            made = self._made.get(id(optimizer), source)
+            mine = self._optimizers[id(optimizer)] = _Stepped(type(optimizer).__name__, source, made)
         trainable = [p for p in held.values() if p.requires_grad]
+        if self._backwards and self._cleared[1] == self._backwards:
+            mine.cause = self._cleared[0]
         mine.members |= set(held)
         mine.steps += 1
         mine.trainable = len(trainable)
@@ -156,11 +197,12 @@ class ParameterNotes:
     # --- results ------------------------------------------------------------------------------------
 
     def notes(self) -> dict[str, Any]:
-        """Return optimizers with the place of their step, and the parameters that are not trained as most are."""
+        """Return optimizers, where they step and were made, and the parameters that are not trained as most are."""
+        sources = self._recorder.finder.sources
         optimizers = [
             {
-                "class": one.class_name, "path": self._recorder.finder.sources[one.source].path,
-                "line": self._recorder.finder.sources[one.source].line, "trainable": one.trainable,
+                "class": one.class_name, "path": sources[one.source].path, "line": sources[one.source].line,
+                "cause": [sources[one.cause].path, sources[one.cause].line], "trainable": one.trainable,
                 "steps": one.steps, "idle": one.idle, "closure": one.has_closure, "backwards": one.backwards,
             }
             for one in self._optimizers.values()

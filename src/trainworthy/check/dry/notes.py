@@ -21,6 +21,12 @@ def made_at(tape: Tape, module: str, source: Source) -> Place:
     return Place(*made) if made else place_of(source, tape)
 
 
+def cause_in(note: dict[str, Any], tape: Tape) -> Place:
+    """Return where an optimizer that a note speaks of was made, or its gradients were cleared; else where it steps."""
+    path, line = note.get("cause") or ("", 0)
+    return Place(path, line) if path else place_in(note, tape)
+
+
 def place_in(note: dict[str, Any], tape: Tape) -> Place:
     """Return the place that a note speaks of; the script's first line where none is known."""
     if note.get("path") and note.get("line"):

@@ -27,7 +27,7 @@ from torch.utils.data import IterableDataset
 from trainworthy.check.finding import Place
 from trainworthy.check.live.contents import Content, content, first_difference, is_small, stored_by
 from trainworthy.check.live.facts_seldom import ChangedSample
-from trainworthy.check.live.loaders import stored_generators
+from trainworthy.check.live.generators import stored_generators
 from trainworthy.check.live.twins import undisturbed
 from trainworthy.check.live.watch import Watch
 from trainworthy.check.live.writers import writing_line

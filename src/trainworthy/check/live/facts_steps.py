@@ -29,8 +29,8 @@ class LossTargets:
     """Class targets of a cross-entropy, beside the token ids that the model was given.
 
     ``matches[k]`` is the share of counted targets that equal the input ``k`` positions later. ``padding_idx`` is that
-    of
-    an Embedding of the model; ``padding_share`` the share of the counted targets that equal it.
+    of an Embedding of the model; ``padding_share`` the share of the counted targets that equal it. ``made_at`` is where
+    the loss was made, if it is a module.
     """
 
     step: int
@@ -49,6 +49,7 @@ class LossTargets:
     classes: frozenset[int] = frozenset()
     ignored_at_end: bool = False
     ignored_are_tails: bool = False
+    made_at: Place | None = None
 
 
 ChainFault = Literal["softmax-cross-entropy", "nll-probabilities", "sigmoid-bce-logits"]
@@ -227,6 +228,7 @@ class Loader:
     """A DataLoader that was iterated.
 
     ``shared_size`` is that of a data set that torch's sampler shares among ranks, and fills up for that.
+    ``generator_set_at`` is the line that sets the first of ``stored_generators``.
     """
 
     place: Place
@@ -246,6 +248,7 @@ class Loader:
     shuffles: bool = False
     shared_size: int | None = None
     sampler_place: Place | None = None
+    generator_set_at: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import MaskedEnd, SoftTargets
 from trainworthy.check.live.facts_steps import LossTargets
 from trainworthy.check.live.one_by_one import OneByOne, from_one_hot
@@ -44,6 +45,7 @@ class _Pending:
     is_binary: bool = False
     least: int = _MIN_TOKENS
     counts: bool = False  # every target, and as much as any other
+    made_at: Place | None = None  # the loss
 
     def is_unchanged(self) -> bool:
         return self.versions == _versions(self.targets, self.ids)
@@ -111,8 +113,13 @@ class LabelWatch:
             self._look()
         self._pending.append(_Pending(
             self.watch.step, source, int(scores.shape[1]), targets, int(ignore), padding, ids, _versions(targets, ids),
-            counts=reduced and weight is None,
+            counts=reduced and weight is None, made_at=self._loss_made_at(),
         ))  # fmt: skip
+
+    def _loss_made_at(self) -> Place | None:
+        """Return where the loss module that runs was made, if it is one."""
+        stack = self.operators.modules.stack
+        return self.watch.made_at(stack[-1]) if stack and isinstance(stack[-1], nn.modules.loss._Loss) else None
 
     def _evaluated(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, source: int) -> None:
         """Look at the first losses of an evaluation of tokens, each as if it were one of the training."""
@@ -153,7 +160,7 @@ class LabelWatch:
             matches=matches, ignored_at_end=ends,
             ignored_are_tails=are_tails, padding_idx=padding, padding_share=share,
             single_class=is_flat and values.numel() >= 4 and distinct.numel() == 1, is_flat=is_flat,
-            classes=frozenset(distinct[:64].tolist()) if is_flat else frozenset(),
+            classes=frozenset(distinct[:64].tolist()) if is_flat else frozenset(), made_at=loss.made_at,
         )  # fmt: skip
 
     def _binary(self, targets: Any, source: int) -> None:

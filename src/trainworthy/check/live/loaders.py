@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import random
 import sys
 import time
 import weakref
@@ -12,16 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from types import BuiltinMethodType, FrameType, FunctionType, MethodType, ModuleType
+from types import FrameType
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.facts_seldom import PendingWindow
 from trainworthy.check.live.facts_steps import Batch, Loader
+from trainworthy.check.live.generators import set_at, stored_generators
 from trainworthy.check.live.loading import Loading
 from trainworthy.check.live.operators import OperatorWatch
 from trainworthy.check.live.samplers import SamplerWatch
@@ -29,9 +29,7 @@ from trainworthy.check.live.watch import Watch, plain
 
 _MANY_OBJECTS = 1_000_000
 _ENTRIES = 16
-_NOT_LOOKED_INTO = (type, ModuleType, FunctionType, torch.Tensor, torch.nn.Module, Sampler, DataLoader)
 _UNFILLED = 3  # epochs without a step, before anybody wonders
-_MAX_HELD, _MAX_DEPTH = 256, 3  # objects that a data set holds, in search of generators
 _MAX_ROWS, _ROW_BYTES, _ROW_BATCHES = 512, 2048, 32  # of an iterable data set whose samples are told apart
 _HASHED_BYTES = 1 << 18  # of each tensor of a batch
 
@@ -123,11 +121,13 @@ class LoaderWatch:
     def _describe(self, loader: Any, number: int) -> Loader:
         by_batch = loader.batch_sampler if type(loader.batch_sampler) is BatchSampler else loader
         sampler = by_batch.sampler
+        stored = sorted(stored_generators(loader.dataset), key=lambda one: one.name)
         return Loader(
             place=self.watch.place(), loader=number, num_workers=loader.num_workers,
             sampler=type(sampler).__name__, batch_size=by_batch.batch_size,
             has_worker_init=loader.worker_init_fn is not None,
-            stored_generators=tuple(sorted(stored_generators(loader.dataset))),
+            stored_generators=tuple(sorted(one.name for one in stored)),
+            generator_set_at=self.watch.attempt("generators", set_at, self.watch, stored[0]) if stored else None,
             world_size=int(getattr(sampler, "num_replicas", 1) or 1),
             large_containers=tuple(_large_containers(loader.dataset)) if loader.num_workers else (),
             dataset_size=_size_of(sampler), drop_last=bool(by_batch.drop_last), in_training=torch.is_grad_enabled(),
@@ -242,46 +242,3 @@ def row_hashes(tensors: list[torch.Tensor]) -> tuple[int, ...]:
     heads = [t.reshape(count, -1)[:, : _ROW_BYTES // t.element_size()].contiguous() for t in whole if t.numel()]
     rows = [head.view(torch.uint8).numpy() for head in heads]
     return tuple(zlib.crc32(b"".join(row[i].tobytes() for row in rows)) for i in range(count)) if rows else ()
-
-
-def stored_generators(dataset: Any) -> Iterator[str]:
-    """Yield the names of attributes that are random generators: each worker gets a copy in the same state.
-
-    Looked at are the data set and the objects of the program that it holds, as transforms and other data sets.
-    """
-    left: list[tuple[str, Any]] = [("", dataset)]
-    seen: set[int] = set()
-    while left and len(seen) < _MAX_HELD:
-        path, one = left.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        ours = one is dataset or not _is_installed(type(one))
-        for name, value in list(getattr(one, "__dict__", {}).items()):
-            said = f"{path}{name}"
-            if _is_generator(value.__self__ if isinstance(value, (BuiltinMethodType, MethodType)) else value):
-                if ours:
-                    yield said
-            elif said.count(".") < _MAX_DEPTH:
-                left += [(f"{said}.", each) for each in _held(value)]
-
-
-def _held(value: Any) -> list[Any]:
-    """Return the objects with attributes that a value is, or that a list holds as its first."""
-    several = list(value[:_ENTRIES]) if type(value) in (list, tuple) else [value]
-    return [
-        each for each in several
-        if hasattr(each, "__dict__") and not issubclass(type(each), _NOT_LOOKED_INTO)
-    ]  # fmt: skip
-
-
-def _is_installed(kind: type) -> bool:
-    path = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-    return "site-packages" in path or "dist-packages" in path or kind.__module__ in sys.stdlib_module_names
-
-
-def _is_generator(value: Any) -> bool:
-    kind = f"{type(value).__module__}.{type(value).__name__}"
-    return issubclass(type(value), (torch.Generator, random.Random)) or kind in (
-        "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "numpy.random.RandomState",
-    )  # fmt: skip

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
@@ -63,8 +63,9 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if len({t.step for t in found}) >= 2:
             first = found[0]
             yield Hit(
-                place=place,
+                place=first.made_at or place,
                 message=f"ignore_index={first.ignore_index} is one of the {first.num_classes} classes, and "
                 f"{first.num_targets - first.num_counted} of {first.num_targets} targets are it: it is never learnt",
+                evidence=(Evidence("in this call", place),) if first.made_at is not None else (),
                 fix="Use a number that is no class (-100) for what is to be left out.",
             )

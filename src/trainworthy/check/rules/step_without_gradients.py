@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trainworthy.check.dry.notes import noted, place_in
+from trainworthy.check.dry.notes import cause_in, noted
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import longest_run
@@ -107,7 +107,7 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
         others = sum(len(model["not_held"]) for model in models)
         evidence = f"{others} parameters that are in no optimizer do get gradients" if others else "in every step seen"
         yield Hit(
-            place=place_in(one, tape),
+            place=cause_in(one, tape),
             message=f"{one['class']} steps, and none of its {one['trainable']} trainable parameters has a gradient, "
             "though a backward pass came before",
             evidence=(Evidence(evidence),),

@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 
 class Noisy(Dataset):
     def __init__(self):
-        self.random = random.Random(0)
+        self.random = random.Random(0)  # <- TW554
 
     def __len__(self):
         return 32
@@ -43,7 +43,7 @@ class Noisy(Dataset):
 
 model = nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
-for x in DataLoader(Noisy(), batch_size=4, num_workers=2):  # <- TW554
+for x in DataLoader(Noisy(), batch_size=4, num_workers=2):
     loss = model(x).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
@@ -83,9 +83,9 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     for loader in facts.loaders:
         if loader.num_workers >= 2 and loader.stored_generators and not loader.has_worker_init:
             yield Hit(
-                place=loader.place,
+                place=loader.generator_set_at or loader.place,
                 message=f"The data set keeps a random generator ({', '.join(loader.stored_generators)}); each of "
                 f"{loader.num_workers} workers gets a copy in the same state",
-                evidence=(Evidence("no worker_init_fn seeds it anew"),),
+                evidence=(Evidence("no worker_init_fn seeds it anew", loader.place),),
                 fix="Use the global generators of random, NumPy and torch, which are seeded for each worker.",
             )

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.dry.notes import noted, place_in
+from trainworthy.check.dry.notes import cause_in, noted
 from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.runs import listed
@@ -113,7 +113,7 @@ def find_on_tape(tape: Tape) -> Iterator[Hit]:
         names = [name for name, _, _ in model["not_held"]]
         if names and model["optimised"]:
             yield Hit(
-                place=place_in(parameters["optimizers"][model["not_held"][0][2]], tape),
+                place=cause_in(parameters["optimizers"][model["not_held"][0][2]], tape),
                 message=f"{len(names)} parameter{'s' * (len(names) > 1)} of {model['model']} got gradients in "
                 f"{min(count for _, count, _ in model['not_held'])} steps and are in no optimizer: {listed(names)}",
                 fix="Make the optimizer from model.parameters() once the model is complete; or requires_grad_(False).",

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.dry.rows import place_of, rows
+from trainworthy.check.dry.notes import made_at
+from trainworthy.check.dry.rows import ModuleTable, place_of, rows
 from trainworthy.check.finding import Hit
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
@@ -26,7 +27,7 @@ _PRODUCTS = {"mm": 0, "addmm": 1, "bmm": 0, "baddbmm": 1}
 @rule(code="TW755", severity="hint", depth="dry")
 def find(tape: Tape) -> Iterator[Hit]:
     """Yield the forward products of the reference step that are large and not aligned."""
-    found = list(rows(tape))
+    found, layers = list(rows(tape)), ModuleTable(tape, "Linear", "Conv")
     total = sum((r.signature.flops or 0) * r.times for r in found)
     if not tape.device.startswith("cuda") or not total:
         return
@@ -41,7 +42,7 @@ def find(tape: Tape) -> Iterator[Hit]:
         if odd and share >= 0.05 and a.dtype in ("float16", "bfloat16"):
             size = n if n % 8 else k
             yield Hit(
-                place=place_of(row.source, tape),
+                place=made_at(tape, row.module, row.source) if layers.get(row.module) else place_of(row.source, tape),
                 message=f"A {a.dtype} product of {' x '.join(map(str, a.shape))} and "
                 f"{' x '.join(map(str, b.shape))} has "
                 f"{' and '.join(odd)}, not a multiple of 8; with its backward pass it is {share:.0%} of the "
