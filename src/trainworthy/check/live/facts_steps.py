@@ -228,7 +228,8 @@ class Loader:
     """A DataLoader that was iterated.
 
     ``shared_size`` is that of a data set that torch's sampler shares among ranks, and fills up for that.
-    ``generator_set_at`` is the line that sets the first of ``stored_generators``.
+    ``generator_set_at`` is the line that sets the first of ``stored_generators``, ``made_at`` where the loader was
+    made, ``iterated_at`` where the ``__iter__`` of an iterable data set of the user's begins.
     """
 
     place: Place
@@ -249,6 +250,13 @@ class Loader:
     shared_size: int | None = None
     sampler_place: Place | None = None
     generator_set_at: Place | None = None
+    made_at: Place | None = None
+    iterated_at: Place | None = None
+
+    @property
+    def origin(self) -> Place:
+        """Where it was made, as far as that is known; else where it is gone through."""
+        return self.made_at or self.place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

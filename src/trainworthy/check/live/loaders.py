@@ -127,6 +127,8 @@ class LoaderWatch:
             sampler=type(sampler).__name__, batch_size=by_batch.batch_size,
             has_worker_init=loader.worker_init_fn is not None,
             stored_generators=tuple(sorted(one.name for one in stored)),
+            made_at=self.watch.made_at(loader),
+            iterated_at=self.watch.defined_at(getattr(type(loader.dataset), "__iter__", None)),
             generator_set_at=self.watch.attempt("generators", set_at, self.watch, stored[0]) if stored else None,
             world_size=int(getattr(sampler, "num_replicas", 1) or 1),
             large_containers=tuple(_large_containers(loader.dataset)) if loader.num_workers else (),

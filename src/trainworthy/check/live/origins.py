@@ -1,4 +1,4 @@
-"""Where things came about: the lines that make modules and optimizers, cast weights, set modes, clear gradients.
+"""Where things came about: the lines that make modules, optimizers, loaders; cast weights, set modes, clear gradients.
 
 What goes wrong shows where a model is called or an optimizer steps, and is often done elsewhere. What was there before
 the look began has no origin.
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from trainworthy.check.finding import Place
 from trainworthy.check.live.watch import Watch
@@ -58,6 +59,7 @@ class OriginWatch:
         """Replace the methods while the context is open."""
         seams: list[tuple[Any, str, Callable[..., Any]]] = [
             (nn.Module, "__init__", self._making), (Optimizer, "__init__", self._making),
+            (DataLoader, "__init__", self._making),
             (nn.Module, "train", self._setting_modes), (Optimizer, "zero_grad", self._clearing),
             (nn.Module, "zero_grad", self._clearing), (nn.Module, "to", self._casting),
             (nn.Module, "half", self._casting), (nn.Module, "bfloat16", self._casting),
@@ -125,7 +127,7 @@ class OriginWatch:
         return number, len(self.watch.facts.backwards)
 
     def made_at(self, thing: Any) -> Place | None:
-        """Return where a module or an optimizer was made."""
+        """Return where a module, an optimizer or a loader was made."""
         line = self._made.get(thing)
         return self.watch.place_of(line[0]) if line is not None else None
 

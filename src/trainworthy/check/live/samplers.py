@@ -75,7 +75,7 @@ class SamplerWatch:
     def loader_begins(self, loader: Any, place: Place) -> None:
         """Note a loader that training goes through."""
         if torch.is_grad_enabled() and all(known() is not loader for known, _ in self._through):
-            self._through.append((weakref.ref(loader), place))
+            self._through.append((weakref.ref(loader), self.watch.made_at(loader) or place))
 
     def steps_are_over(self) -> None:
         """Find samplers that share data out among ranks, while training went through all of it.

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
+from trainworthy.check.live.facts_steps import Batch
 from trainworthy.check.rule import rule
 
 BAD = """\
@@ -31,14 +32,14 @@ from torch.utils.data import DataLoader, IterableDataset
 
 
 class Stream(IterableDataset):
-    def __iter__(self):
+    def __iter__(self):  # <- TW553
         for i in range(32):
             yield torch.full((4,), float(i)) + torch.arange(4)
 
 
 model = nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-for x in DataLoader(Stream(), batch_size=4, num_workers=2):  # <- TW553
+for x in DataLoader(Stream(), batch_size=4, num_workers=2):
     loss = model(x).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
@@ -71,7 +72,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         if found and twice >= 2 and len(kinds) >= 2:
             first = found[0]
             yield Hit(
-                place=first.place,
+                place=_cause(facts, first),
                 message=f"{twice} of {len(found)} batches of an epoch are copies of others; the DataLoader has "
                 f"{first.num_workers} workers" + (" on an IterableDataset" if first.is_iterable else ""),
                 evidence=(Evidence(f"{len(kinds)} different batches, by their bytes"),),
@@ -80,6 +81,14 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             )
             return
     yield from _shared_samples(facts)
+
+
+def _cause(facts: LiveFacts, batch: Batch) -> Place:
+    """Return where the data set is gone through, if that is the user's function, or the loader was made."""
+    loader = next((one for one in facts.loaders if one.loader == batch.loader), None)
+    if loader is None:
+        return batch.place
+    return (loader.iterated_at if batch.is_iterable else None) or loader.origin
 
 
 def _shared_samples(facts: LiveFacts) -> Iterator[Hit]:
@@ -95,7 +104,7 @@ def _shared_samples(facts: LiveFacts) -> Iterator[Hit]:
             shared = rows & set().union(*(other for at, other in several.items() if at != worker))
             if len(shared) >= max(8, len(rows) / 4):
                 yield Hit(
-                    place=found[0].place,
+                    place=_cause(facts, found[0]),
                     message=f"{len(shared)} of {len(rows)} samples of one worker came from another one, too, in the "
                     f"same epoch; the IterableDataset has {found[0].num_workers} workers",
                     fix="In __iter__: info = get_worker_info(); each worker takes its part (islice(data, info.id, "

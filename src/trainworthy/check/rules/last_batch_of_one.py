@@ -147,7 +147,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     for loader in facts.loaders if norms else ():
         size, batch = loader.dataset_size, loader.batch_size
         if size and batch and batch > 1 and size % batch == 1 and not loader.drop_last and loader.in_training:
-            yield _hit(loader.place, size, batch, sorted(norms)[0])
+            yield _hit(loader.origin, size, batch, sorted(norms)[0])
 
 
 def _hit(place: Place, size: int, batch: int, norm: str) -> Hit:

@@ -78,7 +78,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     for loader in facts.loaders:
         for name, count in loader.large_containers[:1]:
             yield Hit(
-                place=loader.place,
+                place=loader.origin,
                 message=f"`{name}` of the data set holds {count:,} Python objects, and {loader.num_workers} "
                 f"workers will "
                 "each come to copy them",

@@ -64,7 +64,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 torch.manual_seed(0)
 def loader_of(data, **options):
-    return DataLoader(data, batch_size=options.get("size", 4), sampler=options.get("train_sampler"))
+    return DataLoader(data, batch_size=options.get("size", 4), sampler=options.get("train_sampler"))  # <- TW439
 
 
 data = TensorDataset(torch.randn(32, 4))
@@ -74,7 +74,7 @@ model = nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 for epoch in range(2):
     sampler.set_epoch(epoch)
-    for (x,) in loader:  # <- TW439
+    for (x,) in loader:
         loss = model(x).pow(2).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -188,7 +188,7 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
         size = loader.batch_size or 0
         odd = [b for b in batches if size > 1 and _is_odd(b.shapes, size)]
         if loader.num_workers and len(odd) >= 3 and len(odd) >= len(batches) - 1:
-            yield _hit(loader.place, size, odd[0].shapes)
+            yield _hit(loader.origin, size, odd[0].shapes)
 
 
 def _alone(facts: LiveFacts) -> Iterator[Hit]:

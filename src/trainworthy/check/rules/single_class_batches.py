@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.live.facts_steps import LossTargets
 from trainworthy.check.rule import rule
@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader, TensorDataset
 model = nn.Linear(4, 3)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 data = TensorDataset(torch.randn(96, 4), torch.arange(3).repeat_interleave(32))
-for x, y in DataLoader(data, batch_size=8):
-    loss = nn.functional.cross_entropy(model(x), y)  # <- TW552
+for x, y in DataLoader(data, batch_size=8):  # <- TW552
+    loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -62,19 +62,20 @@ _RUN = 3  # batches of one class, one after the other
 @rule(code="TW552", severity="warning", depth="live")
 def find(facts: LiveFacts) -> Iterator[Hit]:
     """Yield losses whose targets came so."""
-    in_order = any(loader.sampler == "SequentialSampler" for loader in facts.loaders)
+    in_order = next((loader for loader in facts.loaders if loader.sampler == "SequentialSampler"), None)
     given = [*facts.targets, *(t for t in facts.binary_targets if t.classes <= {0, 1})]
     for place in dict.fromkeys(t.place for t in given):
         found = [t for t in given if t.place == place][:10]
         single = [t for t in found if t.single_class]
         classes = frozenset[int]().union(*(t.classes for t in found))
         by_hand = not facts.loaders and len(_classes_in_runs(found)) >= 2
-        if (in_order or by_hand) and len(single) >= 5 and len(classes) >= 2:
+        if (in_order is not None or by_hand) and len(single) >= 5 and len(classes) >= 2:
+            how = "each comes several times in a row" if in_order is None else "the DataLoader reads the data in order"
             yield Hit(
-                place=place,
+                place=in_order.made_at or place if in_order is not None else place,
                 message=f"{len(single)} of the first {len(found)} batches hold a single class; {len(classes)} "
-                f"classes were seen, and "
-                f"{'the DataLoader reads the data in order' if in_order else 'each comes several times in a row'}",
+                f"classes were seen, and {how}",
+                evidence=(Evidence("the loss that gets them", place),) if in_order is not None else (),
                 fix="Shuffle the data: DataLoader(..., shuffle=True), or a new torch.randperm in each epoch.",
             )
 

@@ -101,7 +101,7 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             continue
         said.add(loader.place)
         yield Hit(
-            place=loader.place,
+            place=loader.origin,
             severity="hint",
             message="two epochs of the training begin with the same batch: the data come in the same order",
             evidence=(Evidence(f"a SequentialSampler over {size:,} samples, {batch} a batch"),),
