@@ -300,7 +300,8 @@ class Probe:
     """What an experiment showed: extra forward passes of the model, or extra runs of the step.
 
     ``change`` is the largest that was seen, ``scale`` the largest value it is to be compared with. ``names`` are what
-    differed after a checkpoint, ``ratio`` how many times as large accumulated gradients were.
+    differed after a checkpoint, ``ratio`` how many times as large accumulated gradients were. ``began_at`` is the line
+    through which one sample reaches the others.
     """
 
     place: Place
@@ -323,6 +324,7 @@ class Probe:
     batch_assumed: bool = False
     names: tuple[str, ...] = ()
     ratio: float | None = None
+    began_at: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

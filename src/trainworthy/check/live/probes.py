@@ -23,6 +23,7 @@ from trainworthy.check.live.masks import mask_fails, masked_call, padding_shows
 from trainworthy.check.live.models import Call
 from trainworthy.check.live.names import unwrap
 from trainworthy.check.live.outputs import difference, outputs
+from trainworthy.check.live.spreading import first_spread
 from trainworthy.check.live.twins import copy_of, copy_of_arguments, may_be_copied, undisturbed
 from trainworthy.check.live.views import ViewWatch
 from trainworthy.check.live.watch import Watch, plain
@@ -137,7 +138,10 @@ def _run(watch: Watch, call: Call) -> None:
     if second is not None and all(one.shape[0] != mixes for one in first):
         mixes = None  # a loader's batch was measured along the other axis
     if mixes is not None or second is not None:
-        found = _mixed(first, twin, args, kwargs, given=given, size=mixes or second or 0, axis=int(mixes is None))
+        found = _mixed(
+            first, twin, args, kwargs, given=given, size=mixes or second or 0, watch=watch,
+            axis=int(mixes is None),
+        )  # fmt: skip
         facts.probes.extend(
             Probe(place=call.place, what="samples-mixed", model=name, batch_assumed=assumed or mixes is None, **f)
             for f in found
@@ -207,22 +211,33 @@ def _outputs(value: Any) -> list[torch.Tensor]:
 
 def _mixed(
     before: list[torch.Tensor], model: nn.Module, args: Any, kwargs: Any, *, given: list[torch.Tensor], size: int,
-    axis: int = 0,
+    watch: Watch, axis: int = 0,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Make the first sample the same as the second, in all that is given of it; the outputs of the others must stay."""
     pairs = [(tensor.select(axis, 0), tensor.select(axis, 1)) for tensor in given if tensor.dim() > axis]
     if all(torch.equal(first, second) for first, second in pairs):
         return
-    firsts = [first.clone() for first, _ in pairs]
-    for first, second in pairs:
-        first.copy_(second)
+
+    def change() -> Callable[[], None]:
+        firsts = [first.clone() for first, _ in pairs]
+        for first, second in pairs:
+            first.copy_(second)
+
+        def undo() -> None:  # other probes go on with it
+            for (first, _), kept in zip(pairs, firsts, strict=True):
+                first.copy_(kept)
+
+        return undo
+
+    undo = change()
     after = _outputs(model(*args, **kwargs))
-    for (first, _), kept in zip(pairs, firsts, strict=True):  # other probes go on with it
-        first.copy_(kept)
+    undo()
     for old, new in zip(before, after, strict=True):
         if old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
             continue
-        yield from difference(old[1:], new[1:], old)
+        for found in difference(old[1:], new[1:], old):
+            began_at = first_spread(lambda: model(*args, **kwargs), change, size=size, watch=watch)
+            yield {**found, "began_at": began_at}
 
 
 def _padding_of(model: nn.Module, tensors: list[torch.Tensor]) -> int | None:

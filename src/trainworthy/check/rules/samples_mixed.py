@@ -98,10 +98,12 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
             continue
         if probe.what == "samples-mixed":
             yield Hit(
-                place=probe.place,
+                place=probe.began_at or probe.place,
                 message=f"In evaluation mode, {probe.model}'s output for other samples moved by "
                 f"{probe.change:.3g} when "
                 "sample 0 was replaced by sample 1",
-                evidence=(Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}"),),
+                evidence=(
+                    Evidence(f"output {probe.shape}, largest value {probe.scale:.3g}, of this call", probe.place),
+                ),
                 fix="Look for view/reshape instead of permute, softmax(dim=0), or a layer without batch_first=True.",
             )
