@@ -186,7 +186,7 @@ class NonFinite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """What a model was given: one tensor of its first argument."""
+    """What a model was given: one tensor of its first argument; ``made_at`` is the line of the step that made it."""
 
     step: int
     place: Place
@@ -198,6 +198,7 @@ class Input:
     into: str | None = None
     samples_alike: bool = False
     parameter_dtype: str | None = None
+    made_at: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,7 @@ class ModelWatch:
                 step=self.watch.step, place=self.watch.facts.forwards[-1].place, shape=tuple(tensor.shape),
                 dtype=str(tensor.dtype).removeprefix("torch."), minimum=low, maximum=high, into=into,
                 integral=high > low and bool((tensor == tensor.round()).all()), samples_alike=alike and high != low,
+                made_at=self.operators.made_at(tensor),
                 parameter_dtype=str(parameter.dtype).removeprefix("torch.") if parameter is not None else None,
             ))  # fmt: skip
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
+from trainworthy.check.finding import Place
 from trainworthy.check.live.arguments import ArgumentWatch
 from trainworthy.check.live.broadcasting import BroadcastWatch
 from trainworthy.check.live.facts_seldom import AddedMask, Draw, Upscaled
@@ -200,6 +201,12 @@ class OperatorWatch(TorchFunctionMode):
             with watch.own_work():
                 watch.rely_on("operations", self._parts, args, out, source)
         return out
+
+    def made_at(self, tensor: torch.Tensor) -> Place | None:
+        """Return the line of the step that computed a tensor; None for what came from elsewhere."""
+        number = self._record_of.get(id(tensor))
+        record = self.records[number] if number is not None else None
+        return self.watch.place_of(record.source) if record is not None and not record.is_given else None
 
     def has_called(self, name: str) -> bool:
         """Say whether a function of that name was called."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
@@ -27,8 +27,8 @@ torch.manual_seed(0)
 model = nn.Sequential(nn.Conv2d(16, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 16 * 3, 2))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 for step in range(4):
-    x, y = torch.randn(5, 16, 16, 3), torch.randint(2, (5,))
-    loss = nn.functional.cross_entropy(model(x), y)  # <- TW151
+    x, y = torch.randn(5, 16, 16, 3), torch.randint(2, (5,))  # <- TW151
+    loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -61,9 +61,10 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             square = height == width >= 8 and channels in (1, 3, 4)
             if square or (min(height, width) >= _SURELY_PIXELS and channels == 3):
                 yield Hit(
-                    place=seen.place,
+                    place=seen.made_at or seen.place,
                     message=f"The first convolution gets {seen.shape}: {height} channels of {width} x "
                     f"{channels} pixels",
+                    evidence=(Evidence("the model is called here", seen.place),) if seen.made_at is not None else (),
                     fix="x.permute(0, 3, 1, 2) turns (N, H, W, C) into (N, C, H, W).",
                 )
                 return

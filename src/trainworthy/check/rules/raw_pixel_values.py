@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Evidence, Hit
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 
@@ -28,8 +28,8 @@ torch.manual_seed(0)
 model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
 for step in range(4):
-    x, y = torch.randint(256, (5, 3, 8, 8)).float(), torch.randint(2, (5,))
-    loss = nn.functional.cross_entropy(model(x), y)  # <- TW550
+    x, y = torch.randint(256, (5, 3, 8, 8)).float(), torch.randint(2, (5,))  # <- TW550
+    loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -61,8 +61,9 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
     if len({i.step for i in found}) >= min(2, max(facts.num_steps, 1)) and found:
         first = found[0]
         yield Hit(
-            place=first.place,
+            place=first.made_at or first.place,
             message=f"A convolution gets raw pixels: {first.shape} of whole numbers from {first.minimum:.0f} to "
             f"{first.maximum:.0f}",
+            evidence=(Evidence("the model is called here", first.place),) if first.made_at is not None else (),
             fix="Divide by 255, and subtract the mean of the data.",
         )
