@@ -190,7 +190,7 @@ for step in range(4):
     model(torch.rand(3, 4)).mean().backward()
     optimizer.step()
 """
-    assert found_in(source, tmp_path / "train.py") == [("TW351", 9)]
+    assert found_in(source, tmp_path / "train.py") == [("TW351", 4)]
     right = source.replace("model = nn.Linear(4, 1)\nfor", "wrapped = nn.Sequential(model)\nfor").replace(
         "    model(", "    wrapped("
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import inspect
+import linecache
 import random
 import sys
-import textwrap
 from collections.abc import Iterator
 from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -33,19 +32,39 @@ class Stored(NamedTuple):
 def set_at(watch: Watch, stored: Stored) -> Place | None:
     """Return the line of the user's class that sets the attribute first."""
     for kind in stored.owner.__mro__:
-        try:
-            lines, start = inspect.getsourcelines(kind)
-            tree = ast.parse(textwrap.dedent("".join(lines)))
-            path = inspect.getsourcefile(kind)
-        except (OSError, TypeError, SyntaxError):
+        methods = [one.__code__ for one in vars(kind).values() if isinstance(one, FunctionType)]
+        methods = [code for code in methods if watch.finder.is_user(code)]
+        if not methods:
             continue
-        found = [
-            node.lineno for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and node.attr == stored.attribute and isinstance(node.ctx, ast.Store)
-        ]  # fmt: skip
-        if found and path is not None:
-            return Place(watch.finder.relative(path), start + min(found) - 1)
+        path = methods[0].co_filename
+        lines = {
+            number
+            for node in ast.walk(_parsed(path))
+            if isinstance(node, ast.FunctionDef) and any(_begins(node) == code.co_firstlineno for code in methods)
+            for number in _stores(node, stored.attribute)
+        }
+        if lines:
+            return Place(watch.finder.relative(path), min(lines))
     return None
+
+
+def _parsed(path: str) -> ast.Module:
+    try:
+        return ast.parse("".join(linecache.getlines(path)))
+    except SyntaxError:  # as a notebook's, whose cells are no file
+        return ast.Module([], [])
+
+
+def _begins(node: ast.FunctionDef) -> int:
+    """Return the line where Python says that a function begins: that of its first decorator, if it has one."""
+    return min([node.lineno, *(one.lineno for one in node.decorator_list)])
+
+
+def _stores(node: ast.AST, attribute: str) -> list[int]:
+    return [
+        one.lineno for one in ast.walk(node)
+        if isinstance(one, ast.Attribute) and one.attr == attribute and isinstance(one.ctx, ast.Store)
+    ]  # fmt: skip
 
 
 def stored_generators(dataset: Any) -> Iterator[Stored]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainworthy.check.finding import Evidence, Hit
+from trainworthy.check.finding import Evidence, Hit, Place
 from trainworthy.check.live.facts import LiveFacts
 from trainworthy.check.rule import rule
 from trainworthy.check.static.analysis import Analysis
@@ -133,6 +133,7 @@ train(4)
 def find_live(facts: LiveFacts) -> Iterator[Hit]:
     """Yield models that changed from training to evaluation mode and trained on."""
     backward = {b.step for b in facts.backwards}
+    said: set[Place] = set()  # one line sets the mode of all parts of a model
     for model in dict.fromkeys(f.model for f in facts.forwards):
         calls = [f for f in facts.forwards if f.model == model and f.grad and f.mode_layers and f.step in backward]
         trained = [f.step for f in calls if f.training]
@@ -140,9 +141,12 @@ def find_live(facts: LiveFacts) -> Iterator[Hit]:
         steps = _longest_run(sorted({f.step for f in wrong} - set(trained)))
         if len(steps) >= 3 and _optimizers(facts, set(trained)) & _optimizers(facts, set(steps)):
             first = next(f for f in wrong if f.step == steps[0])
-            set_at = first.mode_set_at[0] if first.mode_set_at is not None else None
+            place = first.mode_set_at[0] if first.mode_set_at is not None else first.place
+            if place in said:
+                continue
+            said.add(place)
             yield Hit(
-                place=set_at or first.place,
+                place=place,
                 message=f"{first.name} trains in evaluation mode since step {steps[0] + 1}; before, it was in training "
                 f"mode. It has {' and '.join(first.mode_layers)}",
                 evidence=(Evidence(f"trains here, {len(steps)} steps in a row", first.place),),
