@@ -66,6 +66,7 @@ def split(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argpar
 
 def check_script(options: argparse.Namespace, target: str, args: list[str], config: Config) -> tuple[CheckResult, bool]:
     """Check the source, then the run; returns the findings, and whether the script failed."""
+    from trainworthy.check.merge import told_once
     from trainworthy.check.rule import all_rules
     from trainworthy.check.run import CheckResult, check_paths
 
@@ -89,13 +90,11 @@ def check_script(options: argparse.Namespace, target: str, args: list[str], conf
         print(f"The script failed{where}: {error['message']}", file=sys.stderr)  # noqa: T201
     rules = all_rules()
     ran = {code for code, one in rules.items() if config.selects(one)}
-    seen = {(f.code, f.place.path, f.place.line) for f in static.findings}
     more = [
         f for f in deeper
         if config.selects_code(f.code, f.name, rules) and not config.ignored_in(f.place.path, f.code)
-        and (f.code, f.place.path, f.place.line) not in seen
     ]  # fmt: skip
-    findings = sorted([*static.findings, *_not_silenced(more)], key=lambda one: one.order)
+    findings = told_once(static.findings, _not_silenced(more))
     return replace(static, findings=tuple(findings), rules=tuple(ran), left_out=left_out), error is not None
 
 

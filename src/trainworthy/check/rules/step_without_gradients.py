@@ -86,9 +86,11 @@ def find(facts: LiveFacts) -> Iterator[Hit]:
             yield Hit(
                 place=cause or first.place,
                 message=f"{first.optimizer_class} steps, and none of its {_which(first)} has a gradient, though a "
-                "backward pass came before",
+                f"backward pass came before{'; gradients are cleared here' if first.cleared_at is not None else ''}",
                 evidence=(Evidence(f"steps here, {len(run)} times", first.place),),
-                fix="zero_grad() before backward(), not after; make the optimizer from the model that is trained.",
+                fix="zero_grad() before backward(), not after."
+                if first.cleared_at is not None
+                else "Make the optimizer from the parameters that are trained, once they are all there.",
             )
 
 
