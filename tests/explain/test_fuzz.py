@@ -47,7 +47,7 @@ def lines(draw: st.DrawFn) -> list[str]:
     return words
 
 
-@settings(max_examples=1200)
+@settings(max_examples=600)
 @given(lines())
 def test_an_answer_or_one_message(words: list[str]) -> None:
     out, err = io.StringIO(), io.StringIO()

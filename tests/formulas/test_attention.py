@@ -50,7 +50,7 @@ def test_published_models() -> None:
     assert llama.cache_elements_per_token * 2 * 32 == 128 * 1024
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(shapes, st.tuples(small, small, small, small))
 def test_masks_that_broadcast_are_those_that_torch_takes(mask: tuple[int, ...], scores: tuple[int, ...]) -> None:
     try:
@@ -69,7 +69,7 @@ def test_a_padding_mask_must_not_be_two_dimensional() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Lower right causal bias will produce NaNs")
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.integers(1, 8), st.integers(1, 8))
 def test_causal_masks_agree_with_torch(lq: int, lk: int) -> None:
     upper, lower = causal_mask(queries=lq, keys=lk), causal_mask(queries=lq, keys=lk, corner="lower-right")
@@ -82,7 +82,7 @@ def test_causal_masks_agree_with_torch(lq: int, lk: int) -> None:
         assert torch.tensor(ours).equal(bias._materialize().bool())
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 4), st.integers(0, 4))
 def test_windows(lq: int, lk: int, before: int, after: int) -> None:
     ours = torch.tensor(window_mask(queries=lq, keys=lk, before=before, after=after))

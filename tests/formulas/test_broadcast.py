@@ -46,7 +46,7 @@ def test_mismatches_of_the_numpy_guide(shapes: list[tuple[int, ...]], dim: int) 
         broadcast_shape(shapes=shapes)
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(st.lists(shapes_with_zero, min_size=1, max_size=4))
 def test_agrees_with_numpy_and_torch(shapes: list[tuple[int, ...]]) -> None:
     try:
@@ -60,7 +60,7 @@ def test_agrees_with_numpy_and_torch(shapes: list[tuple[int, ...]]) -> None:
         assert broadcast_shape(shapes=shapes) == expected == tuple(torch.broadcast_shapes(*shapes))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(broadcastable())
 def test_laws(shapes: list[tuple[int, ...]]) -> None:
     result = broadcast_shape(shapes=shapes)
@@ -77,7 +77,7 @@ def test_laws(shapes: list[tuple[int, ...]]) -> None:
     assert tuple(dim.result for dim in reversed(dims)) == result
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(broadcastable(min_operands=2))
 def test_strides_and_gradient_agree_with_torch(shapes: list[tuple[int, ...]]) -> None:
     result = broadcast_shape(shapes=shapes)
@@ -105,7 +105,7 @@ def test_row_and_column() -> None:
     assert crossed_dims(shapes=[(), (3, 1)]) == ()
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.integers(2, 40), st.integers(2, 40))
 def test_a_loss_of_row_and_column_is_what_torch_warns_of(n: int, m: int) -> None:
     shapes = [(n, 1), (m,)]

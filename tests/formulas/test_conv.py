@@ -70,7 +70,7 @@ def test_sizes_of_published_networks() -> None:
     assert [pool_size(size=n, kernel=3, stride=2, ceil_mode=True) for n in (112, 56, 28)] == [56, 28, 14]
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(st.fixed_dictionaries(numbers))
 def test_conv_agrees_with_torch(case: dict[str, int]) -> None:
     x, weight = torch.zeros(1, 1, case["size"]), torch.zeros(1, 1, case["kernel"])
@@ -96,7 +96,7 @@ def test_same_and_valid_agree_with_torch(size: int, kernel: int, dilation: int) 
     assert axis_padding(padding="valid", kernel=kernel) == Pad(0, 0)
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(st.fixed_dictionaries(numbers), st.booleans())
 def test_pool_agrees_with_torch(case: dict[str, int], ceil_mode: bool) -> None:
     x = torch.zeros(1, 1, case["size"])
@@ -110,7 +110,7 @@ def test_pool_agrees_with_torch(case: dict[str, int], ceil_mode: bool) -> None:
         assert pool_size(**case, ceil_mode=ceil_mode) == expected
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.integers(1, 30), st.integers(1, 12))
 def test_adaptive_pooling_agrees_with_torch(size: int, output: int) -> None:
     x = torch.randn(1, 1, size)
@@ -118,7 +118,7 @@ def test_adaptive_pooling_agrees_with_torch(size: int, output: int) -> None:
     assert torch.allclose(torch.stack(means), F.adaptive_avg_pool1d(x, output)[0, 0], atol=1e-6)
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(st.fixed_dictionaries({**numbers, "output_padding": st.integers(0, 4)}))
 def test_transposed_agrees_with_torch(case: dict[str, int]) -> None:
     x, weight = torch.zeros(1, 1, case["size"]), torch.zeros(1, 1, case["kernel"])
@@ -135,7 +135,7 @@ def test_transposed_agrees_with_torch(case: dict[str, int]) -> None:
         assert steps.padded == expected + case["dilation"] * (case["kernel"] - 1)
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(st.fixed_dictionaries(numbers))
 def test_a_transposed_convolution_undoes_the_size_of_a_convolution(case: dict[str, int]) -> None:
     rest: dict[str, Any] = {name: case[name] for name in ("kernel", "stride", "padding", "dilation")}
@@ -155,7 +155,7 @@ def test_a_transposed_convolution_undoes_the_size_of_a_convolution(case: dict[st
     assert transposed_size(size=small, output_padding=extra, **rest) == case["size"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.fixed_dictionaries(numbers), st.data())
 def test_windows_are_the_inputs_with_a_gradient(case: dict[str, int], data: st.DataObject) -> None:
     try:

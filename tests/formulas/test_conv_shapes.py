@@ -53,7 +53,7 @@ def build(kinds: dict[int, Any], shape: tuple[int, ...], options: dict[str, Any]
     return layer
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(layers(), st.booleans())
 def test_conv_agrees_with_torch(case: tuple[tuple[int, ...], dict[str, Any]], bias: bool) -> None:
     shape, options = case
@@ -72,7 +72,7 @@ def test_conv_agrees_with_torch(case: tuple[tuple[int, ...], dict[str, Any]], bi
         assert conv_shape(shape=shape, **options) == expected
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(layers(), st.integers(0, 2))
 def test_transposed_agrees_with_torch(case: tuple[tuple[int, ...], dict[str, Any]], extra: int) -> None:
     shape, options = case
@@ -94,7 +94,7 @@ def test_transposed_agrees_with_torch(case: tuple[tuple[int, ...], dict[str, Any
         assert transposed_shape(shape=shape, output_padding=extra, **options) == expected
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(layers(), st.booleans())
 def test_pool_agrees_with_torch(case: tuple[tuple[int, ...], dict[str, Any]], ceil_mode: bool) -> None:
     shape, options = case

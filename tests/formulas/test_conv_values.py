@@ -23,7 +23,7 @@ def tensor(numbers: list[int]) -> torch.Tensor:
     return torch.tensor(numbers, dtype=torch.float64)[None, None]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(values, kernels, strides, small, st.integers(1, 3))
 def test_conv_agrees_with_torch(x: list[int], k: list[int], stride: int, padding: int, dilation: int) -> None:
     try:
@@ -34,7 +34,7 @@ def test_conv_agrees_with_torch(x: list[int], k: list[int], stride: int, padding
     assert list(ours) == expected[0, 0].tolist()
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(x=values, k=kernels, stride=strides, padding=small, extra=st.integers(0, 2), dilation=st.integers(1, 3))
 def test_three_steps_and_stamps_agree_with_torch(
     *, x: list[int], k: list[int], stride: int, padding: int, extra: int, dilation: int

@@ -46,7 +46,7 @@ def lookups(draw: st.DrawFn) -> tuple[Any, int, Any]:
     return draw(arrays(shape)), dim, draw(arrays(wanted, 0, shape[dim] - 1))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(lookups())
 def test_gather_agrees_with_torch(case: tuple[Any, int, Any]) -> None:
     values, dim, index = case
@@ -56,7 +56,7 @@ def test_gather_agrees_with_torch(case: tuple[Any, int, Any]) -> None:
         assert expected == np.take_along_axis(np.array(values), np.array(index), dim).tolist()
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(lookups(), st.data())
 def test_scatter_agrees_with_torch(case: tuple[Any, int, Any], data: st.DataObject) -> None:
     values, dim, index = case
@@ -72,7 +72,7 @@ def test_scatter_agrees_with_torch(case: tuple[Any, int, Any], data: st.DataObje
         assert scattered(values=values, dim=dim, index=index, source=source) == plain.tolist()
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(lookups(), st.sampled_from(get_args(Reduction)), st.booleans(), st.data())
 def test_scatter_reduce_agrees_with_torch(
     case: tuple[Any, int, Any], reduce: Reduction, include_self: bool, data: st.DataObject
@@ -113,7 +113,7 @@ def test_gather_reads_back_what_scatter_wrote(data: st.DataObject) -> None:
     assert twice_written(dim=1, index=index) == ()
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(shapes, st.data())
 def test_selection_and_repeats_agree_with_torch_and_numpy(shape: tuple[int, ...], data: st.DataObject) -> None:
     values = data.draw(arrays(shape))

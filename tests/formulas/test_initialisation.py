@@ -17,7 +17,7 @@ from trainworthy.formulas.initialisation import Mode, Scheme, fans, gain, spread
 weights = st.lists(st.integers(1, 9), min_size=2, max_size=5).map(tuple)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(weights)
 def test_fans_agree_with_torch(shape: tuple[int, ...]) -> None:
     assert tuple(fans(shape=shape)) == nn.init._calculate_fan_in_and_fan_out(torch.empty(shape))

@@ -27,7 +27,7 @@ logit = st.floats(-20, 20)
 difference = st.floats(-100, 100)
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(st.data(), st.sampled_from(["mean", "sum", "none"]), st.floats(0, 1), st.booleans())
 def test_cross_entropy_agrees_with_torch(
     data: st.DataObject, reduction: LossReduction, smoothing: float, weighted: bool
@@ -80,7 +80,7 @@ def test_means_of_micro_batches_are_not_the_mean() -> None:
     assert sum(halves) / 2 != pytest.approx(cross_entropy(logits=logits, targets=targets))
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(difference, st.floats(0.01, 10))
 def test_smooth_l1_and_huber_agree_with_torch(x: float, beta: float) -> None:
     at, zero = torch.tensor(x, dtype=torch.float64), torch.tensor(0, dtype=torch.float64)
@@ -90,7 +90,7 @@ def test_smooth_l1_and_huber_agree_with_torch(x: float, beta: float) -> None:
     assert huber(difference=x, delta=beta) == pytest.approx(beta * smooth_l1(difference=x, beta=beta))
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(difference, st.floats(0.1, 10), st.sampled_from([0.0, 1.0]), st.floats(0, 2))
 def test_sigma_is_beta_in_other_words(x: float, sigma: float, inside: float, outside: float) -> None:
     ours = smooth_l1_sigma(difference=x, sigma=sigma, inside_weight=inside, outside_weight=outside)

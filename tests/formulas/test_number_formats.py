@@ -66,7 +66,7 @@ def test_published_limits() -> None:
     assert (fp16.exact_integers, bf16.exact_integers, FORMATS["fp32"].exact_integers) == (2048, 256, 16_777_216)
 
 
-@settings(max_examples=2500)
+@settings(max_examples=1250)
 @given(fp32, st.sampled_from(WITH_DTYPE))
 def test_rounding_agrees_with_torch(value: float, one: NumberFormat) -> None:
     expected = cast(value, one).double().item()
@@ -77,7 +77,7 @@ def test_rounding_agrees_with_torch(value: float, one: NumberFormat) -> None:
     assert (ours.kind == "nan") == math.isnan(value)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=750)
 @given(st.floats(allow_nan=False))
 def test_rounding_of_doubles_agrees_with_numpy(value: float) -> None:
     with np.errstate(over="ignore", under="ignore"):
@@ -85,7 +85,7 @@ def test_rounding_of_doubles_agrees_with_numpy(value: float) -> None:
             assert rounded(value=value, to=FORMATS[name]).value == float(dtype(value))
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(fp32)
 def test_tf32_keeps_ten_bits(value: float) -> None:
     ours = rounded(value=value, to=FORMATS["tf32"]).value
@@ -95,7 +95,7 @@ def test_tf32_keeps_ten_bits(value: float) -> None:
         assert abs(ours - value) <= spacing(value=value, of=FORMATS["tf32"]) / 2
 
 
-@settings(max_examples=1500)
+@settings(max_examples=750)
 @given(fp32, st.sampled_from(WITH_DTYPE))
 def test_bits_agree_with_torch(value: float, one: NumberFormat) -> None:
     fields = bit_fields(value=ours_of(value, one).value, of=one)
@@ -109,7 +109,7 @@ def test_bits_agree_with_torch(value: float, one: NumberFormat) -> None:
     assert "".join(fields) == "".join(f"{byte:08b}" for byte in raw)
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(st.floats(min_value=1e-30, max_value=1e30), st.sampled_from(WITH_DTYPE))
 def test_rounding_is_idempotent_and_near(value: float, one: NumberFormat) -> None:
     once = rounded(value=value, to=one).value

@@ -45,7 +45,7 @@ layers = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(layers, st.integers(1, 40), st.data())
 def test_fields_are_the_inputs_with_a_gradient(chain: list[Layer], size: int, data: st.DataObject) -> None:
     try:

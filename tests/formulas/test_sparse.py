@@ -39,7 +39,7 @@ def held(*tensors: torch.Tensor) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(matrices())
 def test_contents_and_bytes_agree_with_torch(dense: list[list[int]]) -> None:
     tensor = torch.tensor(dense, dtype=torch.float32)
@@ -64,7 +64,7 @@ def test_contents_and_bytes_agree_with_torch(dense: list[list[int]]) -> None:
     assert [list(row) for row in back] == dense
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(-9, 9)), max_size=8))
 def test_coalescing_agrees_with_torch(entries: list[tuple[int, int, int]]) -> None:
     coo = Coo(*(tuple(part) for part in zip(*entries, strict=True))) if entries else Coo((), (), ())

@@ -47,7 +47,7 @@ def test_golden_of_the_notes() -> None:
     assert view_strides(shape=(4, 4), strides=(4, 1), to=(-1, 8)) == (8, 1)
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(shapes_with_zero)
 def test_contiguous_strides_agree_with_torch(shape: tuple[int, ...]) -> None:
     assert contiguous_strides(shape=shape) == torch.empty(shape).stride()
@@ -56,7 +56,7 @@ def test_contiguous_strides_agree_with_torch(shape: tuple[int, ...]) -> None:
         assert contiguous_strides(shape=shape) == numpy_strides
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(size, min_size=4, max_size=5).map(tuple))
 def test_channels_last_agrees_with_torch(shape: tuple[int, ...]) -> None:
     layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
@@ -67,7 +67,7 @@ def test_channels_last_agrees_with_torch(shape: tuple[int, ...]) -> None:
         assert got == other.is_contiguous(memory_format=layout)
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(strided(zeros=True))
 def test_contiguity_agrees_with_torch(case: tuple[tuple[int, ...], tuple[int, ...], int]) -> None:
     tensor = build(case)
@@ -77,7 +77,7 @@ def test_contiguity_agrees_with_torch(case: tuple[tuple[int, ...], tuple[int, ..
         assert is_dense(shape=tensor.shape, strides=tensor.stride()) == dense
 
 
-@settings(max_examples=1500)
+@settings(max_examples=750)
 @given(strided(), st.data())
 def test_view_and_reshape_agree_with_torch(
     case: tuple[tuple[int, ...], tuple[int, ...], int], data: st.DataObject
@@ -98,7 +98,7 @@ def test_view_and_reshape_agree_with_torch(
     assert prod(elements for elements, _ in groups) == tensor.numel()
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(shapes, st.data())
 def test_views_of_expanded_tensors(shape: tuple[int, ...], data: st.DataObject) -> None:
     tensor = torch.zeros([1 if data.draw(st.booleans()) else n for n in shape]).expand(shape)
@@ -110,14 +110,14 @@ def test_views_of_expanded_tensors(shape: tuple[int, ...], data: st.DataObject) 
     assert view_strides(shape=shape, strides=tensor.stride(), to=to) == expected
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(shapes_with_zero.filter(lambda shape: 0 in shape), shapes_with_zero.filter(lambda shape: 0 in shape))
 def test_views_of_empty_tensors(shape: tuple[int, ...], to: tuple[int, ...]) -> None:
     tensor = torch.empty(shape)
     assert view_strides(shape=shape, strides=tensor.stride(), to=to) == tensor.view(to).stride()
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(strided())
 def test_every_element_is_where_it_is_said_to_be(case: tuple[tuple[int, ...], tuple[int, ...], int]) -> None:
     tensor = build(case)
@@ -133,7 +133,7 @@ def test_every_element_is_where_it_is_said_to_be(case: tuple[tuple[int, ...], tu
     assert needed == element_offset(index=last, strides=strides, storage_offset=offset) + 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(shapes.filter(lambda shape: len(shape) > 0), st.data())
 def test_permute_and_transpose_agree_with_torch(shape: tuple[int, ...], data: st.DataObject) -> None:
     tensor = torch.empty(shape)
@@ -146,7 +146,7 @@ def test_permute_and_transpose_agree_with_torch(shape: tuple[int, ...], data: st
         assert ours == (tuple(actual.shape), actual.stride())
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(shapes, st.data())
 def test_positions_agree_with_numpy(shape: tuple[int, ...], data: st.DataObject) -> None:
     position = data.draw(st.integers(0, prod(shape) - 1))
@@ -156,7 +156,7 @@ def test_positions_agree_with_numpy(shape: tuple[int, ...], data: st.DataObject)
     assert element_offset(index=index, strides=contiguous_strides(shape=shape)) == position
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(shapes_with_zero, st.lists(st.integers(-1, 6), max_size=4).map(tuple))
 def test_inferred_shapes_agree_with_torch(shape: tuple[int, ...], to: tuple[int, ...]) -> None:
     try:
