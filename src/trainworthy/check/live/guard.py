@@ -219,9 +219,9 @@ class Guard:
         self._modules.finish()
         self._optimizers.finish()
         self._around.finish()
-        self._loaders.samplers.finish()
+        self._watch.attempt("samplers", self._loaders.samplers.finish)
         self._seeds.finish()
-        self._fills.finish()
+        self._watch.attempt("initialisation", self._fills.finish)
 
     def _limit(self) -> int:
         severities: dict[str, Severity] = {"error": "error", "warning": "warning"}
@@ -296,7 +296,7 @@ class Guard:
         if not self._is_on or not (by_hand or self._watch.step >= self.steps):
             return
         if self._evaluation_too and not self._closing.began:
-            self._loaders.samplers.steps_are_over()
+            self._watch.attempt("samplers", self._loaders.samplers.steps_are_over)
             self._closing.begin()
             self.on_closing()
         else:
