@@ -23,6 +23,7 @@ _MAX_ELEMENTWISE = 6
 _LOOKS_AT_A_LINE = 8  # backward passes that begin there
 _OUTLINES_AT_A_LINE = 32  # further looks, each at a graph that begins in another way
 _OUTLINE_NODES = 16
+_TERMS_DEEP, _MAX_TERMS = 3, 16
 _TOKEN_KEY = "trainworthy.step"
 _PASS_KEY = "trainworthy.pass"  # a backward pass went through the node
 # Nodes between a loss and its terms, and nodes that only look at the same numbers in another form.
@@ -128,7 +129,9 @@ class BackwardWatch:
             if nodes and len(nodes) == 1:
                 if self.operators.mark_all:  # later nothing says where terms were made, and by what they are multiplied
                     self._compare_terms(nodes[0], place)
-                _unscaled(nodes[0]).metadata[_TOKEN_KEY] = self.watch.kept_token(place)
+                token = self.watch.kept_token(place)
+                for node in _begin_of(_unscaled(nodes[0])):
+                    node.metadata[_TOKEN_KEY] = token
             self.watch.facts.backwards.append(Backward(
                 step=self.watch.step, place=place, reaches_parameter=reaches, num_graph_nodes=count, num_reused=reused,
                 faults=self._faults_at(nodes, place), is_mean=len(nodes) == 1 and is_mean(nodes[0]),
@@ -251,6 +254,16 @@ def _passed_before(nodes: dict[Any, Any]) -> int:
         if type(node).__name__ != "AccumulateGrad":
             found += _PASS_KEY in node.metadata
             node.metadata[_PASS_KEY] = True
+    return found
+
+
+def _begin_of(node: Any) -> list[Any]:
+    """Return a loss's node and the first below it: of a sum, terms may be kept, and the sum not."""
+    found, nearest = [node], [node]
+    for _ in range(_TERMS_DEEP):
+        nearest = [one for above in nearest for one, _ in above.next_functions if one is not None]
+        nearest = [one for one in nearest if not _is_parameter(one)][: _MAX_TERMS - len(found)]
+        found += nearest
     return found
 
 
