@@ -1,6 +1,6 @@
 """The catalogue of mistakes told again: each row in two other forms, as other people would write it.
 
-``tests/cases/retold/P029a.py`` and ``P029b.py`` (for some rows ``c``, ``d`` or ``e``, too) hold row P029's mistake behind
+``tests/cases/retold/P029a.py`` and ``P029b.py`` (some rows have ``c``, ``d`` or ``e``) hold row P029's mistake behind
 other spellings of the same interface, helper functions, settings and classes, within a program that is right
 otherwise. They were written from the catalogue alone, without sight of the rules. ``# BUG`` marks the lines that may
 be named. ``# FIX:`` lines take the place of the marked line above them in the right version of the program, and

@@ -76,9 +76,9 @@ def _told_again(data: dict[str, Any]) -> list[str]:
         f" {fourth['named']} and",
         f"{fourth['elsewhere']} after it.",
         "",
-        f"And {fifth['programs']} of rehearsals and real steps were told a fifth time, when findings had learnt to name",
-        "the line where things come about (docs/guard.md), which the marks of the others had been looked at for:",
-        f"{fifth['named']} were named on a marked line at first look, and {fifth['elsewhere']} elsewhere, as many as with",
-        "the rules before that. Half of what is told in a new way is not seen.",
+        f"And {fifth['programs']} of rehearsals and real steps were told a fifth time, when findings had learnt to",
+        "name the line where things come about (docs/guard.md), for which the marks of the others had been looked at:",
+        f"{fifth['named']} were named on a marked line at first look, and {fifth['elsewhere']} elsewhere, as many",
+        "as with the rules before that. Half of what is told in a new way is not seen.",
     ]
     return [*lines, "", "## Rows", ""]
