@@ -108,6 +108,38 @@ def test_two_optimizers_that_step_for_one_loss_are_one_turn(tmp_path: Path) -> N
     assert ("TW101", LINE + 2) in found
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_transforms_that_are_modules_are_no_training(workers: int, tmp_path: Path) -> None:
+    data = """
+class Scaled(nn.Module):
+    def forward(self, x):
+        return x / 2
+
+
+class Data(torch.utils.data.Dataset):
+    scale = Scaled()
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, index):
+        return self.scale(torch.randn(4)), torch.tensor(index % 3)
+"""
+    program = TRAINS.replace(
+        "data = TensorDataset(torch.randn(64, 4), torch.randint(3, (64,)))", f"{data}\n\ndata = Data()"
+    ).replace("DataLoader(data, 2)", f"DataLoader(data, 2, num_workers={workers})")
+    script = tmp_path / "train.py"
+    script.write_text(program + EVALUATES, encoding="utf-8")
+    result = check_live(str(script), steps=5)
+    line = (
+        (program + EVALUATES)
+        .split("\n")
+        .index("            hits += (model(x).argmax(1, keepdim=True) == y).float().sum().item()")
+    )
+    assert ("TW101", line + 1) in [(f.code, f.place.line) for f in result.findings]
+    assert (result.error, result.left_out) == (None, ())
+
+
 def test_torch_is_as_before(tmp_path: Path) -> None:
     before = DataLoader.__iter__, _BaseDataLoaderIter.__next__, torch.nn.Module.__call__
     found = lived(TRAINS + EVALUATES, tmp_path / "train.py", steps=5)

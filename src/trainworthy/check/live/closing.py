@@ -54,8 +54,9 @@ class Closing:
         self._stack.close()
 
     def before_root(self, module: nn.Module) -> None:
-        """Take note of a model that is called."""
-        if self.began and module.training and torch.is_grad_enabled():
+        """Take note of a model that is called; transforms are modules, too, and have nothing to train."""
+        trains = self.began and module.training and torch.is_grad_enabled()
+        if trains and any(p.requires_grad for p in module.parameters()):
             self.on_training()
 
     @contextmanager

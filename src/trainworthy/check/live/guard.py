@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,16 @@ from trainworthy.tape.source import SourceFinder
 
 _RAISES = Literal["never", "error", "warning"]
 _RUNNING: list[Guard] = []
+
+
+def _leave_forks_alone() -> None:
+    """Look no more in a process that was forked, as a loader's worker is: nobody would hear of it, or want its end."""
+    for guard in _RUNNING:
+        guard._watch.looking = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_forks_alone)
 
 
 class GuardError(TrainworthyError):
