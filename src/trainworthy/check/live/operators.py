@@ -213,9 +213,7 @@ class OperatorWatch(TorchFunctionMode):
         return any(getattr(func, "__name__", "") == name for func in self._kinds)
 
     def _classify(self, func: Any) -> int:
-        name = getattr(func, "__name__", "")
-        kind = _KINDS.get(name, _OTHER)
-        self._kinds[func] = kind
+        kind = self._kinds[func] = _KINDS.get(getattr(func, "__name__", ""), _OTHER)
         return kind
 
     def _write(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -315,6 +313,8 @@ class OperatorWatch(TorchFunctionMode):
         return known
 
     def _note(self, name: str, args: tuple[Any, ...], out: torch.Tensor, source: int, *, is_mask: bool) -> None:
+        if args and out is args[0] and not name.endswith("_"):
+            return  # as x.to(device) where x is there already
         inputs = []
         for value in args:
             if isinstance(value, torch.Tensor):
