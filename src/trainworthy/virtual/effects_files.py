@@ -106,6 +106,34 @@ def _replacements(overlay: Overlay) -> dict[str, Callable[..., Any]]:
             return int(real.open(target, flags, mode))
         return int(real.open(overlay.to_read(path, dir_fd), flags, mode))
 
+    def rename(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+        overlay.move(overlay.absolute(src, src_dir_fd), overlay.absolute(dst, dst_dir_fd))
+
+    def truncate(path: Any, length: int) -> None:
+        real.truncate(overlay.to_write(path, copy=True), length)
+
+    def remove(path: Any, *, dir_fd: int | None = None) -> None:
+        overlay.delete(path, dir_fd, folder=False)
+
+    replacements: dict[str, Callable[..., Any]] = {
+        "open": os_open, "truncate": truncate, **_listings(overlay),
+        "rename": rename, "replace": rename, "remove": remove, "unlink": remove,
+        "rmdir": lambda path, *, dir_fd=None: overlay.delete(path, dir_fd, folder=True),
+        "mkdir": lambda path, mode=0o777, *, dir_fd=None: overlay.make_dir(path, mode, dir_fd),
+        "symlink": lambda src, dst, target_is_directory=False, *, dir_fd=None: overlay.link(
+            src, overlay.absolute(dst, dir_fd), symbolic=True
+        ),
+        "link": lambda src, dst, **kwargs: overlay.link(src, dst, symbolic=False),
+        "mkfifo": lambda path, mode=0o666, *, dir_fd=None: real.mkfifo(overlay.to_write(path, dir_fd), mode),
+        "mknod": lambda path, *args, dir_fd=None: real.mknod(overlay.to_write(path, dir_fd), *args),
+        "chdir": overlay.change_dir,
+    }  # fmt: skip
+    replacements.update({name: _reader(overlay, name) for name in _READERS})
+    replacements.update({name: _metadata(overlay, name) for name in _METADATA})
+    return replacements
+
+
+def _listings(overlay: Overlay) -> dict[str, Callable[..., Any]]:
     def listdir(path: Any = ".") -> list[str]:
         if isinstance(path, int):
             found: list[str] = real.listdir(path)
@@ -123,31 +151,7 @@ def _replacements(overlay: Overlay) -> dict[str, Callable[..., Any]]:
             return _Scan(overlay, full, os.fsdecode(path))
         return real.scandir(overlay.to_read(path))
 
-    def rename(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
-        overlay.move(overlay.absolute(src, src_dir_fd), overlay.absolute(dst, dst_dir_fd))
-
-    def truncate(path: Any, length: int) -> None:
-        real.truncate(overlay.to_write(path, copy=True), length)
-
-    def remove(path: Any, *, dir_fd: int | None = None) -> None:
-        overlay.delete(path, dir_fd, folder=False)
-
-    replacements: dict[str, Callable[..., Any]] = {
-        "open": os_open, "listdir": listdir, "scandir": scandir, "truncate": truncate,
-        "rename": rename, "replace": rename, "remove": remove, "unlink": remove,
-        "rmdir": lambda path, *, dir_fd=None: overlay.delete(path, dir_fd, folder=True),
-        "mkdir": lambda path, mode=0o777, *, dir_fd=None: overlay.make_dir(path, mode, dir_fd),
-        "symlink": lambda src, dst, target_is_directory=False, *, dir_fd=None: overlay.link(
-            src, overlay.absolute(dst, dir_fd), symbolic=True
-        ),
-        "link": lambda src, dst, **kwargs: overlay.link(src, dst, symbolic=False),
-        "mkfifo": lambda path, mode=0o666, *, dir_fd=None: real.mkfifo(overlay.to_write(path, dir_fd), mode),
-        "mknod": lambda path, *args, dir_fd=None: real.mknod(overlay.to_write(path, dir_fd), *args),
-        "chdir": overlay.change_dir,
-    }  # fmt: skip
-    replacements.update({name: _reader(overlay, name) for name in _READERS})
-    replacements.update({name: _metadata(overlay, name) for name in _METADATA})
-    return replacements
+    return {"listdir": listdir, "scandir": scandir}
 
 
 def _reader(overlay: Overlay, name: str) -> Callable[..., Any]:

@@ -81,3 +81,33 @@ def test_one_that_fails_is_left() -> None:
 def test_large_ones_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_MAX_BYTES", 8)
     assert looked_at(Halved()).watch.facts.changed_samples == []
+
+
+class Cached(Dataset[list[int]]):
+    """Fills a table when a sample is first taken, and gives lists that a collate function makes longer."""
+
+    def __init__(self) -> None:
+        self.table = torch.zeros(6, 2)
+        self.rows = [[1] * (n + 1) for n in range(6)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> list[int]:
+        self.table[index] = index + 1.0
+        return self.rows[index]
+
+
+def padded(rows: list[list[int]]) -> torch.Tensor:
+    longest = max(map(len, rows))
+    for row in rows:
+        row.extend([0] * (longest - len(row)))
+    return torch.tensor(rows)
+
+
+def test_a_cache_does_not_hide_what_a_collate_function_changes() -> None:
+    watch = DatasetWatch(Watch(SourceFinder((str(Path(__file__).parent),)), HERE))
+    watch.begins(iter(DataLoader(Cached(), batch_size=2, collate_fn=padded)), HERE)
+    (found,) = watch.watch.facts.changed_samples
+    assert found.by == "collate"
+    assert found.place.line == padded.__code__.co_firstlineno + 3

@@ -50,7 +50,7 @@ def found(model: Model) -> Place | None:
         return undo
 
     watch = Watch(SourceFinder((str(Path(__file__).parent),)), Place("here", 1))
-    place = first_spread(functools.partial(model, x), change, size=BATCH, watch=watch)
+    place = first_spread(functools.partial(model, x), change, BATCH, watch)
     assert torch.equal(x, kept)
     return place
 

@@ -134,15 +134,16 @@ def _changed(dataset: Any, collate: Any) -> tuple[str, str, str] | None:
         return None
     where = _difference(kept[:1], dataset, at)
     stored = first_difference(before, stored_by(dataset), of_data=not where)
-    if stored:
-        return "__getitem__", where, stored
-    if where or len(at) < 2 or collate is None:
-        return None
-    before, samples = stored_by(dataset), _taken(dataset, at)
-    with undisturbed():
-        collate(samples)
-    where, stored = _difference(kept, dataset, at), first_difference(before, stored_by(dataset))
-    return ("collate", where, stored) if where and stored else None
+    if where:
+        return ("__getitem__", where, stored) if stored else None
+    if len(at) > 1 and collate is not None:
+        before, samples = stored_by(dataset), _taken(dataset, at)
+        with undisturbed():
+            collate(samples)
+        where, by_collate = _difference(kept, dataset, at), first_difference(before, stored_by(dataset))
+        if where and by_collate:
+            return "collate", where, by_collate
+    return ("__getitem__", "", stored) if stored else None
 
 
 def _changed_later(dataset: Any) -> str:

@@ -6,6 +6,7 @@ Looked at only where the guard is there from the program's first line, until the
 from __future__ import annotations
 
 import functools
+import inspect
 import numbers
 import sys
 from collections.abc import Callable, Iterator
@@ -68,6 +69,8 @@ class FillWatch:
             yield
 
     def _heard(self, name: str, function: Any) -> Any:
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
         def heard(*args: Any, **kwargs: Any) -> Any:
             out = function(*args, **kwargs)
@@ -75,21 +78,19 @@ class FillWatch:
                 frame = sys._getframe(1)
                 if self.watch.finder.is_user(frame.f_code):  # layers of torch fill their own, which is no choice
                     with self.watch.own_work():
-                        self.watch.attempt(_LOOK, self._note, frame, name, args, kwargs)
+                        self.watch.attempt(_LOOK, self._note, frame, name, signature.bind(*args, **kwargs))
             return out
 
         return heard
 
-    def _note(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tensor = args[0] if args else kwargs.get("tensor")
+    def _note(self, frame: FrameType, name: str, given: inspect.BoundArguments) -> None:
+        tensor, *settings = _settings(given)
         if not isinstance(tensor, torch.Tensor) or tensor.device.type == "meta" or not tensor.numel():
             return
         line, _ = self.watch.finder.find(frame)
         by = self.applied_at()
-        given = {**{str(i): value for i, value in enumerate(args[1:])}, **kwargs}
-        settings = {k: v for k, v in given.items() if isinstance(v, (numbers.Number, str))}
-        words = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in settings.values()]
-        fill = Fill(line, f"{name}({', '.join(words)})", line if by is None else by, _is_special(name, tensor, args))
+        what = f"{name}({', '.join(map(str, settings))})"
+        fill = Fill(line, what, line if by is None else by, _is_special(name, tensor, given))
         self._fills.setdefault(_memory(tensor), []).append(fill)
 
     def filled_at(self, parameter: torch.Tensor) -> Place | None:
@@ -123,11 +124,19 @@ def _memory(tensor: torch.Tensor) -> Memory:
     return StorageWeakRef(tensor.untyped_storage()), int(tensor.storage_offset()), tensor.numel()
 
 
-def _is_special(name: str, tensor: torch.Tensor, args: tuple[Any, ...]) -> bool:
+def _settings(given: inspect.BoundArguments) -> list[Any]:
+    """Return the tensor, and the rest as it is written: ``std=0.02``; what is as by default is left out."""
+    tensor, *rest = given.arguments.items()
+    default = given.signature.parameters
+    numbers_in = [(k, v) for k, v in rest if isinstance(v, (numbers.Number, str)) and v != default[k].default]
+    return [tensor[1], *(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in numbers_in)]
+
+
+def _is_special(name: str, tensor: torch.Tensor, given: inspect.BoundArguments) -> bool:
     """Tell constants that somebody thought about: weights of zero, biases of neither zero nor one."""
     if tensor.dim() >= 2:
         return name in _CONSTANT
-    return name == "constant_" and len(args) > 1 and args[1] not in (0, 1)
+    return name == "constant_" and given.arguments.get("val") not in (0, 1)
 
 
 def _loss(history: list[Fill], line: int) -> tuple[Fill, Fill] | None:

@@ -313,8 +313,8 @@ class OperatorWatch(TorchFunctionMode):
         return known
 
     def _note(self, name: str, args: tuple[Any, ...], out: torch.Tensor, source: int, *, is_mask: bool) -> None:
-        if args and out is args[0] and not name.endswith("_"):
-            return  # as x.to(device) where x is there already
+        if name in ("to", "cuda", "float") and out is args[0]:
+            return  # it was there, or of that type, already
         inputs = []
         for value in args:
             if isinstance(value, torch.Tensor):

@@ -149,22 +149,28 @@ class OptimizerWatch:
             gradient_size=sum(sizes) if sizes else None,
             backwards=self.backwards_since_step, has_closure=state["has_closure"],
             num_without_gradient=len(missing), without_gradient=tuple(name(p) for p in never),
-            never_called=tuple(name(p) for p in uncalled), made_at=watch.made_at(optimizer),
-            uncalled_at=watch.made_at(watch.names.owner(uncalled[0])) if uncalled else None,
-            cleared_at=state["cleared_at"],
+            never_called=tuple(name(p) for p in uncalled), cleared_at=state["cleared_at"],
             zero_gradient=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if size == 0),
             stale=state.get("stale", 0),
             nonfinite=tuple(name(p) for p, size in zip(usable, sizes, strict=True) if not math.isfinite(size)),
             unmoved=tuple(name(p) for p in unmoved), rounded_share=rounded_share,
             low_precision=updates.low_precision(),
-            alike_rows=tuple(name(p) for p in alike), alike_at=watch.filled_at(alike[0]) if alike else None,
-            cast_at=self._cast_at(parameters) if updates.low_precision() else None,
+            alike_rows=tuple(name(p) for p in alike), **self._origins(optimizer, parameters, uncalled, alike),
         ))  # fmt: skip
         self._end_step(optimizer, state["place"], parameters)
 
-    def _cast_at(self, parameters: list[torch.Tensor]) -> Place | None:
-        owners = (self.watch.names.owner(p) for p in parameters[:1])
-        return next((self.watch.cast_at(owner) for owner in owners if owner is not None), None)
+    def _origins(
+        self, optimizer: Optimizer, parameters: list[torch.Tensor], uncalled: list[torch.Tensor],
+        alike: list[torch.Tensor],
+    ) -> dict[str, Place | None]:  # fmt: skip
+        """Return where an optimizer was made, and things of the first of some parameters were done."""
+        watch, owner = self.watch, self.watch.names.owner
+        return {
+            "made_at": watch.made_at(optimizer),
+            "cast_at": watch.cast_at(owner(parameters[0])) if parameters else None,
+            "uncalled_at": watch.made_at(owner(uncalled[0])) if uncalled else None,
+            "alike_at": watch.filled_at(alike[0]) if alike else None,
+        }
 
     def _end_step(self, optimizer: Optimizer, place: Place, parameters: list[torch.Tensor]) -> None:
         """Tell those who listen that a step is over, and begin the next one."""

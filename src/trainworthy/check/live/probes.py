@@ -7,6 +7,7 @@ models that cannot be copied, random outputs, too little memory) nothing is done
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -236,8 +237,8 @@ def _mixed(
         if old.shape[0] != size or size in old.shape[1:] or old.shape != new.shape:
             continue
         for found in difference(old[1:], new[1:], old):
-            began_at = first_spread(lambda: model(*args, **kwargs), change, size=size, watch=watch)
-            yield {**found, "began_at": began_at}
+            again = functools.partial(model, *args, **kwargs)
+            yield {**found, "began_at": watch.attempt("where samples mix", first_spread, again, change, size, watch)}
 
 
 def _padding_of(model: nn.Module, tensors: list[torch.Tensor]) -> int | None:

@@ -84,7 +84,8 @@ class SamplerWatch:
         later takes it off the list again.
         """
         for sampler, place in list(self.places.items()):
-            shares = isinstance(sampler, DistributedSampler) and sampler not in self._asked
+            # One of a class of its own may go through the data in a way that is not seen here.
+            shares = type(sampler) is DistributedSampler and sampler not in self._asked
             if not shares or not (sampler.num_replicas > 1 or sampler in self._told):
                 continue
             for ref, at in self._through:

@@ -37,7 +37,7 @@ class _Recording(TorchDispatchMode):
 
 
 def first_spread(
-    run: Callable[[], Any], change: Callable[[], Callable[[], None]], *, size: int, watch: Watch
+    run: Callable[[], Any], change: Callable[[], Callable[[], None]], size: int, watch: Watch
 ) -> Place | None:
     """Run a model twice, with another first sample the second time; return where other samples begin to move.
 

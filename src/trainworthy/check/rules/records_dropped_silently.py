@@ -75,8 +75,7 @@ def find(analysis: Analysis) -> Iterator[Hit]:
                     yield from _silent(analysis, inner)
                 elif isinstance(inner, ast.With) and _parses(analysis, inner, names):
                     yield from _suppressed(analysis, inner)
-    if "None" in analysis.source.text:
-        yield from _none_left_out(analysis)
+    yield from _none_left_out(analysis)
 
 
 def _is_counted(analysis: Analysis, loop: ast.For) -> bool:

@@ -28,9 +28,14 @@ class PassedOver(NamedTuple):
 
 
 def passed_over(cls: ProjectClass, init: Function) -> Iterator[PassedOver]:
-    """Yield calls in a constructor that go past a base, so that something is not set."""
+    """Yield the call in a constructor that goes past a base, so that something is not set.
+
+    With several bases, one call may run the constructor of the first, and another go past it to that of the second:
+    then nothing is said.
+    """
     bases = {base.node.name: i for i, base in enumerate(cls.order()) if i}
-    for call in nodes_of(init.node, ast.Call):
+    calls = [one for one in nodes_of(init.node, ast.Call) if last_name(one.func) == "__init__"]
+    for call in calls if len(calls) == 1 else ():
         name = _named(call)
         if name in bases and name != cls.node.name:
             base = cls.order()[bases[name]]
