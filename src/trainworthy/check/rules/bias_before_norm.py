@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainworthy.check.dry.notes import made_at
-from trainworthy.check.finding import Hit
+from trainworthy.check.finding import Hit, Place
 from trainworthy.check.rule import rule
 from trainworthy.tape.record import Tape
 
@@ -57,24 +57,27 @@ def find(tape: Tape) -> Iterator[Hit]:
     """Follow results of layers with a bias."""
     if not any(info.class_name.startswith(("BatchNorm", "SyncBatchNorm")) for info in tape.model):
         return
-    biased: dict[int, tuple[str, int]] = {}
-    said: set[tuple[str, int]] = set()
+    biased: dict[int, tuple[str, int]] = {}  # by storage: the layer, and how many biases it has
+    said: set[Place] = set()
     for op in tape.ops:
         if op.step != tape.reference_step or op.phase != "forward" or not op.outputs:
             continue
         name = op.name.partition(".")[0]
         kinds = [(len(t.shape), t.kind) for t in op.inputs]
         if name == "convolution" and kinds[2:3] == [(1, "parameter")]:
-            biased[op.outputs[0].storage] = (op.module, 2)
+            biased[op.outputs[0].storage] = (op.module, op.inputs[2].shape[0])
         elif name == "addmm" and kinds[:1] == [(1, "parameter")]:
-            biased[op.outputs[0].storage] = (op.module, 0)
+            biased[op.outputs[0].storage] = (op.module, op.inputs[0].shape[0])
         elif name in _NORMS and op.inputs:
             found = biased.pop(op.inputs[0].storage, None)
-            key = (op.source.path, op.source.line)
-            if found is not None and key not in said:
-                said.add(key)
+            # Of a result that is viewed as pictures, each pixel has a bias of its own, and the norm one for a channel.
+            if found is None or found[1] != op.inputs[0].shape[1]:
+                continue
+            place = made_at(tape, found[0], op.source)
+            if place not in said:
+                said.add(place)
                 yield Hit(
-                    place=made_at(tape, found[0], op.source),
+                    place=place,
                     message=f"the bias of {found[0]} goes into {op.module}, which subtracts it again",
                     fix="bias=False.",
                 )
